@@ -1,0 +1,43 @@
+# Every target sets itself up: it builds .venv when that is missing or older than setup.cfg.
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14,\
+	$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+BIN := .venv/bin
+TEMPLATES := templates/payment-infra.yaml templates/payment-infra-production.yaml
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test check format render bench clean
+
+demo: .venv/installed-local
+	$(BIN)/payment-infra render --check -o templates/payment-infra.yaml
+	$(BIN)/payment-infra local --smoke --verbose
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	for template in $(TEMPLATES); do $(BIN)/payment-infra validate --strict $$template || exit 1; done
+
+format: .venv/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Refreshes the golden files.
+render: .venv/installed-local
+	$(BIN)/payment-infra render --preset development -o templates/payment-infra.yaml
+	$(BIN)/payment-infra render --preset production -o templates/payment-infra-production.yaml
+
+bench: .venv/installed-dev
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/installed-%: setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@

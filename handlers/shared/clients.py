@@ -1,0 +1,88 @@
+"""The AWS clients: each made once per container, when it is first needed, within a time budget.
+
+API Gateway gives up after 29 s ("Amazon API Gateway quotas": integration timeout). By then a
+payment must have failed, been queued for a retry and been let go. One call lasts at most
+
+    2 attempts x (0.5 s to connect + 1.5 s to read) + 1 s between them = 5 s
+
+("Retry behavior" in the AWS SDKs and Tools Reference Guide: standard mode waits up to 1 s before
+the second attempt). The longest path through processing is claim, charge, finish, send, let go:
+
+    5 s + 6 s for the gateway + 5 s + 5 s + 5 s = 26 s
+
+which leaves 3 s for a cold start. Validation is put, send: 10 s. /health makes one call, which
+may read for longer, since CloudWatch is slower: 2 x (0.5 s + 5 s) + 1 s = 12 s.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from handlers.shared.retry_messages import RetryQueue
+from handlers.shared.store import Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+TOTAL_ATTEMPTS = 2
+CONNECT_TIMEOUT_SECONDS = 0.5
+READ_TIMEOUT_SECONDS = 1.5
+METRICS_READ_TIMEOUT_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 1.0
+
+
+def time_budget(read_timeout_seconds: float = READ_TIMEOUT_SECONDS) -> Config:
+    """Return the client configuration that keeps one call within its share of the budget."""
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
+    )
+
+
+@cache
+def dynamodb() -> DynamoDBClient:
+    """The DynamoDB client."""
+    client: DynamoDBClient = boto3.client("dynamodb", config=time_budget())
+    return client
+
+
+@cache
+def sqs() -> SQSClient:
+    """The SQS client, which only a failure needs."""
+    client: SQSClient = boto3.client("sqs", config=time_budget())
+    return client
+
+
+@cache
+def cloudwatch() -> CloudWatchClient:
+    """The CloudWatch client."""
+    client: CloudWatchClient = boto3.client(
+        "cloudwatch", config=time_budget(METRICS_READ_TIMEOUT_SECONDS)
+    )
+    return client
+
+
+@cache
+def sns() -> SNSClient:
+    """The SNS client, which only a degraded system needs."""
+    client: SNSClient = boto3.client("sns", config=time_budget())
+    return client
+
+
+def store() -> Store:
+    """The table named by TRANSACTIONS_TABLE."""
+    return Store(dynamodb(), os.environ["TRANSACTIONS_TABLE"])
+
+
+def retry_queue() -> RetryQueue:
+    """The queue named by FAILED_QUEUE_URL."""
+    return RetryQueue(sqs(), os.environ["FAILED_QUEUE_URL"])

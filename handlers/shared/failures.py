@@ -1,0 +1,28 @@
+"""How a dependency's failure travels from where it is called to where it is answered."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from botocore.exceptions import ClientError
+
+
+class DependencyFailed(Exception):
+    """Something that a payment needs did not answer, or not with what was asked for.
+
+    reason is a short code, the same for every failure of one kind; code is the more exact one for
+    the log, such as an AWS error code. Neither holds the text of an exception.
+    """
+
+    reason: ClassVar[str] = "dependency_failed"
+
+    def __init__(self, code: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def error_code(error: Exception) -> str:
+    """Return the AWS error code of an answer, or the type of another failure."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "Unknown"))
+    return type(error).__name__

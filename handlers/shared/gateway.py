@@ -1,0 +1,83 @@
+"""The payment gateway: what charging needs of one, and a simulated one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from handlers.shared import logs
+from handlers.shared.failures import DependencyFailed
+
+if TYPE_CHECKING:
+    from handlers.shared.transactions import Transaction
+
+# What an implementation must keep to; part of the time budget in clients.py.
+GATEWAY_TIMEOUT_SECONDS = 6
+
+
+@dataclass(frozen=True)
+class Charged:
+    """The money is captured; reference is what the gateway calls the capture."""
+
+    reference: str
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The gateway refused the payment for good; reason is its short code."""
+
+    reason: str
+
+
+class GatewayUnavailable(DependencyFailed):
+    """The gateway could not be asked."""
+
+    reason = "gateway_unavailable"
+
+
+class GatewayTimeout(DependencyFailed):
+    """The gateway did not answer in time: whether it charged is unknown."""
+
+    reason = "gateway_timeout"
+
+
+class Gateway(Protocol):
+    """Charges payments, within GATEWAY_TIMEOUT_SECONDS."""
+
+    def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
+        """Charge the transaction's amount_minor in its currency, once per idempotency_key.
+
+        A repeated key returns the first result. Raises GatewayUnavailable or GatewayTimeout.
+        """
+
+
+class SimulatedGateway:
+    """A gateway that moves no money and decides by the customer_id:
+
+    sim-decline       is declined, with the reason insufficient_funds
+    sim-unavailable   finds the gateway unavailable
+    sim-timeout       finds it too slow to answer (at once, without the wait)
+
+    Everyone else is charged. The reference depends on the idempotency key alone, so that a
+    repeated charge is the same capture.
+    """
+
+    def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
+        """Return what the customer_id asks for; log one line for each capture."""
+        match transaction.customer_id:
+            case "sim-decline":
+                return Declined("insufficient_funds")
+            case "sim-unavailable":
+                raise GatewayUnavailable("Simulated")
+            case "sim-timeout":
+                raise GatewayTimeout("Simulated")
+        reference = f"sim_{hashlib.sha256(idempotency_key.encode()).hexdigest()[:24]}"
+        logs.info(
+            "captured",
+            transaction_id=transaction.transaction_id,
+            gateway_reference=reference,
+            amount_minor=transaction.amount_minor,
+            currency=transaction.currency,
+        )
+        return Charged(reference)

@@ -1,0 +1,222 @@
+"""The health of the system: the latest metrics, each held against its threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handlers.shared import logs
+from handlers.shared.clock import timestamp
+from handlers.shared.failures import error_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
+
+WINDOW_SECONDS = 300
+PERIOD_SECONDS = 60
+
+# In the units of their metrics: ms, counts, seconds ("Amazon API Gateway dimensions and metrics",
+# "Types of metrics for Lambda functions", "DynamoDB metrics and dimensions", "Available
+# CloudWatch metrics for Amazon SQS").
+LATENCY_MS = 1000
+SERVER_ERRORS = 10
+FUNCTION_ERRORS = 10
+THROTTLES = 10
+MESSAGE_AGE_SECONDS = 900
+DEAD_LETTERS = 1
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One metric of one resource, which is healthy below its threshold.
+
+    service, metric and resource are what the report calls it; namespace, name and dimensions are
+    what CloudWatch does. aggregate is how the window's data points become one value.
+    """
+
+    service: str
+    metric: str
+    resource: str
+    threshold: int
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    aggregate: Literal["sum", "maximum", "average"]
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The CloudWatch statistics that the value is made of."""
+        return {
+            "sum": ("Sum",),
+            "maximum": ("Maximum",),
+            # An average of the periods' averages would weigh a quiet minute like a busy one.
+            "average": ("Sum", "SampleCount"),
+        }[self.aggregate]
+
+    def value(self, points: Sequence[list[float]]) -> float:
+        """Return the window's value from the data points of each statistic; 0 without data."""
+        if self.aggregate == "maximum":
+            return max(points[0], default=0)
+        if self.aggregate == "sum":
+            return sum(points[0])
+        total, samples = sum(points[0]), sum(points[1])
+        return total / samples if samples else 0
+
+    def result(self, points: Sequence[list[float] | None]) -> dict[str, object]:
+        """Return the entry in the report; None stands for a statistic that is not known."""
+        known = [values for values in points if values is not None]
+        value = self.value(known) if len(known) == len(points) else None
+        if value is None:
+            status = "unknown"
+        else:
+            status = "healthy" if value < self.threshold else "unhealthy"
+        return {
+            "service": self.service,
+            "metric": self.metric,
+            "resource": self.resource,
+            "value": value,
+            "threshold": self.threshold,
+            "status": status,
+        }
+
+
+def build_checks(
+    *, api: str, stage: str, functions: Iterable[str], table: str, queue: str, dead_letters: str
+) -> list[Check]:
+    """Return the checks of one stack, from the names of its resources."""
+    return [
+        Check(
+            service="API Gateway",
+            metric="latency",
+            resource=api,
+            threshold=LATENCY_MS,
+            namespace="AWS/ApiGateway",
+            name="Latency",
+            dimensions={"ApiName": api, "Stage": stage},
+            aggregate="average",
+        ),
+        Check(
+            service="API Gateway",
+            metric="5xx",
+            resource=api,
+            threshold=SERVER_ERRORS,
+            namespace="AWS/ApiGateway",
+            name="5XXError",
+            dimensions={"ApiName": api, "Stage": stage},
+            aggregate="sum",
+        ),
+        *(
+            Check(
+                service="Lambda",
+                metric="errors",
+                resource=function,
+                threshold=FUNCTION_ERRORS,
+                namespace="AWS/Lambda",
+                name="Errors",
+                dimensions={"FunctionName": function},
+                aggregate="sum",
+            )
+            for function in functions
+        ),
+        Check(
+            service="DynamoDB",
+            metric="throttles",
+            resource=table,
+            threshold=THROTTLES,
+            namespace="AWS/DynamoDB",
+            name="WriteThrottleEvents",
+            dimensions={"TableName": table},
+            aggregate="sum",
+        ),
+        Check(
+            service="SQS",
+            metric="age_of_oldest_message",
+            resource=queue,
+            threshold=MESSAGE_AGE_SECONDS,
+            namespace="AWS/SQS",
+            name="ApproximateAgeOfOldestMessage",
+            dimensions={"QueueName": queue},
+            aggregate="maximum",
+        ),
+        Check(
+            service="SQS",
+            metric="dead_letters",
+            resource=dead_letters,
+            threshold=DEAD_LETTERS,
+            namespace="AWS/SQS",
+            name="ApproximateNumberOfMessagesVisible",
+            dimensions={"QueueName": dead_letters},
+            aggregate="maximum",
+        ),
+    ]
+
+
+def examine(client: CloudWatchClient, checks: Sequence[Check], now: datetime) -> Report:
+    """Return the report on the last WINDOW_SECONDS, out of one GetMetricData call.
+
+    The report holds timestamp, overall_status (healthy, or degraded unless every check is
+    healthy) and checks. What CloudWatch does not answer, or not completely, is unknown.
+    """
+    queries = [
+        _query(_query_id(index, statistic), check, statistic)
+        for index, check in enumerate(checks)
+        for statistic in check.statistics
+    ]
+    answers = _complete_answers(client, queries, now)
+    results = [
+        check.result([answers.get(_query_id(index, statistic)) for statistic in check.statistics])
+        for index, check in enumerate(checks)
+    ]
+    healthy = all(result["status"] == "healthy" for result in results)
+    return {
+        "timestamp": timestamp(now),
+        "overall_status": "healthy" if healthy else "degraded",
+        "checks": results,
+    }
+
+
+def _query_id(index: int, statistic: str) -> str:
+    return f"check{index}_{statistic}"
+
+
+def _query(query_id: str, check: Check, statistic: str) -> MetricDataQueryTypeDef:
+    return {
+        "Id": query_id,
+        "MetricStat": {
+            "Metric": {
+                "Namespace": check.namespace,
+                "MetricName": check.name,
+                "Dimensions": [{"Name": k, "Value": v} for k, v in check.dimensions.items()],
+            },
+            "Period": PERIOD_SECONDS,
+            "Stat": statistic,
+        },
+    }
+
+
+def _complete_answers(
+    client: CloudWatchClient, queries: list[MetricDataQueryTypeDef], now: datetime
+) -> dict[str, list[float]]:
+    try:
+        answer = client.get_metric_data(
+            MetricDataQueries=queries,
+            StartTime=now - timedelta(seconds=WINDOW_SECONDS),
+            EndTime=now,
+        )
+    except (BotoCoreError, ClientError) as error:
+        logs.error("metrics unavailable", code=error_code(error))
+        return {}
+    return {
+        result["Id"]: list(result["Values"])
+        for result in answer["MetricDataResults"]
+        if result["StatusCode"] == "Complete"
+    }

@@ -1,0 +1,84 @@
+"""What API Gateway's proxy events hold: a request id, and a body that nobody has checked yet."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+MAX_BODY_BYTES = 16 * 1024
+
+Event = dict[str, Any]
+
+
+class InvalidRequest(ValueError):
+    """A request that the client has to change: the body of its 400."""
+
+    def __init__(self, error: str, **details: object) -> None:
+        super().__init__(error)
+        self.body = {"error": error, **details}
+
+
+def request_id(event: Event, context: Any) -> str:
+    """Return API Gateway's id of the request, else the invocation's own."""
+    request_context = event.get("requestContext") or {}
+    return str(request_context.get("requestId") or getattr(context, "aws_request_id", ""))
+
+
+def json_object(event: Event) -> dict[str, object]:
+    """Return the JSON object in the body, each number in it as a Decimal.
+
+    Stricter than the json module where RFC 8259 leaves the meaning open: no duplicate names, no
+    byte order mark, no NaN or Infinity. Raises InvalidRequest for everything that is not a JSON
+    object in valid UTF-8 of at most MAX_BODY_BYTES.
+    """
+    try:
+        content = _content(event)
+        if len(content) > MAX_BODY_BYTES:
+            raise _invalid_body(f"The body is over {MAX_BODY_BYTES} bytes")
+        value = json.loads(
+            content.decode("utf-8"),
+            parse_float=Decimal,
+            parse_int=Decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique_names,
+        )
+    except UnicodeError as error:
+        raise _invalid_body("The body is not valid UTF-8") from error
+    except binascii.Error as error:
+        raise _invalid_body("The body is not valid base64") from error
+    except json.JSONDecodeError as error:
+        raise _invalid_body("The body is not valid JSON") from error
+    except RecursionError as error:
+        raise _invalid_body("The body is nested too deeply") from error
+    except InvalidOperation as error:
+        raise _invalid_body("The body holds a number that is out of range") from error
+    if not isinstance(value, dict):
+        raise _invalid_body("The body must be a JSON object")
+    return value
+
+
+def _content(event: Event) -> bytes:
+    body = event.get("body")
+    if not isinstance(body, str):
+        raise _invalid_body("The body must be a JSON object")
+    if event.get("isBase64Encoded"):
+        return base64.b64decode(body.encode("utf-8"), validate=True)
+    return body.encode("utf-8")
+
+
+def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _invalid_body("The body holds a name twice in one object")
+    return value
+
+
+def _refuse_constant(_: str) -> None:
+    raise _invalid_body("The body holds a number that JSON does not have")
+
+
+def _invalid_body(message: str) -> InvalidRequest:
+    return InvalidRequest("Invalid body", message=message)

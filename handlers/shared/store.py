@@ -1,0 +1,199 @@
+"""The transactions table: every state change is one conditional write.
+
+A write that its condition refuses returns the row that stood in the way (the DynamoDB API
+Reference, "ReturnValuesOnConditionCheckFailure"), so no decision needs a read, and none can race.
+The SDK may repeat a call whose answer was lost. Each condition therefore lets its own repetition
+pass, or the row shows that the first one took effect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handlers.shared.clock import epoch_seconds, timestamp
+from handlers.shared.failures import DependencyFailed, error_code
+from handlers.shared.transactions import (
+    DECLINED,
+    LEASE_SECONDS,
+    PROCESSED,
+    PROCESSING,
+    VALIDATED,
+    Record,
+    Transaction,
+    in_flight_key,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    Item = Mapping[str, AttributeValueTypeDef]
+
+_HELD = "#status = :processing AND attempt_id = :attempt"
+
+
+class StoreUnavailable(DependencyFailed):
+    """DynamoDB failed a call, or a row that must exist is gone."""
+
+    reason = "store_unavailable"
+
+
+class TransactionExists(Exception):
+    """Another transaction has this id; it is not written over."""
+
+
+class Store:
+    """The transactions table. Every method raises StoreUnavailable if DynamoDB fails the call."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def add(self, transaction: Transaction) -> None:
+        """Store a new transaction.
+
+        Raises TransactionExists if the id belongs to a transaction with another fingerprint.
+        """
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=_item(transaction.to_record()),
+                ConditionExpression="attribute_not_exists(transaction_id)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except (BotoCoreError, ClientError) as error:
+            existing = _row_in_the_way(error)
+            if existing is None or existing.fingerprint != transaction.fingerprint:
+                raise TransactionExists from error
+
+    def claim(self, transaction_id: str, attempt_id: str, now: datetime) -> Transaction | None:
+        """Take the lease on a payment for one attempt, if nobody else holds or ended it.
+
+        Returns the row as it then stands, or None for an unknown transaction. The claim succeeded
+        if the row is `held_by(attempt_id)`.
+        """
+        return self._update(
+            transaction_id,
+            condition=(
+                "#status = :validated"
+                " OR (#status = :processing AND lease_expires_at < :now_seconds)"
+                " OR attempt_id = :attempt"
+            ),
+            update=(
+                "SET #status = :processing, attempt_id = :attempt, lease_expires_at = :lease_end,"
+                " in_flight = :in_flight, updated_at = :now,"
+                " first_charge_at = if_not_exists(first_charge_at, :now)"
+            ),
+            values={
+                ":validated": VALIDATED,
+                ":processing": PROCESSING,
+                ":attempt": attempt_id,
+                ":now": timestamp(now),
+                ":now_seconds": epoch_seconds(now),
+                ":lease_end": epoch_seconds(now) + LEASE_SECONDS,
+                ":in_flight": in_flight_key(transaction_id),
+            },
+        )
+
+    def finish(self, claimed: Transaction, gateway_reference: str, now: datetime) -> Transaction:
+        """Record a charge, if this attempt still holds the lease.
+
+        Returns the row as it then stands, which another attempt may have ended or hold.
+        """
+        return self._end(
+            claimed,
+            update=(
+                "SET #status = :ended, updated_at = :now, processed_at = :now,"
+                " gateway_reference = :reference"
+            ),
+            values={
+                ":ended": PROCESSED,
+                ":now": timestamp(now),
+                ":reference": gateway_reference,
+            },
+        )
+
+    def decline(self, claimed: Transaction, reason: str, now: datetime) -> Transaction:
+        """Record that the gateway declined, as `finish` records a charge."""
+        return self._end(
+            claimed,
+            update="SET #status = :ended, updated_at = :now, decline_reason = :reason",
+            values={":ended": DECLINED, ":now": timestamp(now), ":reason": reason},
+        )
+
+    def let_go(self, claimed: Transaction, now: datetime) -> None:
+        """Expire the lease, if this attempt still holds it, so that the next claim gets in."""
+        self._update(
+            claimed.transaction_id,
+            condition=_HELD,
+            update="SET lease_expires_at = :expired, updated_at = :now",
+            values={
+                ":processing": PROCESSING,
+                ":attempt": claimed.attempt_id or "",
+                ":now": timestamp(now),
+                ":expired": epoch_seconds(now) - 1,
+            },
+        )
+
+    def _end(self, claimed: Transaction, *, update: str, values: Record) -> Transaction:
+        row = self._update(
+            claimed.transaction_id,
+            condition=_HELD,
+            update=f"{update} REMOVE attempt_id, lease_expires_at, in_flight, recoveries",
+            values={
+                **values,
+                ":processing": PROCESSING,
+                ":attempt": claimed.attempt_id or "",
+            },
+        )
+        if row is None:
+            raise StoreUnavailable("RowMissing")
+        return row
+
+    def _update(
+        self, transaction_id: str, *, condition: str, update: str, values: Record
+    ) -> Transaction | None:
+        try:
+            response = self._client.update_item(
+                TableName=self._table,
+                Key=_item({"transaction_id": transaction_id}),
+                ConditionExpression=condition,
+                UpdateExpression=update,
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=_item(values),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except (BotoCoreError, ClientError) as error:
+            return _row_in_the_way(error)
+        return _transaction(response["Attributes"])
+
+
+def _row_in_the_way(error: BotoCoreError | ClientError) -> Transaction | None:
+    """Return the row that failed a condition, None if there is none; raise for other errors."""
+    code = error_code(error)
+    if not isinstance(error, ClientError) or code != "ConditionalCheckFailedException":
+        raise StoreUnavailable(code) from error
+    item = cast("Item | None", error.response.get("Item"))
+    return _transaction(item) if item else None
+
+
+def _item(record: Record) -> dict[str, AttributeValueTypeDef]:
+    return {
+        name: {"N": str(value)} if isinstance(value, int) else {"S": value}
+        for name, value in record.items()
+    }
+
+
+def _transaction(item: Item) -> Transaction:
+    return Transaction.from_record(
+        {
+            name: int(value["N"]) if "N" in value else value.get("S", "")
+            for name, value in item.items()
+        }
+    )

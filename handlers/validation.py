@@ -1,0 +1,73 @@
+"""POST /validate: check a payment and store it as a validated transaction."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from handlers.shared import clients, logs
+from handlers.shared.clock import timestamp, utc_now
+from handlers.shared.fields import InvalidField, parse_customer_id
+from handlers.shared.money import Money
+from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
+from handlers.shared.responses import Answer, bad_request, failed, proxy_response
+from handlers.shared.retry_messages import RetryMessage
+from handlers.shared.store import StoreUnavailable
+from handlers.shared.transactions import Transaction
+
+REQUIRED_FIELDS = ("amount", "currency", "customer_id")
+FAILURE = "Validation failed"
+
+
+def handler(event: Event, context: Any) -> dict[str, Any]:
+    """Answer one proxy event of API Gateway; never raises."""
+    request = request_id(event, context)
+    logs.begin(request)
+    transaction_id = str(uuid.uuid4())
+    try:
+        money, customer_id = _parse(event)
+        transaction = Transaction.validated(transaction_id, money, customer_id, utc_now())
+        answer = _validate(transaction, request)
+    except InvalidRequest as refusal:
+        answer = bad_request(refusal)
+    except Exception as error:  # noqa: BLE001
+        logs.unexpected(error)
+        answer = failed(FAILURE, transaction_id, queued=False)
+    logs.info("validate", status=answer.status, transaction_id=answer.body.get("transaction_id"))
+    return proxy_response(answer, request)
+
+
+def _parse(event: Event) -> tuple[Money, str]:
+    body = json_object(event)
+    missing = [name for name in REQUIRED_FIELDS if name not in body]
+    if missing:
+        raise InvalidRequest(FAILURE, missing_fields=missing)
+    try:
+        return Money.parse(body["amount"], body["currency"]), parse_customer_id(body["customer_id"])
+    except InvalidField as invalid:
+        raise InvalidRequest(f"Invalid {invalid.field}", message=str(invalid)) from invalid
+
+
+def _validate(transaction: Transaction, request: str) -> Answer:
+    try:
+        clients.store().add(transaction)
+    except StoreUnavailable as failure:
+        logs.error("validate failed", reason=failure.reason, code=failure.code)
+        message = RetryMessage(
+            operation="validate",
+            transaction_id=transaction.transaction_id,
+            record=transaction.to_record(),
+            reason=failure.reason,
+            request_id=request,
+            first_failed_at=timestamp(utc_now()),
+        )
+        queued = clients.retry_queue().send(message)
+        return failed(FAILURE, transaction.transaction_id, queued=queued)
+    return Answer(
+        200,
+        {
+            "message": "Payment validated successfully",
+            "transaction_id": transaction.transaction_id,
+            "status": transaction.status,
+        },
+    )

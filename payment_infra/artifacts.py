@@ -1,0 +1,109 @@
+"""Deterministic zips of the handlers: the same sources give the same bytes on every machine."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from payment_infra.errors import PaymentInfraError
+
+# The handlers are installed beside this package, in a clone as in site-packages. Their place is
+# taken from there, since another distribution's `handlers` may come first on the import path.
+HANDLERS = Path(__file__).resolve().parent.parent / "handlers"
+# Part of every digest: raise it when the bytes of a zip change for the same sources.
+FORMAT_VERSION = 1
+KEY_PREFIX = "payment-infra"
+# The oldest moment that a zip entry can carry.
+TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A zip that is ready to be uploaded, and the SHA-256 of what it was made from."""
+
+    name: str
+    body: bytes
+    digest: str
+
+    @property
+    def key(self) -> str:
+        """The object's key in the artifact bucket."""
+        return artifact_key(self.name, self.digest)
+
+
+def artifact_key(name: str, digest: str) -> str:
+    """Return the key under which the zip of an entry module is kept."""
+    return f"{KEY_PREFIX}/{name}/{digest}.zip"
+
+
+def code_keys(root: Path = HANDLERS) -> dict[str, str]:
+    """Return for each entry module the key of its zip; reads the sources, and zips nothing."""
+    return {name: artifact_key(name, _digest(sources)) for name, sources in _read(root).items()}
+
+
+def build_artifacts(root: Path = HANDLERS) -> list[Artifact]:
+    """Zip each entry module with what the handlers share.
+
+    Raises:
+        PaymentInfraError: a source file is missing, unreadable, or not valid Python.
+    """
+    artifacts = []
+    for name, sources in _read(root).items():
+        for path, source in sources.items():
+            _check_syntax(root, name, path, source)
+        artifacts.append(Artifact(name, _zip(sources), _digest(sources)))
+    return artifacts
+
+
+def _read(root: Path) -> dict[str, dict[str, bytes]]:
+    """Return for each entry module the files of its zip: path in the zip to content.
+
+    The entry module is at the zip's root, where Lambda's `module.handler` looks for it; the rest
+    keeps the names under which it is imported.
+    """
+    try:
+        package = {"handlers/__init__.py": (root / "__init__.py").read_bytes()} | {
+            f"handlers/{path.relative_to(root).as_posix()}": path.read_bytes()
+            for path in sorted((root / "shared").rglob("*.py"))
+        }
+        entries = [path for path in sorted(root.glob("*.py")) if path.name != "__init__.py"]
+        return {path.stem: package | {path.name: path.read_bytes()} for path in entries}
+    except OSError as error:
+        raise PaymentInfraError(
+            f"{error.filename}: cannot be read ({error.strerror}); install payment-infra anew"
+        ) from error
+
+
+def _digest(sources: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 of names and contents, each with its length, and the format."""
+    digest = hashlib.sha256(f"payment-infra zip {FORMAT_VERSION}\n".encode())
+    for path in sorted(sources):
+        digest.update(f"{path}\n{len(sources[path])}\n".encode())
+        digest.update(sources[path])
+    return digest.hexdigest()
+
+
+def _zip(sources: Mapping[str, bytes]) -> bytes:
+    """Zip the files: sorted, stored (deflate differs between zlib builds), one time and mode."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(sources):
+            entry = zipfile.ZipInfo(path, TIMESTAMP)
+            entry.create_system = 3  # Unix, whatever this machine is
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, sources[path])
+    return buffer.getvalue()
+
+
+def _check_syntax(root: Path, entry: str, path: str, source: bytes) -> None:
+    try:
+        compile(source, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        file = root / path.removeprefix("handlers/")
+        line = getattr(error, "lineno", None) or 1
+        reason = getattr(error, "msg", error)
+        raise PaymentInfraError(
+            f"{file}:{line}: {reason}; {entry} was not packaged, mend the file first"
+        ) from error

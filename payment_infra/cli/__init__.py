@@ -1,0 +1,102 @@
+"""The command line: the root group, which loads a command's module only when it is called."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from payment_infra import __version__
+from payment_infra.cli.everywhere import DEBUG, everywhere
+from payment_infra.errors import PaymentInfraError
+
+# Command to its module's line of help. It is written here so that --help imports no command.
+COMMANDS = {
+    "render": "Write the CloudFormation template; offline.",
+    "validate": "Check a template with cfn-lint.",
+    "config": "Show every setting, its value, and where it came from.",
+    "package": "Write the functions' zips; offline.",
+    "bootstrap": "Make the bucket for the zips, once per account and region.",
+    "upload": "Put zips and template into the bucket.",
+    "deploy": "Create or update the stack.",
+    "outputs": "Print the outputs of the deployed stack.",
+    "smoke": "Check a deployed stack with real payments.",
+    "destroy": "Delete the stack.",
+    "local": "Run the stack on this machine, without an AWS account.",
+}
+
+
+class Root(click.Group):
+    """A group that finds its commands by name, and turns every failure into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"payment_infra.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; this is the outermost edge, where every exception ends."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.exceptions.UsageError) as error:
+            if isinstance(error, click.exceptions.Exit) or error.ctx is None:
+                raise
+            path = error.ctx.command_path
+            _fail(ctx, f"{error.format_message()} (see `{path} --help`)", error.exit_code)
+        except PaymentInfraError as error:
+            _fail(ctx, str(error), error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            _fail(ctx, "interrupted", 130)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _fail(ctx, f"{error.filename or 'output'}: {error.strerror or error}", 1)
+        except Exception as error:  # noqa: BLE001
+            first_line = next(iter(str(error).splitlines()), "")
+            kind = type(error).__name__
+            _fail(ctx, f"unexpected {kind}: {first_line}; --debug shows where it came from", 1)
+
+
+def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
+    if ctx.meta.get(DEBUG):
+        import traceback
+
+        traceback.print_exc()
+    click.secho(f"Error: {message}", fg="red", err=True)
+    ctx.exit(exit_code)
+
+
+@click.group(
+    cls=Root,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="payment-infra")
+@everywhere
+def root() -> None:
+    """Generate, ship and operate a resilient payment processing API on AWS.
+
+    \b
+    payment-infra render                     the template, offline
+    payment-infra deploy --suffix dev-001    the stack, in your AWS account
+    payment-infra local                      the same stack, on this machine
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    root.main(prog_name="payment-infra")
+
+
+if __name__ == "__main__":
+    main()

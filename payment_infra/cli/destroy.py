@@ -1,0 +1,50 @@
+"""`payment-infra destroy`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import (
+    aws_options,
+    config_options,
+    require_suffix,
+    stack_name_of,
+    stack_name_option,
+    yes_option,
+)
+from payment_infra.cli.output import confirm, note
+from payment_infra.cli.progress import tell
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.sources import Resolved
+
+
+@click.command("destroy")
+@config_options("suffix")
+@stack_name_option
+@yes_option
+@aws_options
+@everywhere
+def command(session: Session, resolved: Resolved, stack_name: str | None, yes: bool) -> None:
+    """Delete the stack, with its payments unless they are retained.
+
+    \b
+    Example:
+      payment-infra destroy --suffix dev-001
+    """
+    suffix = require_suffix(resolved)
+    from payment_infra.cloud import deployment
+    from payment_infra.cloud.stack import Stack
+
+    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    if not deployment.check_owner(stack, suffix):
+        note(f"there is no stack {stack.name}; nothing to delete")
+        return
+    confirm(f"Delete the stack {stack.name} in {session.region}, and the payments in it?", yes)
+    for event in stack.delete():
+        tell(event)
+    note(f"{stack.name} is deleted")

@@ -1,0 +1,43 @@
+"""The options that every command takes, before its name or after it."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+DEBUG = "payment_infra.debug"
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def everywhere(function: Decorated) -> Decorated:
+    """Add --debug and --no-color, which act by themselves and are not passed on."""
+    for decorate in (
+        click.option(
+            "--debug",
+            is_flag=True,
+            expose_value=False,
+            callback=_debug,
+            help="Show the traceback of an error.",
+        ),
+        click.option(
+            "--no-color",
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_no_color,
+            help="Write without colour, as with NO_COLOR.",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[DEBUG] = value or ctx.meta.get(DEBUG, False)
+
+
+def _no_color(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value or os.environ.get("NO_COLOR"):
+        ctx.find_root().color = ctx.color = False

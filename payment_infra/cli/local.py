@@ -1,0 +1,109 @@
+"""`payment-infra local`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import config_options, stack_name_option
+from payment_infra.cli.output import note, print_outputs
+from payment_infra.cli.progress import tell
+from payment_infra.config import FIELDS
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.logs import LogTail
+    from payment_infra.cloud.stack import StackEvent
+    from payment_infra.local.stack import LocalStack
+    from payment_infra.sources import Resolved
+
+DEFAULT_PORT = 4566
+LOG_POLL_SECONDS = 0.5
+# The API is open, and the bucket is the emulator's own.
+FIXED_FIELDS = {"authorization", "bucket"}
+
+
+@click.command("local")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port of 127.0.0.1; 0 takes a free one.",
+)
+@click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep the stack and its payments in DIR for the next run.",
+)
+@click.option("--smoke", is_flag=True, help="Run the smoke check, stop, and exit with its status.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every stack event, request and answer.")
+@config_options(*(name for name in FIELDS if name not in FIXED_FIELDS))
+@stack_name_option
+@everywhere
+def command(
+    resolved: Resolved,
+    stack_name: str | None,
+    port: int,
+    state: Path | None,
+    smoke: bool,
+    verbose: bool,
+) -> None:
+    """Run the stack on this machine, without an AWS account.
+
+    Starts the embedded AWS on 127.0.0.1, deploys the stack to it as `deploy` does, and shows the
+    functions' logs until Ctrl-C. The API is open there: it takes unsigned requests.
+
+    \b
+    Example:
+      payment-infra local --port 4566
+    """
+    # A shell that starts this in the background has SIGINT ignored; here it must stop everything.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    from payment_infra.local import stack as local
+    from payment_infra.local.emulator import emulator
+
+    note("Starting the embedded AWS ...")
+    with emulator(port, state=state) as running:
+        session = local.open_session(running)
+        note(f"Deploying to {running.url} ...")
+        deployed = local.deploy(session, resolved, stack_name, tell if verbose else _silent)
+        print_outputs(deployed.outputs, "text")
+        note(f"\nThe API is open here (authorization none): {deployed.api.url}")
+        if smoke:
+            from payment_infra.cli.smoke import run_checks
+
+            note("")
+            run_checks(deployed.api, verbose)
+        else:
+            _show_how_to_try(deployed)
+            _stream(local.tail_logs(session, deployed))
+
+
+def _silent(event: StackEvent) -> None:
+    """Show nothing: the whole deployment takes a second."""
+
+
+def _show_how_to_try(deployed: LocalStack) -> None:
+    payment = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
+    charge = {"transaction_id": "PASTE-IT-HERE"}
+    url = deployed.api.url
+    for path, body in (("validate", payment), ("process", charge)):
+        click.echo(f"curl -X POST {url}{path} -d '{json.dumps(body)}'")
+    click.echo(f"curl {url}health")
+
+
+def _stream(logs: LogTail) -> None:
+    """Print what the functions log, until Ctrl-C."""
+    note("\nThe functions' logs follow; Ctrl-C stops everything.")
+    while True:
+        for line in logs.read():
+            click.echo(f"{line.group.rpartition('/')[2]}  {line.text}")
+        time.sleep(LOG_POLL_SECONDS)

@@ -1,0 +1,152 @@
+"""The groups of options that commands share, and what they turn into."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from payment_infra.cli.app import App
+from payment_infra.config import FIELDS, PRESETS
+from payment_infra.errors import UsageError
+from payment_infra.sources import Resolved, resolve
+
+Command = Callable[..., Any]
+
+STACK_NAME_PREFIX = "payment-infra"
+
+
+def config_options(*names: str) -> Callable[[Command], Command]:
+    """Add a flag for each named field (all, if none is named) and for the preset and the file.
+
+    The command gets the result as `resolved`.
+    """
+    chosen = names or tuple(FIELDS)
+
+    def decorate(function: Command) -> Command:
+        @functools.wraps(function)
+        def wrapper(*args: Any, preset: str | None, config: Path | None, **kwargs: Any) -> Any:
+            flags = {name: kwargs.pop(name) for name in chosen} | {"preset": preset}
+            resolved = resolve(flags, os.environ, config)
+            return function(*args, resolved=resolved, **kwargs)
+
+        decorated: Command = wrapper
+        for name in reversed(chosen):
+            decorated = _field_option(name)(decorated)
+        decorated = click.option(
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar="PAYMENT_INFRA_CONFIG",
+            help="Configuration file.  [default: payment-infra.toml, if there is one]",
+        )(decorated)
+        return click.option(
+            "--preset", metavar="|".join(PRESETS), help="Where the defaults come from."
+        )(decorated)
+
+    return decorate
+
+
+def _field_option(name: str) -> Callable[[Command], Command]:
+    spec = FIELDS[name]
+    flag = name.replace("_", "-")
+    text = spec.metadata["help"]
+    if spec.type is bool:
+        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+    if name == "tags":
+        return click.option(
+            "--tag", name, multiple=True, metavar="KEY=VALUE", callback=_join_tags, help=text
+        )
+    return click.option(f"--{flag}", name, metavar=_metavar(spec.type), help=text)
+
+
+def _metavar(kind: object) -> str:
+    return "NUMBER" if kind is int else "TEXT"
+
+
+def _join_tags(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> object:
+    pairs = [text.partition("=") for text in value]
+    if not all(separator for _, separator, _ in pairs):
+        raise click.BadParameter("must be KEY=VALUE", ctx=ctx)
+    return {key: text for key, _, text in pairs} or None
+
+
+def aws_options(function: Command) -> Command:
+    """Add what says which account and region to work in; the command gets `session`."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        profile: str | None,
+        region: str | None,
+        endpoint_url: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        app = click.get_current_context().ensure_object(App)
+        session = app.connect(profile, region, endpoint_url)
+        return function(*args, session=session, **kwargs)
+
+    decorated: Command = wrapper
+    for decorate in (
+        click.option("--endpoint-url", metavar="URL", help="Another endpoint for every service."),
+        click.option("--region", metavar="NAME", help="AWS region.  [default: AWS's own setting]"),
+        click.option("--profile", metavar="NAME", help="Profile of the AWS configuration."),
+    ):
+        decorated = decorate(decorated)
+    return decorated
+
+
+def stack_name_option(function: Command) -> Command:
+    """Add --stack-name, which is None unless given."""
+    return click.option(
+        "--stack-name",
+        metavar="NAME",
+        callback=_check_stack_name,
+        help=f"Name of the stack.  [default: {STACK_NAME_PREFIX}-SUFFIX]",
+    )(function)
+
+
+def _check_stack_name(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    import re
+
+    # CloudFormation API, CreateChangeSet, StackName.
+    if value is not None and not re.fullmatch(r"[a-zA-Z][-a-zA-Z0-9]{0,127}", value):
+        raise click.BadParameter(
+            f"{value!r} must be 1 to 128 letters, digits and dashes, the first a letter", ctx=ctx
+        )
+    return value
+
+
+def output_option(function: Command) -> Command:
+    """Add --output; JSON on stdout is one document."""
+    return click.option(
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Form of what goes to stdout.",
+    )(function)
+
+
+def yes_option(function: Command) -> Command:
+    """Add --yes, which answers every question."""
+    return click.option("-y", "--yes", is_flag=True, help="Answer yes to every question.")(function)
+
+
+def require_suffix(resolved: Resolved) -> str:
+    """Return the suffix.
+
+    Raises:
+        UsageError: no source gives one.
+    """
+    if not resolved.config.suffix:
+        raise UsageError(
+            "no environment: give --suffix, PAYMENT_INFRA_SUFFIX, or suffix in payment-infra.toml"
+        )
+    return resolved.config.suffix
+
+
+def stack_name_of(resolved: Resolved, stack_name: str | None) -> str:
+    """Return the given stack name, or the default one for the suffix."""
+    return stack_name or f"{STACK_NAME_PREFIX}-{require_suffix(resolved)}"

@@ -1,0 +1,100 @@
+"""`payment-infra smoke`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import (
+    aws_options,
+    config_options,
+    output_option,
+    stack_name_of,
+    stack_name_option,
+)
+from payment_infra.cli.output import note, print_json, print_table
+from payment_infra.errors import PaymentInfraError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.smoke import Api, Check
+    from payment_infra.sources import Resolved
+
+
+@click.command("smoke")
+@config_options("suffix")
+@stack_name_option
+@click.option("-v", "--verbose", is_flag=True, help="Show every request and its answer.")
+@output_option
+@aws_options
+@everywhere
+def command(
+    session: Session, resolved: Resolved, stack_name: str | None, verbose: bool, output: str
+) -> None:
+    """Check a deployed stack with real payments; exit 1 if anything is not as expected.
+
+    It records one payment of 100.50 USD for the customer smoke-check and has it charged. Requests
+    are signed with the AWS credentials if the API wants that.
+
+    \b
+    Example:
+      payment-infra smoke --suffix dev-001
+    """
+    from payment_infra.cloud.smoke import Api, invoke_url
+    from payment_infra.cloud.stack import Stack
+
+    name = stack_name_of(resolved, stack_name)
+    outputs = Stack(session.client("cloudformation"), name).outputs()
+    url = invoke_url(outputs["APIEndpoint"], session.endpoint_url)
+    run_checks(Api(url, session.region, session.credentials), verbose, output)
+
+
+def run_checks(api: Api, verbose: bool, output: str = "text") -> None:
+    """Run the checks and print them.
+
+    Raises:
+        PaymentInfraError: one of them failed.
+    """
+    from payment_infra.cloud import smoke
+
+    checks = []
+    for check in smoke.run(api):
+        checks.append(check)
+        if verbose:
+            note(_conversation(api.url, check))
+    if output == "json":
+        print_json([_document(check) for check in checks])
+    else:
+        print_table(
+            ("check", "expected", "got", "ms", ""),
+            [
+                (one.name, one.expected, one.got, f"{one.answer.milliseconds:.0f}", _mark(one))
+                for one in checks
+            ],
+        )
+    failed = sum(not check.passed for check in checks)
+    if failed:
+        raise PaymentInfraError(f"{failed} of {len(checks)} checks failed at {api.url}")
+
+
+def _conversation(url: str, check: Check) -> str:
+    answer = check.answer
+    body = json.dumps(answer.body, indent=2)
+    return f"{check.verb} {url}{check.path} {check.request}\n{answer.status} {body}\n"
+
+
+def _document(check: Check) -> dict[str, object]:
+    return {
+        "check": check.name,
+        "expected": check.expected,
+        "got": check.got,
+        "milliseconds": round(check.answer.milliseconds, 1),
+        "passed": check.passed,
+    }
+
+
+def _mark(check: Check) -> str:
+    return "ok" if check.passed else "FAILED"

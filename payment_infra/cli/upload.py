@@ -1,0 +1,66 @@
+"""`payment-infra upload`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import (
+    aws_options,
+    config_options,
+    output_option,
+    require_suffix,
+    stack_name_of,
+    stack_name_option,
+)
+from payment_infra.cli.output import note, print_json
+from payment_infra.cli.progress import tell
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.sources import Resolved
+
+
+@click.command("upload")
+@config_options()
+@stack_name_option
+@output_option
+@aws_options
+@everywhere
+def command(session: Session, resolved: Resolved, stack_name: str | None, output: str) -> None:
+    """Put zips and template into the bucket.
+
+    Prints their addresses, and the command that deploys them with the plain AWS CLI. What is in the
+    bucket already is not sent again.
+
+    \b
+    Example:
+      payment-infra upload --suffix dev-001 --bucket my-zips
+    """
+    require_suffix(resolved)
+    from payment_infra.artifacts import build_artifacts
+    from payment_infra.cloud import deployment
+
+    artifacts = build_artifacts()
+    bucket = deployment.find_bucket(session, resolved.config.bucket, tell)
+    uploaded = deployment.upload(bucket, resolved, artifacts)
+    name = stack_name_of(resolved, stack_name)
+    objects = (*uploaded.functions, uploaded.template)
+    shell = deployment.deploy_command(session, name, uploaded)
+    if output == "json":
+        print_json(
+            {
+                "bucket": bucket.name,
+                "objects": [asdict(one) for one in objects],
+                "command": shell,
+            }
+        )
+        return
+    for one in objects:
+        note("uploaded" if one.new else "there already")
+        click.echo(one.uri)
+    note("To deploy it with the AWS CLI:")
+    click.echo(shell)

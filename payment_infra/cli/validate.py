@@ -1,0 +1,52 @@
+"""`payment-infra validate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import config_options, output_option
+from payment_infra.cli.output import note, print_json
+from payment_infra.errors import PaymentInfraError
+
+if TYPE_CHECKING:
+    from payment_infra.sources import Resolved
+
+
+@click.command("validate")
+@click.argument("file", required=False)
+@click.option("--strict", is_flag=True, help="Fail on warnings too.")
+@config_options()
+@output_option
+@everywhere
+def command(resolved: Resolved, file: str | None, strict: bool, output: str) -> None:
+    """Check FILE, or the template as it would be rendered, with cfn-lint.
+
+    \b
+    Example:
+      payment-infra validate --strict template.yaml
+    """
+    from payment_infra.linting import lint, lint_file
+
+    if file:
+        findings = lint_file(file)
+    else:
+        from payment_infra.artifacts import code_keys
+        from payment_infra.rendering import render
+        from payment_infra.template import build_template
+
+        findings = lint(render(build_template(resolved.config, code_keys()), "json"))
+
+    subject = file or "the rendered template"
+    errors = sum(one.level == "error" for one in findings)
+    warnings = len(findings) - errors
+    if output == "json":
+        print_json([one.as_dict() for one in findings])
+    else:
+        for one in findings:
+            click.echo(f"{one.level}  {one.rule}  {one.path}  (line {one.line})\n  {one.message}")
+    if errors or (strict and warnings):
+        raise PaymentInfraError(f"{subject}: {errors} errors, {warnings} warnings")
+    note(f"{subject}: no errors, {warnings} warnings")

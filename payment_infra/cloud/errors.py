@@ -1,0 +1,75 @@
+"""What AWS and the network answer, in one line that says what to do next."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore import exceptions as aws
+from botocore.exceptions import BotoCoreError, ClientError
+
+from payment_infra.errors import AwsError
+
+# Error codes that mean the same whichever service gives them (AWS, "Common error types").
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+INVALID = {
+    "AuthFailure",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"}
+
+REFRESH = "sign in again (`aws sso login`, or new keys) and repeat the command"
+
+
+@contextmanager
+def translated(subject: str) -> Iterator[None]:
+    """Turn what botocore raises in the block into an AwsError about `subject`."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise AwsError(f"{subject}: {explain(error)}") from error
+
+
+def code_of(error: ClientError) -> str:
+    """Return the service's error code."""
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def explain(error: ClientError | BotoCoreError) -> str:
+    """Return what happened and what to do next."""
+    if isinstance(error, ClientError):
+        return _explain_answer(error)
+    match error:
+        case aws.NoCredentialsError() | aws.PartialCredentialsError():
+            return "no AWS credentials; set --profile or AWS_PROFILE, or run `aws configure`"
+        case aws.CredentialRetrievalError() | aws.TokenRetrievalError():
+            return f"the AWS credentials cannot be had; {REFRESH}"
+        case aws.SSOError():
+            return f"the AWS session has ended; {REFRESH}"
+        case aws.ProfileNotFound() | aws.ConfigParseError():
+            return f"{error}; see `aws configure list-profiles`"
+        case aws.EndpointConnectionError() | aws.ConnectionError() | aws.HTTPClientError():
+            return f"{_one_line(error)}; check the network, --region and --endpoint-url"
+        case _:
+            return _one_line(error)
+
+
+def _explain_answer(error: ClientError) -> str:
+    code = code_of(error)
+    message = error.response.get("Error", {}).get("Message", "")
+    if code in EXPIRED:
+        return f"the AWS credentials have expired; {REFRESH}"
+    if code in INVALID:
+        return f"AWS does not accept these credentials ({code}); check --profile and --region"
+    if code in DENIED:
+        return f"not allowed to call {error.operation_name} ({message or code})"
+    if code in THROTTLED:
+        return f"AWS throttles {error.operation_name}; wait a little and repeat the command"
+    return f"{error.operation_name} failed: {message or code}".rstrip(".")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")

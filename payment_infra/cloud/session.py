@@ -1,0 +1,102 @@
+"""One account, region and endpoint, and the clients for them."""
+
+import difflib
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from payment_infra.cloud.errors import explain, translated
+from payment_infra.errors import AwsError, UsageError
+
+DEFAULT_REGION = "us-east-1"
+# Retries with backoff ride out throttling; a dead network is given up after some seconds.
+CLIENT_CONFIG = Config(
+    connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}
+)
+
+
+class Session:
+    """Makes clients, each once."""
+
+    def __init__(
+        self,
+        session: boto3.Session,
+        endpoint_url: str | None = None,
+        config: Config = CLIENT_CONFIG,
+    ) -> None:
+        self._session = session
+        self._endpoint_url = endpoint_url
+        self._config = config
+        self._clients: dict[str, Any] = {}
+
+    @classmethod
+    def open(cls, profile: str | None, region: str | None, endpoint_url: str | None) -> "Session":
+        """Open the session that the flags and the AWS configuration describe; no network.
+
+        Raises:
+            AwsError: the profile does not exist.
+            UsageError: the region does not exist.
+        """
+        try:
+            session = boto3.Session(profile_name=profile, region_name=region)
+            if session.region_name is None:
+                session = boto3.Session(profile_name=profile, region_name=DEFAULT_REGION)
+        except BotoCoreError as error:
+            raise AwsError(explain(error)) from error
+        if endpoint_url is None:
+            _check_region(session)
+        return cls(session, endpoint_url)
+
+    @property
+    def region(self) -> str:
+        """The region, as us-east-1."""
+        return str(self._session.region_name)
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """The endpoint that stands for every service, if one was given."""
+        return self._endpoint_url
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service."""
+        if service not in self._clients:
+            try:
+                self._clients[service] = self._session.client(
+                    service, endpoint_url=self._endpoint_url, config=self._config
+                )
+            except (BotoCoreError, ValueError) as error:
+                raise AwsError(f"{service}: {error}; check --endpoint-url") from error
+        return self._clients[service]
+
+    def credentials(self) -> Any:
+        """Return the credentials to sign with.
+
+        Raises:
+            AwsError: there are none.
+        """
+        with translated("credentials"):
+            credentials = self._session.get_credentials()
+        if credentials is None:
+            raise AwsError("no AWS credentials; set --profile or AWS_PROFILE")
+        return credentials
+
+    def account(self) -> str:
+        """Return the account's id of 12 digits; the first call that proves the credentials."""
+        with translated(f"AWS account in {self.region}"):
+            return str(self.client("sts").get_caller_identity()["Account"])
+
+
+def _check_region(session: boto3.Session) -> None:
+    regions = [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("cloudformation", partition)
+    ]
+    if session.region_name not in regions:
+        close = difflib.get_close_matches(str(session.region_name), regions, 1)
+        hint = f"did you mean {close[0]}?" if close else "see --region and AWS_REGION"
+        raise UsageError(
+            f"region {session.region_name!r} is none that boto3 {boto3.__version__} knows; {hint}"
+        )

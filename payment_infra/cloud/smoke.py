@@ -1,0 +1,159 @@
+"""A check of a deployed stack with real requests: what a client would notice first."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
+
+from payment_infra.errors import AwsError
+
+TIMEOUT_SECONDS = 30
+ALREADY_PROCESSED = "Transaction already processed"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: status 0 and the reason as body if nothing did."""
+
+    status: int
+    body: Any
+    milliseconds: float
+
+    def field(self, name: str) -> object:
+        """Return a field of a JSON object, None where the body is none."""
+        return self.body.get(name) if isinstance(self.body, dict) else None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check with its request and its outcome."""
+
+    name: str
+    verb: str
+    path: str
+    request: str
+    expected: str
+    got: str
+    answer: Answer
+
+    @property
+    def passed(self) -> bool:
+        """Whether the answer was the expected one."""
+        return self.expected == self.got
+
+
+class Api:
+    """The deployed API; signs what it sends, once it is known that the API wants it."""
+
+    def __init__(self, url: str, region: str, credentials: Callable[[], Any]) -> None:
+        self.url = url
+        self._region = region
+        self._credentials = credentials
+        self._signed = False
+        self._http = URLLib3Session(timeout=TIMEOUT_SECONDS, proxies=get_environ_proxies(url))
+
+    def find_authorization(self) -> None:
+        """Find out whether the payment methods want a signature, by a request that changes nothing.
+
+        Raises:
+            AwsError: nothing answers at the API's address.
+        """
+        answer = self.call("POST", "validate", {})
+        if answer.status == 0:
+            raise AwsError(f"{self.url}: no answer ({answer.body}); is the stack deployed whole?")
+        self._signed = answer.status in {401, 403}
+
+    def call(self, verb: str, path: str, body: Mapping[str, object] | None = None) -> Answer:
+        """Send a request and return what came back."""
+        request = AWSRequest(
+            method=verb,
+            url=self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        if self._signed and verb == "POST":
+            SigV4Auth(self._credentials(), "execute-api", self._region).add_auth(request)
+        start = time.perf_counter()
+        try:
+            response = self._http.send(request.prepare())
+        except BotoCoreError as error:
+            return Answer(0, type(error).__name__, _since(start))
+        try:
+            parsed = json.loads(response.content)
+        except ValueError:
+            parsed = response.text
+        return Answer(response.status_code, parsed, _since(start))
+
+
+def run(api: Api) -> Iterator[Check]:
+    """Run the checks in order, and yield each as soon as it is done."""
+    api.find_authorization()
+    check = partial(_check, api)
+    payment = {"amount": 100.50, "currency": "USD", "customer_id": "smoke-check"}
+    validated = check("validate", "POST", "validate", payment, "200 validated", "status")
+    yield validated
+    charge = {"transaction_id": validated.answer.field("transaction_id") or "none"}
+    yield check("process", "POST", "process", charge, "200 processed", "status")
+    yield check("process again", "POST", "process", charge, "200 already processed", "message")
+    negative = payment | {"amount": -1}
+    yield check("rejected amount", "POST", "validate", negative, "400 Invalid amount", "error")
+    unknown = {"transaction_id": str(uuid.uuid4())}
+    missing = "404 Transaction not found"
+    yield check("unknown id", "POST", "process", unknown, missing, "error")
+    yield check("health", "GET", "health", None, "200 healthy", "overall_status")
+
+
+def _check(
+    api: Api,
+    name: str,
+    verb: str,
+    path: str,
+    body: Mapping[str, object] | None,
+    expected: str,
+    field: str,
+) -> Check:
+    answer = api.call(verb, path, body)
+    return Check(
+        name=name,
+        verb=verb,
+        path=path,
+        request="" if body is None else json.dumps(body),
+        expected=expected,
+        got=f"{answer.status or 'no answer:'} {_told(answer, field)}",
+        answer=answer,
+    )
+
+
+def _told(answer: Answer, field: str) -> object:
+    told = answer.field(field)
+    return "already processed" if told == ALREADY_PROCESSED else told or answer.body
+
+
+def _since(start: float) -> float:
+    return (time.perf_counter() - start) * 1000
+
+
+def invoke_url(api_endpoint: str, endpoint_url: str | None) -> str:
+    """Return the address to call: the stack's own, or its place on an emulator.
+
+    Args:
+        api_endpoint: the output APIEndpoint, https://<api id>.execute-api.<...>/<stage>/.
+        endpoint_url: the emulator that stands for AWS, if any.
+    """
+    if endpoint_url is None:
+        return api_endpoint
+    parts = urlsplit(api_endpoint)
+    api_id = parts.netloc.partition(".")[0]
+    return f"{endpoint_url.rstrip('/')}/_aws/execute-api/{api_id}{parts.path}"

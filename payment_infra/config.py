@@ -1,0 +1,135 @@
+"""The stack's configuration: every field with its rule, and the presets."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+# The longest names that AWS allows for what carries the suffix, by base name (the services' quotas
+# pages; API Gateway's and DynamoDB's limits are far longer).
+NAME_LIMITS = {
+    "payment-validation": 64,
+    "payment-processing": 64,
+    "health-monitor": 64,
+    "health-monitor-schedule": 64,
+    "failed-transactions": 80,
+    "failed-transactions-dlq": 80,
+    "payment-alarms": 256,
+    "payment-dashboard": 255,
+    "transactions": 255,
+    "dynamodb-index-throttle": 255,
+    "payment-infra": 128,
+}
+MAX_SUFFIX_LENGTH = min(30, *(limit - len(base) - 1 for base, limit in NAME_LIMITS.items()))
+SUFFIX_PATTERN = r"^[a-z0-9](-?[a-z0-9])*$"
+
+# The values that a log group's RetentionInDays takes (CloudWatch Logs API, PutRetentionPolicy).
+RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+# Lambda's Python runtimes that the handlers are written for.
+RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
+# Amazon S3, "General purpose bucket naming rules".
+BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
+# Tag restrictions of AWS: "Tag naming limits and requirements".
+TAG_PATTERN = r"^[\w .:/=+@-]*$"
+MAX_TAGS = 40
+# A slip of the keyboard is caught here; the account's own quota is what really limits.
+MAX_LIMIT = 1_000_000
+
+Tags = Mapping[str, str]
+Check = Callable[[Any], str | None]
+
+
+def check_suffix(value: str) -> str | None:
+    """Say what is wrong with an environment suffix, or None."""
+    if not value:
+        return "must not be empty"
+    if len(value) > MAX_SUFFIX_LENGTH:
+        return (
+            f"has {len(value)} characters, at most {MAX_SUFFIX_LENGTH} are allowed"
+            " (it becomes part of names that AWS limits)"
+        )
+    if not re.fullmatch(SUFFIX_PATTERN, value):
+        return "must be lower-case letters and digits, with single dashes between them"
+    return None
+
+
+def _one_of(*allowed: object) -> Check:
+    def check(value: object) -> str | None:
+        return None if value in allowed else f"must be one of {', '.join(map(str, allowed))}"
+
+    return check
+
+
+def _check_limit(value: int) -> str | None:
+    return None if 1 <= value <= MAX_LIMIT else f"must be from 1 to {MAX_LIMIT}"
+
+
+def _matching(pattern: str, meaning: str) -> Check:
+    def check(value: str) -> str | None:
+        return None if re.fullmatch(pattern, value) else f"must be {meaning}"
+
+    return check
+
+
+def _check_tags(tags: Tags) -> str | None:
+    for key, value in tags.items():
+        if key == "Environment" or key.lower().startswith("aws:") or not 1 <= len(key) <= 128:
+            return f"has the key {key!r}: 1 to 128 characters, not Environment, not aws:..."
+        if len(value) > 256 or not re.fullmatch(TAG_PATTERN, key + value):
+            return f"has {key}={value}: letters, digits, spaces and _ . : / = + - @, at most 256"
+    return None if len(tags) <= MAX_TAGS else f"has {len(tags)} tags, at most {MAX_TAGS} fit"
+
+
+def _setting(default: object, meaning: str, check: Check | None = None) -> Any:
+    return field(default=default, metadata={"help": meaning, "check": check})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackConfig:
+    """Everything that shapes the template; the defaults are the preset `development`."""
+
+    suffix: str = _setting("", "Environment suffix: part of every physical name.", check_suffix)
+    bucket: str = _setting(
+        "",
+        "S3 bucket that holds the zips.",
+        _matching(BUCKET_PATTERN, "a bucket name: 3 to 63 lower-case letters, digits, dots, -"),
+    )
+    authorization: str = _setting(
+        "iam", "Who may call the POST methods: iam (SigV4) or none.", _one_of("iam", "none")
+    )
+    runtime: str = _setting("python3.13", "Lambda runtime.", _one_of(*RUNTIMES))
+    architecture: str = _setting("arm64", "Lambda architecture.", _one_of("arm64", "x86_64"))
+    alarm_email: str = _setting(
+        "", "Address subscribed to the alarms.", _matching(EMAIL_PATTERN, "an email address")
+    )
+    throttle_rate_limit: int = _setting(
+        1000, "Requests a second that the API admits.", _check_limit
+    )
+    throttle_burst_limit: int = _setting(
+        2000, "Requests that the API admits at once.", _check_limit
+    )
+    log_retention_days: int = _setting(7, "Days that logs are kept.", _one_of(*RETENTION_DAYS))
+    manage_api_gateway_account: bool = _setting(
+        True, "Make the region's CloudWatch role for API Gateway."
+    )
+    retain_data: bool = _setting(False, "Keep table, queues and logs when the stack is deleted.")
+    deletion_protection: bool = _setting(False, "Refuse to delete the table.")
+    tags: Tags = field(
+        default_factory=dict,
+        metadata={"help": "Tag for every resource: KEY=VALUE.", "check": _check_tags},
+    )
+
+
+PRESETS: Mapping[str, Mapping[str, object]] = {
+    "development": {},
+    "production": {
+        "log_retention_days": 365,
+        "retain_data": True,
+        "deletion_protection": True,
+    },
+}
+FIELDS: Mapping[str, "Field[Any]"] = {f.name: f for f in fields(StackConfig)}

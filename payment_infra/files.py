@@ -1,0 +1,41 @@
+"""Writing a file whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from payment_infra.errors import PaymentInfraError
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace the file's content in one step: a full disk or a kill leaves the old file.
+
+    Raises:
+        PaymentInfraError: the folder is missing or not writable, the path is a folder, the disk
+            is full.
+    """
+    if path.is_dir():
+        raise PaymentInfraError(f"{path}: is a directory; name a file in it")
+    if not path.parent.is_dir():
+        raise PaymentInfraError(f"{path}: there is no directory {path.parent}; make it first")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)  # a device or a pipe cannot be replaced
+            return
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise PaymentInfraError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

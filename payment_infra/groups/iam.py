@@ -1,0 +1,79 @@
+"""Grants, each a statement, and the execution roles that are made of them."""
+
+from dataclasses import dataclass
+
+from awacs import cloudwatch, dynamodb, logs, sns, sqs, xray
+from awacs.aws import Allow, PolicyDocument, Statement
+from awacs.helpers.trust import get_lambda_assumerole_policy
+from troposphere.iam import ManagedPolicy, Role
+from troposphere.logs import LogGroup
+from troposphere.sns import Topic
+from troposphere.sqs import Queue
+
+from payment_infra.groups.storage import Storage
+
+
+@dataclass(frozen=True)
+class ExecutionRole:
+    """A function's role and the managed policy that says what it may do."""
+
+    role: Role
+    policy: ManagedPolicy
+
+
+def execution_role(function: str, *grants: Statement) -> ExecutionRole:
+    """Build the role that only the function with this logical id prefix assumes."""
+    policy = ManagedPolicy(
+        f"{function}Policy",
+        Description=f"What the {function} function may do.",
+        PolicyDocument=PolicyDocument(Version="2012-10-17", Statement=list(grants)),
+    )
+    role = Role(
+        f"{function}Role",
+        Description=f"Execution role of the {function} function.",
+        AssumeRolePolicyDocument=get_lambda_assumerole_policy(),
+        ManagedPolicyArns=[policy.ref()],
+    )
+    return ExecutionRole(role=role, policy=policy)
+
+
+def record_payments(storage: Storage) -> Statement:
+    """Grant putting new transactions into the active table."""
+    return _allow("RecordPayments", [dynamodb.PutItem], storage.arn)
+
+
+def claim_and_finish(storage: Storage) -> Statement:
+    """Grant moving transactions of the active table through their states."""
+    return _allow("ClaimAndFinishPayments", [dynamodb.UpdateItem], storage.arn)
+
+
+def send_to(queue: Queue) -> Statement:
+    """Grant sending messages to a queue."""
+    return _allow("QueueFailedTransactions", [sqs.SendMessage], queue.get_att("Arn"))
+
+
+def publish_to(topic: Topic) -> Statement:
+    """Grant publishing to a topic."""
+    return _allow("PublishAlerts", [sns.Publish], topic.ref())
+
+
+def read_metrics() -> Statement:
+    """Grant reading metrics."""
+    # CloudWatch has no resource-level permission for GetMetricData.
+    return _allow("ReadMetrics", [cloudwatch.GetMetricData], "*")
+
+
+def write_logs(log_group: LogGroup) -> Statement:
+    """Grant writing to the streams of one log group, which the stack has made."""
+    # The log group's Arn attribute ends in ":*", which stands for its streams.
+    return _allow("WriteLogs", [logs.CreateLogStream, logs.PutLogEvents], log_group.get_att("Arn"))
+
+
+def send_traces() -> Statement:
+    """Grant sending traces."""
+    # X-Ray has no resource-level permission for what a tracer sends.
+    return _allow("SendTraces", [xray.PutTraceSegments, xray.PutTelemetryRecords], "*")
+
+
+def _allow(sid: str, actions: list[object], resource: object) -> Statement:
+    return Statement(Sid=sid, Effect=Allow, Action=actions, Resource=[resource])

@@ -1,0 +1,75 @@
+"""The transactions table, and the table that is active: this one, or one that was restored."""
+
+from dataclasses import dataclass
+
+from troposphere import Condition, Equals, If, Not, Sub
+from troposphere.dynamodb import (
+    AttributeDefinition,
+    GlobalSecondaryIndex,
+    KeySchema,
+    PointInTimeRecoverySpecification,
+    Projection,
+    Table,
+)
+
+from payment_infra.config import StackConfig
+from payment_infra.groups.retention import stateful
+from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE, parameter, suffixed
+
+IN_FLIGHT_INDEX = "in-flight-index"
+OVERRIDE_CONDITION = "HasTransactionsTableOverride"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The stack's own table, and the name and ARNs of the one that everything else works on."""
+
+    table: Table
+    conditions: dict[str, Condition]
+    name: If
+    arn: If
+    index_arn: Sub
+
+
+def build_storage(config: StackConfig) -> Storage:
+    """Build the table: on-demand, recoverable to a point in time, with the index of payments
+    that are in flight (sparse: only such items have the key)."""
+    table = Table(
+        "TransactionsTable",
+        **stateful(config),
+        TableName=suffixed("transactions"),
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            AttributeDefinition(AttributeName="transaction_id", AttributeType="S"),
+            AttributeDefinition(AttributeName="in_flight", AttributeType="S"),
+            AttributeDefinition(AttributeName="lease_expires_at", AttributeType="N"),
+        ],
+        KeySchema=[KeySchema(AttributeName="transaction_id", KeyType="HASH")],
+        GlobalSecondaryIndexes=[
+            GlobalSecondaryIndex(
+                IndexName=IN_FLIGHT_INDEX,
+                KeySchema=[
+                    KeySchema(AttributeName="in_flight", KeyType="HASH"),
+                    KeySchema(AttributeName="lease_expires_at", KeyType="RANGE"),
+                ],
+                Projection=Projection(ProjectionType="KEYS_ONLY"),
+            )
+        ],
+        PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(
+            PointInTimeRecoveryEnabled=True
+        ),
+        DeletionProtectionEnabled=config.deletion_protection,
+    )
+    override = parameter(TRANSACTIONS_TABLE_OVERRIDE)
+    override_arn = Sub(
+        "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}"
+        f":table/${{{TRANSACTIONS_TABLE_OVERRIDE}}}"
+    )
+    arn = If(OVERRIDE_CONDITION, override_arn, table.get_att("Arn"))
+    return Storage(
+        table=table,
+        conditions={OVERRIDE_CONDITION: Not(Equals(override, ""))},
+        name=If(OVERRIDE_CONDITION, override, table.ref()),
+        arn=arn,
+        index_arn=Sub(f"${{TableArn}}/index/{IN_FLIGHT_INDEX}", TableArn=arn),
+    )

@@ -1,0 +1,1 @@
+"""The same stack on this machine: the embedded AWS as a subprocess, deployed to like any other."""

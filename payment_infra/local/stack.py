@@ -1,0 +1,80 @@
+"""The stack on the emulator: deployed by the code that deploys to AWS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from payment_infra.cloud import deployment
+from payment_infra.cloud.errors import translated
+from payment_infra.cloud.logs import LogTail
+from payment_infra.cloud.session import Session
+from payment_infra.cloud.smoke import Api, invoke_url
+from payment_infra.cloud.stack import Stack
+from payment_infra.local.emulator import ACCESS_KEY
+
+if TYPE_CHECKING:
+    from payment_infra.local.emulator import Emulator
+    from payment_infra.sources import Resolved
+
+DEFAULT_SUFFIX = "local"
+# No proxy stands between this machine and itself.
+CONFIG = Config(connect_timeout=2, read_timeout=60, proxies={})
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """The deployed stack: its outputs, its API, and the log groups of its functions."""
+
+    outputs: Mapping[str, str]
+    api: Api
+    log_groups: tuple[str, ...]
+
+
+def open_session(emulator: Emulator) -> Session:
+    """Open a session with the emulator that takes nothing from the user's AWS configuration."""
+    core = botocore.session.Session()
+    core.set_config_variable("profile", None)
+    core.set_credentials(ACCESS_KEY, ACCESS_KEY)
+    session = boto3.Session(botocore_session=core, region_name=emulator.region)
+    return Session(session, emulator.url, CONFIG)
+
+
+def deploy(
+    session: Session, resolved: Resolved, stack_name: str | None, tell: deployment.Tell
+) -> LocalStack:
+    """Deploy the stack, with the API open, since nobody here can sign."""
+    config = replace(
+        resolved.config,
+        authorization="none",
+        suffix=resolved.config.suffix or DEFAULT_SUFFIX,
+    )
+    name = stack_name or f"{deployment.STACK_NAME_PREFIX}-{config.suffix}"
+    stack = Stack(session.client("cloudformation"), name)
+    deployment.deploy(session, stack, replace(resolved, config=config), tell)
+    outputs = stack.outputs()
+    _switch_on_recovery(session, outputs["TransactionsTableName"])
+    url = invoke_url(outputs["APIEndpoint"], session.endpoint_url)
+    groups = (one for one in stack.physical_ids().values() if one.startswith("/aws/lambda/"))
+    return LocalStack(outputs, Api(url, session.region, session.credentials), tuple(groups))
+
+
+def tail_logs(session: Session, deployed: LocalStack) -> LogTail:
+    """Return what follows the functions' logs from now on."""
+    now = int(time.time() * 1000)
+    return LogTail(session.client("logs"), deployed.log_groups, now)
+
+
+def _switch_on_recovery(session: Session, table: str) -> None:
+    """Switch on what the emulator drops from the template without a word."""
+    with translated(f"table {table}"):
+        session.client("dynamodb").update_continuous_backups(
+            TableName=table,
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+        )

@@ -1,0 +1,120 @@
+"""CloudFormation parameters and physical names: what may differ between two deployments."""
+
+from troposphere import Parameter, Ref, Sub
+
+from payment_infra.config import (
+    BUCKET_PATTERN,
+    EMAIL_PATTERN,
+    MAX_SUFFIX_LENGTH,
+    RETENTION_DAYS,
+    SUFFIX_PATTERN,
+    StackConfig,
+)
+
+STAGE_NAME = "prod"
+
+ENVIRONMENT_SUFFIX = "EnvironmentSuffix"
+ARTIFACT_BUCKET = "ArtifactBucket"
+ALARM_EMAIL = "AlarmEmail"
+THROTTLE_RATE_LIMIT = "ThrottleRateLimit"
+THROTTLE_BURST_LIMIT = "ThrottleBurstLimit"
+LOG_RETENTION_DAYS = "LogRetentionDays"
+TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
+MANAGE_API_GATEWAY_ACCOUNT = "ManageApiGatewayAccount"
+
+# Heading to parameters, in the order in which the console asks for them.
+PARAMETER_GROUPS = {
+    "Environment": (ENVIRONMENT_SUFFIX, ARTIFACT_BUCKET),
+    "API": (THROTTLE_RATE_LIMIT, THROTTLE_BURST_LIMIT, MANAGE_API_GATEWAY_ACCOUNT),
+    "Operations": (ALARM_EMAIL, LOG_RETENTION_DAYS, TRANSACTIONS_TABLE_OVERRIDE),
+}
+
+
+def suffixed(base: str) -> Sub:
+    """Return the physical name `base-<EnvironmentSuffix>`."""
+    return Sub(f"{base}-${{{ENVIRONMENT_SUFFIX}}}")
+
+
+def parameter(name: str) -> Ref:
+    """Return the value of a parameter."""
+    return Ref(name)
+
+
+def build_parameters(config: StackConfig) -> list[Parameter]:
+    """Build the parameters; suffix and bucket have a default only where the config gives one."""
+    return [
+        Parameter(
+            ENVIRONMENT_SUFFIX,
+            Type="String",
+            Description="Ends every physical name, so that environments can share an account.",
+            AllowedPattern=SUFFIX_PATTERN,
+            MaxLength=MAX_SUFFIX_LENGTH,
+            ConstraintDescription=(
+                f"At most {MAX_SUFFIX_LENGTH} lower-case letters and digits, "
+                "with single dashes between them."
+            ),
+            **_default(config.suffix),
+        ),
+        Parameter(
+            ARTIFACT_BUCKET,
+            Type="String",
+            Description="S3 bucket in this region that holds the functions' zips.",
+            AllowedPattern=BUCKET_PATTERN,
+            ConstraintDescription="The name of an S3 bucket.",
+            **_default(config.bucket),
+        ),
+        Parameter(
+            ALARM_EMAIL,
+            Type="String",
+            Description="Address that is subscribed to the alarms. Empty means no subscription.",
+            AllowedPattern=EMAIL_PATTERN,
+            ConstraintDescription="An email address, or empty.",
+            Default=config.alarm_email,
+        ),
+        Parameter(
+            THROTTLE_RATE_LIMIT,
+            Type="Number",
+            Description="Requests a second that the stage admits to a method.",
+            MinValue=1,
+            Default=config.throttle_rate_limit,
+        ),
+        Parameter(
+            THROTTLE_BURST_LIMIT,
+            Type="Number",
+            Description="Requests that the stage admits to a method at once.",
+            MinValue=1,
+            Default=config.throttle_burst_limit,
+        ),
+        Parameter(
+            LOG_RETENTION_DAYS,
+            Type="Number",
+            Description="Days that the logs are kept.",
+            AllowedValues=list(RETENTION_DAYS),
+            Default=config.log_retention_days,
+        ),
+        Parameter(
+            TRANSACTIONS_TABLE_OVERRIDE,
+            Type="String",
+            Description=(
+                "Table to work on instead of the stack's own, after a restore. "
+                "Empty means the stack's own."
+            ),
+            AllowedPattern=r"^$|^[a-zA-Z0-9_.-]{3,255}$",
+            ConstraintDescription="The name of a DynamoDB table in this region, or empty.",
+            Default="",
+        ),
+        Parameter(
+            MANAGE_API_GATEWAY_ACCOUNT,
+            Type="String",
+            Description=(
+                "Whether this stack makes the region's CloudWatch role for API Gateway. "
+                "The setting is one per account and region; it is kept when the stack is deleted."
+            ),
+            AllowedValues=["true", "false"],
+            Default=str(config.manage_api_gateway_account).lower(),
+        ),
+    ]
+
+
+def _default(value: str) -> dict[str, str]:
+    return {"Default": value} if value else {}

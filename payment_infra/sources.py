@@ -1,0 +1,210 @@
+"""Where the configuration comes from, and what each source gives.
+
+A value is taken from the strongest source that gives one: a flag, then the environment variable
+PAYMENT_INFRA_<FIELD>, then `[environments.SUFFIX]` of payment-infra.toml, then that file's top
+level, then the preset.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from payment_infra.config import FIELDS, PRESETS, StackConfig, Tags, check_suffix
+from payment_infra.errors import UsageError
+
+FILE_NAME = "payment-infra.toml"
+ENVIRONMENT_PREFIX = "PAYMENT_INFRA_"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A configuration, and for each field the name of the source that gave its value."""
+
+    config: StackConfig
+    preset: str
+    sources: Mapping[str, str]
+
+    def is_preset(self, name: str) -> bool:
+        """Whether nobody asked for the field's value: the preset gave it."""
+        return self.sources[name] == _preset_source(self.preset)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The values that one source gives, and how each is called there."""
+
+    values: Mapping[str, object]
+    name: Callable[[str], str]
+    source: str = ""
+
+
+def resolve(
+    flags: Mapping[str, object], environ: Mapping[str, str], path: Path | None = None
+) -> Resolved:
+    """Put the configuration together from every source.
+
+    Args:
+        flags: field name (or `preset`) to value; None means that the flag was not given.
+        environ: the environment; `PAYMENT_INFRA_<FIELD>` is looked at.
+        path: the configuration file. None: payment-infra.toml of the working directory, if any.
+
+    Raises:
+        UsageError: an unknown key, a wrong type or a value that is not allowed.
+    """
+    file = _read_file(path)
+    given = _Layer(
+        {name: value for name, value in flags.items() if value is not None},
+        lambda name: "--tag" if name == "tags" else f"--{name.replace('_', '-')}",
+    )
+    variables = _Layer(
+        {
+            name: environ[ENVIRONMENT_PREFIX + name.upper()]
+            for name in ("preset", *FIELDS)
+            if ENVIRONMENT_PREFIX + name.upper() in environ
+        },
+        lambda name: ENVIRONMENT_PREFIX + name.upper(),
+    )
+    _refuse_unknown_variables(environ)
+    top_name = str(path or FILE_NAME)
+    environments = file.pop("environments", {})
+    top = _Layer(file, f"{top_name}: {{}}".format, top_name)
+    _refuse_unknown(top, ("preset", *FIELDS))
+    suffix = next(
+        (str(one.values["suffix"]) for one in (given, variables, top) if "suffix" in one.values), ""
+    )
+    sections = _sections(environments, top_name)
+    section = sections.get(suffix, _Layer({}, str))
+
+    layers = [given, variables, section, top]
+    preset = _preset(layers)
+    layers.append(_Layer(PRESETS[preset], str, _preset_source(preset)))
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, spec in FIELDS.items():
+        layer = next((one for one in layers if name in one.values), None)
+        if layer is None:
+            sources[name] = _preset_source(preset)
+            continue
+        values[name] = _typed(spec, layer.values[name], layer.name(name))
+        sources[name] = layer.source or layer.name(name)
+    return Resolved(StackConfig(**values), preset, sources)
+
+
+def _preset_source(preset: str) -> str:
+    return f"preset {preset}"
+
+
+def _read_file(path: Path | None) -> dict[str, Any]:
+    try:
+        with (path or Path(FILE_NAME)).open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        if path is None:
+            return {}
+        raise UsageError(f"{path}: there is no such file; check --config") from None
+    except OSError as error:
+        raise UsageError(f"{path or FILE_NAME}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path or FILE_NAME}: not valid TOML: {error}") from error
+
+
+def _sections(environments: object, file: str) -> dict[str, _Layer]:
+    """Check every `[environments.SUFFIX]`, so that a slip shows before its day comes."""
+    if not isinstance(environments, dict):
+        raise UsageError(f"{file}: environments must hold tables, as [environments.SUFFIX]")
+    sections = {}
+    for suffix, values in environments.items():
+        where = f"{file} [environments.{suffix}]"
+        problem = check_suffix(suffix)
+        if problem or not isinstance(values, dict):
+            raise UsageError(f"{where}: the suffix {problem or 'must name a table'}")
+        layer = _Layer(values, f"{where}: {{}}".format, where)
+        _refuse_unknown(layer, ("preset", *(name for name in FIELDS if name != "suffix")))
+        sections[suffix] = layer
+    return sections
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    given = (name for name in environ if name.startswith(ENVIRONMENT_PREFIX))
+    names = {name.removeprefix(ENVIRONMENT_PREFIX).lower(): name for name in given}
+    names.pop("config", None)
+    _refuse_unknown(_Layer(dict.fromkeys(names), names.__getitem__), ("preset", *FIELDS))
+
+
+def _refuse_unknown(layer: _Layer, known: tuple[str, ...]) -> None:
+    for key in layer.values:
+        if key not in known:
+            close = get_close_matches(key, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            raise UsageError(f"{layer.name(key)}: unknown key; {hint}")
+
+
+def _preset(layers: list[_Layer]) -> str:
+    layer = next((one for one in layers if "preset" in one.values), None)
+    if layer is None:
+        return "development"
+    preset = layer.values["preset"]
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise UsageError(
+            f"{layer.name('preset')}: {preset!r} is not a preset; use {' or '.join(PRESETS)}"
+        )
+    return preset
+
+
+def _typed(spec: "Field[Any]", value: object, where: str) -> object:
+    """Turn a source's value into the field's type and check it against the field's rule."""
+    converters: Mapping[Any, Callable[[object], object]] = {
+        str: _text,
+        int: _integer,
+        bool: _boolean,
+        Tags: _tags,
+    }
+    convert = converters[spec.type]
+    try:
+        typed = convert(value)
+    except ValueError as error:
+        raise UsageError(f"{where}: {value!r} is not allowed: must be {error}") from None
+    check = spec.metadata["check"]
+    problem = check(typed) if check else None
+    if problem:
+        raise UsageError(f"{where}: {value!r} is not allowed: it {problem}")
+    return typed
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a string")
+    return value
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("a whole number")
+    return value
+
+
+def _boolean(value: object) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _tags(value: object) -> Tags:
+    """A table of strings, or the text KEY=VALUE,KEY=VALUE."""
+    if isinstance(value, str):
+        pairs = [pair.partition("=") for pair in value.split(",") if pair]
+        if not all(separator for _, separator, _ in pairs):
+            raise ValueError("KEY=VALUE, with commas between several")
+        value = {key.strip(): text for key, _, text in pairs}
+    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+        raise ValueError("a table of strings")
+    return dict(value)

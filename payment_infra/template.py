@@ -1,0 +1,117 @@
+"""The whole template: the groups in order, their tags, the parameters and the outputs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+
+from troposphere import AWSObject, Output, Tags, Template
+
+from payment_infra.config import StackConfig
+from payment_infra.groups.alarms import build_alarms
+from payment_infra.groups.api import build_api
+from payment_infra.groups.artifact_bucket import build_artifact_bucket
+from payment_infra.groups.dashboard import build_dashboard
+from payment_infra.groups.functions import build_functions
+from payment_infra.groups.notifications import build_notifications
+from payment_infra.groups.queues import build_queues
+from payment_infra.groups.storage import build_storage
+from payment_infra.naming import (
+    ENVIRONMENT_SUFFIX,
+    PARAMETER_GROUPS,
+    build_parameters,
+    parameter,
+)
+
+ARTIFACT_BUCKET_OUTPUT = "ArtifactBucketName"
+DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch."
+
+
+def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
+    """Build the template.
+
+    Args:
+        config: what shapes it.
+        code: entry module of handlers/ ("validation") to the S3 key of its zip.
+    """
+    notifications = build_notifications()
+    storage = build_storage(config)
+    queues = build_queues(config)
+    functions = build_functions(config, code, storage, queues, notifications.topic)
+    api = build_api(config, functions)
+    alarms = build_alarms(notifications.topic, storage, functions)
+    dashboard = build_dashboard(functions, storage, queues)
+
+    template = _new_template(DESCRIPTION)
+    template.set_metadata(_console_interface())
+    for one in build_parameters(config):
+        template.add_parameter(one)
+    for group in (notifications, storage, queues, functions, api, alarms, dashboard):
+        for name, condition in getattr(group, "conditions", {}).items():
+            template.add_condition(name, condition)
+        for resource in _resources(group):
+            _tag(resource, config.tags)
+            template.add_resource(resource)
+    for output in (
+        Output("APIEndpoint", Description="Payment API Endpoint", Value=api.url),
+        Output(
+            "TransactionsTableName", Description="DynamoDB Transactions Table", Value=storage.name
+        ),
+        Output(
+            "AlarmTopicArn",
+            Description="SNS Topic for Alarms",
+            Value=notifications.topic.ref(),
+        ),
+        Output("DashboardName", Description="CloudWatch Dashboard", Value=dashboard.ref()),
+        Output(
+            "CallerPolicyArn",
+            Description="Managed policy for those who call the payment methods",
+            Value=api.caller_policy.ref(),
+        ),
+    ):
+        template.add_output(output)
+    return template
+
+
+def build_bootstrap_template() -> Template:
+    """Build the template of the artifact bucket's own stack."""
+    group = build_artifact_bucket()
+    template = _new_template("Bucket for the zips and templates of payment-infra.")
+    for resource in _resources(group):
+        template.add_resource(resource)
+    template.add_output(
+        Output(ARTIFACT_BUCKET_OUTPUT, Description="Artifact bucket", Value=group.bucket.ref())
+    )
+    return template
+
+
+def _new_template(description: str) -> Template:
+    template = Template(Description=description)
+    template.set_version()
+    return template
+
+
+def _resources(group: object) -> Iterator[AWSObject]:
+    """Yield the resources of a group in the order of its fields, those of its parts included."""
+    if isinstance(group, AWSObject):
+        yield group
+    elif isinstance(group, tuple):
+        for part in group:
+            yield from _resources(part)
+    elif is_dataclass(group):
+        for field in fields(group):
+            yield from _resources(getattr(group, field.name))
+
+
+def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
+    if "Tags" in resource.props:
+        resource.Tags = Tags(Environment=parameter(ENVIRONMENT_SUFFIX)) + Tags(dict(tags))
+
+
+def _console_interface() -> dict[str, object]:
+    return {
+        "AWS::CloudFormation::Interface": {
+            "ParameterGroups": [
+                {"Label": {"default": label}, "Parameters": list(names)}
+                for label, names in PARAMETER_GROUPS.items()
+            ]
+        }
+    }

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from handlers import health_monitor, processing
+from handlers.shared import clients
+from tests.unit.handlers.harness import Aws, Clock
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """The fake services, behind the accessors that the handlers get their clients from."""
+    fakes = Aws()
+    for service in ("dynamodb", "sqs", "sns", "cloudwatch"):
+        monkeypatch.setattr(clients, service, lambda service=service: fakes.client(service))
+    for name, value in {
+        "TRANSACTIONS_TABLE": "transactions-dev",
+        "FAILED_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/failed-dev",
+        "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:payment-alarms-dev",
+        "API_NAME": "payment-api-dev",
+        "API_STAGE": "prod",
+        "FUNCTION_NAMES": "payment-validation-dev,payment-processing-dev",
+        "FAILED_QUEUE_NAME": "failed-transactions-dev",
+        "DEAD_LETTER_QUEUE_NAME": "failed-transactions-dlq-dev",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(health_monitor, "_latest", None)
+    return fakes
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that the processing function sees."""
+    clock = Clock()
+    monkeypatch.setattr(processing, "utc_now", clock)
+    return clock
