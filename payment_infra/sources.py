@@ -40,6 +40,8 @@ class _Layer:
     values: Mapping[str, object]
     name: Callable[[str], str]
     source: str = ""
+    # Whether the source has types of its own; a flag or a variable can give nothing but text.
+    typed: bool = False
 
 
 def resolve(
@@ -71,7 +73,7 @@ def resolve(
     _refuse_unknown_variables(environ)
     top_name = str(path or FILE_NAME)
     environments = file.pop("environments", {})
-    top = _Layer(file, f"{top_name}: {{}}".format, top_name)
+    top = _file_layer(file, top_name)
     _refuse_unknown(top, ("preset", *FIELDS))
     suffix = next(
         (str(one.values["suffix"]) for one in (given, variables, top) if "suffix" in one.values), ""
@@ -89,9 +91,13 @@ def resolve(
         if layer is None:
             sources[name] = _preset_source(preset)
             continue
-        values[name] = _typed(spec, layer.values[name], layer.name(name))
+        values[name] = _typed(spec, layer.values[name], layer.name(name), layer.typed)
         sources[name] = layer.source or layer.name(name)
     return Resolved(StackConfig(**values), preset, sources)
+
+
+def _file_layer(values: Mapping[str, object], where: str) -> _Layer:
+    return _Layer(values, lambda name: f"{where}: {name}", where, typed=True)
 
 
 def _preset_source(preset: str) -> str:
@@ -122,7 +128,7 @@ def _sections(environments: object, file: str) -> dict[str, _Layer]:
         problem = check_suffix(suffix)
         if problem or not isinstance(values, dict):
             raise UsageError(f"{where}: the suffix {problem or 'must name a table'}")
-        layer = _Layer(values, f"{where}: {{}}".format, where)
+        layer = _file_layer(values, where)
         _refuse_unknown(layer, ("preset", *(name for name in FIELDS if name != "suffix")))
         sections[suffix] = layer
     return sections
@@ -155,17 +161,26 @@ def _preset(layers: list[_Layer]) -> str:
     return preset
 
 
-def _typed(spec: "Field[Any]", value: object, where: str) -> object:
-    """Turn a source's value into the field's type and check it against the field's rule."""
-    converters: Mapping[Any, Callable[[object], object]] = {
+def _typed(spec: "Field[Any]", value: object, where: str, strict: bool) -> object:
+    """Turn a source's value into the field's type and check it against the field's rule.
+
+    `strict` takes no text for what is a number, a boolean or a table.
+    """
+    parsers: Mapping[Any, Callable[[str], object]] = {
+        int: _parse_integer,
+        bool: _parse_boolean,
+        Tags: _parse_tags,
+    }
+    checkers: Mapping[Any, Callable[[object], object]] = {
         str: _text,
         int: _integer,
         bool: _boolean,
         Tags: _tags,
     }
-    convert = converters[spec.type]
     try:
-        typed = convert(value)
+        if isinstance(value, str) and not strict and spec.type in parsers:
+            value = parsers[spec.type](value)
+        typed = checkers[spec.type](value)
     except ValueError as error:
         raise UsageError(f"{where}: {value!r} is not allowed: must be {error}") from None
     check = spec.metadata["check"]
@@ -182,29 +197,35 @@ def _text(value: object) -> str:
 
 
 def _integer(value: object) -> int:
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
-        return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("a whole number")
     return value
 
 
+def _parse_integer(text: str) -> object:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
+
+
 def _boolean(value: object) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
     if not isinstance(value, bool):
         raise ValueError("true or false")
     return value
 
 
+def _parse_boolean(text: str) -> object:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    return words.get(text.lower(), text)
+
+
 def _tags(value: object) -> Tags:
-    """A table of strings, or the text KEY=VALUE,KEY=VALUE."""
-    if isinstance(value, str):
-        pairs = [pair.partition("=") for pair in value.split(",") if pair]
-        if not all(separator for _, separator, _ in pairs):
-            raise ValueError("KEY=VALUE, with commas between several")
-        value = {key.strip(): text for key, _, text in pairs}
     if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
         raise ValueError("a table of strings")
     return dict(value)
+
+
+def _parse_tags(text: str) -> object:
+    """Parse KEY=VALUE,KEY=VALUE."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    if not all(separator for _, separator, _ in pairs):
+        raise ValueError("KEY=VALUE, with commas between several")
+    return {key.strip(): value for key, _, value in pairs}

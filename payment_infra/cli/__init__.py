@@ -96,7 +96,3 @@ def root() -> None:
 def main() -> None:
     """Run the command line."""
     root.main(prog_name="payment-infra")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,29 +2,57 @@
 
 from dataclasses import dataclass
 
-from troposphere import Condition, Equals, Not
-from troposphere.sns import SubscriptionResource, Topic
+from awacs import sns
+from awacs.aws import Allow, ArnLike, PolicyDocument, Principal, Statement, StringEquals
+from awacs.aws import Condition as When
+from troposphere import AccountId, Condition, Equals, Not, Sub
+from troposphere.sns import SubscriptionResource, Topic, TopicPolicy
 
 from payment_infra.naming import ALARM_EMAIL, parameter, suffixed
 
 EMAIL_CONDITION = "HasAlarmEmail"
+ALARM_ARNS = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*"
 
 
 @dataclass(frozen=True)
 class Notifications:
-    """The topic, and the subscription that exists when an address is given."""
+    """The topic, who may publish to it, and the subscription that exists if there is an address."""
 
     topic: Topic
+    policy: TopicPolicy
     email: SubscriptionResource
     conditions: dict[str, Condition]
 
 
 def build_notifications() -> Notifications:
-    """Build the topic and its optional subscription."""
+    """Build the topic; the alarms may publish to it, and roles that are granted it."""
     topic = Topic(
         "AlarmTopic",
         TopicName=suffixed("payment-alarms"),
         DisplayName="Payment Processing Alarms",
+    )
+    policy = TopicPolicy(
+        "AlarmTopicPolicy",
+        Topics=[topic.ref()],
+        # Without a policy of its own a topic takes messages from everyone in the account.
+        PolicyDocument=PolicyDocument(
+            Version="2012-10-17",
+            Statement=[
+                Statement(
+                    Sid="AlarmsOfThisAccount",
+                    Effect=Allow,
+                    Principal=Principal("Service", "cloudwatch.amazonaws.com"),
+                    Action=[sns.Publish],
+                    Resource=[topic.ref()],
+                    Condition=When(
+                        [
+                            StringEquals("aws:SourceAccount", AccountId),
+                            ArnLike("aws:SourceArn", Sub(ALARM_ARNS)),
+                        ]
+                    ),
+                )
+            ],
+        ),
     )
     email = SubscriptionResource(
         "AlarmEmailSubscription",
@@ -35,6 +63,7 @@ def build_notifications() -> Notifications:
     )
     return Notifications(
         topic=topic,
+        policy=policy,
         email=email,
         conditions={EMAIL_CONDITION: Not(Equals(parameter(ALARM_EMAIL), ""))},
     )

@@ -1,0 +1,93 @@
+"""How the end-to-end tests run programs and reach the deployed stack."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from payment_infra.cloud.session import Session
+from payment_infra.cloud.smoke import Api, invoke_url
+from payment_infra.cloud.stack import Stack
+from payment_infra.local.emulator import ACCESS_KEY
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(sys.executable).parent
+TEMPLATE = REPOSITORY / "templates" / "payment-infra.yaml"
+PAYMENT = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
+COMMAND_SECONDS = 120
+
+
+def run(
+    program: str, *arguments: str | Path, cwd: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of the virtual environment with a clean environment."""
+    return subprocess.run(
+        [PROGRAMS / program, *arguments],
+        cwd=cwd,
+        env=clean_environment(cwd) | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """Return an environment without the settings of whoever runs the tests."""
+    return {
+        "PATH": f"{PROGRAMS}{os.pathsep}{os.defpath}",
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def aws_variables(url: str) -> dict[str, str]:
+    """Return what points the AWS CLI and boto3 at the emulator."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployed stack and how to reach it."""
+
+    session: Session
+    stack: Stack
+
+    def api(self, credentials: Callable[[], Any] | None = None) -> Api:
+        """Return the API, called with these credentials, or the session's."""
+        url = invoke_url(self.stack.outputs()["APIEndpoint"], self.session.endpoint_url)
+        return Api(url, self.session.region, credentials or self.session.credentials)
+
+    def logged(self, function: str, text: str) -> list[str]:
+        """Return the lines of a function's log that hold the text."""
+        name = self.stack.physical_ids()[f"{function}LogGroup"]
+        pages = (
+            self.session.client("logs")
+            .get_paginator("filter_log_events")
+            .paginate(logGroupName=name)
+        )
+        return [
+            event["message"]
+            for page in pages
+            for event in page["events"]
+            if text in event["message"]
+        ]
+
+    def invoke(self, function: str, event: dict[str, Any]) -> tuple[str | None, Any]:
+        """Invoke a function directly; return its error kind, if any, and its answer."""
+        answer = self.session.client("lambda").invoke(
+            FunctionName=self.stack.physical_ids()[f"{function}Function"],
+            Payload=json.dumps(event),
+        )
+        return answer.get("FunctionError"), json.loads(answer["Payload"].read())

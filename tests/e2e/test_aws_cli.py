@@ -1,0 +1,107 @@
+"""The committed template, deployed with the real AWS CLI and nothing of ours but the zips."""
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from payment_infra.local.emulator import Emulator
+from tests.e2e.harness import TEMPLATE, aws_variables, clean_environment, run
+
+
+@pytest.fixture(scope="module")
+def bucket(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("bucket")
+    made = run("aws", "s3", "mb", "s3://their-own-zips", cwd=folder, **aws_variables(aws.url))
+    assert made.returncode == 0, made.stderr
+    return "their-own-zips"
+
+
+def test_the_committed_template_deploys_and_takes_payments(
+    aws: Emulator, bucket: str, tmp_path: Path
+) -> None:
+    variables = aws_variables(aws.url)
+    uploaded = run(
+        "payment-infra",
+        *("upload", "--suffix", "cli-1", "--bucket", bucket, "--endpoint-url", aws.url),
+        cwd=tmp_path,
+        **variables,
+    )
+    assert uploaded.returncode == 0, uploaded.stderr
+    deployed = run(
+        "aws",
+        *("cloudformation", "deploy", "--template-file", TEMPLATE, "--stack-name", "plain-cli-1"),
+        *("--capabilities", "CAPABILITY_IAM", "--parameter-overrides"),
+        *("EnvironmentSuffix=cli-1", f"ArtifactBucket={bucket}", "LogRetentionDays=30"),
+        cwd=tmp_path,
+        **variables,
+    )
+    assert deployed.returncode == 0, deployed.stderr
+    smoke = run(
+        "payment-infra",
+        *("smoke", "--suffix", "cli-1", "--stack-name", "plain-cli-1", "--output", "json"),
+        *("--endpoint-url", aws.url),
+        cwd=tmp_path,
+        **variables,
+    )
+    assert smoke.returncode == 0, smoke.stderr
+    checks = json.loads(smoke.stdout)
+    assert [check["got"] for check in checks] == [
+        "200 validated",
+        "200 processed",
+        "200 already processed",
+        "400 Invalid amount",
+        "404 Transaction not found",
+        "200 healthy",
+    ]
+    groups = run(
+        "aws",
+        *("logs", "describe-log-groups", "--log-group-name-prefix"),
+        "/aws/lambda/payment-validation-cli-1",
+        cwd=tmp_path,
+        **variables,
+    )
+    assert json.loads(groups.stdout)["logGroups"][0]["retentionInDays"] == 30
+
+
+def test_the_command_that_upload_prints_deploys_what_was_uploaded(
+    aws: Emulator, bucket: str, tmp_path: Path
+) -> None:
+    variables = aws_variables(aws.url)
+    arguments = ("upload", "--suffix", "cli-2", "--bucket", bucket, "--endpoint-url", aws.url)
+    uploaded = run("payment-infra", *arguments, "--output", "json", cwd=tmp_path, **variables)
+    printed = json.loads(uploaded.stdout)
+    assert all(one["uri"].startswith(f"s3://{bucket}/") for one in printed["objects"])
+    done = subprocess.run(
+        ["sh", "-c", printed["command"]],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    outputs = run(
+        "payment-infra",
+        *("outputs", "--suffix", "cli-2", "--output", "json", "--endpoint-url", aws.url),
+        cwd=tmp_path,
+        **variables,
+    )
+    assert json.loads(outputs.stdout)["TransactionsTableName"] == "transactions-cli-2"
+    again = run("payment-infra", *arguments, "--output", "json", cwd=tmp_path, **variables)
+    assert not any(one["new"] for one in json.loads(again.stdout)["objects"])
+
+
+def test_smoke_fails_when_the_api_is_gone(aws: Emulator, bucket: str, tmp_path: Path) -> None:
+    result = run(
+        "payment-infra",
+        *shlex.split("smoke --suffix nowhere --endpoint-url"),
+        aws.url,
+        cwd=tmp_path,
+        **aws_variables(aws.url),
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: there is no stack payment-infra-nowhere")

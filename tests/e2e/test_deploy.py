@@ -1,0 +1,150 @@
+"""`payment-infra deploy` and what it leaves: create, no change, update, destroy."""
+
+import json
+import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from payment_infra.local.emulator import Emulator
+from payment_infra.local.stack import open_session
+from tests.e2e.conftest import Deploy
+from tests.e2e.harness import PAYMENT, REPOSITORY, aws_variables, run
+
+REQUESTS = 50
+
+
+def checkout(tmp_path: Path) -> Path:
+    """Return a copy of the sources that a test may change."""
+    folder = tmp_path / "checkout"
+    for name in ("payment_infra", "handlers"):
+        shutil.copytree(
+            REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return folder
+
+
+def command(aws: Emulator, folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run the command line from a copy of the sources."""
+    result = run(
+        "python",
+        *("-m", "payment_infra", *arguments, "--endpoint-url", aws.url),
+        cwd=folder,
+        PYTHONPATH=str(folder),
+        **aws_variables(aws.url),
+    )
+    return result.returncode, result.stdout, result.stderr
+
+
+def code_of(aws: Emulator, suffix: str) -> dict[str, str]:
+    """Return function name to the digest of its code."""
+    client = open_session(aws).client("lambda")
+    return {
+        one["FunctionName"]: one["CodeSha256"]
+        for one in client.list_functions()["Functions"]
+        if one["FunctionName"].endswith(suffix)
+    }
+
+
+def test_deploy_creates_updates_only_what_changed_and_destroys(
+    aws: Emulator, tmp_path: Path
+) -> None:
+    folder = checkout(tmp_path)
+    deploy = ("deploy", "--suffix", "dep-1", "--output", "json")
+    status, out, err = command(aws, folder, *deploy)
+    assert status == 0, err
+    assert json.loads(out)["TransactionsTableName"] == "transactions-dep-1"
+    before = code_of(aws, "-dep-1")
+    assert len(before) == 3
+
+    status, out, err = command(aws, folder, *deploy)
+    assert (status, json.loads(out)["DashboardName"]) == (0, "payment-dashboard-dep-1")
+    assert "payment-infra-dep-1: no changes" in err
+
+    with (folder / "handlers" / "validation.py").open("a") as file:
+        file.write("\n# changed\n")
+    status, out, err = command(aws, folder, *deploy)
+    assert status == 0, err
+    after = code_of(aws, "-dep-1")
+    assert {name for name in after if after[name] != before[name]} == {"payment-validation-dep-1"}
+
+    status, out, err = command(aws, folder, "destroy", "--suffix", "dep-1", "--yes")
+    assert status == 0, err
+    assert code_of(aws, "-dep-1") == {}
+    status, out, err = command(aws, folder, "outputs", "--suffix", "dep-1")
+    assert (status, out) == (1, "")
+    assert "there is no stack payment-infra-dep-1" in err
+
+
+def test_an_update_keeps_the_parameters_that_were_not_given(aws: Emulator, tmp_path: Path) -> None:
+    folder = checkout(tmp_path)
+    deploy = ("deploy", "--suffix", "dep-2")
+    first = command(aws, folder, *deploy, "--log-retention-days", "30", "--no-color")
+    assert first[0] == 0, first[2]
+    second = command(aws, folder, *deploy, "--throttle-rate-limit", "50")
+    assert second[0] == 0, second[2]
+    client = open_session(aws).client("cloudformation")
+    stack = client.describe_stacks(StackName="payment-infra-dep-2")["Stacks"][0]
+    values = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+    assert values["LogRetentionDays"] == "30"
+    assert values["ThrottleRateLimit"] == "50"
+
+
+def test_a_region_that_has_a_role_for_api_gateway_keeps_it(aws: Emulator, deploy: Deploy) -> None:
+    client = open_session(aws).client("apigateway")
+    theirs = "arn:aws:iam::000000000000:role/theirs"
+    client.update_account(
+        patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": theirs}]
+    )
+    deployed = deploy(aws, "dep-3")
+    assert client.get_account()["cloudwatchRoleArn"] == theirs
+    assert "PaymentAPICloudWatchRole" not in deployed.stack.physical_ids()
+    state = deployed.stack.state()
+    assert state is not None
+    assert state.parameters["ManageApiGatewayAccount"] == "false"
+
+
+def test_the_artifact_bucket_is_made_once_and_is_locked_up(aws: Emulator, tmp_path: Path) -> None:
+    folder = checkout(tmp_path)
+    names = {command(aws, folder, "bootstrap")[1].strip() for _ in range(2)}
+    assert len(names) == 1
+    client = open_session(aws).client("s3")
+    bucket = names.pop()
+    assert client.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    blocked = client.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    assert set(blocked.values()) == {True}
+    policy = json.loads(client.get_bucket_policy(Bucket=bucket)["Policy"])
+    assert policy["Statement"][0]["Effect"] == "Deny"
+
+
+def test_fifty_concurrent_calls_charge_a_transaction_once(aws: Emulator, deploy: Deploy) -> None:
+    deployed = deploy(aws, "race-1", authorization="none")
+    api = deployed.api()
+    transaction = str(api.call("POST", "validate", PAYMENT).field("transaction_id"))
+
+    def process(_: int) -> Any:
+        return deployed.api().call("POST", "process", {"transaction_id": transaction})
+
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        answers = list(pool.map(process, range(REQUESTS)))
+    statuses = Counter(answer.status for answer in answers)
+    charged = [one for one in answers if one.field("message") == "Payment processed successfully"]
+    assert len(charged) == 1
+    assert statuses.keys() <= {200, 409}
+    assert api.call("POST", "process", {"transaction_id": transaction}).field("message") == (
+        "Transaction already processed"
+    )
+    captures = [line for line in deployed.logged("Processing", "capture") if transaction in line]
+    assert len(captures) == 1
+
+
+def test_destroying_what_does_not_exist_says_so(aws: Emulator, tmp_path: Path) -> None:
+    result = run(
+        "payment-infra",
+        *("destroy", "--suffix", "gone-1", "--yes", "--endpoint-url", aws.url),
+        cwd=tmp_path,
+        **aws_variables(aws.url),
+    )
+    assert result.returncode == 0
+    assert "nothing to delete" in result.stderr

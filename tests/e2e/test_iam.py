@@ -1,0 +1,207 @@
+"""IAM for real: the functions run under their own roles, and every grant is necessary.
+
+The grants for logs and traces are not shown here: the emulator writes both by itself.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+
+from payment_infra.cloud.smoke import Api, run
+from payment_infra.local.emulator import Emulator
+from tests.e2e.conftest import Deploy
+from tests.e2e.harness import PAYMENT, Deployed
+
+SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
+HEALTH_ALERT = "Payment System Health Alert"
+WAIT_SECONDS = 10.0
+UNAVAILABLE = PAYMENT | {"customer_id": "sim-unavailable"}
+
+
+@pytest.fixture(scope="module")
+def deployed(enforcing_aws: Emulator, deploy: Deploy) -> Deployed:
+    return deploy(enforcing_aws, "iam-1")
+
+
+@pytest.fixture(scope="module")
+def api(deployed: Deployed) -> Api:
+    """Return the API as the account's owner calls it: signed."""
+    api = deployed.api()
+    api.find_authorization()
+    return api
+
+
+@contextmanager
+def without(deployed: Deployed, function: str, *sids: str) -> Iterator[None]:
+    """Take statements out of a function's policy while the block lasts."""
+    iam = deployed.session.client("iam")
+    arn = deployed.stack.physical_ids()[f"{function}Policy"]
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    stored = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+    original = stored["Document"]
+    kept = [one for one in original["Statement"] if one["Sid"] not in sids]
+    assert len(kept) == len(original["Statement"]) - len(sids)
+    replace_policy(deployed, arn, original | {"Statement": kept})
+    try:
+        yield
+    finally:
+        replace_policy(deployed, arn, original)
+
+
+def replace_policy(deployed: Deployed, arn: str, document: dict[str, Any]) -> None:
+    """Make the document the policy's only version but for the one it replaces."""
+    iam = deployed.session.client("iam")
+    for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+        if not version["IsDefaultVersion"]:
+            iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
+
+
+def new_caller(deployed: Deployed, name: str) -> Api:
+    """Return the API as a new IAM user without any policy calls it."""
+    iam = deployed.session.client("iam")
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    api = deployed.api(lambda: Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
+    api.find_authorization()
+    return api
+
+
+def validated(api: Api, payment: dict[str, object]) -> dict[str, object]:
+    return {"transaction_id": api.call("POST", "validate", payment).field("transaction_id")}
+
+
+def test_every_check_passes_under_the_functions_own_roles(deployed: Deployed) -> None:
+    assert [check.name for check in run(deployed.api()) if not check.passed] == []
+
+
+@pytest.mark.parametrize("path", ["validate", "process"])
+def test_an_unsigned_payment_is_refused_in_the_shape_of_every_answer(
+    deployed: Deployed, path: str
+) -> None:
+    answer = deployed.api().call("POST", path, PAYMENT)
+    assert answer.status == 403
+    assert answer.body.keys() == {"error", "message"}
+
+
+def test_health_is_open(deployed: Deployed) -> None:
+    assert deployed.api().call("GET", "health").status == 200
+
+
+def test_the_caller_policy_is_what_lets_a_caller_in(deployed: Deployed) -> None:
+    caller = new_caller(deployed, "shop")
+    assert caller.call("POST", "validate", PAYMENT).status == 403
+    deployed.session.client("iam").attach_user_policy(
+        UserName="shop", PolicyArn=deployed.stack.outputs()["CallerPolicyArn"]
+    )
+    transaction = validated(caller, PAYMENT)
+    assert caller.call("POST", "process", transaction).field("status") == "processed"
+
+
+def test_validation_needs_its_grant_to_record_payments(deployed: Deployed, api: Api) -> None:
+    with without(deployed, "Validation", "RecordPayments"):
+        answer = api.call("POST", "validate", PAYMENT)
+    assert (answer.status, answer.field("retry")) == (500, "queued")
+
+
+def test_validation_needs_its_grant_to_queue_failures(deployed: Deployed, api: Api) -> None:
+    with without(deployed, "Validation", "RecordPayments", "QueueFailedTransactions"):
+        answer = api.call("POST", "validate", PAYMENT)
+    assert (answer.status, answer.field("retry")) == (500, "not queued")
+
+
+def test_processing_needs_its_grant_to_claim(deployed: Deployed, api: Api) -> None:
+    transaction = validated(api, PAYMENT)
+    with without(deployed, "Processing", "ClaimAndFinishPayments"):
+        answer = api.call("POST", "process", transaction)
+    assert (answer.status, answer.field("retry")) == (500, "queued")
+    assert api.call("POST", "process", transaction).field("status") == "processed"
+
+
+def test_processing_needs_its_grant_to_queue_failures(deployed: Deployed, api: Api) -> None:
+    transaction = validated(api, UNAVAILABLE)
+    assert api.call("POST", "process", transaction).field("retry") == "queued"
+    with without(deployed, "Processing", "QueueFailedTransactions"):
+        answer = api.call("POST", "process", transaction)
+    assert (answer.status, answer.field("retry")) == (500, "not queued")
+
+
+def test_the_health_monitor_needs_its_grant_to_read_metrics(deployed: Deployed) -> None:
+    with without(deployed, "HealthMonitor", "ReadMetrics"):
+        _, report = deployed.invoke("HealthMonitor", SCHEDULED)
+    assert {check["status"] for check in report["checks"]} == {"unknown"}
+    assert report["overall_status"] == "degraded"
+
+
+def test_the_health_monitor_needs_its_grant_to_publish(deployed: Deployed) -> None:
+    inbox = subscribe(deployed, "alerts")
+    make_degraded(deployed)
+    with without(deployed, "HealthMonitor", "PublishAlerts"):
+        error, _ = deployed.invoke("HealthMonitor", SCHEDULED)
+    assert error is not None
+    assert received(deployed, inbox, HEALTH_ALERT) == []
+    error, report = deployed.invoke("HealthMonitor", SCHEDULED)
+    assert (error, report["overall_status"]) == (None, "degraded")
+    [alert] = received(deployed, inbox, HEALTH_ALERT, WAIT_SECONDS)
+    assert json.loads(alert["Message"])["overall_status"] == "degraded"
+
+
+def test_an_alarm_may_publish_to_the_topic(deployed: Deployed) -> None:
+    inbox = subscribe(deployed, "alarms")
+    deployed.session.client("cloudwatch").set_alarm_state(
+        AlarmName="api-latency-iam-1", StateValue="ALARM", StateReason="test"
+    )
+    [message] = received(deployed, inbox, "api-latency-iam-1", WAIT_SECONDS)
+    assert json.loads(message["Message"])["AlarmDescription"] == "API Gateway latency is high"
+
+
+def subscribe(deployed: Deployed, name: str) -> str:
+    """Subscribe a new queue to the alarm topic and return its URL."""
+    sqs = deployed.session.client("sqs")
+    topic = deployed.stack.outputs()["AlarmTopicArn"]
+    url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    deployed.session.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    return url
+
+
+def received(deployed: Deployed, url: str, subject: str, seconds: float = 0) -> list[Any]:
+    """Return the messages with this in their subject, waiting for the first as long as that."""
+    sqs = deployed.session.client("sqs")
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        bodies = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+        found = [body for body in bodies if subject in body["Subject"]]
+        if found or time.monotonic() >= deadline:
+            return found
+
+
+def make_degraded(deployed: Deployed) -> None:
+    """Publish errors of the validation function, as Lambda would."""
+    deployed.session.client("cloudwatch").put_metric_data(
+        Namespace="AWS/Lambda",
+        MetricData=[
+            {
+                "MetricName": "Errors",
+                "Dimensions": [{"Name": "FunctionName", "Value": "payment-validation-iam-1"}],
+                "Value": 10,
+            }
+        ],
+    )

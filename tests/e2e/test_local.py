@@ -1,0 +1,190 @@
+"""`payment-infra local`: the whole main job, as a newcomer runs it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import PROGRAMS, clean_environment, run
+
+WAIT_SECONDS = 30.0
+
+
+def processes_of(marker: str) -> list[str]:
+    """Return the command lines of the processes that have the text in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker in (path / "environ").read_text(errors="replace"):
+                found.append((path / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+@contextmanager
+def served(tmp_path: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    """Run `payment-infra local` until it shows the logs."""
+    out = tmp_path / "out"
+    with out.open("wb") as output:
+        process = subprocess.Popen(
+            [PROGRAMS / "payment-infra", "local", "--port", "0", *arguments],
+            cwd=tmp_path,
+            env=clean_environment(tmp_path) | {"TMPDIR": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_for_text(out, "logs follow", process)
+        yield process, out
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for_text(path: Path, text: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while text not in path.read_text():
+        assert process.poll() is None, path.read_text()
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.05)
+
+
+def post(url: str, body: dict[str, object]) -> dict[str, str]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as response:
+        answer: dict[str, str] = json.load(response)
+        return answer
+
+
+def test_local_smoke_deploys_pays_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    result = run(
+        "payment-infra",
+        *("local", "--smoke", "--verbose", "--port", "0"),
+        cwd=tmp_path,
+        TMPDIR=str(scratch),
+    )
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert [row[-1] for row in rows[-6:]] == ["ok"] * 6
+    assert {"APIEndpoint", "TransactionsTableName", "AlarmTopicArn", "DashboardName"} <= {
+        row[0] for row in rows if row
+    }
+    assert '"status": "processed"' in result.stderr
+    assert "authorization none" in result.stderr
+    assert max(map(len, result.stdout.splitlines()[-7:])) <= 80
+    assert list(scratch.iterdir()) == []
+    assert processes_of(str(scratch)) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_local_shows_logs_and_a_signal_stops_everything(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with served(tmp_path) as (process, out):
+        text = out.read_text()
+        curl = re.findall(r"curl -X POST (\S+validate) -d '(.*)'", text)
+        answer = post(curl[0][0], json.loads(curl[0][1]))
+        wait_for_text(out, answer["transaction_id"], process)
+        assert "127.0.0.1" in curl[0][0]
+        os.kill(process.pid, number)
+        assert process.wait(WAIT_SECONDS) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert processes_of(f"TMPDIR={tmp_path}/payment-infra-") == []
+
+
+def test_local_switches_on_recovery_which_the_emulator_drops(tmp_path: Path) -> None:
+    with served(tmp_path) as (_, out):
+        url = re.findall(r"(http://\S+)/_aws/execute-api", out.read_text())[0]
+        described = run(
+            "aws",
+            *("dynamodb", "describe-continuous-backups", "--table-name", "transactions-local"),
+            *("--endpoint-url", url, "--region", "us-east-1"),
+            cwd=tmp_path,
+            AWS_ACCESS_KEY_ID="test",
+            AWS_SECRET_ACCESS_KEY="test",
+        )
+    backups = json.loads(described.stdout)["ContinuousBackupsDescription"]
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_a_state_folder_keeps_payments_for_the_next_run(tmp_path: Path) -> None:
+    validated: dict[str, str] = {}
+    for path, body in (("validate", None), ("process", validated)):
+        with served(tmp_path, "--state", str(tmp_path / "state")) as (process, out):
+            url = re.findall(rf"curl -X POST (\S+{path}) ", out.read_text())[0]
+            payment = {"amount": 7, "currency": "JPY", "customer_id": "cust-1"}
+            answer = post(url, payment if body is None else dict(body))
+            validated["transaction_id"] = answer["transaction_id"]
+            process.terminate()
+            process.wait(WAIT_SECONDS)
+    assert answer["status"] == "processed"
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = run("payment-infra", "local", "--port", port, cwd=tmp_path)
+    assert result.returncode == 2
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
+    assert errors == [result.stderr.splitlines()[-1]]
+    assert port in errors[0]
+    assert "--port" in errors[0]
+
+
+def test_a_missing_extra_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util\n"
+        "find_spec = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: (\n"
+        "    None if name == 'ministack' else find_spec(name, *rest)\n"
+        ")\n"
+    )
+    result = run("payment-infra", "local", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert "pip install 'payment-infra[local]'" in result.stderr.splitlines()[-1]
+
+
+def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path) -> None:
+    fake = tmp_path / "ministack"
+    fake.mkdir()
+    (fake / "__init__.py").touch()
+    (fake / "__main__.py").write_text("raise SystemExit('no room in here')\n")
+    sandbox = tmp_path / "sandbox"
+    sandbox.mkdir()
+    # The emulator's own environment is clean, so the stand-in is put beside the real code.
+    program = (
+        "import sys, subprocess; sys.path.insert(0, sys.argv.pop(1)); start = subprocess.Popen\n"
+        "def popen(*args, env, **kwargs):\n"
+        "    return start(*args, env=env | {'PYTHONPATH': sys.path[0]}, **kwargs)\n"
+        "subprocess.Popen = popen\n"
+        "from payment_infra.cli import main; main()"
+    )
+    result = run(
+        "python",
+        "-c",
+        program,
+        str(tmp_path),
+        "local",
+        "--port",
+        "0",
+        cwd=sandbox,
+        TMPDIR=str(sandbox),
+    )
+    assert result.returncode == 1
+    assert "no room in here" in result.stderr.splitlines()[-1]
+    assert list(sandbox.iterdir()) == []
