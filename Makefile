@@ -9,8 +9,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: demo test check format render bench clean
 
 demo: .venv/installed-local
-	$(BIN)/payment-infra render --check -o templates/payment-infra.yaml
-	$(BIN)/payment-infra local --smoke --verbose
+	$(BIN)/payment-infra render --suffix local --authorization none -o .venv/payment-infra-local.yaml
+	$(BIN)/payment-infra local --port 0 --smoke --verbose
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest

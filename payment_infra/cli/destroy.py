@@ -44,7 +44,11 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, yes: b
     if not deployment.check_owner(stack, suffix):
         note(f"there is no stack {stack.name}; nothing to delete")
         return
-    confirm(f"Delete the stack {stack.name} in {session.region}, and the payments in it?", yes)
+    question = f"Delete the stack {stack.name} in {session.region}, with all that it does not keep?"
+    confirm(question, yes)
+    kept = []
     for event in stack.delete():
         tell(event)
-    note(f"{stack.name} is deleted")
+        if event.status == "DELETE_SKIPPED":
+            kept.append(event.logical_id)
+    note(f"{stack.name} is deleted" + (f"; kept: {', '.join(kept)}" if kept else ""))

@@ -13,7 +13,6 @@ import click
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, stack_name_option
 from payment_infra.cli.output import note, print_outputs
-from payment_infra.cli.progress import tell
 from payment_infra.config import FIELDS
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ FIXED_FIELDS = {"authorization", "bucket"}
     help="Keep the stack and its payments in DIR for the next run.",
 )
 @click.option("--smoke", is_flag=True, help="Run the smoke check, stop, and exit with its status.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every stack event, request and answer.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every request and its answer.")
 @config_options(*(name for name in FIELDS if name not in FIXED_FIELDS))
 @stack_name_option
 @everywhere
@@ -74,9 +73,12 @@ def command(
     with emulator(port, state=state) as running:
         session = local.open_session(running)
         note(f"Deploying to {running.url} ...")
-        deployed = local.deploy(session, resolved, stack_name, tell if verbose else _silent)
+        events: list[StackEvent] = []
+        deployed = local.deploy(session, resolved, stack_name, events.append)
+        made = sum(event.status == "CREATE_COMPLETE" for event in events)
+        note(f"Deployed, {made} resources created.\n")
         print_outputs(deployed.outputs, "text")
-        note(f"\nThe API is open here (authorization none): {deployed.api.url}")
+        note(f"\nHere the API answers at {deployed.api.url}; it is open (authorization none).")
         if smoke:
             from payment_infra.cli.smoke import run_checks
 
@@ -85,10 +87,6 @@ def command(
         else:
             _show_how_to_try(deployed)
             _stream(local.tail_logs(session, deployed))
-
-
-def _silent(event: StackEvent) -> None:
-    """Show nothing: the whole deployment takes a second."""
 
 
 def _show_how_to_try(deployed: LocalStack) -> None:

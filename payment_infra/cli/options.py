@@ -89,8 +89,18 @@ def aws_options(function: Command) -> Command:
 
     decorated: Command = wrapper
     for decorate in (
-        click.option("--endpoint-url", metavar="URL", help="Another endpoint for every service."),
-        click.option("--region", metavar="NAME", help="AWS region.  [default: AWS's own setting]"),
+        click.option(
+            "--endpoint-url",
+            metavar="URL",
+            envvar="AWS_ENDPOINT_URL",
+            help="Another endpoint for every service.",
+        ),
+        click.option(
+            "--region",
+            metavar="NAME",
+            envvar="AWS_REGION",
+            help="AWS region.  [default: the AWS configuration's, else us-east-1]",
+        ),
         click.option("--profile", metavar="NAME", help="Profile of the AWS configuration."),
     ):
         decorated = decorate(decorated)

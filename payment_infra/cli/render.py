@@ -12,6 +12,7 @@ import click
 from payment_infra.artifacts import code_keys
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options
+from payment_infra.cli.output import note
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import write_file
 from payment_infra.rendering import FORMATS, render
@@ -47,6 +48,7 @@ def command(resolved: Resolved, form: str | None, out: str, check: bool) -> None
         click.echo(text, nl=False)
     else:
         write_file(Path(out), text.encode())
+        note(f"wrote {out} ({len(text.encode())} bytes)")
 
 
 def _check(path: str, text: str) -> None:
@@ -59,6 +61,7 @@ def _check(path: str, text: str) -> None:
     except UnicodeDecodeError as error:
         raise PaymentInfraError(f"{path}: is not a text in UTF-8, so no template") from error
     if found == text:
+        note(f"{path} is up to date")
         return
     diff = difflib.unified_diff(
         found.splitlines(keepends=True), text.splitlines(keepends=True), path, "rendered"

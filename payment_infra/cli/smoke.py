@@ -48,7 +48,7 @@ def command(
 
     name = stack_name_of(resolved, stack_name)
     outputs = Stack(session.client("cloudformation"), name).outputs()
-    url = invoke_url(outputs["APIEndpoint"], session.endpoint_url)
+    url = invoke_url(outputs, session.endpoint_url)
     run_checks(Api(url, session.region, session.credentials), verbose, output)
 
 
@@ -81,9 +81,22 @@ def run_checks(api: Api, verbose: bool, output: str = "text") -> None:
 
 
 def _conversation(url: str, check: Check) -> str:
-    answer = check.answer
-    body = json.dumps(answer.body, indent=2)
-    return f"{check.verb} {url}{check.path} {check.request}\n{answer.status} {body}\n"
+    request = f"{check.verb} {url}{check.path} {check.request}".rstrip()
+    return f"{request}\n{check.answer.status} {_readable(check.answer.body)}\n"
+
+
+def _readable(body: object) -> str:
+    """Return a JSON object with a line for each field, and for each entry of a list in it."""
+    if not isinstance(body, dict):
+        return json.dumps(body)
+    fields = []
+    for name, value in body.items():
+        if isinstance(value, list):
+            entries = ",".join(f"\n    {json.dumps(entry)}" for entry in value)
+            fields.append(f"{json.dumps(name)}: [{entries}\n  ]")
+        else:
+            fields.append(f"{json.dumps(name)}: {json.dumps(value)}")
+    return "{\n  " + ",\n  ".join(fields) + "\n}"
 
 
 def _document(check: Check) -> dict[str, object]:

@@ -145,13 +145,19 @@ def _since(start: float) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def invoke_url(api_endpoint: str, endpoint_url: str | None) -> str:
+def invoke_url(outputs: Mapping[str, str], endpoint_url: str | None) -> str:
     """Return the address to call: the stack's own, or its place on an emulator.
 
     Args:
-        api_endpoint: the output APIEndpoint, https://<api id>.execute-api.<...>/<stage>/.
+        outputs: the stack's; APIEndpoint is https://<api id>.execute-api.<...>/<stage>/.
         endpoint_url: the emulator that stands for AWS, if any.
+
+    Raises:
+        AwsError: the stack has no such output.
     """
+    api_endpoint = outputs.get("APIEndpoint")
+    if api_endpoint is None:
+        raise AwsError("the stack has no output APIEndpoint; is it payment-infra's, and complete?")
     if endpoint_url is None:
         return api_endpoint
     parts = urlsplit(api_endpoint)

@@ -60,7 +60,7 @@ def deploy(
     deployment.deploy(session, stack, replace(resolved, config=config), tell)
     outputs = stack.outputs()
     _switch_on_recovery(session, outputs["TransactionsTableName"])
-    url = invoke_url(outputs["APIEndpoint"], session.endpoint_url)
+    url = invoke_url(outputs, session.endpoint_url)
     groups = (one for one in stack.physical_ids().values() if one.startswith("/aws/lambda/"))
     return LocalStack(outputs, Api(url, session.region, session.credentials), tuple(groups))
 

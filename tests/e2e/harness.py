@@ -66,7 +66,7 @@ class Deployed:
 
     def api(self, credentials: Callable[[], Any] | None = None) -> Api:
         """Return the API, called with these credentials, or the session's."""
-        url = invoke_url(self.stack.outputs()["APIEndpoint"], self.session.endpoint_url)
+        url = invoke_url(self.stack.outputs(), self.session.endpoint_url)
         return Api(url, self.session.region, credentials or self.session.credentials)
 
     def logged(self, function: str, text: str) -> list[str]:
