@@ -11,8 +11,8 @@ MAX_MINOR_UNITS = 999_999_999_999
 
 # ISO 4217 "List One: Current currency & funds code list", published 2026-01-01: the active codes
 # that have minor units, by their number of digits. Left out are the codes the list marks as funds
-# (BOV, CHE, CHW, CLF, COU, MXV, USN, UYI), those whose minor units are "N.A." (metals, XDR, XSU,
-# XUA, XTS, XXX), and UYW, an index unit in which nobody can pay.
+# (BOV, CHE, CHW, CLF, COU, MXV, USN, UYI), and those whose minor units are "N.A." (metals, XDR,
+# XSU, XUA, XTS, XXX).
 _CODES_BY_DIGITS = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
     2: """
@@ -25,6 +25,7 @@ _CODES_BY_DIGITS = {
         ZWG
     """,
     3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "UYW",
 }
 MINOR_DIGITS = {
     code: digits for digits, codes in _CODES_BY_DIGITS.items() for code in codes.split()

@@ -49,7 +49,7 @@ INTEGRATION_TIMEOUT_MILLISECONDS = 29_000
 # What the gateway refuses by itself: response type, status, error, message. None as a message
 # passes the gateway's own on. (API Gateway, "Gateway response types".)
 REFUSALS = (
-    ("BAD_REQUEST_BODY", "400", "Invalid request body", "The body must be a JSON object"),
+    ("BAD_REQUEST_BODY", "400", "Invalid body", "The body must be a JSON object"),
     (
         "MISSING_AUTHENTICATION_TOKEN",
         "403",

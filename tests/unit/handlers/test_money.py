@@ -23,8 +23,6 @@ def test_currencies_are_the_active_iso_4217_codes_with_minor_units_and_no_funds(
         for code, digits, name in entries
         if digits.isdigit() and name is not None and name.get("IsFund") != "true"
     }
-    # An index unit like CLF and UYI, though the list does not mark it as a fund.
-    del expected["UYW"]
     assert expected == MINOR_DIGITS
 
 
