@@ -13,6 +13,7 @@ from payment_infra.groups.dashboard import build_dashboard
 from payment_infra.groups.functions import build_functions
 from payment_infra.groups.notifications import build_notifications
 from payment_infra.groups.queues import build_queues
+from payment_infra.groups.stage import build_stage
 from payment_infra.groups.storage import build_storage
 from payment_infra.naming import (
     ENVIRONMENT_SUFFIX,
@@ -37,6 +38,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     queues = build_queues(config)
     functions = build_functions(config, code, storage, queues, notifications.topic)
     api = build_api(config, functions)
+    stage = build_stage(config, api)
     alarms = build_alarms(notifications.topic, storage, functions)
     dashboard = build_dashboard(functions, storage, queues)
 
@@ -44,7 +46,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     template.set_metadata(_console_interface())
     for one in build_parameters(config):
         template.add_parameter(one)
-    for group in (notifications, storage, queues, functions, api, alarms, dashboard):
+    for group in (notifications, storage, queues, functions, api, stage, alarms, dashboard):
         for name, condition in getattr(group, "conditions", {}).items():
             template.add_condition(name, condition)
         for resource in _resources(group):

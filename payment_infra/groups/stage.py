@@ -1,0 +1,144 @@
+"""The stage of the API: throttles, logs and traces, and the account setting that logs need."""
+
+import json
+from dataclasses import dataclass
+
+from awacs.helpers.trust import make_simple_assume_policy
+from troposphere import Condition, Equals, If, Sub
+from troposphere.apigateway import AccessLogSetting, Account, MethodSetting, RestApi, Stage
+from troposphere.iam import Role
+from troposphere.logs import LogGroup
+
+from payment_infra.config import StackConfig
+from payment_infra.groups.api import Api
+from payment_infra.groups.logs import build_log_group
+from payment_infra.groups.retention import RETAIN
+from payment_infra.naming import (
+    MANAGE_API_GATEWAY_ACCOUNT,
+    STAGE_NAME,
+    THROTTLE_BURST_LIMIT,
+    THROTTLE_RATE_LIMIT,
+    parameter,
+    suffixed,
+)
+
+ACCOUNT_CONDITION = "ManagesApiGatewayAccount"
+HEALTH_RATE_LIMIT = 10
+HEALTH_BURST_LIMIT = 20
+
+# One JSON object a request; no body, no query string (API Gateway, "$context variables for
+# access logging").
+ACCESS_LOG_FIELDS = {
+    "requestId": "$context.requestId",
+    "requestTime": "$context.requestTime",
+    "httpMethod": "$context.httpMethod",
+    "resourcePath": "$context.resourcePath",
+    "status": "$context.status",
+    "errorType": "$context.error.responseType",
+    "responseLength": "$context.responseLength",
+    "responseLatency": "$context.responseLatency",
+    "integrationLatency": "$context.integrationLatency",
+    "integrationStatus": "$context.integration.status",
+    "caller": "$context.identity.userArn",
+    "sourceIp": "$context.identity.sourceIp",
+    "xrayTraceId": "$context.xrayTraceId",
+}
+
+
+@dataclass(frozen=True)
+class ApiStage:
+    """The stage, its log groups, and the region's CloudWatch role for API Gateway."""
+
+    account_role: Role
+    account: Account
+    access_log: LogGroup
+    execution_log: LogGroup
+    stage: Stage
+    conditions: dict[str, Condition]
+
+
+def build_stage(config: StackConfig, api: Api) -> ApiStage:
+    """Build the stage that serves the API's deployment."""
+    rest_api = api.rest_api
+    account_role, account = _build_account(rest_api)
+    access_log = build_log_group(
+        config, "PaymentAPIAccessLogGroup", suffixed("/aws/apigateway/payment-api")
+    )
+    execution_log = build_log_group(
+        config,
+        "PaymentAPIExecutionLogGroup",
+        Sub(f"API-Gateway-Execution-Logs_${{Api}}/{STAGE_NAME}", Api=rest_api.ref()),
+    )
+    stage = Stage(
+        "PaymentAPIStage",
+        # Before API Gateway would make the log group itself, without retention.
+        DependsOn=execution_log.title,
+        # The account's role must be there before the stage switches logging on. A DependsOn
+        # cannot name a resource that has a condition, but a reference inside an If can.
+        Description=Sub(
+            "Logs through ${Account}",
+            Account=If(ACCOUNT_CONDITION, account.ref(), "the role that the region has already"),
+        ),
+        RestApiId=rest_api.ref(),
+        DeploymentId=api.deployment.ref(),
+        StageName=STAGE_NAME,
+        MethodSettings=[
+            _settings("/*", "*", parameter(THROTTLE_RATE_LIMIT), parameter(THROTTLE_BURST_LIMIT)),
+            _settings("/~1health", "GET", HEALTH_RATE_LIMIT, HEALTH_BURST_LIMIT),
+        ],
+        AccessLogSetting=AccessLogSetting(
+            DestinationArn=access_log.get_att("Arn"), Format=json.dumps(ACCESS_LOG_FIELDS)
+        ),
+        TracingEnabled=True,
+    )
+    return ApiStage(
+        account_role=account_role,
+        account=account,
+        access_log=access_log,
+        execution_log=execution_log,
+        stage=stage,
+        conditions={ACCOUNT_CONDITION: Equals(parameter(MANAGE_API_GATEWAY_ACCOUNT), "true")},
+    )
+
+
+def _build_account(rest_api: RestApi) -> tuple[Role, Account]:
+    """Build the region's CloudWatch role for API Gateway. It serves every API of the account
+    and region, so it stays when this stack goes."""
+    role = Role(
+        "PaymentAPICloudWatchRole",
+        Condition=ACCOUNT_CONDITION,
+        DeletionPolicy=RETAIN,
+        UpdateReplacePolicy=RETAIN,
+        Description="Lets API Gateway write the logs of this region's APIs.",
+        AssumeRolePolicyDocument=make_simple_assume_policy("apigateway.amazonaws.com"),
+        ManagedPolicyArns=[
+            Sub(
+                "arn:${AWS::Partition}:iam::aws:policy"
+                "/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+            )
+        ],
+    )
+    account = Account(
+        "PaymentAPIAccount",
+        Condition=ACCOUNT_CONDITION,
+        DeletionPolicy=RETAIN,
+        UpdateReplacePolicy=RETAIN,
+        # In an account that never had an API, the setting can be made only after the first one
+        # (CloudFormation, AWS::ApiGateway::Account).
+        DependsOn=rest_api.title,
+        CloudWatchRoleArn=role.get_att("Arn"),
+    )
+    return role, account
+
+
+def _settings(path: str, verb: str, rate: object, burst: object) -> MethodSetting:
+    """A method's settings replace the stage's as a whole, so each states all of them."""
+    return MethodSetting(
+        ResourcePath=path,
+        HttpMethod=verb,
+        LoggingLevel="INFO",
+        DataTraceEnabled=False,
+        MetricsEnabled=True,
+        ThrottlingRateLimit=rate,
+        ThrottlingBurstLimit=burst,
+    )
