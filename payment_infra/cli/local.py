@@ -64,7 +64,7 @@ def command(
       payment-infra local --port 4566
     """
     # A shell that starts this in the background has SIGINT ignored; here it must stop everything.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     from payment_infra.local import stack as local
     from payment_infra.local.emulator import emulator
