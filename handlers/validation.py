@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from handlers.shared import clients, logs
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.fields import InvalidField, parse_customer_id
+from handlers.shared.idempotency import REPLAYED_HEADER, transaction_id_for
 from handlers.shared.money import Money
 from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
 from handlers.shared.responses import Answer, bad_request, failed, proxy_response
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.store import StoreUnavailable
+from handlers.shared.store import StoreUnavailable, TransactionExists
 from handlers.shared.transactions import Transaction
 
 REQUIRED_FIELDS = ("amount", "currency", "customer_id")
@@ -23,9 +23,10 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     """Answer one proxy event of API Gateway; never raises."""
     request = request_id(event, context)
     logs.begin(request)
-    transaction_id = str(uuid.uuid4())
+    transaction_id = None
     try:
         money, customer_id = _parse(event)
+        transaction_id = transaction_id_for(event)
         transaction = Transaction.validated(transaction_id, money, customer_id, utc_now())
         answer = _validate(transaction, request)
     except InvalidRequest as refusal:
@@ -50,7 +51,15 @@ def _parse(event: Event) -> tuple[Money, str]:
 
 def _validate(transaction: Transaction, request: str) -> Answer:
     try:
-        clients.store().add(transaction)
+        replayed = not clients.store().add(transaction)
+    except TransactionExists:
+        return Answer(
+            422,
+            {
+                "error": "Idempotency key reused",
+                "message": "The Idempotency-Key belongs to another payment; use a new key",
+            },
+        )
     except StoreUnavailable as failure:
         logs.error("validate failed", reason=failure.reason, code=failure.code)
         message = RetryMessage(
@@ -70,4 +79,5 @@ def _validate(transaction: Transaction, request: str) -> Answer:
             "transaction_id": transaction.transaction_id,
             "status": transaction.status,
         },
+        {REPLAYED_HEADER: "true"} if replayed else {},
     )

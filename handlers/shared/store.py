@@ -54,8 +54,8 @@ class Store:
         self._client = client
         self._table = table
 
-    def add(self, transaction: Transaction) -> None:
-        """Store a new transaction.
+    def add(self, transaction: Transaction) -> bool:
+        """Store a new transaction; return False if an earlier request has stored the same one.
 
         Raises TransactionExists if the id belongs to a transaction with another fingerprint.
         """
@@ -70,6 +70,9 @@ class Store:
             existing = _row_in_the_way(error)
             if existing is None or existing.fingerprint != transaction.fingerprint:
                 raise TransactionExists from error
+            # The SDK's own repetition finds what this very call has stored.
+            return existing.created_at == transaction.created_at
+        return True
 
     def claim(self, transaction_id: str, attempt_id: str, now: datetime) -> Transaction | None:
         """Take the lease on a payment for one attempt, if nobody else holds or ended it.
