@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @aws_options
 @everywhere
 def command(session: Session, resolved: Resolved, stack_name: str | None, yes: bool) -> None:
-    """Delete the stack, with its payments unless they are retained.
+    """Delete the stack.
+
+    Its payments go with it, unless they are retained.
 
     \b
     Example:

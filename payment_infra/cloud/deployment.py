@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from payment_infra import naming
 from payment_infra.artifacts import KEY_PREFIX, Artifact, build_artifacts
 from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.errors import translated
+from payment_infra.cloud.parameters import parameters
 from payment_infra.cloud.stack import CAPABILITIES, UPDATABLE, ChangeSet, Stack, StackEvent
 from payment_infra.errors import AwsError
 from payment_infra.rendering import render
@@ -28,17 +28,6 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_STACK = "payment-artifacts"
 STACK_NAME_PREFIX = "payment-infra"
-# The parameters that take their value from a field of the configuration.
-PARAMETER_FIELDS = {
-    naming.ENVIRONMENT_SUFFIX: "suffix",
-    naming.ARTIFACT_BUCKET: "bucket",
-    naming.ALARM_EMAIL: "alarm_email",
-    naming.THROTTLE_RATE_LIMIT: "throttle_rate_limit",
-    naming.THROTTLE_BURST_LIMIT: "throttle_burst_limit",
-    naming.LOG_RETENTION_DAYS: "log_retention_days",
-    naming.MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
-}
-
 Tell = Callable[[StackEvent], None]
 
 
@@ -88,7 +77,7 @@ def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
     """Create or update the artifact bucket's stack; return the bucket, and if anything changed."""
     stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)
     state = stack.state()
-    if state is not None and state.outputs and ARTIFACT_BUCKET_OUTPUT not in state.outputs:
+    if state is not None and state.status in UPDATABLE and not _is_bucket_stack(state):
         raise _foreign(BOOTSTRAP_STACK)
     change_set = stack.create_change_set(
         {"TemplateBody": render(build_bootstrap_template())}, {}, "payment-infra bootstrap"
@@ -116,9 +105,13 @@ def _bootstrapped(session: Session) -> str | None:
     state = Stack(session.client("cloudformation"), BOOTSTRAP_STACK).state()
     if state is None or state.status not in UPDATABLE:
         return None
-    if ARTIFACT_BUCKET_OUTPUT not in state.outputs:
+    if not _is_bucket_stack(state):
         raise _foreign(BOOTSTRAP_STACK)
     return state.outputs[ARTIFACT_BUCKET_OUTPUT]
+
+
+def _is_bucket_stack(state: StackState) -> bool:
+    return ARTIFACT_BUCKET_OUTPUT in state.outputs
 
 
 def upload(bucket: Bucket, resolved: Resolved, artifacts: list[Artifact]) -> Upload:
@@ -149,11 +142,11 @@ def propose(
     state = stack.state()
     if state is not None and state.status != "REVIEW_IN_PROGRESS":
         _check_owner(stack.name, state, resolved.config.suffix)
-        parameters = _parameters_of_update(state, resolved, uploaded.bucket.name)
     else:
-        parameters = _parameters_of_create(session, resolved, uploaded.bucket.name)
+        state = None
+    values = parameters(session, state, resolved, uploaded.bucket.name)
     return stack.create_change_set(
-        {"TemplateURL": uploaded.template_url}, parameters, "payment-infra deploy"
+        {"TemplateURL": uploaded.template_url}, values, "payment-infra deploy"
     )
 
 
@@ -188,45 +181,6 @@ def _foreign(name: str) -> AwsError:
         f"a stack named {name} exists and was not made by payment-infra; it is left alone: "
         "choose another --stack-name or region"
     )
-
-
-def _parameters_of_create(
-    session: Session, resolved: Resolved, bucket: str
-) -> Mapping[str, str | None]:
-    """Return the template's own values, but for the account's role where the region has one."""
-    values = _values(resolved, bucket)
-    if _region_has_api_role(session):
-        values[naming.MANAGE_API_GATEWAY_ACCOUNT] = "false"
-    return values
-
-
-def _parameters_of_update(
-    state: StackState, resolved: Resolved, bucket: str
-) -> Mapping[str, str | None]:
-    """Return what was asked for; what only a preset gives keeps the value that the stack has."""
-    values: dict[str, str | None] = dict(_values(resolved, bucket))
-    for name in (*PARAMETER_FIELDS, naming.TRANSACTIONS_TABLE_OVERRIDE):
-        asked = name in PARAMETER_FIELDS and not resolved.is_preset(PARAMETER_FIELDS[name])
-        if name in state.parameters and not asked:
-            values[name] = None
-    values[naming.ARTIFACT_BUCKET] = bucket
-    return values
-
-
-def _values(resolved: Resolved, bucket: str) -> dict[str, str]:
-    values = {
-        name: _text(getattr(resolved.config, field)) for name, field in PARAMETER_FIELDS.items()
-    }
-    return values | {naming.ARTIFACT_BUCKET: bucket}
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _region_has_api_role(session: Session) -> bool:
-    with translated("API Gateway's account settings"):
-        return bool(session.client("apigateway").get_account().get("cloudwatchRoleArn"))
 
 
 def deploy_command(session: Session, stack_name: str, uploaded: Upload) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -63,6 +64,7 @@ class Session:
         """Return the client of a service."""
         if service not in self._clients:
             try:
+                _ = urlsplit(self._endpoint_url or "").port  # botocore checks it only when it calls
                 self._clients[service] = self._session.client(
                     service, endpoint_url=self._endpoint_url, config=self._config
                 )

@@ -106,7 +106,7 @@ class Stack:
         self,
         template: Mapping[str, str],
         parameters: Mapping[str, str | None],
-        description: str = "",
+        description: str,
     ) -> ChangeSet | None:
         """Create a change set and wait until it is ready.
 
