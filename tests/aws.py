@@ -136,6 +136,9 @@ class FakeAws:
             "s3:PutObject": self._put_object,
             "cloudformation:DescribeStacks": self._describe_stacks,
             "cloudformation:DescribeStackEvents": self._describe_events,
+            "cloudformation:GetTemplate": lambda params: {
+                "TemplateBody": self._find(params["StackName"]).template
+            },
             "cloudformation:CreateChangeSet": self._create_change_set,
             "cloudformation:DescribeChangeSet": self._describe_change_set,
             "cloudformation:DeleteChangeSet": self._delete_change_set,

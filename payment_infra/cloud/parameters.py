@@ -44,7 +44,8 @@ def parameters(
 def _of_create(session: Session, resolved: Resolved, bucket: str) -> Mapping[str, str | None]:
     """Return the template's own values, but for the account's role where the region has one."""
     values = _values(resolved, bucket)
-    if _region_has_api_role(session):
+    asked = resolved.asked_for("manage_api_gateway_account")
+    if not asked and _region_has_api_role(session):
         values[naming.MANAGE_API_GATEWAY_ACCOUNT] = "false"
     return values
 
@@ -53,7 +54,7 @@ def _of_update(state: StackState, resolved: Resolved, bucket: str) -> Mapping[st
     """Return what was asked for; what only a preset gives keeps the value that the stack has."""
     values: dict[str, str | None] = dict(_values(resolved, bucket))
     for name in (*PARAMETER_FIELDS, naming.TRANSACTIONS_TABLE_OVERRIDE):
-        asked = name in PARAMETER_FIELDS and not resolved.is_preset(PARAMETER_FIELDS[name])
+        asked = name in PARAMETER_FIELDS and resolved.asked_for(PARAMETER_FIELDS[name])
         if name in state.parameters and not asked:
             values[name] = None
     values[naming.ARTIFACT_BUCKET] = bucket

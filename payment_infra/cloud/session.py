@@ -26,8 +26,10 @@ class Session:
         session: boto3.Session,
         endpoint_url: str | None = None,
         config: Config = CLIENT_CONFIG,
+        profile: str | None = None,
     ) -> None:
         self._session = session
+        self.profile = profile
         self._endpoint_url = endpoint_url
         self._config = config
         self._clients: dict[str, Any] = {}
@@ -48,7 +50,7 @@ class Session:
             raise AwsError(explain(error)) from error
         if endpoint_url is None:
             _check_region(session)
-        return cls(session, endpoint_url)
+        return cls(session, endpoint_url, profile=profile)
 
     @property
     def region(self) -> str:

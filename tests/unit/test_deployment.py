@@ -10,7 +10,7 @@ from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.parameters import PARAMETER_FIELDS
 from payment_infra.cloud.stack import Stack, StackEvent
 from payment_infra.config import FIELDS
-from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.naming import build_parameters
 from payment_infra.sources import resolve
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
@@ -169,7 +169,7 @@ def test_a_stack_of_something_else_is_left_alone(
         deploy(session)
     assert str(refused.value) == FOREIGN
     with pytest.raises(AwsError):
-        deployment.check_owner(stack_of(session), "dev")
+        deployment.find_stack(stack_of(session), "dev")
     assert aws.changes() == []
 
 
@@ -181,13 +181,54 @@ def test_a_stack_keeps_its_suffix(session: Session, aws: FakeAws) -> None:
     assert aws.changes() == before
 
 
-@pytest.mark.parametrize(("status", "exists"), [(None, False), ("REVIEW_IN_PROGRESS", False)])
+@pytest.mark.parametrize("status", [None, "REVIEW_IN_PROGRESS"])
 def test_what_was_never_made_belongs_to_nobody(
-    status: str | None, exists: bool, session: Session, aws: FakeAws
+    status: str | None, session: Session, aws: FakeAws
 ) -> None:
     if status:
         aws.stacks[NAME] = FakeStack(NAME, status)
-    assert deployment.check_owner(stack_of(session), "dev") is exists
+    assert deployment.find_stack(stack_of(session), "dev") is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [({}, "--no-retain-data"), ({"retain_data": False}, "--no-deletion-protection")],
+)
+def test_an_update_that_would_end_the_protection_of_payments_is_refused(
+    flags: dict[str, object], flag: str, session: Session, aws: FakeAws
+) -> None:
+    deploy(session, preset="production")
+    before = aws.changes()
+    with pytest.raises(UsageError, match=flag):
+        deploy(session, **flags)
+    assert aws.changes() == before
+
+
+def test_protection_ends_when_that_is_asked_for(session: Session, aws: FakeAws) -> None:
+    deploy(session, preset="production")
+    assert deploy(session, retain_data=False, deletion_protection=False)
+    assert "DeletionProtectionEnabled: false" in aws.stacks[NAME].template
+
+
+def test_a_chosen_preset_asks_for_what_it_sets(session: Session, aws: FakeAws) -> None:
+    deploy(session)
+    deploy(session, preset="production")
+    assert parameters(aws)["LogRetentionDays"] == "365"
+
+
+def test_an_update_goes_on_with_the_stacks_bucket(session: Session, aws: FakeAws) -> None:
+    deploy(session, bucket="zips")
+    deploy(session, bucket=None, throttle_rate_limit=5)
+    assert parameters(aws)["ArtifactBucket"] == "zips"
+    assert BOOTSTRAP not in aws.stacks
+
+
+def test_who_asks_for_the_regions_role_gets_it_even_if_there_is_one(
+    session: Session, aws: FakeAws
+) -> None:
+    aws.api_role = "arn:aws:iam::123456789012:role/theirs"
+    deploy(session, manage_api_gateway_account=True)
+    assert parameters(aws)["ManageApiGatewayAccount"] == "true"
 
 
 def test_without_a_bucket_the_accounts_own_is_made_once(session: Session, aws: FakeAws) -> None:
@@ -270,29 +311,55 @@ def test_a_handler_that_is_no_python_is_refused_before_any_call(
     assert aws.calls == []
 
 
-@pytest.mark.parametrize("stack_name", ["payment-infra-dev", "mine"])
-def test_the_command_for_the_aws_cli_copies_the_template_and_deploys_it(
+def release(session: Session, name: str = NAME, **flags: object) -> deployment.Release:
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
+    return deployment.prepare(session, stack_of(session, name), resolved, ignore)
+
+
+@pytest.mark.parametrize("stack_name", [NAME, "mine"])
+def test_the_command_for_the_aws_cli_copies_the_template_and_creates_the_stack(
     stack_name: str, session: Session
 ) -> None:
-    resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
-    bucket = Bucket(session.client("s3"), "zips", ACCOUNT)
-    uploaded = deployment.upload(bucket, resolved, build_artifacts())
-    copy, deploys = deployment.deploy_command(session, stack_name, uploaded).split(" && ")
+    prepared = release(session, stack_name)
+    copy, deploys = deployment.deploy_command(session, stack_name, prepared).split(" && ")
     file = f"{stack_name}.yaml"
-    assert copy == f"aws s3 cp {uploaded.template.uri} {file} --region {REGION}"
+    assert copy == f"aws s3 cp {prepared.template.uri} {file} --region {REGION}"
     assert deploys == (
         f"aws cloudformation deploy --template-file {file} --stack-name {stack_name} "
-        f"--capabilities CAPABILITY_IAM --region {REGION}"
+        f"--capabilities CAPABILITY_IAM --region {REGION} --parameter-overrides "
+        "EnvironmentSuffix=dev ArtifactBucket=zips ThrottleRateLimit=1000 "
+        "ThrottleBurstLimit=2000 LogRetentionDays=7 ManageApiGatewayAccount=true"
     )
 
 
+def test_the_command_for_the_aws_cli_passes_on_an_update_what_was_asked_for(
+    session: Session, aws: FakeAws
+) -> None:
+    deploy(session)
+    aws.buckets["others"] = FakeBucket()
+    prepared = release(session, bucket="others", log_retention_days=30)
+    command = deployment.deploy_command(session, NAME, prepared)
+    _, _, overrides = command.partition(" --parameter-overrides ")
+    assert overrides.split() == [
+        "EnvironmentSuffix=dev",
+        "ArtifactBucket=others",
+        "LogRetentionDays=30",
+    ]
+
+
+def test_the_command_for_the_aws_cli_leaves_the_regions_role_alone(
+    session: Session, aws: FakeAws
+) -> None:
+    aws.api_role = "arn:aws:iam::123456789012:role/theirs"
+    command = deployment.deploy_command(session, NAME, release(session))
+    assert "ManageApiGatewayAccount=false" in command
+
+
 def test_the_uploaded_template_holds_suffix_and_bucket(session: Session, aws: FakeAws) -> None:
-    resolved = resolve({"suffix": "dev"}, {})
-    bucket = Bucket(session.client("s3"), "zips", ACCOUNT)
-    uploaded = deployment.upload(bucket, resolved, build_artifacts())
-    text = aws.buckets["zips"].objects[uploaded.template.key].decode()
+    first = release(session)
+    text = aws.buckets["zips"].objects[first.template.key].decode()
     assert "Default: dev\n" in text
     assert "Default: zips\n" in text
-    again = deployment.upload(bucket, resolved, build_artifacts())
-    assert [one.new for one in (*uploaded.functions, uploaded.template)] == [True] * 4
+    again = release(session)
+    assert [one.new for one in (*first.functions, first.template)] == [True] * 4
     assert [one.new for one in (*again.functions, again.template)] == [False] * 4

@@ -107,7 +107,8 @@ def test_a_field_that_no_source_gives_is_said_to_come_from_the_preset(
     resolved = resolve({"preset": "production"}, {})
     assert set(resolved.sources) == set(FIELDS)
     assert set(resolved.sources.values()) == {"preset production"}
-    assert all(resolved.is_preset(name) for name in FIELDS)
+    asked = {name for name in FIELDS if resolved.asked_for(name)}
+    assert asked == set(PRESETS["production"])
     assert resolved.config.log_retention_days == 365
 
 
@@ -115,8 +116,8 @@ def test_what_a_flag_gives_is_not_the_presets_even_if_it_is_the_same_value(
     in_empty_folder: Path,
 ) -> None:
     resolved = resolve({"throttle_rate_limit": "1000"}, {})
-    assert not resolved.is_preset("throttle_rate_limit")
-    assert resolved.is_preset("throttle_burst_limit")
+    assert resolved.asked_for("throttle_rate_limit")
+    assert not resolved.asked_for("throttle_burst_limit")
 
 
 @pytest.mark.parametrize(

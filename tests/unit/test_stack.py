@@ -38,7 +38,7 @@ def exists(aws: FakeAws, status: str) -> FakeStack:
 def test_a_stack_that_is_not_there_is_created(aws: FakeAws, stack: Stack) -> None:
     change_set = stack.create_change_set(TEMPLATE, {}, "why")
     assert change_set is not None
-    assert change_set.creates
+    assert change_set.made_stack
     [request] = aws.called(CREATE)
     assert (request["ChangeSetType"], request["Description"]) == ("CREATE", "why")
     assert request["Capabilities"] == ["CAPABILITY_IAM"]
@@ -48,7 +48,18 @@ def test_a_stack_that_was_only_looked_at_is_created(aws: FakeAws, stack: Stack) 
     exists(aws, "REVIEW_IN_PROGRESS")
     change_set = stack.create_change_set(TEMPLATE, {}, "why")
     assert change_set is not None
-    assert change_set.creates
+    assert aws.called(CREATE)[0]["ChangeSetType"] == "CREATE"
+
+
+def test_a_failed_change_set_takes_only_a_stack_of_its_own_with_it(
+    aws: FakeAws, stack: Stack
+) -> None:
+    exists(aws, "REVIEW_IN_PROGRESS")
+    aws.change_set_failure = "no such macro"
+    with pytest.raises(DeploymentFailed, match="no such macro"):
+        stack.create_change_set(TEMPLATE, {}, "why")
+    assert aws.change_sets == {}
+    assert NAME in aws.stacks
 
 
 @pytest.mark.parametrize("status", sorted(UPDATABLE))
@@ -56,7 +67,7 @@ def test_a_stack_that_is_settled_is_updated(status: str, aws: FakeAws, stack: St
     exists(aws, status)
     change_set = stack.create_change_set(TEMPLATE, {}, "why")
     assert change_set is not None
-    assert not change_set.creates
+    assert not change_set.made_stack
     assert aws.called(CREATE)[0]["ChangeSetType"] == "UPDATE"
 
 

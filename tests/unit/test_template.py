@@ -90,6 +90,7 @@ def test_a_failed_transaction_is_received_three_times_and_then_kept_for_fourteen
     dead_letter = DEPLOYED.resources["FailedTransactionsDLQ"]
     assert failed["QueueName"] == "failed-transactions-dev"
     assert failed["VisibilityTimeout"] == 300
+    assert failed["MessageRetentionPeriod"] < dead_letter["MessageRetentionPeriod"]
     assert failed["RedrivePolicy"] == {
         "deadLetterTargetArn": "<FailedTransactionsDLQ.Arn>",
         "maxReceiveCount": 3,
@@ -267,7 +268,10 @@ def test_the_post_methods_take_json_objects_only() -> None:
     for (verb, _), method in methods(DEPLOYED).items():
         if verb == "POST":
             assert method["RequestValidatorId"] == "<PaymentAPIBodyValidator>"
-            assert method["RequestModels"] == {"application/json": "<PaymentAPIJSONObject>"}
+            assert method["RequestModels"] == {
+                "application/json": "<PaymentAPIJSONObject>",
+                "$default": "<PaymentAPIJSONObject>",
+            }
     assert DEPLOYED.resources["PaymentAPIBodyValidator"]["ValidateRequestBody"] is True
     model = DEPLOYED.resources["PaymentAPIJSONObject"]
     assert model["ContentType"] == "application/json"
