@@ -53,7 +53,7 @@ def build_artifacts(root: Path = HANDLERS) -> list[Artifact]:
     for name, sources in _read(root).items():
         for path, source in sources.items():
             _check_syntax(root, name, path, source)
-        artifacts.append(Artifact(name, _zip(sources), _digest(sources)))
+        artifacts.append(Artifact(name, zip_files(sources), _digest(sources)))
     return artifacts
 
 
@@ -85,7 +85,7 @@ def _digest(sources: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _zip(sources: Mapping[str, bytes]) -> bytes:
+def zip_files(sources: Mapping[str, bytes]) -> bytes:
     """Zip the files: sorted, stored (deflate differs between zlib builds), one time and mode."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:

@@ -26,11 +26,13 @@ class Resolved:
 
     config: StackConfig
     preset: str
+    preset_chosen: bool
     sources: Mapping[str, str]
 
-    def is_preset(self, name: str) -> bool:
-        """Whether nobody asked for the field's value: the preset gave it."""
-        return self.sources[name] == _preset_source(self.preset)
+    def asked_for(self, name: str) -> bool:
+        """Whether somebody gave the field's value, or chose the preset that gives it."""
+        chosen = self.preset_chosen and name in PRESETS[self.preset]
+        return chosen or self.sources[name] != _preset_source(self.preset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ def resolve(
             continue
         values[name] = _typed(spec, layer.values[name], layer.name(name), layer.typed)
         sources[name] = layer.source or layer.name(name)
-    return Resolved(StackConfig(**values), preset, sources)
+    chosen = any("preset" in one.values for one in layers)
+    return Resolved(StackConfig(**values), preset, chosen, sources)
 
 
 def _file_layer(values: Mapping[str, object], where: str) -> _Layer:
@@ -130,6 +133,9 @@ def _sections(environments: object, file: str) -> dict[str, _Layer]:
             raise UsageError(f"{where}: the suffix {problem or 'must name a table'}")
         layer = _file_layer(values, where)
         _refuse_unknown(layer, ("preset", *(name for name in FIELDS if name != "suffix")))
+        _preset([layer])
+        for name in layer.values.keys() - {"preset"}:
+            _typed(FIELDS[name], layer.values[name], layer.name(name), layer.typed)
         sections[suffix] = layer
     return sections
 

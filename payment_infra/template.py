@@ -23,6 +23,9 @@ from payment_infra.naming import (
 )
 
 ARTIFACT_BUCKET_OUTPUT = "ArtifactBucketName"
+# What the template records of its configuration, for the update that comes after it.
+METADATA_KEY = "PaymentInfra"
+PROTECTIONS = {"retain_data": "RetainData", "deletion_protection": "DeletionProtection"}
 DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch."
 
 
@@ -43,7 +46,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     dashboard = build_dashboard(functions, storage, queues)
 
     template = _new_template(DESCRIPTION)
-    template.set_metadata(_console_interface())
+    template.set_metadata(_metadata(config))
     for one in build_parameters(config):
         template.add_parameter(one)
     for group in (notifications, storage, queues, functions, api, stage, alarms, dashboard):
@@ -108,12 +111,13 @@ def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
         resource.Tags = Tags(Environment=parameter(ENVIRONMENT_SUFFIX)) + Tags(dict(tags))
 
 
-def _console_interface() -> dict[str, object]:
+def _metadata(config: StackConfig) -> dict[str, object]:
     return {
+        METADATA_KEY: {key: getattr(config, field) for field, key in PROTECTIONS.items()},
         "AWS::CloudFormation::Interface": {
             "ParameterGroups": [
                 {"Label": {"default": label}, "Parameters": list(names)}
                 for label, names in PARAMETER_GROUPS.items()
             ]
-        }
+        },
     }

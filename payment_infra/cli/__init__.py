@@ -1,5 +1,7 @@
 """The command line: the root group, which loads a command's module only when it is called."""
 
+import io
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -61,6 +63,8 @@ class Root(click.Group):
         except BrokenPipeError:
             raise
         except OSError as error:
+            if error.filename is None:
+                sys.stdout = io.StringIO()  # or the interpreter, at its end, would try once more
             _fail(ctx, f"{error.filename or 'output'}: {error.strerror or error}", 1)
         except Exception as error:  # noqa: BLE001
             first_line = next(iter(str(error).splitlines()), "")

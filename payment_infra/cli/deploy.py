@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 @aws_options
 @everywhere
 def command(session: Session, resolved: Resolved, stack_name: str | None, output: str) -> None:
-    """Create or update the stack, and print its outputs.
+    """Create or update the stack.
 
-    Without a bucket, the account's own is used, and made the first time.
+    Prints its outputs. Without a bucket, the account's own is used, and made the first time.
 
     \b
     Example:

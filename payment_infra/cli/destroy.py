@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @aws_options
 @everywhere
 def command(session: Session, resolved: Resolved, stack_name: str | None, yes: bool) -> None:
-    """Delete the stack, with its payments unless they are retained.
+    """Delete the stack.
+
+    Its payments go with it, unless they are retained.
 
     \b
     Example:
@@ -41,7 +43,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, yes: b
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
-    if not deployment.check_owner(stack, suffix):
+    if deployment.find_stack(stack, suffix) is None:
         note(f"there is no stack {stack.name}; nothing to delete")
         return
     question = f"Delete the stack {stack.name} in {session.region}, with all that it does not keep?"

@@ -17,7 +17,6 @@ from payment_infra.config import FIELDS
 
 if TYPE_CHECKING:
     from payment_infra.cloud.logs import LogTail
-    from payment_infra.cloud.stack import StackEvent
     from payment_infra.local.stack import LocalStack
     from payment_infra.sources import Resolved
 
@@ -73,10 +72,8 @@ def command(
     with emulator(port, state=state) as running:
         session = local.open_session(running)
         note(f"Deploying to {running.url} ...")
-        events: list[StackEvent] = []
-        deployed = local.deploy(session, resolved, stack_name, events.append)
-        made = sum(event.status == "CREATE_COMPLETE" for event in events)
-        note(f"Deployed, {made} resources created.\n")
+        deployed = local.deploy(session, resolved, stack_name)
+        note(f"Deployed {deployed.resources} resources.\n")
         print_outputs(deployed.outputs, "text")
         note(f"\nHere the API answers at {deployed.api.url}; it is open (authorization none).")
         if smoke:
@@ -86,7 +83,11 @@ def command(
             run_checks(deployed.api, verbose)
         else:
             _show_how_to_try(deployed)
-            _stream(local.tail_logs(session, deployed))
+            try:
+                _stream(local.tail_logs(session, deployed))
+            except KeyboardInterrupt:
+                note("\nStopping ...")
+                click.get_current_context().exit(130)
 
 
 def _show_how_to_try(deployed: LocalStack) -> None:

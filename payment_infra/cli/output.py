@@ -51,7 +51,12 @@ def confirm(question: str, yes: bool) -> None:
 
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask on; add --yes to go ahead")
-    if not click.confirm(question, err=True):
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        note("")  # the question's line has not ended
+        raise
+    if not agreed:
         raise Declined("declined; nothing was changed")

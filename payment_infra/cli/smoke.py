@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 def command(
     session: Session, resolved: Resolved, stack_name: str | None, verbose: bool, output: str
 ) -> None:
-    """Check a deployed stack with real payments; exit 1 if anything is not as expected.
+    """Check a deployed stack with real payments.
 
     It records one payment of 100.50 USD for the customer smoke-check and has it charged. Requests
-    are signed with the AWS credentials if the API wants that.
+    are signed with the AWS credentials if the API wants that. Exits 1 if anything is not as
+    expected.
 
     \b
     Example:

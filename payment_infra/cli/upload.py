@@ -41,19 +41,17 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
       payment-infra upload --suffix dev-001 --bucket my-zips
     """
     require_suffix(resolved)
-    from payment_infra.artifacts import build_artifacts
     from payment_infra.cloud import deployment
+    from payment_infra.cloud.stack import Stack
 
-    artifacts = build_artifacts()
-    bucket = deployment.find_bucket(session, resolved.config.bucket, tell)
-    uploaded = deployment.upload(bucket, resolved, artifacts)
-    name = stack_name_of(resolved, stack_name)
-    objects = (*uploaded.functions, uploaded.template)
-    shell = deployment.deploy_command(session, name, uploaded)
+    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    release = deployment.prepare(session, stack, resolved, tell)
+    objects = (*release.functions, release.template)
+    shell = deployment.deploy_command(session, stack.name, release)
     if output == "json":
         print_json(
             {
-                "bucket": bucket.name,
+                "bucket": release.bucket.name,
                 "objects": [asdict(one) for one in objects],
                 "command": shell,
             }

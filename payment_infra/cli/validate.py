@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @output_option
 @everywhere
 def command(resolved: Resolved, file: str | None, strict: bool, output: str) -> None:
-    """Check FILE, or the template as it would be rendered, with cfn-lint.
+    """Check a template with cfn-lint.
+
+    Without FILE it is the template as it would be rendered.
 
     \b
     Example:

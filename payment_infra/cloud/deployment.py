@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from payment_infra import naming
-from payment_infra.artifacts import KEY_PREFIX, Artifact, build_artifacts
+from payment_infra.artifacts import KEY_PREFIX, build_artifacts
 from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.errors import translated
-from payment_infra.cloud.stack import CAPABILITIES, UPDATABLE, ChangeSet, Stack, StackEvent
-from payment_infra.errors import AwsError
+from payment_infra.cloud.parameters import parameters
+from payment_infra.cloud.stack import CAPABILITIES, UPDATABLE, Stack, StackEvent
+from payment_infra.errors import AwsError, UsageError
 from payment_infra.rendering import render
 from payment_infra.template import (
     ARTIFACT_BUCKET_OUTPUT,
+    METADATA_KEY,
+    PROTECTIONS,
     build_bootstrap_template,
     build_template,
 )
@@ -28,17 +30,6 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_STACK = "payment-artifacts"
 STACK_NAME_PREFIX = "payment-infra"
-# The parameters that take their value from a field of the configuration.
-PARAMETER_FIELDS = {
-    naming.ENVIRONMENT_SUFFIX: "suffix",
-    naming.ARTIFACT_BUCKET: "bucket",
-    naming.ALARM_EMAIL: "alarm_email",
-    naming.THROTTLE_RATE_LIMIT: "throttle_rate_limit",
-    naming.THROTTLE_BURST_LIMIT: "throttle_burst_limit",
-    naming.LOG_RETENTION_DAYS: "log_retention_days",
-    naming.MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
-}
-
 Tell = Callable[[StackEvent], None]
 
 
@@ -52,31 +43,30 @@ class UploadedObject:
 
 
 @dataclass(frozen=True)
-class Upload:
-    """What a deployment needs, in the bucket."""
+class Release:
+    """What a deployment needs: objects in the bucket, and the values of the parameters.
+
+    A parameter that is None keeps the value that the stack has.
+    """
 
     bucket: Bucket
     functions: tuple[UploadedObject, ...]
     template: UploadedObject
-
-    @property
-    def template_url(self) -> str:
-        """The template's address for CloudFormation."""
-        return self.bucket.url(self.template.key)
+    parameters: Mapping[str, str | None]
 
 
 def deploy(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> bool:
     """Bring the stack to what the configuration and the handlers are; return if it changed.
 
-    Raises:
-        PaymentInfraError: a handler is not valid Python; nothing was changed.
-        AwsError: the stack or the bucket is not this environment's; nothing was changed.
+    Raises as `prepare` does, and:
         DeploymentFailed: CloudFormation refused, or rolled back.
     """
-    artifacts = build_artifacts()
-    check_owner(stack, resolved.config.suffix)
-    bucket = find_bucket(session, resolved.config.bucket, tell)
-    change_set = propose(session, stack, resolved, upload(bucket, resolved, artifacts))
+    release = prepare(session, stack, resolved, tell)
+    change_set = stack.create_change_set(
+        {"TemplateURL": release.bucket.url(release.template.key)},
+        release.parameters,
+        "payment-infra deploy",
+    )
     if change_set is None:
         return False
     for event in stack.execute(change_set):
@@ -84,11 +74,43 @@ def deploy(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> bo
     return True
 
 
+def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> Release:
+    """Put zips and template into the bucket, under their digests; what is there is skipped.
+
+    An update goes on with the bucket that the stack has, unless another is asked for.
+
+    Raises:
+        PaymentInfraError: a handler is not valid Python; nothing was changed.
+        UsageError: the stack's payments would lose their protection; nothing was changed.
+        AwsError: the stack or the bucket is not this environment's; nothing was changed.
+    """
+    artifacts = build_artifacts()
+    state = find_stack(stack, resolved.config.suffix)
+    previous = ""
+    if state is not None:
+        check_protection(stack, resolved)
+        previous = state.parameters.get(naming.ARTIFACT_BUCKET, "")
+    bucket = find_bucket(session, resolved.config.bucket or previous, tell)
+    keys = {artifact.name: artifact.key for artifact in artifacts}
+    template = render(build_template(replace(resolved.config, bucket=bucket.name), keys)).encode()
+    template_key = f"{KEY_PREFIX}/template/{hashlib.sha256(template).hexdigest()}.yaml"
+    return Release(
+        bucket=bucket,
+        functions=tuple(_put(bucket, one.key, one.body, "application/zip") for one in artifacts),
+        template=_put(bucket, template_key, template, "application/yaml"),
+        parameters=parameters(session, state, resolved, bucket.name),
+    )
+
+
+def _put(bucket: Bucket, key: str, body: bytes, content_type: str) -> UploadedObject:
+    return UploadedObject(key, bucket.uri(key), bucket.put(key, body, content_type))
+
+
 def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
     """Create or update the artifact bucket's stack; return the bucket, and if anything changed."""
     stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)
     state = stack.state()
-    if state is not None and state.outputs and ARTIFACT_BUCKET_OUTPUT not in state.outputs:
+    if state is not None and state.status in UPDATABLE and not _is_bucket_stack(state):
         raise _foreign(BOOTSTRAP_STACK)
     change_set = stack.create_change_set(
         {"TemplateBody": render(build_bootstrap_template())}, {}, "payment-infra bootstrap"
@@ -116,71 +138,51 @@ def _bootstrapped(session: Session) -> str | None:
     state = Stack(session.client("cloudformation"), BOOTSTRAP_STACK).state()
     if state is None or state.status not in UPDATABLE:
         return None
-    if ARTIFACT_BUCKET_OUTPUT not in state.outputs:
+    if not _is_bucket_stack(state):
         raise _foreign(BOOTSTRAP_STACK)
     return state.outputs[ARTIFACT_BUCKET_OUTPUT]
 
 
-def upload(bucket: Bucket, resolved: Resolved, artifacts: list[Artifact]) -> Upload:
-    """Put zips and template into the bucket, under their digests; what is there is skipped."""
-    functions = tuple(
-        _put(bucket, artifact.key, artifact.body, "application/zip") for artifact in artifacts
-    )
-    config = replace(resolved.config, bucket=bucket.name)
-    keys = {artifact.name: artifact.key for artifact in artifacts}
-    body = render(build_template(config, keys)).encode()
-    key = f"{KEY_PREFIX}/template/{hashlib.sha256(body).hexdigest()}.yaml"
-    return Upload(bucket, functions, _put(bucket, key, body, "application/yaml"))
+def _is_bucket_stack(state: StackState) -> bool:
+    return ARTIFACT_BUCKET_OUTPUT in state.outputs
 
 
-def _put(bucket: Bucket, key: str, body: bytes, content_type: str) -> UploadedObject:
-    return UploadedObject(key, bucket.uri(key), bucket.put(key, body, content_type))
-
-
-def propose(
-    session: Session, stack: Stack, resolved: Resolved, uploaded: Upload
-) -> ChangeSet | None:
-    """Create the change set that brings the stack to what was uploaded; None: nothing to do.
+def find_stack(stack: Stack, suffix: str) -> StackState | None:
+    """Return the state of the environment's stack, None if it is yet to be created.
 
     Raises:
-        AwsError: the stack is not this tool's, or is another environment's.
-        DeploymentFailed: CloudFormation refuses the change set.
-    """
-    state = stack.state()
-    if state is not None and state.status != "REVIEW_IN_PROGRESS":
-        _check_owner(stack.name, state, resolved.config.suffix)
-        parameters = _parameters_of_update(state, resolved, uploaded.bucket.name)
-    else:
-        parameters = _parameters_of_create(session, resolved, uploaded.bucket.name)
-    return stack.create_change_set(
-        {"TemplateURL": uploaded.template_url}, parameters, "payment-infra deploy"
-    )
-
-
-def check_owner(stack: Stack, suffix: str) -> bool:
-    """Return whether the stack exists, having made sure that it is this tool's, and this
-    environment's.
-
-    Raises:
-        AwsError: it is not.
+        AwsError: the stack of that name is not this tool's, or is another environment's.
     """
     state = stack.state()
     if state is None or state.status == "REVIEW_IN_PROGRESS":
-        return False
-    _check_owner(stack.name, state, suffix)
-    return True
-
-
-def _check_owner(name: str, state: StackState, suffix: str) -> None:
+        return None
     # A create that was rolled back keeps its parameters, so this holds for a stack in any state.
     if naming.TRANSACTIONS_TABLE_OVERRIDE not in state.parameters:
-        raise _foreign(name)
+        raise _foreign(stack.name)
     deployed = state.parameters.get(naming.ENVIRONMENT_SUFFIX, "")
     if deployed != suffix:
         raise AwsError(
-            f"stack {name} is the environment {deployed!r}, not {suffix!r}, and a new suffix would "
-            "replace its table; choose another --stack-name"
+            f"stack {stack.name} is the environment {deployed!r}, not {suffix!r}, and a new suffix "
+            "would replace its table; choose another --stack-name"
         )
+    return state
+
+
+def check_protection(stack: Stack, resolved: Resolved) -> None:
+    """Make sure that no update ends the protection of payments, unless it was asked to.
+
+    Raises:
+        UsageError: it would, since the preset that protects them was not given this time.
+    """
+    recorded = stack.metadata().get(METADATA_KEY, {})
+    for field, key in PROTECTIONS.items():
+        ends = recorded.get(key) is True and not getattr(resolved.config, field)
+        if ends and not resolved.asked_for(field):
+            flag = field.replace("_", "-")
+            raise UsageError(
+                f"stack {stack.name} protects its payments ({field}), and this would end it; "
+                f"give --preset production, or --no-{flag} if that is what you want"
+            )
 
 
 def _foreign(name: str) -> AwsError:
@@ -190,57 +192,20 @@ def _foreign(name: str) -> AwsError:
     )
 
 
-def _parameters_of_create(
-    session: Session, resolved: Resolved, bucket: str
-) -> Mapping[str, str | None]:
-    """Return the template's own values, but for the account's role where the region has one."""
-    values = _values(resolved, bucket)
-    if _region_has_api_role(session):
-        values[naming.MANAGE_API_GATEWAY_ACCOUNT] = "false"
-    return values
-
-
-def _parameters_of_update(
-    state: StackState, resolved: Resolved, bucket: str
-) -> Mapping[str, str | None]:
-    """Return what was asked for; what only a preset gives keeps the value that the stack has."""
-    values: dict[str, str | None] = dict(_values(resolved, bucket))
-    for name in (*PARAMETER_FIELDS, naming.TRANSACTIONS_TABLE_OVERRIDE):
-        asked = name in PARAMETER_FIELDS and not resolved.is_preset(PARAMETER_FIELDS[name])
-        if name in state.parameters and not asked:
-            values[name] = None
-    values[naming.ARTIFACT_BUCKET] = bucket
-    return values
-
-
-def _values(resolved: Resolved, bucket: str) -> dict[str, str]:
-    values = {
-        name: _text(getattr(resolved.config, field)) for name, field in PARAMETER_FIELDS.items()
-    }
-    return values | {naming.ARTIFACT_BUCKET: bucket}
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _region_has_api_role(session: Session) -> bool:
-    with translated("API Gateway's account settings"):
-        return bool(session.client("apigateway").get_account().get("cloudwatchRoleArn"))
-
-
-def deploy_command(session: Session, stack_name: str, uploaded: Upload) -> str:
-    """Return the shell command that deploys what was uploaded with the plain AWS CLI.
-
-    The template holds suffix and bucket as defaults, so it needs no overrides.
-    """
+def deploy_command(session: Session, stack_name: str, release: Release) -> str:
+    """Return the shell command that deploys a release with the plain AWS CLI."""
     file = f"{stack_name}.yaml"
     options = ["--region", session.region]
     if session.endpoint_url:
         options += ["--endpoint-url", session.endpoint_url]
-    copy = ["aws", "s3", "cp", uploaded.template.uri, file, *options]
+    if session.profile:
+        options += ["--profile", session.profile]
+    copy = ["aws", "s3", "cp", release.template.uri, file, *options]
+    # What is left out keeps the stack's value in an update, and has the template's in a creation.
+    overrides = [f"{name}={value}" for name, value in release.parameters.items() if value]
     deploy = [
         *("aws", "cloudformation", "deploy", "--template-file", file),
         *("--stack-name", stack_name, "--capabilities", *CAPABILITIES, *options),
+        *("--parameter-overrides", *overrides),
     ]
     return f"{shlex.join(copy)} && {shlex.join(deploy)}"

@@ -59,4 +59,6 @@ class LogTail:
 
 def _identity(event: FilteredLogEventTypeDef) -> str:
     # The emulator gives no eventId.
-    return event.get("eventId") or f"{event.get('logStreamName')} {event['message']}"
+    return event.get("eventId") or (
+        f"{event.get('logStreamName')} {event['timestamp']} {event['message']}"
+    )

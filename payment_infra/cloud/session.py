@@ -2,6 +2,7 @@
 
 import difflib
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -25,8 +26,10 @@ class Session:
         session: boto3.Session,
         endpoint_url: str | None = None,
         config: Config = CLIENT_CONFIG,
+        profile: str | None = None,
     ) -> None:
         self._session = session
+        self.profile = profile
         self._endpoint_url = endpoint_url
         self._config = config
         self._clients: dict[str, Any] = {}
@@ -47,7 +50,7 @@ class Session:
             raise AwsError(explain(error)) from error
         if endpoint_url is None:
             _check_region(session)
-        return cls(session, endpoint_url)
+        return cls(session, endpoint_url, profile=profile)
 
     @property
     def region(self) -> str:
@@ -63,6 +66,7 @@ class Session:
         """Return the client of a service."""
         if service not in self._clients:
             try:
+                _ = urlsplit(self._endpoint_url or "").port  # botocore checks it only when it calls
                 self._clients[service] = self._session.client(
                     service, endpoint_url=self._endpoint_url, config=self._config
                 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from cfn_tools import load_yaml
 
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.errors import AwsError, DeploymentFailed
@@ -71,7 +72,7 @@ class ChangeSet:
 
     id: str
     stack_id: str
-    creates: bool
+    made_stack: bool
 
 
 class Stack:
@@ -106,7 +107,7 @@ class Stack:
         self,
         template: Mapping[str, str],
         parameters: Mapping[str, str | None],
-        description: str = "",
+        description: str,
     ) -> ChangeSet | None:
         """Create a change set and wait until it is ready.
 
@@ -139,7 +140,7 @@ class Stack:
         }
         with translated(f"stack {self.name}"):
             created = self._client.create_change_set(**request)
-        change_set = ChangeSet(created["Id"], created["StackId"], creates)
+        change_set = ChangeSet(created["Id"], created["StackId"], state is None)
         status, reason = self._wait_for_change_set(change_set)
         if status == "CREATE_COMPLETE":
             return change_set
@@ -152,7 +153,7 @@ class Stack:
         """Delete a change set, and the empty stack if it was made for it."""
         with translated(f"stack {self.name}"):
             self._client.delete_change_set(ChangeSetName=change_set.id)
-            if change_set.creates:
+            if change_set.made_stack:
                 self._client.delete_stack(StackName=change_set.stack_id)
 
     def execute(self, change_set: ChangeSet) -> Iterator[StackEvent]:
@@ -180,6 +181,15 @@ class Stack:
         with translated(f"stack {self.name}"):
             self._client.delete_stack(StackName=state.id)
         yield from self._follow(state.id, known)
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return the Metadata section of the deployed template."""
+        with translated(f"stack {self.name}"):
+            answer = self._client.get_template(StackName=self.name, TemplateStage="Original")
+        # boto3 parses a template in JSON, and passes one in YAML on as text.
+        body: Any = answer["TemplateBody"]
+        document = body if isinstance(body, dict) else load_yaml(body)
+        return document.get("Metadata") or {}
 
     def physical_ids(self) -> Mapping[str, str]:
         """Return logical id to physical id of every resource."""

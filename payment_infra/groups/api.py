@@ -79,7 +79,9 @@ def build_api(config: StackConfig, functions: Functions) -> Api:
     payment = {
         "AuthorizationType": signed,
         "RequestValidatorId": validator.ref(),
-        "RequestModels": {"application/json": model.ref()},
+        # $default stands for every content type that has no model of its own: without it, a body
+        # sent as anything else would pass unchecked.
+        "RequestModels": {"application/json": model.ref(), "$default": model.ref()},
     }
     endpoints = (
         _build_endpoint(rest_api, "Validate", "POST", functions.validation.function, payment),

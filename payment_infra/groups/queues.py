@@ -10,6 +10,8 @@ from payment_infra.naming import suffixed
 
 VISIBILITY_TIMEOUT_SECONDS = 300
 MAX_RECEIVES = 3
+# A message that nobody could take for so long still has days left in the dead-letter queue.
+RETENTION_SECONDS = 10 * 24 * 60 * 60
 # SQS keeps a message for 14 days at most; one that moves to the dead-letter queue keeps its age.
 DEAD_LETTER_RETENTION_SECONDS = 14 * 24 * 60 * 60
 
@@ -36,6 +38,7 @@ def build_queues(config: StackConfig) -> Queues:
         **stateful(config),
         QueueName=suffixed("failed-transactions"),
         VisibilityTimeout=VISIBILITY_TIMEOUT_SECONDS,
+        MessageRetentionPeriod=RETENTION_SECONDS,
         RedrivePolicy=RedrivePolicy(
             deadLetterTargetArn=dead_letter.get_att("Arn"), maxReceiveCount=MAX_RECEIVES
         ),

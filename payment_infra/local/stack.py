@@ -34,6 +34,7 @@ class LocalStack:
 
     outputs: Mapping[str, str]
     api: Api
+    resources: int
     log_groups: tuple[str, ...]
 
 
@@ -46,9 +47,7 @@ def open_session(emulator: Emulator) -> Session:
     return Session(session, emulator.url, CONFIG)
 
 
-def deploy(
-    session: Session, resolved: Resolved, stack_name: str | None, tell: deployment.Tell
-) -> LocalStack:
+def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> LocalStack:
     """Deploy the stack, with the API open, since nobody here can sign."""
     config = replace(
         resolved.config,
@@ -57,12 +56,17 @@ def deploy(
     )
     name = stack_name or f"{deployment.STACK_NAME_PREFIX}-{config.suffix}"
     stack = Stack(session.client("cloudformation"), name)
-    deployment.deploy(session, stack, replace(resolved, config=config), tell)
+    deployment.deploy(session, stack, replace(resolved, config=config), lambda _: None)
     outputs = stack.outputs()
     _switch_on_recovery(session, outputs["TransactionsTableName"])
     url = invoke_url(outputs, session.endpoint_url)
-    groups = (one for one in stack.physical_ids().values() if one.startswith("/aws/lambda/"))
-    return LocalStack(outputs, Api(url, session.region, session.credentials), tuple(groups))
+    resources = stack.physical_ids().values()
+    return LocalStack(
+        outputs=outputs,
+        api=Api(url, session.region, session.credentials),
+        resources=len(resources),
+        log_groups=tuple(one for one in resources if one.startswith("/aws/lambda/")),
+    )
 
 
 def tail_logs(session: Session, deployed: LocalStack) -> LogTail:

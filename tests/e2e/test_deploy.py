@@ -148,3 +148,16 @@ def test_destroying_what_does_not_exist_says_so(aws: Emulator, tmp_path: Path) -
     )
     assert result.returncode == 0
     assert "nothing to delete" in result.stderr
+
+
+def test_an_update_without_its_preset_does_not_end_the_protection_of_payments(
+    aws: Emulator, tmp_path: Path
+) -> None:
+    folder = checkout(tmp_path)
+    status, _, err = command(aws, folder, "deploy", "--suffix", "kept-1", "--preset", "production")
+    assert status == 0, err
+    status, _, err = command(aws, folder, "deploy", "--suffix", "kept-1")
+    assert status == 2
+    assert "--preset production" in err
+    table = open_session(aws).client("dynamodb").describe_table(TableName="transactions-kept-1")
+    assert table["Table"]["DeletionProtectionEnabled"] is True

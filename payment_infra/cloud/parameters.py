@@ -1,0 +1,77 @@
+"""The values of the template's parameters in a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from payment_infra import naming
+from payment_infra.cloud.errors import translated
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.stack import StackState
+    from payment_infra.sources import Resolved
+
+# The parameters that take their value from a field of the configuration.
+PARAMETER_FIELDS = {
+    naming.ENVIRONMENT_SUFFIX: "suffix",
+    naming.ARTIFACT_BUCKET: "bucket",
+    naming.ALARM_EMAIL: "alarm_email",
+    naming.THROTTLE_RATE_LIMIT: "throttle_rate_limit",
+    naming.THROTTLE_BURST_LIMIT: "throttle_burst_limit",
+    naming.LOG_RETENTION_DAYS: "log_retention_days",
+    naming.MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
+}
+
+
+def parameters(
+    session: Session, state: StackState | None, resolved: Resolved, bucket: str
+) -> Mapping[str, str | None]:
+    """Return name to value of every parameter; None keeps the value that the stack has.
+
+    Args:
+        session: asked whether the region has a CloudWatch role for API Gateway already.
+        state: the stack that is updated, or None if it is created.
+        resolved: the configuration.
+        bucket: where the zips are.
+    """
+    if state is None:
+        return _of_create(session, resolved, bucket)
+    return _of_update(state, resolved, bucket)
+
+
+def _of_create(session: Session, resolved: Resolved, bucket: str) -> Mapping[str, str | None]:
+    """Return the template's own values, but for the account's role where the region has one."""
+    values = _values(resolved, bucket)
+    asked = resolved.asked_for("manage_api_gateway_account")
+    if not asked and _region_has_api_role(session):
+        values[naming.MANAGE_API_GATEWAY_ACCOUNT] = "false"
+    return values
+
+
+def _of_update(state: StackState, resolved: Resolved, bucket: str) -> Mapping[str, str | None]:
+    """Return what was asked for; what only a preset gives keeps the value that the stack has."""
+    values: dict[str, str | None] = dict(_values(resolved, bucket))
+    for name in (*PARAMETER_FIELDS, naming.TRANSACTIONS_TABLE_OVERRIDE):
+        asked = name in PARAMETER_FIELDS and resolved.asked_for(PARAMETER_FIELDS[name])
+        if name in state.parameters and not asked:
+            values[name] = None
+    values[naming.ARTIFACT_BUCKET] = bucket
+    return values
+
+
+def _values(resolved: Resolved, bucket: str) -> dict[str, str]:
+    values = {
+        name: _text(getattr(resolved.config, field)) for name, field in PARAMETER_FIELDS.items()
+    }
+    return values | {naming.ARTIFACT_BUCKET: bucket}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _region_has_api_role(session: Session) -> bool:
+    with translated("API Gateway's account settings"):
+        return bool(session.client("apigateway").get_account().get("cloudwatchRoleArn"))

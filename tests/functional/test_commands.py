@@ -1,0 +1,527 @@
+"""What each command does: its output, its exit code, and what it leaves."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import click
+import pytest
+
+from payment_infra.artifacts import build_artifacts, code_keys
+from payment_infra.cli import COMMANDS, root
+from payment_infra.config import FIELDS
+from tests.aws import FakeAws, FakeBucket, FakeStack, event
+from tests.functional.conftest import REPOSITORY, Cli, Program
+
+STACK = "payment-infra-dev"
+DEPLOY = ("deploy", "--suffix", "dev", "--bucket", "zips")
+ESCAPE = "\x1b["
+
+
+def deployed(cli: Cli) -> None:
+    assert cli(*DEPLOY).exit_code == 0
+
+
+# render
+
+
+def test_render_writes_the_template_to_stdout_and_nothing_else(cli: Cli) -> None:
+    result = cli("render")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (REPOSITORY / "templates" / "payment-infra.yaml").read_text()
+    assert cli("render", "-o", "-").stdout == result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "starts"),
+    [
+        (("-o", "out.json"), "{\n"),
+        (("-o", "out.yaml"), "AWSTemplateFormatVersion:"),
+        (("-o", "out.template"), "AWSTemplateFormatVersion:"),
+        (("-o", "out.json", "--format", "yaml"), "AWSTemplateFormatVersion:"),
+        (("-o", "out.yaml", "--format", "json"), "{\n"),
+    ],
+    ids=" ".join,
+)
+def test_render_takes_the_format_from_the_files_name_unless_told(
+    arguments: tuple[str, ...], starts: str, cli: Cli, clean: Path
+) -> None:
+    result = cli("render", *arguments)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (clean / arguments[1]).read_text().startswith(starts)
+    assert [path.name for path in clean.iterdir()] == [arguments[1]]
+
+
+def test_check_is_content_with_a_fresh_file_and_leaves_it(cli: Cli, clean: Path) -> None:
+    cli("render", "-o", "out.yaml", "--suffix", "dev")
+    before = (clean / "out.yaml").stat()
+    result = cli("render", "--check", "-o", "out.yaml", "--suffix", "dev")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (clean / "out.yaml").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_check_shows_what_is_stale_as_a_diff_and_leaves_it(cli: Cli, clean: Path) -> None:
+    cli("render", "-o", "out.yaml", "--suffix", "dev")
+    before = (clean / "out.yaml").read_bytes()
+    result = cli("render", "--check", "-o", "out.yaml", "--suffix", "prod")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: out.yaml is stale; render it again without --check\n"
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["--- out.yaml", "+++ rendered"]
+    changed = [line for line in lines[2:] if line[0] in "+-"]
+    assert changed == ["-    Default: dev", "+    Default: prod"]
+    assert (clean / "out.yaml").read_bytes() == before
+
+
+def test_check_refuses_what_is_no_text(cli: Cli, clean: Path) -> None:
+    (clean / "out.yaml").write_bytes(b"\xff\xfe")
+    result = cli("render", "--check", "-o", "out.yaml")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: out.yaml: is not a text in UTF-8, so no template\n"
+
+
+def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None:
+    given = {
+        "suffix": "dev",
+        "bucket": "zips",
+        "authorization": "none",
+        "runtime": "python3.12",
+        "architecture": "x86_64",
+        "alarm_email": "ops@example.com",
+        "throttle_rate_limit": 5,
+        "throttle_burst_limit": 6,
+        "log_retention_days": 30,
+        "manage_api_gateway_account": False,
+        "retain_data": True,
+        "deletion_protection": True,
+        "tags": {"Team": "payments", "Cost": "7=8"},
+    }
+    assert set(given) == set(FIELDS)
+    arguments = [
+        *("--suffix=dev", "--bucket=zips", "--authorization=none", "--runtime=python3.12"),
+        *("--architecture=x86_64", "--alarm-email=ops@example.com", "--throttle-rate-limit=5"),
+        *("--throttle-burst-limit=6", "--log-retention-days=30", "--no-manage-api-gateway-account"),
+        *("--retain-data", "--deletion-protection", "--tag=Team=payments", "--tag=Cost=7=8"),
+    ]
+    shown = json.loads(cli("config", "--output", "json", *arguments).stdout)
+    assert {name: one["value"] for name, one in shown.items()} == given
+    assert all(one["source"].startswith("--") for one in shown.values())
+
+
+# config
+
+
+def test_config_shows_every_field_with_its_value_and_where_it_came_from(
+    cli: Cli, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clean / "payment-infra.toml").write_text(
+        "log_retention_days = 30\n[environments.dev]\nretain_data = true\ntags = {Team = 'a'}\n"
+    )
+    monkeypatch.setenv("PAYMENT_INFRA_THROTTLE_RATE_LIMIT", "5")
+    result = cli("config", "--suffix", "dev")
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = [re.split(r"  +", line) for line in result.stdout.splitlines()]
+    assert rows[0] == ["setting", "value", "source"]
+    table = {name: (value, source) for name, value, source in rows[1:]}
+    assert list(table) == list(FIELDS)
+    assert table["suffix"] == ("dev", "--suffix")
+    assert table["bucket"] == ("-", "preset development")
+    assert table["throttle_rate_limit"] == ("5", "PAYMENT_INFRA_THROTTLE_RATE_LIMIT")
+    assert table["log_retention_days"] == ("30", "payment-infra.toml")
+    assert table["retain_data"] == ("true", "payment-infra.toml [environments.dev]")
+    assert table["tags"] == ("Team=a", "payment-infra.toml [environments.dev]")
+    shown = json.loads(cli("config", "--suffix", "dev", "--output", "json").stdout)
+    assert shown["retain_data"] == {
+        "value": True,
+        "source": "payment-infra.toml [environments.dev]",
+    }
+    assert list(shown) == list(FIELDS)
+
+
+# validate
+
+
+BROKEN = """
+Resources:
+  Queue:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeOut: 30
+"""
+WITH_WARNING = """
+Parameters:
+  Unused:
+    Type: String
+Resources:
+  Queue:
+    Type: AWS::SQS::Queue
+"""
+
+
+def test_validate_names_the_place_of_an_error_and_fails(cli: Cli, clean: Path) -> None:
+    (clean / "broken.yaml").write_text(BROKEN)
+    result = cli("validate", "broken.yaml")
+    assert result.exit_code == 1
+    assert result.stdout.startswith(
+        "error  E3002  Resources/Queue/Properties/VisibilityTimeOut  (line 6)\n"
+    )
+    assert result.stderr == "Error: broken.yaml: 1 errors, 0 warnings\n"
+
+
+def test_validate_fails_on_a_warning_only_if_asked(cli: Cli, clean: Path) -> None:
+    (clean / "warning.yaml").write_text(WITH_WARNING)
+    result = cli("validate", "warning.yaml", "--output", "json")
+    assert result.exit_code == 0
+    [finding] = json.loads(result.stdout)
+    assert (finding["level"], finding["path"]) == ("warning", "Parameters/Unused")
+    strict = cli("validate", "warning.yaml", "--strict")
+    assert (strict.exit_code, strict.stdout.startswith("warning  W2001  Parameters/Unused")) == (
+        1,
+        True,
+    )
+
+
+def test_validate_refuses_what_is_no_template(cli: Cli, clean: Path) -> None:
+    (clean / "text.yaml").write_text("{")
+    assert cli("validate", "text.yaml").exit_code == 1
+
+
+@pytest.mark.parametrize("arguments", [("--preset", "production"), ("--authorization", "none")])
+def test_the_rendered_template_has_no_finding_at_all(arguments: tuple[str, ...], cli: Cli) -> None:
+    result = cli("validate", "--strict", *arguments)
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+# package
+
+
+def test_package_writes_the_zips_into_a_folder_that_it_makes_only_by_default(
+    cli: Cli, clean: Path
+) -> None:
+    result = cli("package")
+    assert result.exit_code == 0
+    artifacts = build_artifacts()
+    assert {path.name: path.read_bytes() for path in (clean / "dist").iterdir()} == {
+        f"{one.name}.zip": one.body for one in artifacts
+    }
+    assert result.stdout.splitlines() == [
+        f"dist/{one.name}.zip  {len(one.body)} bytes  {one.digest}" for one in artifacts
+    ]
+    again = cli("package", "-o", clean / "dist")
+    assert again.exit_code == 0
+    with zipfile.ZipFile(clean / "dist" / "validation.zip") as archive:
+        assert archive.testzip() is None
+
+
+# bootstrap, upload
+
+
+def test_bootstrap_prints_the_bucket_and_says_when_there_was_nothing_to_do(
+    cli: Cli, aws: FakeAws
+) -> None:
+    first, second = cli("bootstrap"), cli("bootstrap")
+    bucket = aws.stacks["payment-artifacts"].outputs["ArtifactBucketName"]
+    assert first.stdout == second.stdout == f"{bucket}\n"
+    assert "payment-artifacts is up to date" in second.stderr
+    assert "up to date" not in first.stderr
+    assert (first.exit_code, second.exit_code) == (0, 0)
+
+
+UPLOAD = ("upload", "--suffix", "dev", "--bucket", "zips")
+
+
+def test_upload_prints_the_addresses_and_the_command_that_deploys(cli: Cli, aws: FakeAws) -> None:
+    result = cli(*UPLOAD)
+    assert result.exit_code == 0
+    *uris, command = result.stdout.splitlines()
+    assert uris == [f"s3://zips/{key}" for key in aws.buckets["zips"].objects]
+    assert set(code_keys().values()) < set(aws.buckets["zips"].objects)
+    assert command.startswith(f"aws s3 cp {uris[-1]} {STACK}.yaml ")
+    assert f"&& aws cloudformation deploy --template-file {STACK}.yaml " in command
+    assert {name.split(":")[0] for name in aws.changes()} == {"s3"}
+
+
+def test_upload_does_not_send_again_what_is_there(cli: Cli, aws: FakeAws) -> None:
+    first = cli(*UPLOAD)
+    sent = len(aws.changes())
+    second = cli(*UPLOAD)
+    assert len(aws.changes()) == sent == 4
+    assert second.stdout == first.stdout
+    assert second.stderr.count("there already") == 4
+    document = json.loads(cli(*UPLOAD, "--output", "json").stdout)
+    assert [one["uri"] for one in document["objects"]] == first.stdout.splitlines()[:-1]
+    assert [one["new"] for one in document["objects"]] == [False] * 4
+    assert (document["bucket"], document["command"]) == ("zips", first.stdout.splitlines()[-1])
+
+
+def test_upload_without_a_bucket_makes_the_accounts_own(cli: Cli, aws: FakeAws) -> None:
+    assert cli("upload", "--suffix", "dev").exit_code == 0
+    made = aws.stacks["payment-artifacts"].outputs["ArtifactBucketName"]
+    assert len(aws.buckets[made].objects) == 4
+
+
+# deploy, outputs
+
+
+def test_deploy_creates_the_stack_and_prints_its_outputs(cli: Cli, aws: FakeAws) -> None:
+    result = cli(*DEPLOY)
+    assert result.exit_code == 0
+    assert aws.stacks[STACK].status == "CREATE_COMPLETE"
+    rows = [re.split(r"  +", line) for line in result.stdout.splitlines()]
+    assert rows[0] == ["output", "value"]
+    assert dict(rows[1:]) == aws.stacks[STACK].outputs
+    assert {"APIEndpoint", "CallerPolicyArn"} < set(aws.stacks[STACK].outputs)
+    assert re.search(rf"^21:27:0\d  CREATE_COMPLETE +{STACK}$", result.stderr, re.MULTILINE)
+
+
+def test_deploy_updates_what_is_there(cli: Cli, aws: FakeAws) -> None:
+    deployed(cli)
+    result = cli(*DEPLOY, "--throttle-rate-limit", "5")
+    assert result.exit_code == 0
+    assert aws.stacks[STACK].status == "UPDATE_COMPLETE"
+    assert aws.stacks[STACK].parameters["ThrottleRateLimit"] == "5"
+    assert "no changes" not in result.stderr
+
+
+def test_deploy_of_what_is_there_already_succeeds_and_says_so(cli: Cli, aws: FakeAws) -> None:
+    deployed(cli)
+    result = cli(*DEPLOY, "--output", "json")
+    assert result.exit_code == 0
+    assert result.stderr == f"{STACK}: no changes\n"
+    assert json.loads(result.stdout) == aws.stacks[STACK].outputs
+    assert aws.change_sets == {}
+
+
+def test_deploy_takes_another_stack_name(cli: Cli, aws: FakeAws) -> None:
+    assert cli(*DEPLOY, "--stack-name", "mine").exit_code == 0
+    assert set(aws.stacks) == {"mine"}
+
+
+def test_a_deployment_that_fails_says_which_resource_and_why_and_exits_3(
+    cli: Cli, aws: FakeAws
+) -> None:
+    aws.timeline = [
+        ("ROLLBACK_COMPLETE", [event(5, "AlarmTopic", "CREATE_FAILED", "Name is taken")])
+    ]
+    result = cli(*DEPLOY)
+    assert (result.exit_code, result.stdout) == (3, "")
+    *progress, error = result.stderr.splitlines()
+    assert error == f"Error: stack {STACK} is ROLLBACK_COMPLETE: AlarmTopic: Name is taken"
+    assert progress[-1].endswith("AlarmTopic  Name is taken")
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS"])
+def test_a_stack_that_cannot_be_updated_exits_3_and_stays_as_it_is(
+    status: str, cli: Cli, aws: FakeAws
+) -> None:
+    deployed(cli)
+    aws.stacks[STACK].status = status
+    result = cli(*DEPLOY, "--throttle-rate-limit", "5")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"Error: stack {STACK} is {status}; ")
+    assert len(aws.called("cloudformation:CreateChangeSet")) == 1
+
+
+def test_a_change_set_that_is_refused_exits_3(cli: Cli, aws: FakeAws) -> None:
+    aws.change_set_failure = "Template error"
+    result = cli(*DEPLOY)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == f"Error: stack {STACK}: the change set failed: Template error\n"
+    assert (aws.stacks, aws.change_sets) == ({}, {})
+
+
+def test_outputs_prints_them_as_a_table_or_as_json(cli: Cli, aws: FakeAws) -> None:
+    deployed(cli)
+    arguments = ("outputs", "--suffix", "dev")
+    assert "APIEndpoint" in cli(*arguments).stdout
+    result = cli(*arguments, "--output", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == aws.stacks[STACK].outputs
+
+
+@pytest.mark.parametrize("command", ["outputs", "smoke"])
+def test_a_stack_that_is_not_there_is_told_with_how_to_make_it(command: str, cli: Cli) -> None:
+    result = cli(command, "--suffix", "dev")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: there is no stack {STACK}; `payment-infra deploy` makes it\n"
+
+
+def test_smoke_of_a_stack_without_an_api_is_one_line(cli: Cli, aws: FakeAws) -> None:
+    aws.stacks[STACK] = FakeStack(STACK)
+    result = cli("smoke", "--suffix", "dev")
+    assert (result.exit_code, result.stdout) == (1, "")
+    [line] = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "APIEndpoint" in line
+    assert "unexpected" not in line
+
+
+def test_profile_region_and_endpoint_reach_the_session(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--profile", "p", "--region", "eu-west-1", "--endpoint-url", "http://127.0.0.1:1")
+    cli("outputs", "--suffix", "dev", *flags)
+    cli("outputs", "--suffix", "dev")
+    assert cli.connected == [("p", "eu-west-1", "http://127.0.0.1:1"), (None, None, None)]
+
+
+# destroy
+
+
+DESTROY = ("destroy", "--suffix", "dev")
+
+
+@pytest.mark.parametrize(("arguments", "typed"), [(("--yes",), None), (("-y",), None), ((), "y\n")])
+def test_destroy_deletes_the_stack_once_it_has_a_yes(
+    arguments: tuple[str, ...], typed: str | None, cli: Cli, aws: FakeAws
+) -> None:
+    deployed(cli)
+    result = cli(*DESTROY, *arguments, typed=typed)
+    assert result.exit_code == 0
+    assert aws.stacks == {}
+    assert f"{STACK} is deleted" in result.stderr
+
+
+@pytest.mark.parametrize("typed", ["n\n", "\n", "", "maybe\nno\n"])
+def test_destroy_changes_nothing_without_a_yes_and_exits_130(
+    typed: str, cli: Cli, aws: FakeAws
+) -> None:
+    deployed(cli)
+    before = aws.changes()
+    result = cli(*DESTROY, typed=typed)
+    assert result.exit_code == 130
+    assert aws.changes() == before
+    assert set(aws.stacks) == {STACK}
+    last = result.stderr.splitlines()[-1]
+    assert last in {"Error: declined; nothing was changed", "Error: interrupted"}
+
+
+def test_destroy_names_stack_and_region_in_its_question(cli: Cli) -> None:
+    deployed(cli)
+    result = cli(*DESTROY, typed="n\n")
+    assert f"Delete the stack {STACK} in eu-central-1" in result.output
+
+
+def test_destroy_of_nothing_succeeds_and_asks_nothing(cli: Cli, aws: FakeAws) -> None:
+    result = cli(*DESTROY)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"there is no stack {STACK}; nothing to delete\n"
+
+
+def test_a_deletion_that_fails_exits_3(cli: Cli, aws: FakeAws) -> None:
+    deployed(cli)
+    aws.timeline = [("DELETE_FAILED", [event(9, "TransactionsTable", "DELETE_FAILED", "kept")])]
+    result = cli(*DESTROY, "--yes")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: stack {STACK} is DELETE_FAILED: TransactionsTable: kept"
+    )
+
+
+# What holds for all.
+
+
+BAD = ("render", "--suffix", "Dev")
+
+
+@pytest.mark.parametrize("arguments", [("--debug", *BAD), (*BAD, "--debug")], ids=" ".join)
+def test_debug_shows_the_traceback_before_the_same_line(
+    arguments: tuple[str, ...], program: Program
+) -> None:
+    quiet, loud = program(*BAD), program(*arguments)
+    assert (quiet.returncode, loud.returncode) == (2, 2)
+    assert "Traceback" not in quiet.stderr
+    assert loud.stderr.startswith("Traceback (most recent call last):")
+    assert loud.stderr.endswith(quiet.stderr)
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_too(cli: Cli, aws: FakeAws) -> None:
+    aws.errors["*"] = RuntimeError("first line\nsecond line")
+    result = cli("outputs", "--suffix", "dev")
+    assert (result.exit_code, result.stdout) == (1, "")
+    expected = "unexpected RuntimeError: first line; --debug shows where it came from"
+    assert result.stderr == f"Error: {expected}\n"
+    assert "RuntimeError: first line" in cli("--debug", "outputs", "--suffix", "dev").stderr
+
+
+def test_ctrl_c_exits_130_with_one_line(cli: Cli, aws: FakeAws) -> None:
+    class Pressed(FakeAws):
+        def answer(self, *_: object) -> dict[str, object]:
+            raise KeyboardInterrupt
+
+    cli.aws = Pressed()
+    result = cli("outputs", "--suffix", "dev")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Error: interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [DEPLOY, BAD, ("config",)], ids=lambda one: one[0])
+def test_colour_goes_when_it_is_not_wanted(
+    arguments: tuple[str, ...], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.aws = FakeAws(buckets={"zips": FakeBucket()})
+    coloured = cli(*arguments, color=True)
+    assert ESCAPE in coloured.output
+    for plain in (("--no-color", *arguments), (*arguments, "--no-color")):
+        cli.aws = FakeAws(buckets={"zips": FakeBucket()})
+        assert ESCAPE not in cli(*plain, color=True).output
+    monkeypatch.setenv("NO_COLOR", "1")
+    cli.aws = FakeAws(buckets={"zips": FakeBucket()})
+    assert ESCAPE not in cli(*arguments, color=True).output
+    monkeypatch.setenv("NO_COLOR", "")
+    cli.aws = FakeAws(buckets={"zips": FakeBucket()})
+    assert ESCAPE in cli(*arguments, color=True).output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_explains_itself_with_an_example(name: str, cli: Cli) -> None:
+    command: click.Command = importlib.import_module(f"payment_infra.cli.{name}").command
+    assert command.name == name
+    assert command.help is not None
+    # The list of commands is written apart, so that --help imports none.
+    assert command.help.splitlines()[0] == COMMANDS[name]
+    result = cli(name, "--help")
+    assert result.exit_code == 0
+    assert re.search(rf"^ +Example:\n +payment-infra {name}\b", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_of_a_command_is_one_that_it_takes(name: str, cli: Cli) -> None:
+    text = cli(name, "--help").stdout
+    [example] = re.findall(rf"^ +payment-infra {name}(.*)$", text, re.MULTILINE)
+    command: click.Command = importlib.import_module(f"payment_infra.cli.{name}").command
+    assert command.make_context(name, example.split(), parent=click.Context(root))
+
+
+def test_help_lists_every_command_in_order(cli: Cli) -> None:
+    text = cli("--help").stdout
+    places = [text.index(f"\n  {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+    assert sorted(COMMANDS) == sorted(
+        path.stem
+        for path in (REPOSITORY / "payment_infra" / "cli").glob("*.py")
+        if "command(" in path.read_text() and path.stem != "__init__"
+    )
+
+
+def test_the_installed_program_says_its_version() -> None:
+    program = Path(sys.executable).with_name("payment-infra")
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"payment-infra, version \d+\.\d+\.\d+\S*\n", done.stdout)
+
+
+def test_output_that_nobody_reads_any_more_is_no_error() -> None:
+    script = f"{sys.executable} -m payment_infra render | head -n 1"
+    done = subprocess.run(
+        ["/bin/sh", "-c", script],
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("AWSTemplateFormatVersion: '2010-09-09'\n", "")

@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from payment_infra.artifacts import build_artifacts
+from payment_infra.cloud import deployment
+from payment_infra.cloud.bucket import Bucket
+from payment_infra.cloud.parameters import PARAMETER_FIELDS
+from payment_infra.cloud.stack import Stack, StackEvent
+from payment_infra.config import FIELDS
+from payment_infra.errors import AwsError, PaymentInfraError, UsageError
+from payment_infra.naming import build_parameters
+from payment_infra.sources import resolve
+from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+
+NAME = "payment-infra-dev"
+BOOTSTRAP = "payment-artifacts"
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    return FakeAws(buckets={"zips": FakeBucket()})
+
+
+@pytest.fixture
+def session(aws: FakeAws) -> Session:
+    return aws.session()
+
+
+def never_pause(_: float) -> None:
+    raise AssertionError("there was nothing to wait for")
+
+
+def stack_of(session: Session, name: str = NAME) -> Stack:
+    return Stack(session.client("cloudformation"), name, never_pause)
+
+
+def ignore(_: StackEvent) -> None:
+    pass
+
+
+def deploy(session: Session, **flags: object) -> bool:
+    """Deploy with these flags, as the command does."""
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
+    return deployment.deploy(session, stack_of(session), resolved, ignore)
+
+
+def parameters(aws: FakeAws) -> dict[str, str]:
+    return aws.stacks[NAME].parameters
+
+
+def test_every_field_that_is_a_parameter_is_passed(session: Session, aws: FakeAws) -> None:
+    asked = {
+        "alarm_email": "ops@example.com",
+        "throttle_rate_limit": 5,
+        "throttle_burst_limit": 6,
+        "log_retention_days": 30,
+        "manage_api_gateway_account": False,
+    }
+    assert deploy(session, **asked)
+    assert parameters(aws) == {
+        "EnvironmentSuffix": "dev",
+        "ArtifactBucket": "zips",
+        "AlarmEmail": "ops@example.com",
+        "ThrottleRateLimit": "5",
+        "ThrottleBurstLimit": "6",
+        "LogRetentionDays": "30",
+        "TransactionsTableOverride": "",
+        "ManageApiGatewayAccount": "false",
+    }
+
+
+def test_every_parameter_comes_from_a_field_but_the_one_that_a_restore_sets() -> None:
+    declared = {one.title for one in build_parameters(resolve({}, {}).config)}
+    assert declared - set(PARAMETER_FIELDS) == {"TransactionsTableOverride"}
+    assert set(PARAMETER_FIELDS.values()) <= set(FIELDS)
+
+
+@pytest.mark.parametrize(("role", "managed"), [("", "true"), ("arn:aws:iam::1:role/x", "false")])
+def test_a_new_stack_makes_the_regions_role_only_if_there_is_none(
+    role: str, managed: str, session: Session, aws: FakeAws
+) -> None:
+    aws.api_role = role
+    deploy(session)
+    assert parameters(aws)["ManageApiGatewayAccount"] == managed
+
+
+def test_an_update_keeps_who_manages_the_regions_role(session: Session, aws: FakeAws) -> None:
+    deploy(session)
+    # The stack's own role is now the region's.
+    aws.api_role = "arn:aws:iam::1:role/x"
+    assert deploy(session, throttle_rate_limit=5)
+    assert parameters(aws)["ManageApiGatewayAccount"] == "true"
+    assert len(aws.called("apigateway:GetAccount")) == 1
+
+
+def test_an_update_keeps_what_nobody_asks_to_change(session: Session, aws: FakeAws) -> None:
+    deploy(session, alarm_email="ops@example.com", throttle_rate_limit=5)
+    parameters(aws)["TransactionsTableOverride"] = "restored"
+    assert deploy(session, throttle_burst_limit=7)
+    assert parameters(aws) | {"ArtifactBucket": ""} == {
+        "EnvironmentSuffix": "dev",
+        "ArtifactBucket": "",
+        "AlarmEmail": "ops@example.com",
+        "ThrottleRateLimit": "5",
+        "ThrottleBurstLimit": "7",
+        "LogRetentionDays": "7",
+        "TransactionsTableOverride": "restored",
+        "ManageApiGatewayAccount": "true",
+    }
+
+
+def test_an_update_takes_what_is_asked_for_even_if_it_is_the_default(
+    session: Session, aws: FakeAws
+) -> None:
+    deploy(session, alarm_email="ops@example.com", throttle_rate_limit=5)
+    assert deploy(session, alarm_email="", throttle_rate_limit=1000)
+    assert (parameters(aws)["AlarmEmail"], parameters(aws)["ThrottleRateLimit"]) == ("", "1000")
+
+
+def test_an_update_follows_the_bucket_that_the_zips_are_in(session: Session, aws: FakeAws) -> None:
+    aws.buckets["others"] = FakeBucket()
+    deploy(session)
+    deploy(session, bucket="others")
+    assert parameters(aws)["ArtifactBucket"] == "others"
+
+
+def test_a_second_deployment_of_the_same_changes_nothing(session: Session, aws: FakeAws) -> None:
+    assert deploy(session)
+    before = len(aws.called("s3:PutObject"))
+    assert not deploy(session)
+    assert len(aws.called("s3:PutObject")) == before
+    assert aws.change_sets == {}
+
+
+def test_a_deployment_uploads_every_zip_and_the_template_that_it_deploys(
+    session: Session, aws: FakeAws
+) -> None:
+    deploy(session)
+    objects = aws.buckets["zips"].objects
+    zips = {one.key: one.body for one in build_artifacts()}
+    templates = {key: body for key, body in objects.items() if key not in zips}
+    assert zips == {key: objects[key] for key in zips}
+    [(key, body)] = templates.items()
+    assert aws.stacks[NAME].template.encode() == body
+    assert key.startswith("payment-infra/template/")
+    [request] = aws.called("cloudformation:CreateChangeSet")
+    assert request["TemplateURL"].endswith(f"/zips/{key}")
+
+
+FOREIGN = (
+    f"a stack named {NAME} exists and was not made by payment-infra; it is left alone: "
+    "choose another --stack-name or region"
+)
+
+
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS"])
+@pytest.mark.parametrize("found", [{}, {"EnvironmentSuffix": "dev"}])
+def test_a_stack_of_something_else_is_left_alone(
+    found: dict[str, str], status: str, session: Session, aws: FakeAws
+) -> None:
+    aws.stacks[NAME] = FakeStack(NAME, status, dict(found))
+    with pytest.raises(AwsError) as refused:
+        deploy(session)
+    assert str(refused.value) == FOREIGN
+    with pytest.raises(AwsError):
+        deployment.find_stack(stack_of(session), "dev")
+    assert aws.changes() == []
+
+
+def test_a_stack_keeps_its_suffix(session: Session, aws: FakeAws) -> None:
+    deploy(session)
+    before = aws.changes()
+    with pytest.raises(AwsError, match="is the environment 'dev', not 'prod'"):
+        deploy(session, suffix="prod")
+    assert aws.changes() == before
+
+
+@pytest.mark.parametrize("status", [None, "REVIEW_IN_PROGRESS"])
+def test_what_was_never_made_belongs_to_nobody(
+    status: str | None, session: Session, aws: FakeAws
+) -> None:
+    if status:
+        aws.stacks[NAME] = FakeStack(NAME, status)
+    assert deployment.find_stack(stack_of(session), "dev") is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [({}, "--no-retain-data"), ({"retain_data": False}, "--no-deletion-protection")],
+)
+def test_an_update_that_would_end_the_protection_of_payments_is_refused(
+    flags: dict[str, object], flag: str, session: Session, aws: FakeAws
+) -> None:
+    deploy(session, preset="production")
+    before = aws.changes()
+    with pytest.raises(UsageError, match=flag):
+        deploy(session, **flags)
+    assert aws.changes() == before
+
+
+def test_protection_ends_when_that_is_asked_for(session: Session, aws: FakeAws) -> None:
+    deploy(session, preset="production")
+    assert deploy(session, retain_data=False, deletion_protection=False)
+    assert "DeletionProtectionEnabled: false" in aws.stacks[NAME].template
+
+
+def test_a_chosen_preset_asks_for_what_it_sets(session: Session, aws: FakeAws) -> None:
+    deploy(session)
+    deploy(session, preset="production")
+    assert parameters(aws)["LogRetentionDays"] == "365"
+
+
+def test_an_update_goes_on_with_the_stacks_bucket(session: Session, aws: FakeAws) -> None:
+    deploy(session, bucket="zips")
+    deploy(session, bucket=None, throttle_rate_limit=5)
+    assert parameters(aws)["ArtifactBucket"] == "zips"
+    assert BOOTSTRAP not in aws.stacks
+
+
+def test_who_asks_for_the_regions_role_gets_it_even_if_there_is_one(
+    session: Session, aws: FakeAws
+) -> None:
+    aws.api_role = "arn:aws:iam::123456789012:role/theirs"
+    deploy(session, manage_api_gateway_account=True)
+    assert parameters(aws)["ManageApiGatewayAccount"] == "true"
+
+
+def test_without_a_bucket_the_accounts_own_is_made_once(session: Session, aws: FakeAws) -> None:
+    deploy(session, bucket=None)
+    made = aws.stacks[BOOTSTRAP].outputs["ArtifactBucketName"]
+    assert parameters(aws)["ArtifactBucket"] == made
+    deploy(session, bucket=None, throttle_rate_limit=5)
+    names = [one["StackName"] for one in aws.called("cloudformation:CreateChangeSet")]
+    assert names == [BOOTSTRAP, NAME, NAME]
+
+
+def test_bootstrap_says_whether_anything_changed(session: Session, aws: FakeAws) -> None:
+    bucket, changed = deployment.bootstrap(session, ignore)
+    assert changed
+    assert deployment.bootstrap(session, ignore) == (bucket, False)
+
+
+@pytest.mark.parametrize("outputs", [{}, {"Other": "thing"}])
+def test_a_stack_of_something_else_is_not_made_the_buckets(
+    outputs: dict[str, str], session: Session, aws: FakeAws
+) -> None:
+    aws.stacks[BOOTSTRAP] = FakeStack(BOOTSTRAP, outputs=outputs)
+    with pytest.raises(AwsError, match=f"a stack named {BOOTSTRAP} exists"):
+        deployment.bootstrap(session, ignore)
+    with pytest.raises(AwsError, match=f"a stack named {BOOTSTRAP} exists"):
+        deployment.find_bucket(session, "", ignore)
+    assert aws.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("bucket", "complaint"),
+    [
+        (None, "bucket zips does not exist; check --bucket"),
+        (FakeBucket(owner="999999999999"), f"bucket zips is not open to account {ACCOUNT}: "),
+        (FakeBucket(region="us-west-2"), "bucket zips is in us-west-2, and Lambda takes code "),
+    ],
+)
+def test_a_bucket_that_cannot_be_used_is_refused_before_anything_is_put(
+    bucket: FakeBucket | None, complaint: str, session: Session, aws: FakeAws
+) -> None:
+    aws.buckets = {"zips": bucket} if bucket else {}
+    with pytest.raises(AwsError) as refused:
+        deploy(session)
+    assert str(refused.value).startswith(complaint)
+    assert aws.changes() == []
+
+
+def test_a_bucket_gets_only_what_it_does_not_have(aws: FakeAws, session: Session) -> None:
+    bucket = Bucket(session.client("s3"), "zips", ACCOUNT)
+    bucket.check()
+    assert bucket.put("key", b"body", "text/plain")
+    assert not bucket.put("key", b"body", "text/plain")
+    [request] = aws.called("s3:PutObject")
+    assert request["ContentType"] == "text/plain"
+    assert request["ChecksumAlgorithm"] == "SHA256"
+
+
+def test_every_call_to_a_bucket_says_whose_it_must_be(aws: FakeAws, session: Session) -> None:
+    deploy(session)
+    calls = [params for name, params in aws.calls if name.startswith("s3:")]
+    assert calls
+    assert {params["ExpectedBucketOwner"] for params in calls} == {ACCOUNT}
+
+
+def test_an_object_has_an_address_for_people_and_one_for_cloudformation(session: Session) -> None:
+    bucket = Bucket(session.client("s3"), "zips", ACCOUNT)
+    assert bucket.uri("a/b.zip") == "s3://zips/a/b.zip"
+    assert bucket.url("a/b.zip") == f"https://s3.{REGION}.amazonaws.com/zips/a/b.zip"
+
+
+def test_a_handler_that_is_no_python_is_refused_before_any_call(
+    session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Any:
+        raise PaymentInfraError("validation.py:1: invalid syntax")
+
+    monkeypatch.setattr(deployment, "build_artifacts", broken)
+    with pytest.raises(PaymentInfraError, match=r"validation\.py:1"):
+        deploy(session)
+    assert aws.calls == []
+
+
+def release(session: Session, name: str = NAME, **flags: object) -> deployment.Release:
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
+    return deployment.prepare(session, stack_of(session, name), resolved, ignore)
+
+
+@pytest.mark.parametrize("stack_name", [NAME, "mine"])
+def test_the_command_for_the_aws_cli_copies_the_template_and_creates_the_stack(
+    stack_name: str, session: Session
+) -> None:
+    prepared = release(session, stack_name)
+    copy, deploys = deployment.deploy_command(session, stack_name, prepared).split(" && ")
+    file = f"{stack_name}.yaml"
+    assert copy == f"aws s3 cp {prepared.template.uri} {file} --region {REGION}"
+    assert deploys == (
+        f"aws cloudformation deploy --template-file {file} --stack-name {stack_name} "
+        f"--capabilities CAPABILITY_IAM --region {REGION} --parameter-overrides "
+        "EnvironmentSuffix=dev ArtifactBucket=zips ThrottleRateLimit=1000 "
+        "ThrottleBurstLimit=2000 LogRetentionDays=7 ManageApiGatewayAccount=true"
+    )
+
+
+def test_the_command_for_the_aws_cli_passes_on_an_update_what_was_asked_for(
+    session: Session, aws: FakeAws
+) -> None:
+    deploy(session)
+    aws.buckets["others"] = FakeBucket()
+    prepared = release(session, bucket="others", log_retention_days=30)
+    command = deployment.deploy_command(session, NAME, prepared)
+    _, _, overrides = command.partition(" --parameter-overrides ")
+    assert overrides.split() == [
+        "EnvironmentSuffix=dev",
+        "ArtifactBucket=others",
+        "LogRetentionDays=30",
+    ]
+
+
+def test_the_command_for_the_aws_cli_leaves_the_regions_role_alone(
+    session: Session, aws: FakeAws
+) -> None:
+    aws.api_role = "arn:aws:iam::123456789012:role/theirs"
+    command = deployment.deploy_command(session, NAME, release(session))
+    assert "ManageApiGatewayAccount=false" in command
+
+
+def test_the_uploaded_template_holds_suffix_and_bucket(session: Session, aws: FakeAws) -> None:
+    first = release(session)
+    text = aws.buckets["zips"].objects[first.template.key].decode()
+    assert "Default: dev\n" in text
+    assert "Default: zips\n" in text
+    again = release(session)
+    assert [one.new for one in (*first.functions, first.template)] == [True] * 4
+    assert [one.new for one in (*again.functions, again.template)] == [False] * 4

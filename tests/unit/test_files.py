@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from payment_infra.errors import PaymentInfraError
+from payment_infra.files import write_file
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def refusal(path: Path, content: bytes = b"new") -> str:
+    with pytest.raises(PaymentInfraError) as refused:
+        write_file(path, content)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_file_is_made_or_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "out.yaml"
+    for content in (b"old", b"", b"new\r\n\xff"):
+        write_file(path, content)
+        assert path.read_bytes() == content
+        assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_gets_the_mode_that_the_umask_leaves_it(
+    umask: int, mode: int, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        write_file(tmp_path / "out.yaml", b"new")
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out.yaml").stat().st_mode) == mode
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "keep").write_text("old")
+    assert refusal(tmp_path) == f"{tmp_path}: is a directory; name a file in it"
+    assert (tmp_path / "keep").read_text() == "old"
+
+
+def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "out.yaml"
+    assert refusal(path) == f"{path}: there is no directory {path.parent}; make it first"
+    assert not path.parent.exists()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    path = tmp_path / "file" / "out.yaml"
+    assert refusal(path) == f"{path}: there is no directory {path.parent}; make it first"
+    assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="Linux has a folder nobody can write")
+def test_a_folder_that_takes_no_file_is_named() -> None:
+    # Even root, who may write wherever a mode forbids it, cannot make a file here.
+    message = refusal(Path("/proc/payment-infra.yaml"))
+    assert message.startswith("/proc/payment-infra.yaml: cannot be written (")
+
+
+def test_a_device_is_written_to_and_stays_a_device() -> None:
+    write_file(Path("/dev/null"), b"new")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_a_full_device_is_named() -> None:
+    message = refusal(Path("/dev/full"))
+    assert message == "/dev/full: cannot be written (No space left on device)"
+
+
+FILLS_THE_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from payment_infra.errors import PaymentInfraError
+from payment_infra.files import write_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    write_file(Path(sys.argv[1]), b"n" * 1000)
+except PaymentInfraError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for a file's size")
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    exists: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.yaml"
+    if exists:
+        path.write_bytes(b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", FILLS_THE_DISK, path],
+        env={"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{path}: cannot be written (File too large)\n"
+    assert list(tmp_path.iterdir()) == ([path] if exists else [])
+    assert not exists or path.read_bytes() == b"old"

@@ -1,0 +1,181 @@
+"""What each layer may import, read off the source: also inside functions and for type checkers."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+AWS = {"boto3", "botocore"}
+# What would make a group depend on more than its arguments.
+IMPURE = {
+    *("asyncio", "calendar", "datetime", "glob", "http", "io", "locale", "logging", "os"),
+    *("pathlib", "platform", "random", "requests", "secrets", "shutil", "socket", "subprocess"),
+    *("sys", "tempfile", "time", "urllib", "uuid"),
+}
+# Folder or file to the top-level packages that nothing in it may import.
+FORBIDDEN = {
+    "payment_infra/groups": AWS | IMPURE | {"click"},
+    "payment_infra/template.py": AWS | IMPURE | {"click"},
+    "payment_infra/naming.py": AWS | IMPURE | {"click"},
+    "payment_infra/rendering.py": AWS | {"click"},
+    "payment_infra/artifacts.py": AWS | {"click"},
+    "payment_infra/cloud": {"click"},
+    "payment_infra/local": {"click"},
+    "handlers": {"payment_infra", "click", "troposphere", "awacs"},
+}
+# Folder or file to the parts of this package that nothing in it may import.
+FORBIDDEN_PARTS = {
+    "payment_infra/groups": {"cli", "cloud", "local", "sources", "artifacts", "files"},
+    "payment_infra/template.py": {"cli", "cloud", "local", "sources", "artifacts", "files"},
+    "payment_infra/naming.py": {"cli", "cloud", "local", "sources", "artifacts", "files"},
+    "payment_infra/rendering.py": {"cli", "cloud", "local"},
+    "payment_infra/artifacts.py": {"cli", "cloud", "local"},
+    "payment_infra/cloud": {"cli", "local"},
+    "payment_infra/local": {"cli"},
+}
+CALLS_THAT_READ_OR_WRITE = {"open", "input", "print", "exec", "eval", "__import__"}
+
+
+def modules(place: str) -> list[Path]:
+    path = REPOSITORY / place
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def imports(source: str) -> Iterator[str]:
+    """Yield the dotted name of everything that the source imports, wherever it stands."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                # A relative import would hide from these rules where it leads.
+                assert level == 0, f"relative import of {module}"
+                yield from (f"{module}.{name.name}" for name in names)
+            case ast.Call(func=ast.Name(id="import_module" | "__import__"), args=[argument]):
+                yield ast.unparse(argument).strip("'\"")
+
+
+def imports_of(path: Path) -> set[str]:
+    return set(imports(path.read_text(encoding="utf-8")))
+
+
+def top_levels(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports_of(path)}
+
+
+def parts(path: Path) -> set[str]:
+    """Return which parts of payment_infra a module imports: cloud for payment_infra.cloud.stack."""
+    dotted = [name.split(".") for name in imports_of(path)]
+    return {name[1] for name in dotted if name[0] == "payment_infra" and len(name) > 1}
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    source = """
+import a.b
+from c import d
+if TYPE_CHECKING:
+    from e.f import g
+def function():
+    import h
+    import_module("i")
+"""
+    assert set(imports(source)) == {"a.b", "c.d", "e.f.g", "h", "i"}
+
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_a_layer_imports_only_what_its_work_needs(place: str) -> None:
+    assert modules(place)
+    found = {
+        str(path.relative_to(REPOSITORY)): bad
+        for path in modules(place)
+        if (bad := top_levels(path) & FORBIDDEN[place])
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("place", FORBIDDEN_PARTS)
+def test_a_layer_does_not_know_the_layers_above_it(place: str) -> None:
+    assert modules(place)
+    found = {
+        str(path.relative_to(REPOSITORY)): bad
+        for path in modules(place)
+        if (bad := parts(path) & FORBIDDEN_PARTS[place])
+    }
+    assert not found
+
+
+def test_only_the_command_line_knows_click() -> None:
+    users = {
+        path.relative_to(REPOSITORY / "payment_infra").parts[0]
+        for path in modules("payment_infra")
+        if "click" in top_levels(path)
+    }
+    assert users == {"cli"}
+
+
+def test_only_cloud_and_local_know_the_aws_sdk() -> None:
+    users = {
+        path.relative_to(REPOSITORY / "payment_infra").parts[0]
+        for path in modules("payment_infra")
+        if top_levels(path) & AWS
+    }
+    assert users == {"cloud", "local"}
+
+
+@pytest.mark.parametrize("place", ["payment_infra/groups", "payment_infra/template.py"])
+def test_a_group_neither_reads_nor_writes(place: str) -> None:
+    calls = {
+        node.func.id
+        for path in modules(place)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & CALLS_THAT_READ_OR_WRITE
+
+
+HEAVY = ("boto3", "botocore", "troposphere", "awacs", "cfnlint", "cfn_flip", "yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        ([], set()),
+        (["--help"], set()),
+        (["--version"], set()),
+        (["config"], set()),
+        (["package", "--help"], set()),
+        (["deploy", "--help"], set()),
+        (["outputs", "--help"], set()),
+        (["local", "--help"], set()),
+        (["validate", "--help"], set()),
+        (["render", "--suffix", "dev"], {"troposphere", "awacs", "cfn_flip", "yaml"}),
+    ],
+    ids=" ".join,
+)
+def test_a_command_loads_only_what_it_uses(
+    arguments: list[str], allowed: set[str], tmp_path: Path
+) -> None:
+    script = f"""
+import sys
+import payment_infra.cli
+try:
+    payment_infra.cli.root.main({arguments!r}, prog_name="payment-infra")
+except SystemExit:
+    pass
+print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stderr.splitlines()[-1].split()) <= allowed

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfn_tools import load_yaml
+
+from payment_infra.artifacts import code_keys
+from payment_infra.config import StackConfig
+from payment_infra.rendering import SECTIONS, render
+from payment_infra.sources import resolve
+from payment_infra.template import build_bootstrap_template, build_template
+
+REPOSITORY = Path(__file__).parents[2]
+GOLDEN = {
+    "development": REPOSITORY / "templates" / "payment-infra.yaml",
+    "production": REPOSITORY / "templates" / "payment-infra-production.yaml",
+}
+# CloudFormation quotas, "Template body size in a request".
+MAX_BODY_BYTES = 51_200
+EVERY_PRESET = pytest.mark.parametrize("preset", GOLDEN)
+EVERY_FORMAT = pytest.mark.parametrize("form", ["yaml", "json"])
+
+
+def rendered(preset: str, form: str, **flags: object) -> str:
+    config = resolve({"preset": preset, **flags}, {}).config
+    return render(build_template(config, code_keys()), form)
+
+
+def plain(value: Any) -> Any:
+    """Return the value in plain dicts and lists, order and all."""
+    return json.loads(json.dumps(value))
+
+
+@EVERY_PRESET
+def test_the_committed_template_is_what_is_rendered(preset: str) -> None:
+    assert GOLDEN[preset].read_bytes() == rendered(preset, "yaml").encode()
+
+
+@EVERY_PRESET
+def test_yaml_and_json_hold_the_same_template_in_the_same_order(preset: str) -> None:
+    yaml, document = load_yaml(rendered(preset, "yaml")), json.loads(rendered(preset, "json"))
+    assert json.dumps(yaml) == json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"suffix": "0123"},
+        {"suffix": "1e5"},
+        {"suffix": "null"},
+        {"suffix": "true"},
+        {"suffix": "2026-11-22"},
+        {"tags": {"a:b": "- #{x}", "Note": " 'é \" ", "Empty": "", "yes": "no"}},
+    ],
+    ids=str,
+)
+def test_yaml_keeps_text_that_looks_like_something_else(flags: Mapping[str, object]) -> None:
+    tags = flags.get("tags")
+    if tags is not None:  # past the check of tags, which would refuse some of this
+        template = build_template(StackConfig(tags=tags), code_keys())  # type: ignore[arg-type]
+        yaml, document = render(template, "yaml"), render(template, "json")
+    else:
+        yaml = rendered("development", "yaml", **flags)
+        document = rendered("development", "json", **flags)
+    assert json.dumps(load_yaml(yaml)) == json.dumps(json.loads(document))
+
+
+def test_yaml_uses_the_short_forms_of_the_intrinsic_functions() -> None:
+    text = rendered("development", "yaml")
+    assert "Fn::" not in text
+    assert "Ref:" not in text
+    for form in ("!Ref ", "!GetAtt ", "!Sub ", "!If\n", "!Join\n", "!Equals\n", "!Not\n"):
+        assert form in text
+
+
+def test_yaml_repeats_itself_rather_than_refer_to_an_anchor() -> None:
+    # CloudFormation takes no aliases.
+    text = rendered("development", "yaml", tags={"Team": "payments"})
+    assert not [line for line in text.splitlines() if line.split(": ")[-1][:1] in {"&", "*"}]
+
+
+@EVERY_FORMAT
+def test_the_sections_come_in_the_order_in_which_they_are_read(form: str) -> None:
+    text = rendered("development", form)
+    document = load_yaml(text) if form == "yaml" else json.loads(text)
+    assert list(document) == list(SECTIONS)
+    assert list(SECTIONS) == [
+        *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Conditions"),
+        *("Resources", "Outputs"),
+    ]
+
+
+@EVERY_FORMAT
+def test_the_resources_come_in_the_order_of_their_groups(form: str) -> None:
+    text = rendered("development", form)
+    document = load_yaml(text) if form == "yaml" else json.loads(text)
+    names = list(document["Resources"])
+    landmarks = [
+        *("AlarmTopic", "TransactionsTable", "FailedTransactionsQueue", "FailedTransactionsDLQ"),
+        *("ValidationFunction", "ValidationLogGroup", "ValidationRole", "ValidationPolicy"),
+        *("ProcessingFunction", "HealthMonitorFunction", "PaymentAPI", "ValidateMethod"),
+        *("PaymentCallerPolicy", "PaymentAPIStage", "DynamoDBThrottleAlarm", "PaymentDashboard"),
+    ]
+    assert [name for name in names if name in landmarks] == landmarks
+
+
+@EVERY_FORMAT
+def test_a_resource_says_first_what_it_is_and_last_how_it_is_set(form: str) -> None:
+    text = rendered("development", form)
+    document = load_yaml(text) if form == "yaml" else json.loads(text)
+    for resource in document["Resources"].values():
+        assert next(iter(resource)) == "Type"
+        assert list(resource)[-1] == "Properties"
+
+
+@EVERY_FORMAT
+@EVERY_PRESET
+def test_rendering_loses_nothing_of_the_template(preset: str, form: str) -> None:
+    template = build_template(resolve({"preset": preset}, {}).config, code_keys())
+    text = render(template, form)
+    document = load_yaml(text) if form == "yaml" else json.loads(text)
+    assert plain(document) == plain(template.to_dict())
+
+
+@EVERY_FORMAT
+@EVERY_PRESET
+def test_the_template_can_be_sent_to_cloudformation_as_it_is(preset: str, form: str) -> None:
+    text = rendered(preset, form, suffix="a" * 30, bucket="b" * 63)
+    assert len(text.encode()) < MAX_BODY_BYTES
+    assert len(render(build_bootstrap_template(), form).encode()) < MAX_BODY_BYTES
+
+
+@EVERY_FORMAT
+def test_the_text_ends_with_one_newline_and_no_line_with_a_space(form: str) -> None:
+    text = rendered("development", form)
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+SCRIPT = """
+import os, sys
+os.umask(int(sys.argv[1], 8))
+from payment_infra.cli import root
+root.main(["render", "--tag", "Z=1", "--tag", "A=\\u00e9", "--format", sys.argv[2]])
+"""
+MACHINES: Mapping[str, Mapping[str, str]] = {
+    "usual": {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", "umask": "022"},
+    "odd": {
+        "LC_ALL": "C",
+        "TZ": "Pacific/Kiritimati",
+        "PYTHONHASHSEED": "4711",
+        "umask": "077",
+        "CFN_MAX_COL_WIDTH": "40",
+        "PYTHONUTF8": "0",
+    },
+}
+
+
+@EVERY_FORMAT
+def test_every_machine_renders_the_same_bytes(form: str, tmp_path: Path) -> None:
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, machine["umask"], form],
+            cwd=tmp_path,
+            env={**machine, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for machine in MACHINES.values()
+    ]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].startswith(b"AWSTemplateFormatVersion" if form == "yaml" else b"{")

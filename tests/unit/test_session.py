@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from botocore import exceptions as aws
+from botocore.exceptions import BotoCoreError, ClientError
+
+from payment_infra.cloud.errors import explain, translated
+from payment_infra.cloud.session import Session
+from payment_infra.errors import AwsError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No AWS configuration of whoever runs the tests."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    config = tmp_path / "config"
+    config.write_text("[default]\n[profile eu]\nregion = eu-central-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    return config
+
+
+def test_the_region_is_the_flags_then_the_configurations_then_us_east_1(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Session.open(None, None, None).region == "us-east-1"
+    assert Session.open("eu", None, None).region == "eu-central-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert Session.open(None, None, None).region == "eu-west-1"
+    assert Session.open("eu", "ap-south-1", None).region == "ap-south-1"
+
+
+@pytest.mark.parametrize(
+    ("region", "hint"),
+    [("us-east-11", "did you mean us-east-1?"), ("mars", "see --region and AWS_REGION")],
+)
+def test_a_region_that_does_not_exist_is_refused_with_the_likely_one(
+    region: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        Session.open(None, region, None)
+    assert str(refused.value).startswith(f"region '{region}' is none that boto3 ")
+    assert str(refused.value).endswith(hint)
+
+
+@pytest.mark.parametrize("region", ["cn-north-1", "us-gov-west-1", "eu-central-1"])
+def test_a_region_of_any_partition_is_taken(region: str) -> None:
+    assert Session.open(None, region, None).region == region
+
+
+def test_an_endpoint_may_stand_for_any_region() -> None:
+    session = Session.open(None, "mars", "http://127.0.0.1:4566")
+    assert (session.region, session.endpoint_url) == ("mars", "http://127.0.0.1:4566")
+
+
+def test_a_profile_that_does_not_exist_is_named() -> None:
+    with pytest.raises(AwsError, match=r"nobody.*see `aws configure list-profiles`"):
+        Session.open("nobody", None, None)
+
+
+def test_an_endpoint_that_is_no_address_is_named() -> None:
+    with pytest.raises(AwsError, match=r"^sts: .*not-a-url.*; check --endpoint-url$"):
+        Session.open(None, None, "not-a-url").client("sts")
+
+
+def answer(code: str, message: str = "") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "PutObject")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (answer("ExpiredToken"), "the AWS credentials have expired; sign in again"),
+        (answer("RequestExpired"), "the AWS credentials have expired; sign in again"),
+        (answer("InvalidClientTokenId"), "AWS does not accept these credentials (Invalid"),
+        (answer("SignatureDoesNotMatch"), "AWS does not accept these credentials (Signature"),
+        (answer("AccessDenied", "User x may not"), "not allowed to call PutObject (User x may not"),
+        (answer("403"), "not allowed to call PutObject (403)"),
+        (answer("SlowDown"), "AWS throttles PutObject; wait a little"),
+        (answer("Odd", "It is odd."), "PutObject failed: It is odd"),
+        (answer("Odd"), "PutObject failed: Odd"),
+        (aws.NoCredentialsError(), "no AWS credentials; set --profile or AWS_PROFILE, or run"),
+        (aws.EndpointConnectionError(endpoint_url="http://x"), "Could not connect to the endpoint"),
+        (aws.ProfileNotFound(profile="x"), "The config profile (x) could not be found; see"),
+    ],
+    ids=str,
+)
+def test_what_aws_says_is_told_with_what_to_do(
+    error: ClientError | BotoCoreError, told: str
+) -> None:
+    assert explain(error).startswith(told)
+    with pytest.raises(AwsError) as raised, translated("bucket zips"):
+        raise error
+    assert str(raised.value).startswith(f"bucket zips: {told}")
+    assert raised.value.exit_code == 1
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_answer_of_aws_is_not_translated() -> None:
+    with pytest.raises(ZeroDivisionError), translated("bucket zips"):
+        raise ZeroDivisionError

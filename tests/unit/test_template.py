@@ -1,0 +1,933 @@
+"""What the template must hold, rule by rule; the golden files hold the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+from payment_infra.artifacts import code_keys
+from payment_infra.config import PRESETS, RETENTION_DAYS, StackConfig
+from payment_infra.groups import api, refusals
+from payment_infra.rendering import render
+from payment_infra.template import build_bootstrap_template
+from tests.unit.template import PSEUDO_PARAMETERS, Evaluated, Json, load, of_type, walk
+
+DEVELOPMENT = load()
+PRODUCTION = load(**PRESETS["production"])
+BOOTSTRAP: Json = json.loads(render(build_bootstrap_template(), "json"))
+DEPLOYED = Evaluated(DEVELOPMENT)
+OVERRIDDEN = Evaluated(DEVELOPMENT, TransactionsTableOverride="restored")
+
+EVERY_TEMPLATE = pytest.mark.parametrize(
+    "template", [DEVELOPMENT, PRODUCTION, BOOTSTRAP], ids=["development", "production", "bootstrap"]
+)
+EVERY_PRESET = pytest.mark.parametrize(
+    "template", [DEVELOPMENT, PRODUCTION], ids=["development", "production"]
+)
+FUNCTIONS = ("Validation", "Processing", "HealthMonitor")
+EVERY_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS)
+STATEFUL_TYPES = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
+# Actions for which the service has no resource-level permission (Service Authorization Reference).
+WITHOUT_RESOURCES = {
+    "cloudwatch:GetMetricData",
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+}
+API_ARN = "arn:aws:execute-api:eu-central-1:123456789012:<PaymentAPI>/prod"
+
+
+def only(values: Mapping[str, Json] | list[Json]) -> Json:
+    found = list(values.values() if isinstance(values, Mapping) else values)
+    assert len(found) == 1
+    return found[0]
+
+
+def deployment_id(template: Json) -> str:
+    [name] = of_type(template, "AWS::ApiGateway::Deployment")
+    return name
+
+
+def statements(evaluated: Evaluated, policy: str) -> dict[tuple[str, ...], list[Any]]:
+    """Return actions to resources of a managed policy that only allows."""
+    document = evaluated.resources[policy]["PolicyDocument"]
+    assert document["Version"] == "2012-10-17"
+    assert {one["Effect"] for one in document["Statement"]} == {"Allow"}
+    assert not any("NotAction" in one or "NotResource" in one for one in document["Statement"])
+    return {tuple(one["Action"]): one["Resource"] for one in document["Statement"]}
+
+
+# The reference's settings.
+
+
+def test_the_table_is_keyed_by_transaction_on_demand_and_recoverable_to_a_point_in_time() -> None:
+    table = DEPLOYED.resources["TransactionsTable"]
+    assert table["TableName"] == "transactions-dev"
+    assert table["KeySchema"] == [{"AttributeName": "transaction_id", "KeyType": "HASH"}]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_the_in_flight_index_is_sparse_and_sorted_by_the_leases_end() -> None:
+    table = DEPLOYED.resources["TransactionsTable"]
+    index = only(table["GlobalSecondaryIndexes"])
+    assert index["IndexName"] == "in-flight-index"
+    assert index["KeySchema"] == [
+        {"AttributeName": "in_flight", "KeyType": "HASH"},
+        {"AttributeName": "lease_expires_at", "KeyType": "RANGE"},
+    ]
+    types = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
+    assert types == {"transaction_id": "S", "in_flight": "S", "lease_expires_at": "N"}
+
+
+def test_a_failed_transaction_is_received_three_times_and_then_kept_for_fourteen_days() -> None:
+    failed = DEPLOYED.resources["FailedTransactionsQueue"]
+    dead_letter = DEPLOYED.resources["FailedTransactionsDLQ"]
+    assert failed["QueueName"] == "failed-transactions-dev"
+    assert failed["VisibilityTimeout"] == 300
+    assert failed["MessageRetentionPeriod"] < dead_letter["MessageRetentionPeriod"]
+    assert failed["RedrivePolicy"] == {
+        "deadLetterTargetArn": "<FailedTransactionsDLQ.Arn>",
+        "maxReceiveCount": 3,
+    }
+    assert dead_letter["QueueName"] == "failed-transactions-dlq-dev"
+    assert dead_letter["MessageRetentionPeriod"] == 14 * 86_400
+
+
+def test_the_topic_has_its_display_name() -> None:
+    topic = DEPLOYED.resources["AlarmTopic"]
+    assert topic["TopicName"] == "payment-alarms-dev"
+    assert topic["DisplayName"] == "Payment Processing Alarms"
+
+
+def test_an_address_is_subscribed_only_if_one_is_given() -> None:
+    assert "AlarmEmailSubscription" not in DEPLOYED.resources
+    subscribed = Evaluated(DEVELOPMENT, AlarmEmail="ops@example.com")
+    assert subscribed.resources["AlarmEmailSubscription"] == {
+        "TopicArn": "<AlarmTopic>",
+        "Protocol": "email",
+        "Endpoint": "ops@example.com",
+    }
+
+
+PAYMENT_VARIABLES = {
+    "TRANSACTIONS_TABLE": "<TransactionsTable>",
+    "FAILED_QUEUE_URL": "<FailedTransactionsQueue>",
+}
+# Name, entry module, memory in MiB, timeout in seconds, environment.
+FUNCTION_SETTINGS: Mapping[str, tuple[str, str, int, int, Mapping[str, str]]] = {
+    "Validation": ("payment-validation-dev", "validation", 256, 30, PAYMENT_VARIABLES),
+    "Processing": ("payment-processing-dev", "processing", 512, 60, PAYMENT_VARIABLES),
+    "HealthMonitor": (
+        "health-monitor-dev",
+        "health_monitor",
+        256,
+        60,
+        {
+            "ALARM_TOPIC_ARN": "<AlarmTopic>",
+            "API_NAME": "payment-api-dev",
+            "API_STAGE": "prod",
+            "TRANSACTIONS_TABLE": "<TransactionsTable>",
+            "FUNCTION_NAMES": "<ValidationFunction>,<ProcessingFunction>,health-monitor-dev",
+            "FAILED_QUEUE_NAME": "<FailedTransactionsQueue.QueueName>",
+            "DEAD_LETTER_QUEUE_NAME": "<FailedTransactionsDLQ.QueueName>",
+        },
+    ),
+}
+
+
+@EVERY_FUNCTION
+def test_a_function_has_its_memory_timeout_and_environment(function: str) -> None:
+    name, module, memory, timeout, variables = FUNCTION_SETTINGS[function]
+    properties = DEPLOYED.resources[f"{function}Function"]
+    assert properties["FunctionName"] == name
+    assert properties["Handler"] == f"{module}.handler"
+    assert properties["Code"] == {"S3Bucket": "zips", "S3Key": code_keys()[module]}
+    assert (properties["MemorySize"], properties["Timeout"]) == (memory, timeout)
+    assert properties["Environment"]["Variables"] == variables
+
+
+@EVERY_FUNCTION
+def test_a_function_runs_on_the_chosen_runtime_and_sends_traces(function: str) -> None:
+    properties = DEPLOYED.resources[f"{function}Function"]
+    assert (properties["Runtime"], properties["Architectures"]) == ("python3.13", ["arm64"])
+    assert properties["TracingConfig"] == {"Mode": "Active"}
+    other = Evaluated(load(runtime="python3.11", architecture="x86_64"))
+    properties = other.resources[f"{function}Function"]
+    assert (properties["Runtime"], properties["Architectures"]) == ("python3.11", ["x86_64"])
+
+
+def test_the_health_monitor_runs_every_five_minutes() -> None:
+    rule = DEPLOYED.resources["HealthMonitorSchedule"]
+    assert rule["Name"] == "health-monitor-schedule-dev"
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(5 minutes)", "ENABLED")
+    assert only(rule["Targets"])["Arn"] == "<HealthMonitorFunction.Arn>"
+
+
+def test_each_function_is_invoked_by_its_own_method_and_the_schedule_alone() -> None:
+    granted = {
+        (one["FunctionName"], one["Principal"], one["SourceArn"])
+        for name, one in DEPLOYED.resources.items()
+        if DEVELOPMENT["Resources"][name]["Type"] == "AWS::Lambda::Permission"
+        and one["Action"] == "lambda:InvokeFunction"
+    }
+    gateway = "apigateway.amazonaws.com"
+    assert granted == {
+        ("<ValidationFunction>", gateway, f"{API_ARN}/POST/validate"),
+        ("<ProcessingFunction>", gateway, f"{API_ARN}/POST/process"),
+        ("<HealthMonitorFunction>", gateway, f"{API_ARN}/GET/health"),
+        ("<HealthMonitorFunction>", "events.amazonaws.com", "<HealthMonitorSchedule.Arn>"),
+    }
+
+
+# The API.
+
+
+def methods(evaluated: Evaluated, template: Json = DEVELOPMENT) -> dict[tuple[str, str], Json]:
+    """Return verb and path to the method's properties."""
+    found = {}
+    for name in of_type(template, "AWS::ApiGateway::Method"):
+        method = evaluated.resources[name]
+        resource = evaluated.resources[method["ResourceId"].strip("<>")]
+        assert resource["ParentId"] == "<PaymentAPI.RootResourceId>"
+        assert method["RestApiId"] == resource["RestApiId"] == "<PaymentAPI>"
+        found[(method["HttpMethod"], f"/{resource['PathPart']}")] = method
+    return found
+
+
+def test_the_api_has_the_references_name_and_description() -> None:
+    rest_api = DEPLOYED.resources["PaymentAPI"]
+    assert rest_api["Name"] == "payment-api-dev"
+    assert rest_api["Description"] == "Payment Processing API with disaster recovery"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "function"),
+    [
+        (("POST", "/validate"), "Validation"),
+        (("POST", "/process"), "Processing"),
+        (("GET", "/health"), "HealthMonitor"),
+    ],
+)
+def test_an_endpoint_is_a_proxy_of_its_function(endpoint: tuple[str, str], function: str) -> None:
+    assert set(methods(DEPLOYED)) == {
+        ("POST", "/validate"),
+        ("POST", "/process"),
+        ("GET", "/health"),
+    }
+    integration = methods(DEPLOYED)[endpoint]["Integration"]
+    assert (integration["Type"], integration["IntegrationHttpMethod"]) == ("AWS_PROXY", "POST")
+    assert integration["TimeoutInMillis"] == 29_000
+    assert integration["Uri"] == (
+        "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions"
+        f"/<{function}Function.Arn>/invocations"
+    )
+
+
+@pytest.mark.parametrize(
+    ("authorization", "expected"), [({}, "AWS_IAM"), ({"authorization": "none"}, "NONE")]
+)
+def test_the_post_methods_are_signed_unless_asked_otherwise_and_health_is_open(
+    authorization: dict[str, str], expected: str
+) -> None:
+    template = load(**authorization)
+    types = {
+        key: one["AuthorizationType"] for key, one in methods(Evaluated(template), template).items()
+    }
+    assert types == {
+        ("POST", "/validate"): expected,
+        ("POST", "/process"): expected,
+        ("GET", "/health"): "NONE",
+    }
+
+
+def test_authorization_none_changes_two_methods_and_the_deployment_and_nothing_else() -> None:
+    signed, unsigned = DEVELOPMENT, load(authorization="none")
+    assert deployment_id(signed) != deployment_id(unsigned)
+    renamed = json.dumps(unsigned).replace(deployment_id(unsigned), deployment_id(signed))
+    after = dict(walk(json.loads(renamed)))
+    before = dict(walk(signed))
+    assert set(before) == set(after)
+    changed = {
+        path
+        for path in before
+        if before[path] != after[path] and not isinstance(before[path], dict)
+    }
+    assert changed == {
+        ("Resources", "ValidateMethod", "Properties", "AuthorizationType"),
+        ("Resources", "ProcessMethod", "Properties", "AuthorizationType"),
+    }
+
+
+def test_the_post_methods_take_json_objects_only() -> None:
+    for (verb, _), method in methods(DEPLOYED).items():
+        if verb == "POST":
+            assert method["RequestValidatorId"] == "<PaymentAPIBodyValidator>"
+            assert method["RequestModels"] == {
+                "application/json": "<PaymentAPIJSONObject>",
+                "$default": "<PaymentAPIJSONObject>",
+            }
+    assert DEPLOYED.resources["PaymentAPIBodyValidator"]["ValidateRequestBody"] is True
+    model = DEPLOYED.resources["PaymentAPIJSONObject"]
+    assert model["ContentType"] == "application/json"
+    schema = model["Schema"]
+    assert (json.loads(schema) if isinstance(schema, str) else schema)["type"] == "object"
+
+
+def test_the_stage_is_prod_throttled_logged_measured_and_without_data_trace() -> None:
+    stage = DEPLOYED.resources["PaymentAPIStage"]
+    assert stage["StageName"] == "prod"
+    assert stage["DeploymentId"] == f"<{deployment_id(DEVELOPMENT)}>"
+    assert stage["TracingEnabled"] is True
+    every = {"LoggingLevel": "INFO", "DataTraceEnabled": False, "MetricsEnabled": True}
+    assert stage["MethodSettings"] == [
+        every
+        | {"ResourcePath": "/*", "HttpMethod": "*"}
+        | {"ThrottlingRateLimit": 1000, "ThrottlingBurstLimit": 2000},
+        every
+        | {"ResourcePath": "/~1health", "HttpMethod": "GET"}
+        | {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20},
+    ]
+
+
+def test_the_throttle_follows_the_parameters() -> None:
+    evaluated = Evaluated(DEVELOPMENT, ThrottleRateLimit=7, ThrottleBurstLimit=9)
+    settings = evaluated.resources["PaymentAPIStage"]["MethodSettings"]
+    assert [(one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"]) for one in settings] == [
+        (7, 9),
+        (10, 20),
+    ]
+
+
+def test_the_access_log_is_json_and_holds_no_body_no_query_and_no_header() -> None:
+    setting = DEPLOYED.resources["PaymentAPIStage"]["AccessLogSetting"]
+    assert setting["DestinationArn"] == "<PaymentAPIAccessLogGroup.Arn>"
+    fields = json.loads(setting["Format"])
+    assert {"$context.requestId", "$context.status"} <= set(fields.values())
+    for field in fields.values():
+        assert re.fullmatch(r"\$context\.[\w.]+", field)
+        assert not re.search(r"(?i)body|query|header|authorizer|payload", field)
+
+
+def test_the_execution_log_group_is_there_before_the_stage_can_write_to_it() -> None:
+    group = DEPLOYED.resources["PaymentAPIExecutionLogGroup"]
+    assert group["LogGroupName"] == "API-Gateway-Execution-Logs_<PaymentAPI>/prod"
+    assert DEVELOPMENT["Resources"]["PaymentAPIStage"]["DependsOn"] == "PaymentAPIExecutionLogGroup"
+
+
+def test_the_regions_role_is_made_before_the_stage_and_kept() -> None:
+    role = DEPLOYED.resources["PaymentAPICloudWatchRole"]
+    assert only(role["AssumeRolePolicyDocument"]["Statement"])["Principal"] == {
+        "Service": ["apigateway.amazonaws.com"]
+    }
+    assert role["ManagedPolicyArns"] == [
+        "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+    ]
+    account = DEPLOYED.resources["PaymentAPIAccount"]
+    assert account == {"CloudWatchRoleArn": "<PaymentAPICloudWatchRole.Arn>"}
+    assert "<PaymentAPIAccount>" in json.dumps(DEPLOYED.resources["PaymentAPIStage"])
+    for name in ("PaymentAPICloudWatchRole", "PaymentAPIAccount"):
+        assert DEVELOPMENT["Resources"][name]["DeletionPolicy"] == "Retain"
+
+
+def test_without_managing_the_account_nothing_of_it_is_made_or_named() -> None:
+    evaluated = Evaluated(DEVELOPMENT, ManageApiGatewayAccount="false")
+    assert set(DEPLOYED.resources) - set(evaluated.resources) == {
+        "PaymentAPICloudWatchRole",
+        "PaymentAPIAccount",
+    }
+
+
+def responses() -> dict[str, Json]:
+    return {
+        one["ResponseType"]: one
+        for name, one in DEPLOYED.resources.items()
+        if DEVELOPMENT["Resources"][name]["Type"] == "AWS::ApiGateway::GatewayResponse"
+    }
+
+
+def test_the_gateway_answers_for_itself_in_all_the_cases_that_a_client_may_meet() -> None:
+    assert {
+        *("BAD_REQUEST_BODY", "MISSING_AUTHENTICATION_TOKEN", "INVALID_SIGNATURE", "ACCESS_DENIED"),
+        *("EXPIRED_TOKEN", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "THROTTLED"),
+        *("INTEGRATION_TIMEOUT", "INTEGRATION_FAILURE", "DEFAULT_4XX", "DEFAULT_5XX"),
+    } == set(responses())
+
+
+@pytest.mark.parametrize("kind", responses())
+def test_what_the_gateway_answers_has_error_and_message(kind: str) -> None:
+    response = responses()[kind]
+    [(content_type, text)] = response["ResponseTemplates"].items()
+    assert content_type == "application/json"
+    # messageString comes with its quotes, as API Gateway documents; any other variable does not.
+    said = 'it was "refused"\n'
+    text = text.replace("$context.error.messageString", json.dumps(said))
+    assert "$context" not in text
+    body = json.loads(text)
+    assert set(body) == {"error", "message"}
+    assert all(isinstance(value, str) and value.strip() for value in body.values())
+    assert response["ResponseParameters"]["gatewayresponse.header.X-Request-Id"] == (
+        "context.requestId"
+    )
+
+
+def test_a_throttled_client_is_told_when_to_come_back() -> None:
+    throttled = responses()["THROTTLED"]
+    assert throttled["StatusCode"] == "429"
+    assert throttled["ResponseParameters"]["gatewayresponse.header.Retry-After"] == "'1'"
+
+
+def test_the_deployment_is_made_after_everything_that_it_is_a_snapshot_of() -> None:
+    deployment = DEVELOPMENT["Resources"][deployment_id(DEVELOPMENT)]
+    assert set(deployment["DependsOn"]) == {
+        *of_type(DEVELOPMENT, "AWS::ApiGateway::Method"),
+        *of_type(DEVELOPMENT, "AWS::ApiGateway::GatewayResponse"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("Method", {"ApiKeyRequired": True}),
+        ("Resource", {"PathPart": "elsewhere"}),
+        ("Model", {"Schema": {"type": "array"}}),
+        ("RequestValidator", {"ValidateRequestParameters": True}),
+        ("GatewayResponse", {"StatusCode": "418"}),
+        ("Integration", {"TimeoutInMillis": 1000}),
+    ],
+)
+def test_the_deployment_gets_another_id_when_what_it_is_a_snapshot_of_changes(
+    kind: str, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = refusals if kind == "GatewayResponse" else api
+    made = getattr(module, kind)
+    monkeypatch.setattr(module, kind, lambda *title, **given: made(*title, **(given | change)))
+    assert deployment_id(load()) != deployment_id(DEVELOPMENT)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"throttle_rate_limit": 5, "throttle_burst_limit": 6},
+        {"suffix": "other", "bucket": "other"},
+        {"log_retention_days": 30},
+        {"alarm_email": "ops@example.com"},
+        {"tags": {"Team": "payments"}},
+        {"retain_data": True, "deletion_protection": True},
+        {"runtime": "python3.12", "architecture": "x86_64"},
+        {"manage_api_gateway_account": False},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_the_deployment_keeps_its_id_when_the_methods_stay_the_same(fields: dict[str, Any]) -> None:
+    assert deployment_id(load(**fields)) == deployment_id(DEVELOPMENT)
+
+
+# Who may do what.
+
+
+GRANTS: Mapping[str, Mapping[tuple[str, ...], list[str]]] = {
+    "Validation": {
+        ("dynamodb:PutItem",): ["<TransactionsTable.Arn>"],
+        ("sqs:SendMessage",): ["<FailedTransactionsQueue.Arn>"],
+    },
+    "Processing": {
+        ("dynamodb:UpdateItem",): ["<TransactionsTable.Arn>"],
+        ("sqs:SendMessage",): ["<FailedTransactionsQueue.Arn>"],
+    },
+    "HealthMonitor": {
+        ("cloudwatch:GetMetricData",): ["*"],
+        ("sns:Publish",): ["<AlarmTopic>"],
+    },
+}
+
+
+@EVERY_FUNCTION
+def test_a_function_may_do_what_it_does_and_write_its_own_log_and_traces(function: str) -> None:
+    assert statements(DEPLOYED, f"{function}Policy") == {
+        **GRANTS[function],
+        ("logs:CreateLogStream", "logs:PutLogEvents"): [f"<{function}LogGroup.Arn>"],
+        ("xray:PutTraceSegments", "xray:PutTelemetryRecords"): ["*"],
+    }
+
+
+@EVERY_FUNCTION
+def test_a_function_logs_to_the_group_that_has_its_name(function: str) -> None:
+    properties = DEPLOYED.resources[f"{function}Function"]
+    group = properties["LoggingConfig"]["LogGroup"].strip("<>")
+    assert group == f"{function}LogGroup"
+    name = DEPLOYED.resources[group]["LogGroupName"]
+    assert name == f"/aws/lambda/{properties['FunctionName']}"
+
+
+@EVERY_FUNCTION
+def test_a_function_has_a_role_of_its_own_that_only_lambda_assumes(function: str) -> None:
+    functions = of_type(DEVELOPMENT, "AWS::Lambda::Function")
+    roles = Counter(DEPLOYED.resources[name]["Role"] for name in functions)
+    role = DEPLOYED.resources[f"{function}Function"]["Role"]
+    assert role == f"<{function}Role.Arn>"
+    assert roles[role] == 1
+    properties = DEPLOYED.resources[f"{function}Role"]
+    assert properties["ManagedPolicyArns"] == [f"<{function}Policy>"]
+    assert "Policies" not in properties
+    assert only(properties["AssumeRolePolicyDocument"]["Statement"]) == {
+        "Effect": "Allow",
+        "Principal": {"Service": ["lambda.amazonaws.com"]},
+        "Action": ["sts:AssumeRole"],
+    }
+
+
+def as_list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else [value]
+
+
+def allows(template: Json) -> list[Json]:
+    """Return every statement of the template that allows something, wherever it stands."""
+    return [
+        value
+        for _, value in walk(template)
+        if isinstance(value, dict) and value.get("Effect") == "Allow"
+    ]
+
+
+@EVERY_TEMPLATE
+def test_no_action_that_is_allowed_has_a_wildcard(template: Json) -> None:
+    for statement in allows(template):
+        assert "NotAction" not in statement
+        assert not [one for one in as_list(statement["Action"]) if "*" in one]
+
+
+@EVERY_TEMPLATE
+def test_only_what_has_no_resource_level_permission_is_allowed_on_every_resource(
+    template: Json,
+) -> None:
+    for statement in allows(template):
+        resources = as_list(statement.get("Resource", []))
+        if "*" in json.dumps(resources):
+            assert resources == ["*"]
+            assert set(as_list(statement["Action"])) <= WITHOUT_RESOURCES
+
+
+def test_the_callers_policy_grants_the_two_post_methods_and_nothing_else() -> None:
+    assert statements(DEPLOYED, "PaymentCallerPolicy") == {
+        ("execute-api:Invoke",): [f"{API_ARN}/POST/validate", f"{API_ARN}/POST/process"]
+    }
+
+
+# Data.
+
+
+@pytest.mark.parametrize(
+    ("template", "policy"),
+    [(DEVELOPMENT, "Delete"), (PRODUCTION, "Retain")],
+    ids=["development", "production"],
+)
+def test_what_holds_data_says_what_becomes_of_it(template: Json, policy: str) -> None:
+    stateful = [one for one in template["Resources"].values() if one["Type"] in STATEFUL_TYPES]
+    assert len(stateful) >= 3 + len(FUNCTIONS)
+    for resource in stateful:
+        assert resource["DeletionPolicy"] == policy
+        assert resource["UpdateReplacePolicy"] == "Retain"
+
+
+@EVERY_TEMPLATE
+def test_a_replacement_always_retains(template: Json) -> None:
+    for resource in template["Resources"].values():
+        assert ("DeletionPolicy" in resource) == ("UpdateReplacePolicy" in resource)
+        assert resource.get("UpdateReplacePolicy", "Retain") == "Retain"
+
+
+def test_development_goes_completely_but_for_what_serves_the_whole_region() -> None:
+    kept = {
+        name
+        for name, one in DEVELOPMENT["Resources"].items()
+        if one.get("DeletionPolicy", "Delete") != "Delete"
+    }
+    assert kept == {"PaymentAPICloudWatchRole", "PaymentAPIAccount"}
+    assert not DEPLOYED.resources["TransactionsTable"]["DeletionProtectionEnabled"]
+    assert Evaluated(PRODUCTION).resources["TransactionsTable"]["DeletionProtectionEnabled"]
+
+
+def test_every_log_is_kept_for_the_time_that_the_parameter_says() -> None:
+    evaluated = Evaluated(DEVELOPMENT, LogRetentionDays=30)
+    groups = of_type(DEVELOPMENT, "AWS::Logs::LogGroup")
+    assert {evaluated.resources[name]["RetentionInDays"] for name in groups} == {30}
+    assert len(groups) == len(FUNCTIONS) + 2
+
+
+def places(evaluated: Evaluated, pattern: str) -> set[tuple[Any, ...]]:
+    """Return where a text stands, but for the table itself."""
+    whole = {"Resources": evaluated.resources, "Outputs": evaluated.outputs}
+    return {
+        path
+        for path, value in walk(whole)
+        if isinstance(value, str)
+        and re.search(pattern, value)
+        and path[:2] != ("Resources", "TransactionsTable")
+    }
+
+
+OWN_TABLE = r"<TransactionsTable\b|(?<!failed-)transactions-dev"
+
+
+def test_everything_that_names_the_table_names_the_restored_one_instead() -> None:
+    assert places(OVERRIDDEN, OWN_TABLE) == set()
+    assert places(OVERRIDDEN, "restored") == places(DEPLOYED, OWN_TABLE)
+    assert {path[1] for path in places(DEPLOYED, OWN_TABLE)} == {
+        *("ValidationFunction", "ProcessingFunction", "HealthMonitorFunction"),
+        *("ValidationPolicy", "ProcessingPolicy"),
+        *("DynamoDBThrottleAlarm", "DynamoDBIndexThrottleAlarm"),
+        *("PaymentDashboard", "TransactionsTableName"),
+    }
+
+
+def test_a_restored_table_is_named_by_name_or_by_its_full_arn() -> None:
+    arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/restored"
+    assert statements(OVERRIDDEN, "ProcessingPolicy")[("dynamodb:UpdateItem",)] == [arn]
+    assert OVERRIDDEN.outputs["TransactionsTableName"] == "restored"
+    assert set(OVERRIDDEN.resources) == set(DEPLOYED.resources)
+
+
+# Alarms and dashboard.
+
+TABLE = {"TableName": "<TransactionsTable>"}
+# Name, description, namespace, metric, dimensions, statistic, threshold.
+ALARMS: Mapping[str, tuple[str, str, str, str, Mapping[str, str], str, int]] = {
+    "DynamoDBThrottleAlarm": (
+        "dynamodb-throttle-dev",
+        "DynamoDB throttling detected",
+        "AWS/DynamoDB",
+        "WriteThrottleEvents",
+        TABLE,
+        "Sum",
+        10,
+    ),
+    "DynamoDBIndexThrottleAlarm": (
+        "dynamodb-index-throttle-dev",
+        "DynamoDB throttling of the in-flight index detected",
+        "AWS/DynamoDB",
+        "WriteThrottleEvents",
+        TABLE | {"GlobalSecondaryIndexName": "in-flight-index"},
+        "Sum",
+        10,
+    ),
+    "APILatencyAlarm": (
+        "api-latency-dev",
+        "API Gateway latency is high",
+        "AWS/ApiGateway",
+        "Latency",
+        {"ApiName": "payment-api-dev", "Stage": "prod"},
+        "Average",
+        1000,
+    ),
+    "ValidationErrorAlarm": (
+        "validation-errors-dev",
+        "Validation function errors detected",
+        "AWS/Lambda",
+        "Errors",
+        {"FunctionName": "<ValidationFunction>"},
+        "Sum",
+        10,
+    ),
+    "ProcessingErrorAlarm": (
+        "processing-errors-dev",
+        "Processing function errors detected",
+        "AWS/Lambda",
+        "Errors",
+        {"FunctionName": "<ProcessingFunction>"},
+        "Sum",
+        10,
+    ),
+}
+
+
+def test_there_is_no_alarm_without_a_rule_here() -> None:
+    assert set(of_type(DEVELOPMENT, "AWS::CloudWatch::Alarm")) == set(ALARMS)
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_watches_its_metric_and_tells_the_topic(alarm: str) -> None:
+    name, description, namespace, metric, dimensions, statistic, threshold = ALARMS[alarm]
+    properties = DEPLOYED.resources[alarm]
+    found = {one["Name"]: one["Value"] for one in properties["Dimensions"]}
+    assert found == dimensions
+    rest = {key: value for key, value in properties.items() if key not in {"Dimensions", "Tags"}}
+    assert rest == {
+        "AlarmName": name,
+        "AlarmDescription": description,
+        "Namespace": namespace,
+        "MetricName": metric,
+        "Statistic": statistic,
+        "Threshold": threshold,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "Period": 300,
+        "EvaluationPeriods": 2,
+        "TreatMissingData": "notBreaching",
+        "AlarmActions": ["<AlarmTopic>"],
+    }
+
+
+VISIBLE = "ApproximateNumberOfMessagesVisible"
+WIDGETS: Mapping[str, list[list[object]]] = {
+    "API Gateway Latency": [
+        [
+            "AWS/ApiGateway",
+            "Latency",
+            "ApiName",
+            "payment-api-dev",
+            "Stage",
+            "prod",
+            "Average",
+            None,
+        ]
+    ],
+    "Lambda Function Errors": [
+        ["AWS/Lambda", "Errors", "FunctionName", f"<{name}Function>", "Sum", f"{name} Errors"]
+        for name in ("Validation", "Processing")
+    ],
+    "DynamoDB Operations": [
+        ["AWS/DynamoDB", metric, "TableName", "<TransactionsTable>", "Sum", None]
+        for metric in ("ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits")
+    ],
+    "SQS Queue Metrics": [
+        ["AWS/SQS", VISIBLE, "QueueName", f"<{name}.QueueName>", "Average", label]
+        for name, label in (
+            ("FailedTransactionsQueue", "Messages in Queue"),
+            ("FailedTransactionsDLQ", "Messages in DLQ"),
+        )
+    ],
+}
+
+
+def test_the_dashboard_shows_the_references_four_graphs_one_below_the_other() -> None:
+    dashboard = DEPLOYED.resources["PaymentDashboard"]
+    assert dashboard["DashboardName"] == "payment-dashboard-dev"
+    widgets = json.loads(dashboard["DashboardBody"])["widgets"]
+    assert {one["type"] for one in widgets} == {"metric"}
+    graphs = {
+        one["properties"]["title"]: [
+            [*names, options["stat"], options.get("label")]
+            for *names, options in one["properties"]["metrics"]
+        ]
+        for one in widgets
+    }
+    assert graphs == WIDGETS
+    assert list(graphs) == list(WIDGETS)
+    rows = [(one["x"], one["y"], one["width"]) for one in widgets]
+    assert rows == [(0, 6 * row, 12) for row in range(4)]
+    for one in widgets:
+        assert (one["properties"]["period"], one["properties"]["region"]) == (300, "eu-central-1")
+
+
+# The whole template.
+
+
+def test_the_outputs_are_the_references_and_the_callers_policy() -> None:
+    assert DEPLOYED.outputs == {
+        "APIEndpoint": "https://<PaymentAPI>.execute-api.eu-central-1.amazonaws.com/prod/",
+        "TransactionsTableName": "<TransactionsTable>",
+        "AlarmTopicArn": "<AlarmTopic>",
+        "DashboardName": "<PaymentDashboard>",
+        "CallerPolicyArn": "<PaymentCallerPolicy>",
+    }
+    assert all(one["Description"] for one in DEVELOPMENT["Outputs"].values())
+
+
+def takes_tags(kind: str) -> bool:
+    """Whether CloudFormation's own schema of the type has tags, as cfn-lint bundles it."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    return "Tags" in schema["properties"]
+
+
+@EVERY_PRESET
+def test_every_resource_that_takes_tags_has_the_environment(template: Json) -> None:
+    tagged = {name for name, one in template["Resources"].items() if "Tags" in one["Properties"]}
+    assert tagged == {
+        name for name, one in template["Resources"].items() if takes_tags(one["Type"])
+    }
+    evaluated = Evaluated(template)
+    for name in tagged:
+        assert evaluated.resources[name]["Tags"] == [{"Key": "Environment", "Value": "dev"}]
+
+
+def test_the_users_tags_join_the_environment_everywhere() -> None:
+    template = load(tags={"Team": "payments", "Cost": "7"})
+    tags = [
+        one["Properties"]["Tags"]
+        for one in template["Resources"].values()
+        if "Tags" in one["Properties"]
+    ]
+    assert len(tags) > 20
+    for one in tags:
+        assert {tag["Key"]: tag["Value"] for tag in one} == {
+            "Environment": {"Ref": "EnvironmentSuffix"},
+            "Team": "payments",
+            "Cost": "7",
+        }
+
+
+@EVERY_PRESET
+def test_a_sub_names_parameters_and_its_own_variables_but_no_logical_id(template: Json) -> None:
+    known = {*template["Parameters"], *PSEUDO_PARAMETERS}
+    for _, value in walk(template):
+        if isinstance(value, dict) and "Fn::Sub" in value:
+            sub = value["Fn::Sub"]
+            text, variables = (sub, {}) if isinstance(sub, str) else sub
+            assert set(re.findall(r"\$\{([^}]+)\}", text)) <= known | set(variables)
+            assert all(f"${{{name}}}" in text for name in variables)
+
+
+@EVERY_PRESET
+def test_every_parameter_and_condition_is_used(template: Json) -> None:
+    body = json.dumps({key: template[key] for key in ("Conditions", "Resources", "Outputs")})
+    for name in template["Parameters"]:
+        assert f'{{"Ref": "{name}"}}' in body or f"${{{name}}}" in body
+    for name in template["Conditions"]:
+        assert f'{{"Fn::If": ["{name}",' in body or f'"Condition": "{name}"' in body
+
+
+PARAMETER_DEFAULTS = {
+    "AlarmEmail": "",
+    "ThrottleRateLimit": 1000,
+    "ThrottleBurstLimit": 2000,
+    "LogRetentionDays": 7,
+    "TransactionsTableOverride": "",
+    "ManageApiGatewayAccount": "true",
+}
+
+
+def test_the_parameters_are_the_designs_with_their_defaults() -> None:
+    parameters = DEVELOPMENT["Parameters"]
+    assert set(parameters) == {"EnvironmentSuffix", "ArtifactBucket", *PARAMETER_DEFAULTS}
+    defaults = {name: one["Default"] for name, one in parameters.items() if "Default" in one}
+    assert defaults == PARAMETER_DEFAULTS
+
+
+@pytest.mark.parametrize("name", DEVELOPMENT["Parameters"])
+def test_a_parameter_is_described_constrained_and_in_one_group_of_the_console(name: str) -> None:
+    one = DEVELOPMENT["Parameters"][name]
+    assert one["Description"].endswith(".")
+    assert {"AllowedPattern", "AllowedValues", "MinValue"} & set(one)
+    assert "AllowedPattern" not in one or one["ConstraintDescription"]
+    interface = DEVELOPMENT["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    groups = Counter(parameter for group in interface for parameter in group["Parameters"])
+    assert groups[name] == 1
+    assert set(groups) == set(DEVELOPMENT["Parameters"])
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("EnvironmentSuffix", ["dev", "dev-001", "0"], ["", "Dev", "dev-", "-dev", "a--b", "a_b"]),
+        ("ArtifactBucket", ["abc", "a.b-c", "a" * 63], ["", "ab", "A" * 5, "-abc", "a" * 64]),
+        (
+            "AlarmEmail",
+            ["", "a@b.c", "first.last+tag@example.co.uk"],
+            ["a", "a@b", "a @b.c", "@b.c"],
+        ),
+        ("TransactionsTableOverride", ["", "abc", "Restored_1.a-b"], ["ab", "a b c", "a" * 256]),
+    ],
+)
+def test_a_pattern_takes_what_is_right_and_refuses_what_is_not(
+    name: str, taken: list[str], refused: list[str]
+) -> None:
+    pattern = re.compile(DEVELOPMENT["Parameters"][name]["AllowedPattern"])
+    assert all(pattern.fullmatch(value) for value in taken)
+    assert not any(pattern.fullmatch(value) for value in refused)
+
+
+def test_a_parameter_of_fixed_choices_offers_them() -> None:
+    parameters = DEVELOPMENT["Parameters"]
+    assert parameters["EnvironmentSuffix"]["MaxLength"] == 30
+    assert parameters["LogRetentionDays"]["AllowedValues"] == list(RETENTION_DAYS)
+    assert parameters["ManageApiGatewayAccount"]["AllowedValues"] == ["true", "false"]
+    for name in ("ThrottleRateLimit", "ThrottleBurstLimit"):
+        assert (parameters[name]["Type"], parameters[name]["MinValue"]) == ("Number", 1)
+
+
+def test_the_days_of_retention_are_those_that_cloudformation_knows() -> None:
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", "AWS::Logs::LogGroup").schema
+    assert list(RETENTION_DAYS) == sorted(schema["properties"]["RetentionInDays"]["enum"])
+
+
+def test_what_differs_between_deployments_becomes_a_default_and_changes_nothing_else() -> None:
+    changed = load(
+        suffix="dev-001",
+        bucket="my-zips",
+        alarm_email="ops@example.com",
+        throttle_rate_limit=5,
+        throttle_burst_limit=6,
+        log_retention_days=30,
+        manage_api_gateway_account=False,
+    )
+    defaults = {name: one["Default"] for name, one in changed["Parameters"].items()}
+    assert defaults == {
+        "EnvironmentSuffix": "dev-001",
+        "ArtifactBucket": "my-zips",
+        "AlarmEmail": "ops@example.com",
+        "ThrottleRateLimit": 5,
+        "ThrottleBurstLimit": 6,
+        "LogRetentionDays": 30,
+        "TransactionsTableOverride": "",
+        "ManageApiGatewayAccount": "false",
+    }
+    assert {key: value for key, value in changed.items() if key != "Parameters"} == {
+        key: value for key, value in DEVELOPMENT.items() if key != "Parameters"
+    }
+
+
+def test_every_function_runs_the_zip_of_its_entry_module() -> None:
+    functions = of_type(DEVELOPMENT, "AWS::Lambda::Function")
+    keys = {
+        one["Properties"]["Handler"].removesuffix(".handler"): one["Properties"]["Code"]["S3Key"]
+        for one in functions.values()
+    }
+    assert keys == code_keys()
+    assert len(functions) == len(keys)
+
+
+def test_the_artifact_bucket_is_encrypted_versioned_private_and_kept() -> None:
+    bucket = BOOTSTRAP["Resources"]["ArtifactBucket"]
+    properties = bucket["Properties"]
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    assert "BucketName" not in properties
+    rule = only(properties["BucketEncryption"]["ServerSideEncryptionConfiguration"])
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    life = only(properties["LifecycleConfiguration"]["Rules"])
+    assert life["Status"] == "Enabled"
+    # Only old versions expire: a stack may still need what is current.
+    assert life["NoncurrentVersionExpiration"]["NoncurrentDays"] > 0
+    assert not [key for key in life if key.startswith("Expiration")]
+
+
+def test_the_artifact_bucket_refuses_plain_http_for_itself_and_its_objects() -> None:
+    policy = BOOTSTRAP["Resources"]["ArtifactBucketPolicy"]
+    statement = only(policy["Properties"]["PolicyDocument"]["Statement"])
+    arn = {"Fn::GetAtt": ["ArtifactBucket", "Arn"]}
+    assert policy["Properties"]["Bucket"] == {"Ref": "ArtifactBucket"}
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert statement["Action"] == ["s3:*"]
+    assert statement["Resource"] == [arn, {"Fn::Join": ["/", [arn, "*"]]}]
+    [(condition, values)] = statement["Condition"].items()
+    assert condition == "Bool"
+    assert str(values["aws:SecureTransport"]).lower() == "false"
+    assert BOOTSTRAP["Outputs"] == {
+        "ArtifactBucketName": {
+            "Description": "Artifact bucket",
+            "Value": {"Ref": "ArtifactBucket"},
+        }
+    }
+
+
+def test_a_config_without_a_name_for_it_has_no_default_suffix_and_bucket() -> None:
+    assert StackConfig().suffix == StackConfig().bucket == ""
+    for name in ("EnvironmentSuffix", "ArtifactBucket"):
+        assert "Default" not in DEVELOPMENT["Parameters"][name]
