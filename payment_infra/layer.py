@@ -1,10 +1,10 @@
 """The dependency layer: the wheels that handlers/requirements.txt pins, unpacked, nothing else.
 
 Its key is a digest of that file, so rendering needs neither network nor wheels. The built layer is
-kept in the user's cache folder under the same digest.
+kept in the user's cache folder under the same digest, so that it is built once.
 """
 
-import hashlib
+import contextlib
 import io
 import os
 import re
@@ -15,14 +15,10 @@ import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from payment_infra.artifacts import HANDLERS, Artifact, artifact_key, zip_files
+from payment_infra.artifacts import HANDLERS, LAYER, Artifact, layer_digest, zip_files
 from payment_infra.errors import PaymentInfraError
 from payment_infra.files import write_file
 
-NAME = "dependencies"
-REQUIREMENTS = HANDLERS / "requirements.txt"
-# Part of the digest: raise it when the bytes of a layer change for the same requirements.
-FORMAT_VERSION = 1
 # Where Lambda's Python runtimes look in a layer ("Packaging your layer content").
 FOLDER = "python"
 PURE_WHEEL = "-none-any.whl"
@@ -31,18 +27,13 @@ DOWNLOAD_SECONDS = 300
 Download = Callable[[Path, Path], Iterable[Path]]
 
 
-def layer_key(requirements: Path = REQUIREMENTS) -> str:
-    """Return the S3 key of the layer that the requirements make; reads only that file."""
-    return artifact_key(NAME, _digest(requirements))
-
-
 def build_layer(
-    requirements: Path = REQUIREMENTS, cache: Path | None = None, download: Download | None = None
+    root: Path = HANDLERS, cache: Path | None = None, download: Download | None = None
 ) -> Artifact:
     """Return the layer, from the cache if it is there, else built and put there.
 
     Args:
-        requirements: the pinned requirements.
+        root: the folder of the handlers, with requirements.txt.
         cache: the folder of built layers. None: payment-infra in the user's cache folder.
         download: puts the wheels of the requirements (first) into a folder (second) and returns
             their paths. None: pip.
@@ -50,32 +41,28 @@ def build_layer(
     Raises:
         PaymentInfraError: a wheel cannot be had or is not pure Python.
     """
-    digest = _digest(requirements)
-    kept = (cache or _cache_folder()) / f"{NAME}-{digest}.zip"
+    digest = layer_digest(root)
+    kept = (cache or _cache_folder()) / f"{LAYER}-{digest}.zip"
     if kept.is_file():
-        return Artifact(NAME, kept.read_bytes(), digest)
+        return Artifact(LAYER, kept.read_bytes(), digest)
     with tempfile.TemporaryDirectory(prefix="payment-infra-") as folder:
-        wheels = sorted((download or _download)(requirements, Path(folder)))
+        wheels = sorted((download or _download)(root / "requirements.txt", Path(folder)))
         body = zip_files(dict(file for wheel in wheels for file in _files(wheel)))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_file(kept, body)
-    return Artifact(NAME, body, digest)
-
-
-def _digest(requirements: Path) -> str:
-    try:
-        text = requirements.read_bytes()
-    except OSError as error:
-        raise PaymentInfraError(
-            f"{requirements}: cannot be read ({error.strerror}); install payment-infra anew"
-        ) from error
-    return hashlib.sha256(f"payment-infra layer {FORMAT_VERSION}\n".encode() + text).hexdigest()
+    _keep(kept, body)
+    return Artifact(LAYER, body, digest)
 
 
 def _cache_folder() -> Path:
     # XDG Base Directory Specification.
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "payment-infra"
+
+
+def _keep(path: Path, body: bytes) -> None:
+    """Put the layer into the cache; a machine without room or rights for that does without."""
+    with contextlib.suppress(OSError, PaymentInfraError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, body)
 
 
 def _download(requirements: Path, folder: Path) -> Iterable[Path]:
@@ -103,7 +90,8 @@ def _unavailable(requirements: Path, folder: Path, reason: str) -> str:
     """Say which requirement could not be had."""
     pinned = re.findall(r"^([\w.-]+==[\w.]+)", requirements.read_text(), re.MULTILINE)
     there = {_normal(path.name.split("-")[0]) for path in folder.glob("*.whl")}
-    missing = [one for one in pinned if _normal(one.split("==")[0]) not in there]
+    named = [one for one in pinned if one.split("==")[0] in reason]
+    missing = named or [one for one in pinned if _normal(one.split("==")[0]) not in there]
     return (
         f"{', '.join(missing or pinned)} cannot be had for the dependency layer: {reason}. "
         "Check the network; `payment-infra render` needs none of this"
@@ -119,7 +107,7 @@ def _files(wheel: Path) -> Iterable[tuple[str, bytes]]:
     if not wheel.name.endswith(PURE_WHEEL):
         raise PaymentInfraError(
             f"{wheel.name} is not pure Python, so it would not fit every runtime and architecture; "
-            f"choose another library in {REQUIREMENTS.name}"
+            "choose another library in requirements.txt"
         )
     with zipfile.ZipFile(io.BytesIO(wheel.read_bytes())) as archive:
         for name in archive.namelist():

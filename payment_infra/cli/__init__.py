@@ -16,7 +16,7 @@ COMMANDS = {
     "render": "Write the CloudFormation template; offline.",
     "validate": "Check a template with cfn-lint.",
     "config": "Show every setting, its value, and where it came from.",
-    "package": "Write the functions' zips; offline.",
+    "package": "Write the zips of functions and dependencies.",
     "bootstrap": "Make the bucket for the zips, once per account and region.",
     "upload": "Put zips and template into the bucket.",
     "deploy": "Create or update the stack.",

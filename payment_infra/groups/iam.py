@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from awacs import cloudwatch, dynamodb, logs, sns, sqs, xray
 from awacs.aws import Allow, PolicyDocument, Statement
 from awacs.helpers.trust import get_lambda_assumerole_policy
+from troposphere import Sub
 from troposphere.iam import ManagedPolicy, Role
 from troposphere.logs import LogGroup
 from troposphere.sns import Topic
@@ -47,6 +48,25 @@ def claim_and_finish(storage: Storage) -> Statement:
     return _allow("ClaimAndFinishPayments", [dynamodb.UpdateItem], storage.arn)
 
 
+def find_in_flight(storage: Storage) -> Statement:
+    """Grant looking up in the index which payments are in flight."""
+    return _allow("FindPaymentsInFlight", [dynamodb.Query], storage.index_arn)
+
+
+def recover_payments(storage: Storage) -> Statement:
+    """Grant moving the expired lease of a payment forward."""
+    return _allow("RecoverPayments", [dynamodb.UpdateItem], storage.arn)
+
+
+def receive_from(queue: Queue) -> Statement:
+    """Grant what Lambda needs to take messages from a queue for the function."""
+    return _allow(
+        "TakeFailedTransactions",
+        [sqs.ReceiveMessage, sqs.DeleteMessage, sqs.GetQueueAttributes],
+        queue.get_att("Arn"),
+    )
+
+
 def send_to(queue: Queue) -> Statement:
     """Grant sending messages to a queue."""
     return _allow("QueueFailedTransactions", [sqs.SendMessage], queue.get_att("Arn"))
@@ -61,6 +81,14 @@ def read_metrics() -> Statement:
     """Grant reading metrics."""
     # CloudWatch has no resource-level permission for GetMetricData.
     return _allow("ReadMetrics", [cloudwatch.GetMetricData], "*")
+
+
+def look_at_alarm(name: Sub) -> Statement:
+    """Grant reading the state of one alarm."""
+    arn = Sub(
+        "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:${Name}", Name=name
+    )
+    return _allow("LookAtAlarm", [cloudwatch.DescribeAlarms], arn)
 
 
 def write_logs(log_group: LogGroup) -> Statement:
