@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from awacs import cloudwatch, dynamodb, logs, sns, sqs, xray
 from awacs.aws import Allow, PolicyDocument, Statement
 from awacs.helpers.trust import get_lambda_assumerole_policy
-from troposphere import Sub
 from troposphere.iam import ManagedPolicy, Role
 from troposphere.logs import LogGroup
 from troposphere.sns import Topic
@@ -83,12 +82,10 @@ def read_metrics() -> Statement:
     return _allow("ReadMetrics", [cloudwatch.GetMetricData], "*")
 
 
-def look_at_alarm(name: Sub) -> Statement:
-    """Grant reading the state of one alarm."""
-    arn = Sub(
-        "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:${Name}", Name=name
-    )
-    return _allow("LookAtAlarm", [cloudwatch.DescribeAlarms], arn)
+def read_alarms() -> Statement:
+    """Grant reading the state of alarms."""
+    # CloudWatch authorizes DescribeAlarms for all alarms, whichever it is asked for.
+    return _allow("ReadAlarms", [cloudwatch.DescribeAlarms], "*")
 
 
 def write_logs(log_group: LogGroup) -> Statement:

@@ -56,7 +56,7 @@ def test_deploy_creates_updates_only_what_changed_and_destroys(
     assert status == 0, err
     assert json.loads(out)["TransactionsTableName"] == "transactions-dep-1"
     before = code_of(aws, "-dep-1")
-    assert len(before) == 3
+    assert len(before) == 4
 
     status, out, err = command(aws, folder, *deploy)
     assert (status, json.loads(out)["DashboardName"]) == (0, "payment-dashboard-dep-1")
