@@ -7,8 +7,11 @@ import os
 from time import monotonic
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from handlers.shared import clients, logs, metrics
 from handlers.shared.clock import utc_now
+from handlers.shared.failures import error_code
 from handlers.shared.health import Report, build_checks, examine
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS, recover
 from handlers.shared.requests import Event, request_id
@@ -40,6 +43,7 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
         message = "The health of the system could not be determined"
         answer = Answer(500, {"error": "Health check failed", "message": message})
     logs.info("health", status=answer.status)
+    metrics.end(answer.status)
     return proxy_response(answer, request)
 
 
@@ -49,10 +53,11 @@ def _scheduled(request: str) -> Report:
         report = _report()
         degraded = report["overall_status"] != "healthy"
         metrics.count(metrics.DEGRADED, int(degraded))
-        if degraded and not _is_known():
-            _publish(report)
-        after = int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS))
-        recover(clients.store(), clients.retry_queue(), utc_now(), request, after)
+        try:
+            if degraded and not _is_known():
+                _publish(report)
+        finally:  # a payment does not wait for those who tell people
+            _recover(request)
     except Exception as error:
         logs.unexpected(error)
         raise
@@ -62,10 +67,19 @@ def _scheduled(request: str) -> Report:
     return report
 
 
+def _recover(request: str) -> None:
+    after = int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS))
+    recover(clients.store(), clients.retry_queue(), utc_now(), request, after)
+
+
 def _is_known() -> bool:
-    """Whether the alarm on the metric Degraded has told people already."""
+    """Whether the alarm on the metric Degraded has told people already; if in doubt, it has not."""
     name = os.environ["DEGRADED_ALARM_NAME"]
-    alarms = clients.cloudwatch().describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm"])
+    try:
+        alarms = clients.cloudwatch().describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm"])
+    except (BotoCoreError, ClientError) as error:
+        logs.error("alarm state unknown", code=error_code(error))
+        return False
     return any(alarm.get("StateValue") == "ALARM" for alarm in alarms["MetricAlarms"])
 
 

@@ -69,8 +69,19 @@ def _retry(record: SQSRecord, context: Any) -> None:
             original_request_id=message.request_id,
         )
         status = _validate(message) if message.operation == "validate" else _process(message)
-    except (DependencyFailed, InvalidMessage, NotNow, TransactionExists) as failure:
-        logs.error("retry failed", reason=getattr(failure, "reason", str(failure)))
+    except DependencyFailed as failure:
+        logs.error("retry failed", reason=failure.reason, code=failure.code)
+        raise
+    except InvalidMessage as invalid:
+        if invalid.transaction_id:
+            logs.add(transaction_id=invalid.transaction_id)
+        logs.error("retry failed", reason=str(invalid))
+        raise
+    except TransactionExists as conflict:
+        logs.error("retry failed", reason=conflict.reason)
+        raise
+    except NotNow as postponed:
+        logs.error("retry failed", reason=str(postponed))
         raise
     except Exception as failure:
         logs.unexpected(failure)
@@ -81,7 +92,8 @@ def _retry(record: SQSRecord, context: Any) -> None:
 
 def _validate(message: RetryMessage) -> str:
     transaction = message.transaction()
-    clients.store().add(transaction)
+    if clients.store().add(transaction):
+        metrics.count(metrics.VALIDATED)
     return transaction.status
 
 

@@ -34,7 +34,7 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001
         logs.unexpected(error)
         answer = failed(FAILURE, transaction_id, queued=False)
-    logs.info("validate", status=answer.status, transaction_id=answer.body.get("transaction_id"))
+    logs.info("validate", status=answer.status, transaction_id=transaction_id)
     metrics.end(answer.status)
     return proxy_response(answer, request)
 

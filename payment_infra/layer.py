@@ -21,7 +21,8 @@ from payment_infra.files import write_file
 
 # Where Lambda's Python runtimes look in a layer ("Packaging your layer content").
 FOLDER = "python"
-PURE_WHEEL = "-none-any.whl"
+# The wheels' tags (the packaging specification "Platform compatibility tags") that fit them all.
+PURE_WHEELS = ("-py3-none-any.whl", "-py2.py3-none-any.whl")
 DOWNLOAD_SECONDS = 300
 
 Download = Callable[[Path, Path], Iterable[Path]]
@@ -43,7 +44,7 @@ def build_layer(
     """
     digest = layer_digest(root)
     kept = (cache or _cache_folder()) / f"{LAYER}-{digest}.zip"
-    if kept.is_file():
+    with contextlib.suppress(OSError):
         return Artifact(LAYER, kept.read_bytes(), digest)
     with tempfile.TemporaryDirectory(prefix="payment-infra-") as folder:
         wheels = sorted((download or _download)(root / "requirements.txt", Path(folder)))
@@ -55,7 +56,10 @@ def build_layer(
 def _cache_folder() -> Path:
     # XDG Base Directory Specification.
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "payment-infra"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "payment-infra"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(os.devnull)
 
 
 def _keep(path: Path, body: bytes) -> None:
@@ -76,35 +80,35 @@ def _download(requirements: Path, folder: Path) -> Iterable[Path]:
             command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise PaymentInfraError(_unavailable(requirements, folder, "no answer in time")) from error
+        raise PaymentInfraError(_unavailable(requirements, "no answer in time")) from error
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = errors[-1].removeprefix("ERROR:").strip() if errors else "pip failed"
-        if "No module named pip" in done.stderr:
-            reason = "this Python has no pip; `python -m ensurepip` installs it"
-        raise PaymentInfraError(_unavailable(requirements, folder, reason))
+        raise PaymentInfraError(_unavailable(requirements, _reason(done.stderr), done.stderr))
     return folder.glob("*.whl")
 
 
-def _unavailable(requirements: Path, folder: Path, reason: str) -> str:
-    """Say which requirement could not be had."""
-    pinned = re.findall(r"^([\w.-]+==[\w.]+)", requirements.read_text(), re.MULTILINE)
-    there = {_normal(path.name.split("-")[0]) for path in folder.glob("*.whl")}
-    named = [one for one in pinned if one.split("==")[0] in reason]
-    missing = named or [one for one in pinned if _normal(one.split("==")[0]) not in there]
+def _reason(stderr: str) -> str:
+    """Say in one line why pip failed."""
+    if "No module named pip" in stderr:
+        return "this Python has no pip; `python -m ensurepip` installs it"
+    if "DO NOT MATCH THE HASHES" in stderr:
+        return "what the index has is another file than the hash in requirements.txt says"
+    errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
+    return errors[-1].removeprefix("ERROR:").strip() if errors else "pip failed"
+
+
+def _unavailable(requirements: Path, reason: str, stderr: str = "") -> str:
+    """Say which requirements could not be had: those that pip names, or else all."""
+    pinned = re.findall(r"^[\w.-]+==[\w.]+", requirements.read_text(), re.MULTILINE)
+    named = [one for one in pinned if re.search(rf"(?<![\w.-]){re.escape(one)}(?!\w)", stderr)]
     return (
-        f"{', '.join(missing or pinned)} cannot be had for the dependency layer: {reason}. "
-        "Check the network; `payment-infra render` needs none of this"
+        f"{', '.join(named or pinned)} cannot be had for the dependency layer: {reason}. "
+        "Check the network and pip's settings; `payment-infra render` needs none of this"
     )
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _files(wheel: Path) -> Iterable[tuple[str, bytes]]:
     """Yield the files of a wheel, as paths in the layer."""
-    if not wheel.name.endswith(PURE_WHEEL):
+    if not wheel.name.endswith(PURE_WHEELS):
         raise PaymentInfraError(
             f"{wheel.name} is not pure Python, so it would not fit every runtime and architecture; "
             "choose another library in requirements.txt"

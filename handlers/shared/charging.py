@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from handlers.shared import logs, metrics
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.gateway import Declined
-from handlers.shared.transactions import DECLINED, PROCESSED
+from handlers.shared.transactions import DECLINED, LEASE_SECONDS, PROCESSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,9 +57,13 @@ def settle(
 
 
 def _charge_once(claimed: Transaction, gateway: Gateway, now: datetime) -> Charged | Declined:
-    """Charge, or look the charge up if the gateway may have forgotten the key by now."""
+    """Charge, or look the charge up if the gateway may forget the key before a charge arrives.
+
+    No attempt outlives its lease, so a charge that begins now arrives within LEASE_SECONDS.
+    """
     first_charge_at = datetime.fromisoformat(claimed.first_charge_at or claimed.updated_at)
-    if now - first_charge_at < gateway.KEY_RETENTION:
+    arrives_before = now + timedelta(seconds=LEASE_SECONDS)
+    if arrives_before - first_charge_at < gateway.KEY_RETENTION:
         return gateway.charge(claimed, idempotency_key=claimed.transaction_id)
     found = gateway.find(claimed.transaction_id)
     if found is None:

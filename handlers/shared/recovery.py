@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # Longer than the queue's own retries take: 3 receives, 300 s apart.
 RECOVER_AFTER_SECONDS = 20 * 60
-# A run looks at no more than this; the next one, five minutes later, goes on.
+# A run queues no more than this; the next one, five minutes later, goes on. Payments that are stuck
+# do not count, since they are the oldest in the index and would keep the others from their turn.
 MAX_PAYMENTS_A_RUN = 500
 
 
@@ -29,10 +30,8 @@ def recover(
     Each is queued at most MAX_RECOVERIES times, and then counted as stuck on every run until
     somebody has looked after it. Raises StoreUnavailable if DynamoDB fails.
     """
-    stuck = 0
-    for transaction_id, lease_end in store.expired(
-        epoch_seconds(now) - after_seconds, MAX_PAYMENTS_A_RUN
-    ):
+    stuck = recovered = 0
+    for transaction_id, lease_end in store.expired(epoch_seconds(now) - after_seconds):
         outcome = store.recover(transaction_id, lease_end, now)
         if outcome == "stuck":
             logs.error("payment is stuck", transaction_id=transaction_id, recoveries=MAX_RECOVERIES)
@@ -47,4 +46,7 @@ def recover(
             )
             queued = queue.send(message)
             logs.info("payment recovered", transaction_id=transaction_id, queued=queued)
+            recovered += 1
+            if recovered == MAX_PAYMENTS_A_RUN:
+                break
     metrics.count(metrics.STUCK, stuck)

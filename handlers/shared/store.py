@@ -8,7 +8,7 @@ pass, or the row shows that the first one took effect.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Item = Mapping[str, AttributeValueTypeDef]
 
 IN_FLIGHT_INDEX = "in-flight-index"
+PAGE_SIZE = 100
 _HELD = "#status = :processing AND attempt_id = :attempt"
 
 
@@ -154,25 +155,29 @@ class Store:
             },
         )
 
-    def expired(self, before: int, limit: int) -> Iterator[tuple[str, int]]:
+    def expired(self, before: int) -> Iterator[tuple[str, int]]:
         """Yield id and lease end of payments whose lease ended before that, in epoch seconds.
 
-        At most `limit` of them, which the index spreads over its shards; it is read only here,
-        and may lag behind the table.
+        The index is read only here, as far as the caller goes on, and may lag behind the table.
         """
         for key in IN_FLIGHT_KEYS:
-            try:
-                answer = self._client.query(
-                    TableName=self._table,
-                    IndexName=IN_FLIGHT_INDEX,
-                    KeyConditionExpression="in_flight = :key AND lease_expires_at < :before",
-                    ExpressionAttributeValues=_item({":key": key, ":before": before}),
-                    Limit=limit // len(IN_FLIGHT_KEYS),
-                )
-            except (BotoCoreError, ClientError) as error:
-                raise StoreUnavailable(error_code(error)) from error
-            for item in answer["Items"]:
-                yield item["transaction_id"]["S"], int(item["lease_expires_at"]["N"])
+            query: dict[str, Any] = {
+                "TableName": self._table,
+                "IndexName": IN_FLIGHT_INDEX,
+                "KeyConditionExpression": "in_flight = :key AND lease_expires_at < :before",
+                "ExpressionAttributeValues": _item({":key": key, ":before": before}),
+                "Limit": PAGE_SIZE,
+            }
+            while True:
+                try:
+                    page = self._client.query(**query)
+                except (BotoCoreError, ClientError) as error:
+                    raise StoreUnavailable(error_code(error)) from error
+                for item in page["Items"]:
+                    yield item["transaction_id"]["S"], int(item["lease_expires_at"]["N"])
+                if not page.get("LastEvaluatedKey"):
+                    break
+                query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def recover(self, transaction_id: str, lease_end: int, now: datetime) -> Recovery:
         """Move an expired lease forward to now, so that it can be claimed, and count that.

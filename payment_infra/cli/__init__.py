@@ -16,6 +16,7 @@ COMMANDS = {
     "render": "Write the CloudFormation template; offline.",
     "validate": "Check a template with cfn-lint.",
     "config": "Show every setting, its value, and where it came from.",
+    "openapi": "Write the OpenAPI document of the API; offline.",
     "package": "Write the zips of functions and dependencies.",
     "bootstrap": "Make the bucket for the zips, once per account and region.",
     "upload": "Put zips and template into the bucket.",
