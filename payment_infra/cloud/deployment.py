@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BOOTSTRAP_STACK = "payment-artifacts"
 STACK_NAME_PREFIX = "payment-infra"
 ZIP = "application/zip"
+# CloudFormation takes a larger template only from a bucket ("CloudFormation quotas").
+MAX_BODY_BYTES = 51_200
 
 Tell = Callable[[StackEvent], None]
 
@@ -56,6 +58,7 @@ class Release:
     bucket: Bucket
     code: tuple[UploadedObject, ...]
     template: UploadedObject
+    template_bytes: int
     parameters: Mapping[str, str | None]
 
 
@@ -105,6 +108,7 @@ def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> R
             _put(bucket, keys[LAYER], lambda: build_layer().body, ZIP),
         ),
         template=_put(bucket, template_key, lambda: template, "application/yaml"),
+        template_bytes=len(template),
         parameters=parameters(session, state, resolved, bucket.name),
     )
 
@@ -215,4 +219,6 @@ def deploy_command(session: Session, stack_name: str, release: Release) -> str:
         *("--stack-name", stack_name, "--capabilities", *CAPABILITIES, *options),
         *("--parameter-overrides", *overrides),
     ]
+    if release.template_bytes > MAX_BODY_BYTES:
+        deploy += ["--s3-bucket", release.bucket.name, "--s3-prefix", f"{KEY_PREFIX}/template"]
     return f"{shlex.join(copy)} && {shlex.join(deploy)}"

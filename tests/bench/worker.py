@@ -11,12 +11,14 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
-import botocore.session
+import botocore
 
 from tests.bench.answers import CannedAws
+
+if TYPE_CHECKING:
+    from botocore.session import Session
 
 EVENTS = Path(__file__).parents[1] / "events"
 EVENT_NAMES = {"validation": "validate", "processing": "process", "health_monitor": "health"}
@@ -43,10 +45,8 @@ def start(package: str, environment: dict[str, str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.environ.clear()
     os.environ.update(environment)
-    session = botocore.session.Session()
-    hook: Any = _aws  # the stubs know only handlers that answer nothing
-    session.register("before-send", hook)
-    boto3.setup_default_session(botocore_session=session)
+    # Not a session of our own: each side makes its when it does, and Powertools adds to ours.
+    botocore.register_initializer(_answer_calls)
     for module in EVENT_NAMES:
         _handlers[module] = importlib.import_module(f"{package}.{module}")
     if package == "handlers":
@@ -56,6 +56,11 @@ def start(package: str, environment: dict[str, str]) -> None:
     # What importing left stays; a collection then costs what the calls' own garbage does.
     gc.collect()
     gc.freeze()
+
+
+def _answer_calls(session: Session) -> None:
+    hook: Any = _aws  # the stubs know only handlers that answer nothing
+    session.register("before-send", hook)
 
 
 def run(module: str, calls: int) -> Batch:

@@ -4,11 +4,12 @@
 
 Clients validate and charge payments, some of them twice at once, and ask again until they are told
 something definite. In between they let payment-retry, the scheduled run and calls that were still
-under way take their turns, and time go by. Then the faults end, clients without an answer ask a
-last time, and the world is drained.
+under way take their turns, and time go by. Then the faults end, and the world is drained: what is
+not settled must now be left to a person (a dead letter, or counted as stuck). Last, that person
+moves the dead letters back, clients without an answer ask again, and the world is drained again.
 
-A payment is lost if it then breaks an invariant, or is neither settled nor left to a person (a
-dead letter, or counted as stuck); it is a duplicate if the gateway captured it more than once.
+A payment is lost if it breaks an invariant, or is neither settled nor left to a person; it is a
+duplicate if the gateway captured it more than once.
 
 What a seed reproduces: every client's payment and behaviour, and for each transaction what goes
 wrong at its first, second, ... call of each operation. With --concurrency 1 this is the whole run,
@@ -139,15 +140,18 @@ def run(payments: int, seed: int, concurrency: int) -> Result:
         with ThreadPoolExecutor(concurrency) as pool:
             list(pool.map(turn, jobs))
         world.drain()
+        problems = violations(world) + unended(world)
+        world.queue.redrive()
+        world.drain()
         for client in clients:
             if not client.answered:
                 client.pay()
         world.drain()
-        return _result(world, clients)
+        return _result(world, clients, problems)
 
 
-def _result(world: World, clients: list[Client]) -> Result:
-    problems = violations(world) + unended(world)
+def _result(world: World, clients: list[Client], problems: list[Violation]) -> Result:
+    problems = problems + violations(world) + unended(world)
     ended = world.settled() | world.left_to_a_person()
     problems += [
         Violation(client.key, "not charged, and nobody was told")
@@ -158,7 +162,7 @@ def _result(world: World, clients: list[Client]) -> Result:
         payments=len(clients),
         faults=world.network.injected,
         captures=len(world.gateway.captures),
-        duplicates=len({problem for problem in problems if problem.rule == CAPTURED_TWICE}),
+        duplicates=len({problem.payment for problem in problems if problem.rule == CAPTURED_TWICE}),
         lost=len({problem.payment for problem in problems if problem.rule != CAPTURED_TWICE}),
         left=len(world.left_to_a_person() - world.settled()),
         states=Counter(item["status"]["S"] for item in world.table.items.values()),

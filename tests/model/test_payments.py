@@ -247,6 +247,17 @@ def test_payments_that_are_stuck_do_not_hide_the_others(
     assert len(world.journal.stuck) == stuck
 
 
+def test_a_recovery_leaves_alone_who_claimed_while_the_index_lagged(world: World) -> None:
+    leave_behind(world, 1)
+    world.advance(PAST_RECOVERY)
+    world.table.stale = dict(world.table.items)
+    fail_once(world, "charge", Fault.KILLED_BEFORE)
+    world.process(next(iter(world.table.items)))
+    assert world.scheduled_run()
+    assert not violations(world)
+    assert not world.queue.sent
+
+
 def leave_behind(world: World, number: int) -> None:
     for _ in range(number):
         fail_once(world, "charge", Fault.KILLED_BEFORE)

@@ -395,3 +395,11 @@ def test_the_uploaded_template_holds_suffix_and_bucket(session: Session, aws: Fa
     assert [one.key for one in first.code] == list(code_keys().values())
     assert [one.new for one in (*first.code, first.template)] == [True] * 6
     assert [one.new for one in (*again.code, again.template)] == [False] * 6
+
+
+@pytest.mark.parametrize(("tags", "through_bucket"), [({}, False), ({"team": "x" * 200}, True)])
+def test_the_command_for_the_aws_cli_sends_a_large_template_through_the_bucket(
+    session: Session, tags: dict[str, str], through_bucket: bool
+) -> None:
+    command = deployment.deploy_command(session, NAME, release(session, tags=tags))
+    assert ("--s3-bucket zips --s3-prefix payment-infra/template" in command) is through_bucket
