@@ -6,7 +6,7 @@ TEMPLATES := templates/payment-infra.yaml templates/payment-infra-production.yam
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check format render bench clean
+.PHONY: demo test check format render bench chaos clean
 
 demo: .venv/installed-local
 	$(BIN)/payment-infra render --suffix local --authorization none -o .venv/payment-infra-local.yaml
@@ -32,6 +32,12 @@ render: .venv/installed-local
 
 bench: .venv/installed-dev
 	$(BIN)/python -m tests.bench
+
+# Payments under faults: make chaos N=20000 SEED=7
+N ?= 2000
+SEED ?= 1
+chaos: .venv/installed-dev
+	$(BIN)/python -m tests.model.chaos --payments $(N) --seed $(SEED)
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -7,9 +7,13 @@ import os
 from time import monotonic
 from typing import Any
 
-from handlers.shared import clients, logs
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handlers.shared import clients, logs, metrics
 from handlers.shared.clock import utc_now
+from handlers.shared.failures import error_code
 from handlers.shared.health import Report, build_checks, examine
+from handlers.shared.recovery import RECOVER_AFTER_SECONDS, recover
 from handlers.shared.requests import Event, request_id
 from handlers.shared.responses import Answer, proxy_response
 
@@ -27,9 +31,9 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     raises what it did not foresee, so that it counts as an error of the function.
     """
     request = request_id(event, context)
-    logs.begin(request)
+    logs.begin(request_id=request)
     if event.get("source") == "aws.events":
-        return _scheduled()
+        return _scheduled(request)
     try:
         report = _recent_report()
         unhealthy = report["overall_status"] != "healthy"
@@ -39,19 +43,44 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
         message = "The health of the system could not be determined"
         answer = Answer(500, {"error": "Health check failed", "message": message})
     logs.info("health", status=answer.status)
+    metrics.end(answer.status)
     return proxy_response(answer, request)
 
 
-def _scheduled() -> Report:
+def _scheduled(request: str) -> Report:
+    """Report, publish the report when it is news, and recover payments that are left over."""
     try:
         report = _report()
-        if report["overall_status"] != "healthy":
-            _publish(report)
+        degraded = report["overall_status"] != "healthy"
+        metrics.count(metrics.DEGRADED, int(degraded))
+        try:
+            if degraded and not _is_known():
+                _publish(report)
+        finally:  # a payment does not wait for those who tell people
+            _recover(request)
     except Exception as error:
         logs.unexpected(error)
         raise
+    finally:
+        metrics.flush()
     logs.info("health", overall_status=report["overall_status"])
     return report
+
+
+def _recover(request: str) -> None:
+    after = int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS))
+    recover(clients.store(), clients.retry_queue(), utc_now(), request, after)
+
+
+def _is_known() -> bool:
+    """Whether the alarm on the metric Degraded has told people already; if in doubt, it has not."""
+    name = os.environ["DEGRADED_ALARM_NAME"]
+    try:
+        alarms = clients.cloudwatch().describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm"])
+    except (BotoCoreError, ClientError) as error:
+        logs.error("alarm state unknown", code=error_code(error))
+        return False
+    return any(alarm.get("StateValue") == "ALARM" for alarm in alarms["MetricAlarms"])
 
 
 def _strict(event: Event) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from handlers.shared import clients, logs
-from handlers.shared.charging import settle
+from handlers.shared import clients, logs, metrics
+from handlers.shared.charging import let_go, settle
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.fields import InvalidField, parse_transaction_id
@@ -14,11 +14,12 @@ from handlers.shared.gateway import Gateway, SimulatedGateway
 from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
 from handlers.shared.responses import Answer, bad_request, failed, proxy_response
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.store import Store, StoreUnavailable
-from handlers.shared.transactions import DECLINED, PROCESSED, Transaction
+from handlers.shared.transactions import DECLINED, PROCESSED
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from handlers.shared.transactions import Transaction
 
 FAILURE = "Processing failed"
 
@@ -28,7 +29,7 @@ gateway: Gateway = SimulatedGateway()
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """Answer one proxy event of API Gateway; never raises."""
     request = request_id(event, context)
-    logs.begin(request)
+    logs.begin(request_id=request)
     transaction_id = None
     try:
         transaction_id = _parse(event)
@@ -39,6 +40,7 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
         logs.unexpected(error)
         answer = failed(FAILURE, transaction_id, queued=False)
     logs.info("process", status=answer.status, transaction_id=transaction_id)
+    metrics.end(answer.status)
     return proxy_response(answer, request)
 
 
@@ -80,7 +82,7 @@ def _process(transaction_id: str, request: str) -> Answer:
         )
         queued = clients.retry_queue().send(message)
         if claimed:
-            _let_go(claimed, store)
+            let_go(claimed, store, utc_now())
         return failed(FAILURE, transaction_id, queued=queued)
 
 
@@ -105,11 +107,3 @@ def _answer(row: Transaction, now: datetime, *, charged: bool = False) -> Answer
         {"error": "Transaction in progress", "transaction_id": row.transaction_id},
         {"Retry-After": str(row.lease_seconds_left(now))},
     )
-
-
-def _let_go(claimed: Transaction, store: Store) -> None:
-    try:
-        store.let_go(claimed, utc_now())
-    except StoreUnavailable as failure:
-        # The lease expires by itself: letting go only brings the next attempt forward.
-        logs.error("lease not let go", transaction_id=claimed.transaction_id, code=failure.code)

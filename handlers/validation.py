@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handlers.shared import clients, logs
+from handlers.shared import clients, logs, metrics
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.fields import InvalidField, parse_customer_id
 from handlers.shared.idempotency import REPLAYED_HEADER, transaction_id_for
@@ -22,7 +22,7 @@ FAILURE = "Validation failed"
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """Answer one proxy event of API Gateway; never raises."""
     request = request_id(event, context)
-    logs.begin(request)
+    logs.begin(request_id=request)
     transaction_id = None
     try:
         money, customer_id = _parse(event)
@@ -34,7 +34,8 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001
         logs.unexpected(error)
         answer = failed(FAILURE, transaction_id, queued=False)
-    logs.info("validate", status=answer.status, transaction_id=answer.body.get("transaction_id"))
+    logs.info("validate", status=answer.status, transaction_id=transaction_id)
+    metrics.end(answer.status)
     return proxy_response(answer, request)
 
 
@@ -72,6 +73,8 @@ def _validate(transaction: Transaction, request: str) -> Answer:
         )
         queued = clients.retry_queue().send(message)
         return failed(FAILURE, transaction.transaction_id, queued=queued)
+    if not replayed:
+        metrics.count(metrics.VALIDATED)
     return Answer(
         200,
         {

@@ -14,6 +14,9 @@ from payment_infra.errors import PaymentInfraError
 HANDLERS = Path(__file__).resolve().parent.parent / "handlers"
 # Part of every digest: raise it when the bytes of a zip change for the same sources.
 FORMAT_VERSION = 1
+LAYER = "dependencies"
+# The same for the layer.
+LAYER_FORMAT_VERSION = 1
 KEY_PREFIX = "payment-infra"
 # The oldest moment that a zip entry can carry.
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -39,8 +42,23 @@ def artifact_key(name: str, digest: str) -> str:
 
 
 def code_keys(root: Path = HANDLERS) -> dict[str, str]:
-    """Return for each entry module the key of its zip; reads the sources, and zips nothing."""
-    return {name: artifact_key(name, _digest(sources)) for name, sources in _read(root).items()}
+    """Return for each entry module, and for the dependencies, the key of its zip.
+
+    Reads the sources, and zips nothing.
+    """
+    keys = {name: artifact_key(name, _digest(sources)) for name, sources in _read(root).items()}
+    return keys | {LAYER: artifact_key(LAYER, layer_digest(root))}
+
+
+def layer_digest(root: Path = HANDLERS) -> str:
+    """Return the digest of the dependency layer, which is that of its requirements."""
+    requirements = root / "requirements.txt"
+    try:
+        content = requirements.read_bytes()
+    except OSError as error:
+        raise _unreadable(error) from error
+    header = f"payment-infra layer {LAYER_FORMAT_VERSION}\n".encode()
+    return hashlib.sha256(header + content).hexdigest()
 
 
 def build_artifacts(root: Path = HANDLERS) -> list[Artifact]:
@@ -71,9 +89,13 @@ def _read(root: Path) -> dict[str, dict[str, bytes]]:
         entries = [path for path in sorted(root.glob("*.py")) if path.name != "__init__.py"]
         return {path.stem: package | {path.name: path.read_bytes()} for path in entries}
     except OSError as error:
-        raise PaymentInfraError(
-            f"{error.filename}: cannot be read ({error.strerror}); install payment-infra anew"
-        ) from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> PaymentInfraError:
+    return PaymentInfraError(
+        f"{error.filename}: cannot be read ({error.strerror}); install payment-infra anew"
+    )
 
 
 def _digest(sources: Mapping[str, bytes]) -> str:

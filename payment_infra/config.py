@@ -10,6 +10,8 @@ from typing import Any
 NAME_LIMITS = {
     "payment-validation": 64,
     "payment-processing": 64,
+    "payment-retry": 64,
+    "payment-dependencies": 140,
     "health-monitor": 64,
     "health-monitor-schedule": 64,
     "failed-transactions": 80,
@@ -18,6 +20,7 @@ NAME_LIMITS = {
     "payment-dashboard": 255,
     "transactions": 255,
     "dynamodb-index-throttle": 255,
+    "health-monitor-throttles": 255,
     "payment-infra": 128,
 }
 MAX_SUFFIX_LENGTH = min(30, *(limit - len(base) - 1 for base, limit in NAME_LIMITS.items()))
@@ -30,6 +33,7 @@ RETENTION_DAYS = (
 )
 # Lambda's Python runtimes that the handlers are written for.
 RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
+ARCHITECTURES = ("arm64", "x86_64")
 # Amazon S3, "General purpose bucket naming rules".
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
@@ -102,7 +106,7 @@ class StackConfig:
         "iam", "Who may call the POST methods: iam (SigV4) or none.", _one_of("iam", "none")
     )
     runtime: str = _setting("python3.13", "Lambda runtime.", _one_of(*RUNTIMES))
-    architecture: str = _setting("arm64", "Lambda architecture.", _one_of("arm64", "x86_64"))
+    architecture: str = _setting("arm64", "Lambda architecture.", _one_of(*ARCHITECTURES))
     alarm_email: str = _setting(
         "", "Address subscribed to the alarms.", _matching(EMAIL_PATTERN, "an email address")
     )

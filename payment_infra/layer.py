@@ -1,10 +1,10 @@
 """The dependency layer: the wheels that handlers/requirements.txt pins, unpacked, nothing else.
 
 Its key is a digest of that file, so rendering needs neither network nor wheels. The built layer is
-kept in the user's cache folder under the same digest.
+kept in the user's cache folder under the same digest, so that it is built once.
 """
 
-import hashlib
+import contextlib
 import io
 import os
 import re
@@ -15,34 +15,26 @@ import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from payment_infra.artifacts import HANDLERS, Artifact, artifact_key, zip_files
+from payment_infra.artifacts import HANDLERS, LAYER, Artifact, layer_digest, zip_files
 from payment_infra.errors import PaymentInfraError
 from payment_infra.files import write_file
 
-NAME = "dependencies"
-REQUIREMENTS = HANDLERS / "requirements.txt"
-# Part of the digest: raise it when the bytes of a layer change for the same requirements.
-FORMAT_VERSION = 1
 # Where Lambda's Python runtimes look in a layer ("Packaging your layer content").
 FOLDER = "python"
-PURE_WHEEL = "-none-any.whl"
+# The wheels' tags (the packaging specification "Platform compatibility tags") that fit them all.
+PURE_WHEELS = ("-py3-none-any.whl", "-py2.py3-none-any.whl")
 DOWNLOAD_SECONDS = 300
 
 Download = Callable[[Path, Path], Iterable[Path]]
 
 
-def layer_key(requirements: Path = REQUIREMENTS) -> str:
-    """Return the S3 key of the layer that the requirements make; reads only that file."""
-    return artifact_key(NAME, _digest(requirements))
-
-
 def build_layer(
-    requirements: Path = REQUIREMENTS, cache: Path | None = None, download: Download | None = None
+    root: Path = HANDLERS, cache: Path | None = None, download: Download | None = None
 ) -> Artifact:
     """Return the layer, from the cache if it is there, else built and put there.
 
     Args:
-        requirements: the pinned requirements.
+        root: the folder of the handlers, with requirements.txt.
         cache: the folder of built layers. None: payment-infra in the user's cache folder.
         download: puts the wheels of the requirements (first) into a folder (second) and returns
             their paths. None: pip.
@@ -50,32 +42,31 @@ def build_layer(
     Raises:
         PaymentInfraError: a wheel cannot be had or is not pure Python.
     """
-    digest = _digest(requirements)
-    kept = (cache or _cache_folder()) / f"{NAME}-{digest}.zip"
-    if kept.is_file():
-        return Artifact(NAME, kept.read_bytes(), digest)
+    digest = layer_digest(root)
+    kept = (cache or _cache_folder()) / f"{LAYER}-{digest}.zip"
+    with contextlib.suppress(OSError):
+        return Artifact(LAYER, kept.read_bytes(), digest)
     with tempfile.TemporaryDirectory(prefix="payment-infra-") as folder:
-        wheels = sorted((download or _download)(requirements, Path(folder)))
+        wheels = sorted((download or _download)(root / "requirements.txt", Path(folder)))
         body = zip_files(dict(file for wheel in wheels for file in _files(wheel)))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_file(kept, body)
-    return Artifact(NAME, body, digest)
-
-
-def _digest(requirements: Path) -> str:
-    try:
-        text = requirements.read_bytes()
-    except OSError as error:
-        raise PaymentInfraError(
-            f"{requirements}: cannot be read ({error.strerror}); install payment-infra anew"
-        ) from error
-    return hashlib.sha256(f"payment-infra layer {FORMAT_VERSION}\n".encode() + text).hexdigest()
+    _keep(kept, body)
+    return Artifact(LAYER, body, digest)
 
 
 def _cache_folder() -> Path:
     # XDG Base Directory Specification.
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "payment-infra"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "payment-infra"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(os.devnull)
+
+
+def _keep(path: Path, body: bytes) -> None:
+    """Put the layer into the cache; a machine without room or rights for that does without."""
+    with contextlib.suppress(OSError, PaymentInfraError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, body)
 
 
 def _download(requirements: Path, folder: Path) -> Iterable[Path]:
@@ -89,37 +80,38 @@ def _download(requirements: Path, folder: Path) -> Iterable[Path]:
             command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise PaymentInfraError(_unavailable(requirements, folder, "no answer in time")) from error
+        raise PaymentInfraError(_unavailable(requirements, "no answer in time")) from error
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = errors[-1].removeprefix("ERROR:").strip() if errors else "pip failed"
-        if "No module named pip" in done.stderr:
-            reason = "this Python has no pip; `python -m ensurepip` installs it"
-        raise PaymentInfraError(_unavailable(requirements, folder, reason))
+        raise PaymentInfraError(_unavailable(requirements, _reason(done.stderr), done.stderr))
     return folder.glob("*.whl")
 
 
-def _unavailable(requirements: Path, folder: Path, reason: str) -> str:
-    """Say which requirement could not be had."""
-    pinned = re.findall(r"^([\w.-]+==[\w.]+)", requirements.read_text(), re.MULTILINE)
-    there = {_normal(path.name.split("-")[0]) for path in folder.glob("*.whl")}
-    missing = [one for one in pinned if _normal(one.split("==")[0]) not in there]
+def _reason(stderr: str) -> str:
+    """Say in one line why pip failed."""
+    if "No module named pip" in stderr:
+        return "this Python has no pip; `python -m ensurepip` installs it"
+    if "DO NOT MATCH THE HASHES" in stderr:
+        return "what the index has is another file than the hash in requirements.txt says"
+    errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
+    return errors[-1].removeprefix("ERROR:").strip() if errors else "pip failed"
+
+
+def _unavailable(requirements: Path, reason: str, stderr: str = "") -> str:
+    """Say which requirements could not be had: those that pip names, or else all."""
+    pinned = re.findall(r"^[\w.-]+==[\w.]+", requirements.read_text(), re.MULTILINE)
+    named = [one for one in pinned if re.search(rf"(?<![\w.-]){re.escape(one)}(?!\w)", stderr)]
     return (
-        f"{', '.join(missing or pinned)} cannot be had for the dependency layer: {reason}. "
-        "Check the network; `payment-infra render` needs none of this"
+        f"{', '.join(named or pinned)} cannot be had for the dependency layer: {reason}. "
+        "Check the network and pip's settings; `payment-infra render` needs none of this"
     )
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _files(wheel: Path) -> Iterable[tuple[str, bytes]]:
     """Yield the files of a wheel, as paths in the layer."""
-    if not wheel.name.endswith(PURE_WHEEL):
+    if not wheel.name.endswith(PURE_WHEELS):
         raise PaymentInfraError(
             f"{wheel.name} is not pure Python, so it would not fit every runtime and architecture; "
-            f"choose another library in {REQUIREMENTS.name}"
+            "choose another library in requirements.txt"
         )
     with zipfile.ZipFile(io.BytesIO(wheel.read_bytes())) as archive:
         for name in archive.namelist():

@@ -28,16 +28,36 @@ def render(template: Template, form: str = "yaml") -> str:
     """
     document = _ordered(template)
     if form == "json":
-        return json.dumps(document, indent=1) + "\n"
+        return _json(document)
     text: str = yaml.dump(
         document,
-        # It gives an ODict the short forms, and leaves the order of its keys alone.
-        Dumper=get_dumper(clean_up=True),
+        Dumper=_Dumper,
         default_flow_style=False,
         allow_unicode=True,
         width=YAML_WIDTH,
     )
     return text
+
+
+class _Dumper(get_dumper(clean_up=True)):  # type: ignore[misc]
+    """Gives an ODict the short forms and the order of its keys, and does not indent lists, which
+    keeps the template below the 51,200 bytes that CloudFormation takes without a bucket."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
+        return yaml.Dumper.increase_indent(self, flow, indentless)
+
+
+def _json(document: Any) -> str:
+    """Return JSON with a line for each resource, parameter and output, for the same reason."""
+    sections = []
+    for name, content in document.items():
+        if isinstance(content, dict):
+            entries = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+            text = "{\n" + ",\n".join(entries) + "\n}"
+        else:
+            text = json.dumps(content)
+        sections.append(f"{json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(sections) + "\n}\n"
 
 
 def _ordered(template: Template) -> Any:

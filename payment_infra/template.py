@@ -34,7 +34,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
 
     Args:
         config: what shapes it.
-        code: entry module of handlers/ ("validation") to the S3 key of its zip.
+        code: entry module of handlers/ ("validation"), or "dependencies", to the S3 key of its zip.
     """
     notifications = build_notifications()
     storage = build_storage(config)
@@ -42,8 +42,8 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     functions = build_functions(config, code, storage, queues, notifications.topic)
     api = build_api(config, functions)
     stage = build_stage(config, api)
-    alarms = build_alarms(notifications.topic, storage, functions)
-    dashboard = build_dashboard(functions, storage, queues)
+    alarms = build_alarms(notifications.topic, storage, queues, functions)
+    dashboard = build_dashboard(functions, storage, queues, alarms)
 
     template = _new_template(DESCRIPTION)
     template.set_metadata(_metadata(config))

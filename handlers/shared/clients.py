@@ -25,6 +25,7 @@ from botocore.config import Config
 
 from handlers.shared.retry_messages import RetryQueue
 from handlers.shared.store import Store
+from handlers.shared.transactions import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -79,8 +80,9 @@ def sns() -> SNSClient:
 
 
 def store() -> Store:
-    """The table named by TRANSACTIONS_TABLE."""
-    return Store(dynamodb(), os.environ["TRANSACTIONS_TABLE"])
+    """The table named by TRANSACTIONS_TABLE; LEASE_SECONDS is for tests that cannot wait."""
+    lease_seconds = int(os.environ.get("LEASE_SECONDS", LEASE_SECONDS))
+    return Store(dynamodb(), os.environ["TRANSACTIONS_TABLE"], lease_seconds)
 
 
 def retry_queue() -> RetryQueue:

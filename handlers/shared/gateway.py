@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from handlers.shared import logs
 from handlers.shared.failures import DependencyFailed
@@ -43,12 +44,21 @@ class GatewayTimeout(DependencyFailed):
 
 
 class Gateway(Protocol):
-    """Charges payments, within GATEWAY_TIMEOUT_SECONDS."""
+    """Charges payments. Every call ends within GATEWAY_TIMEOUT_SECONDS."""
+
+    KEY_RETENTION: ClassVar[timedelta]
+    """For how long the gateway knows an idempotency key; after that, a charge could be a second."""
 
     def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
         """Charge the transaction's amount_minor in its currency, once per idempotency_key.
 
         A repeated key returns the first result. Raises GatewayUnavailable or GatewayTimeout.
+        """
+
+    def find(self, idempotency_key: str) -> Charged | Declined | None:
+        """Return what a charge with this key came to, None if the gateway knows of none.
+
+        Raises GatewayUnavailable or GatewayTimeout.
         """
 
 
@@ -60,8 +70,16 @@ class SimulatedGateway:
     sim-timeout       finds it too slow to answer (at once, without the wait)
 
     Everyone else is charged. The reference depends on the idempotency key alone, so that a
-    repeated charge is the same capture.
+    repeated charge is the same capture. It remembers its latest captures for as long as it lives.
     """
+
+    # Common among real gateways.
+    KEY_RETENTION: ClassVar = timedelta(hours=24)
+
+    MAX_REMEMBERED = 10_000
+
+    def __init__(self) -> None:
+        self.captures: dict[str, Charged] = {}
 
     def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
         """Return what the customer_id asks for; log one line for each capture."""
@@ -72,12 +90,20 @@ class SimulatedGateway:
                 raise GatewayUnavailable("Simulated")
             case "sim-timeout":
                 raise GatewayTimeout("Simulated")
-        reference = f"sim_{hashlib.sha256(idempotency_key.encode()).hexdigest()[:24]}"
-        logs.info(
-            "captured",
-            transaction_id=transaction.transaction_id,
-            gateway_reference=reference,
-            amount_minor=transaction.amount_minor,
-            currency=transaction.currency,
-        )
-        return Charged(reference)
+        if idempotency_key not in self.captures:
+            if len(self.captures) >= self.MAX_REMEMBERED:
+                del self.captures[next(iter(self.captures))]
+            reference = f"sim_{hashlib.sha256(idempotency_key.encode()).hexdigest()[:24]}"
+            self.captures[idempotency_key] = Charged(reference)
+            logs.info(
+                "captured",
+                transaction_id=transaction.transaction_id,
+                gateway_reference=reference,
+                amount_minor=transaction.amount_minor,
+                currency=transaction.currency,
+            )
+        return self.captures[idempotency_key]
+
+    def find(self, idempotency_key: str) -> Charged | None:
+        """Return the capture with this key that this gateway has made."""
+        return self.captures.get(idempotency_key)

@@ -8,7 +8,7 @@ pass, or the row shows that the first one took effect.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,7 +16,9 @@ from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.failures import DependencyFailed, error_code
 from handlers.shared.transactions import (
     DECLINED,
+    IN_FLIGHT_KEYS,
     LEASE_SECONDS,
+    MAX_RECOVERIES,
     PROCESSED,
     PROCESSING,
     VALIDATED,
@@ -26,7 +28,7 @@ from handlers.shared.transactions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,7 +36,12 @@ if TYPE_CHECKING:
 
     Item = Mapping[str, AttributeValueTypeDef]
 
+IN_FLIGHT_INDEX = "in-flight-index"
+PAGE_SIZE = 100
 _HELD = "#status = :processing AND attempt_id = :attempt"
+
+
+Recovery = Literal["recovered", "stuck", "moved_on"]
 
 
 class StoreUnavailable(DependencyFailed):
@@ -46,13 +53,18 @@ class StoreUnavailable(DependencyFailed):
 class TransactionExists(Exception):
     """Another transaction has this id; it is not written over."""
 
+    reason = "another_transaction_has_the_id"
+
 
 class Store:
     """The transactions table. Every method raises StoreUnavailable if DynamoDB fails the call."""
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
+    def __init__(
+        self, client: DynamoDBClient, table: str, lease_seconds: int = LEASE_SECONDS
+    ) -> None:
         self._client = client
         self._table = table
+        self._lease_seconds = lease_seconds
 
     def add(self, transaction: Transaction) -> bool:
         """Store a new transaction; return False if an earlier request has stored the same one.
@@ -98,7 +110,7 @@ class Store:
                 ":attempt": attempt_id,
                 ":now": timestamp(now),
                 ":now_seconds": epoch_seconds(now),
-                ":lease_end": epoch_seconds(now) + LEASE_SECONDS,
+                ":lease_end": epoch_seconds(now) + self._lease_seconds,
                 ":in_flight": in_flight_key(transaction_id),
             },
         )
@@ -139,9 +151,65 @@ class Store:
                 ":processing": PROCESSING,
                 ":attempt": claimed.attempt_id or "",
                 ":now": timestamp(now),
-                ":expired": epoch_seconds(now) - 1,
+                ":expired": _just_expired(now),
             },
         )
+
+    def expired(self, before: int) -> Iterator[tuple[str, int]]:
+        """Yield id and lease end of payments whose lease ended before that, in epoch seconds.
+
+        The index is read only here, as far as the caller goes on, and may lag behind the table.
+        """
+        for key in IN_FLIGHT_KEYS:
+            query: dict[str, Any] = {
+                "TableName": self._table,
+                "IndexName": IN_FLIGHT_INDEX,
+                "KeyConditionExpression": "in_flight = :key AND lease_expires_at < :before",
+                "ExpressionAttributeValues": _item({":key": key, ":before": before}),
+                "Limit": PAGE_SIZE,
+            }
+            while True:
+                try:
+                    page = self._client.query(**query)
+                except (BotoCoreError, ClientError) as error:
+                    raise StoreUnavailable(error_code(error)) from error
+                for item in page["Items"]:
+                    yield item["transaction_id"]["S"], int(item["lease_expires_at"]["N"])
+                if not page.get("LastEvaluatedKey"):
+                    break
+                query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def recover(self, transaction_id: str, lease_end: int, now: datetime) -> Recovery:
+        """Move an expired lease forward to now, so that it can be claimed, and count that.
+
+        A payment is `stuck` once that has been done MAX_RECOVERIES times, and has `moved_on` if
+        its lease no longer ended at `lease_end`.
+        """
+        row = self._update(
+            transaction_id,
+            condition=(
+                "#status = :processing AND lease_expires_at = :lease_end"
+                " AND (attribute_not_exists(recoveries) OR recoveries < :max)"
+            ),
+            update=(
+                "SET lease_expires_at = :just_expired, updated_at = :now,"
+                " recoveries = if_not_exists(recoveries, :zero) + :one"
+            ),
+            values={
+                ":processing": PROCESSING,
+                ":lease_end": lease_end,
+                ":max": MAX_RECOVERIES,
+                ":just_expired": _just_expired(now),
+                ":now": timestamp(now),
+                ":zero": 0,
+                ":one": 1,
+            },
+        )
+        if row is None or row.status != PROCESSING:
+            return "moved_on"
+        if row.lease_expires_at == _just_expired(now):
+            return "recovered"
+        return "stuck" if row.lease_expires_at == lease_end else "moved_on"
 
     def _end(self, claimed: Transaction, *, update: str, values: Record) -> Transaction:
         row = self._update(
@@ -175,6 +243,10 @@ class Store:
         except (BotoCoreError, ClientError) as error:
             return _row_in_the_way(error)
         return _transaction(response["Attributes"])
+
+
+def _just_expired(now: datetime) -> int:
+    return epoch_seconds(now) - 1
 
 
 def _row_in_the_way(error: BotoCoreError | ClientError) -> Transaction | None:

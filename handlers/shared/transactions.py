@@ -31,6 +31,8 @@ DECLINED = "declined"
 # Outlasts the 60 s that the processing function may run, so that no holder outlives its lease.
 LEASE_SECONDS = 90
 IN_FLIGHT_SHARDS = 16
+# How often a payment is queued again before it is left to a person.
+MAX_RECOVERIES = 3
 
 Record = dict[str, str | int]
 
@@ -41,7 +43,7 @@ class Transaction:
 
     amount is the decimal with the currency's digits and amount_minor the same in minor units;
     times are ISO 8601 in UTC with offset, except lease_expires_at, which is in epoch seconds.
-    attempt_id and lease_expires_at exist only while processing.
+    attempt_id, lease_expires_at and recoveries exist only while processing.
     """
 
     transaction_id: str
@@ -59,6 +61,7 @@ class Transaction:
     gateway_reference: str | None = None
     decline_reason: str | None = None
     processed_at: str | None = None
+    recoveries: int | None = None
 
     @classmethod
     def validated(
@@ -99,6 +102,7 @@ class Transaction:
         return max(1, (self.lease_expires_at or 0) - epoch_seconds(now))
 
 
+IN_FLIGHT_KEYS = tuple(f"{PROCESSING}#{shard}" for shard in range(IN_FLIGHT_SHARDS))
 _NAMES = tuple(attribute.name for attribute in fields(Transaction))
 
 
@@ -110,5 +114,5 @@ def fingerprint(money: Money, customer_id: str) -> str:
 
 
 def in_flight_key(transaction_id: str) -> str:
-    """Return the index key of a payment in flight, `processing#<shard>`, stable for its id."""
-    return f"{PROCESSING}#{zlib.crc32(transaction_id.encode()) % IN_FLIGHT_SHARDS}"
+    """Return the index key of a payment in flight, stable for its id."""
+    return IN_FLIGHT_KEYS[zlib.crc32(transaction_id.encode()) % IN_FLIGHT_SHARDS]

@@ -9,6 +9,7 @@ import click
 from payment_infra.artifacts import build_artifacts
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.files import write_file
+from payment_infra.layer import build_layer
 
 
 @click.command("package")
@@ -21,15 +22,16 @@ from payment_infra.files import write_file
 )
 @everywhere
 def command(out_dir: Path | None) -> None:
-    """Write the functions' zips; offline.
+    """Write the zips of functions and dependencies.
 
-    The same handlers give the same bytes on every machine.
+    The same handlers give the same bytes on every machine. The dependencies are downloaded once,
+    and then kept in the user's cache folder.
 
     \b
     Example:
       payment-infra package -o build
     """
-    artifacts = build_artifacts()
+    artifacts = [*build_artifacts(), build_layer()]
     if out_dir is None:
         out_dir = Path("dist")
         out_dir.mkdir(exist_ok=True)

@@ -46,7 +46,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     release = deployment.prepare(session, stack, resolved, tell)
-    objects = (*release.functions, release.template)
+    objects = (*release.code, release.template)
     shell = deployment.deploy_command(session, stack.name, release)
     if output == "json":
         print_json(

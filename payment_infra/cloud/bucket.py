@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -51,15 +52,18 @@ class Bucket:
                 f"{self._client.meta.region_name}; give a bucket there"
             )
 
-    def put(self, key: str, body: bytes, content_type: str) -> bool:
-        """Put an object whose key names its content; return False if it was there already."""
+    def put(self, key: str, body: Callable[[], bytes], content_type: str) -> bool:
+        """Put an object whose key names its content; return False if it was there already.
+
+        `body` is called only if it was not.
+        """
         with translated(f"s3://{self.name}/{key}"):
             if self._has(key):
                 return False
             self._client.put_object(
                 Bucket=self.name,
                 Key=key,
-                Body=body,
+                Body=body(),
                 ContentType=content_type,
                 ChecksumAlgorithm="SHA256",
                 ExpectedBucketOwner=self._account,

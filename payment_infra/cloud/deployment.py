@@ -6,14 +6,16 @@ import hashlib
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from payment_infra import naming
-from payment_infra.artifacts import KEY_PREFIX, build_artifacts
+from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, code_keys
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.parameters import parameters
 from payment_infra.cloud.stack import CAPABILITIES, UPDATABLE, Stack, StackEvent
 from payment_infra.errors import AwsError, UsageError
+from payment_infra.layer import build_layer
 from payment_infra.rendering import render
 from payment_infra.template import (
     ARTIFACT_BUCKET_OUTPUT,
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_STACK = "payment-artifacts"
 STACK_NAME_PREFIX = "payment-infra"
+ZIP = "application/zip"
+# CloudFormation takes a larger template only from a bucket ("CloudFormation quotas").
+MAX_BODY_BYTES = 51_200
+
 Tell = Callable[[StackEvent], None]
 
 
@@ -50,8 +56,9 @@ class Release:
     """
 
     bucket: Bucket
-    functions: tuple[UploadedObject, ...]
+    code: tuple[UploadedObject, ...]
     template: UploadedObject
+    template_bytes: int
     parameters: Mapping[str, str | None]
 
 
@@ -91,18 +98,22 @@ def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> R
         check_protection(stack, resolved)
         previous = state.parameters.get(naming.ARTIFACT_BUCKET, "")
     bucket = find_bucket(session, resolved.config.bucket or previous, tell)
-    keys = {artifact.name: artifact.key for artifact in artifacts}
+    keys = code_keys()
     template = render(build_template(replace(resolved.config, bucket=bucket.name), keys)).encode()
     template_key = f"{KEY_PREFIX}/template/{hashlib.sha256(template).hexdigest()}.yaml"
     return Release(
         bucket=bucket,
-        functions=tuple(_put(bucket, one.key, one.body, "application/zip") for one in artifacts),
-        template=_put(bucket, template_key, template, "application/yaml"),
+        code=(
+            *(_put(bucket, one.key, partial(getattr, one, "body"), ZIP) for one in artifacts),
+            _put(bucket, keys[LAYER], lambda: build_layer().body, ZIP),
+        ),
+        template=_put(bucket, template_key, lambda: template, "application/yaml"),
+        template_bytes=len(template),
         parameters=parameters(session, state, resolved, bucket.name),
     )
 
 
-def _put(bucket: Bucket, key: str, body: bytes, content_type: str) -> UploadedObject:
+def _put(bucket: Bucket, key: str, body: Callable[[], bytes], content_type: str) -> UploadedObject:
     return UploadedObject(key, bucket.uri(key), bucket.put(key, body, content_type))
 
 
@@ -208,4 +219,6 @@ def deploy_command(session: Session, stack_name: str, release: Release) -> str:
         *("--stack-name", stack_name, "--capabilities", *CAPABILITIES, *options),
         *("--parameter-overrides", *overrides),
     ]
+    if release.template_bytes > MAX_BODY_BYTES:
+        deploy += ["--s3-bucket", release.bucket.name, "--s3-prefix", f"{KEY_PREFIX}/template"]
     return f"{shlex.join(copy)} && {shlex.join(deploy)}"

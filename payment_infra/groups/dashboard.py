@@ -1,11 +1,12 @@
-"""The dashboard: one graph below the other, in the order in which a payment passes."""
+"""The dashboard: the services as a payment passes them, the alarms, and the payments."""
 
 import json
 
 from troposphere import Sub
 from troposphere.cloudwatch import Dashboard
 
-from payment_infra.groups.functions import Functions
+from payment_infra.groups.alarms import NAMESPACE, Alarms
+from payment_infra.groups.functions import SERVICE_NAME, Functions
 from payment_infra.groups.queues import Queues
 from payment_infra.groups.storage import Storage
 from payment_infra.naming import STAGE_NAME, suffixed
@@ -16,8 +17,13 @@ WIDGET_WIDTH = 12
 WIDGET_HEIGHT = 6
 
 
-def build_dashboard(functions: Functions, storage: Storage, queues: Queues) -> Dashboard:
-    """Build the dashboard; names reach its JSON as variables of one Fn::Sub."""
+def build_dashboard(
+    functions: Functions, storage: Storage, queues: Queues, alarms: Alarms
+) -> Dashboard:
+    """Build the dashboard: the services on the left, alarms and payments on the right.
+
+    Names reach its JSON as variables of one Fn::Sub.
+    """
     visible = "ApproximateNumberOfMessagesVisible"
     graphs = {
         "API Gateway Latency": [
@@ -65,22 +71,21 @@ def build_dashboard(functions: Functions, storage: Storage, queues: Queues) -> D
             ),
         ],
     }
+    own = {"service": "${ServiceName}"}
+    business = {
+        "Payments": [
+            _metric(NAMESPACE, f"Payments{what}", "Sum", own, what)
+            for what in ("Validated", "Processed", "Declined", "Retried")
+        ],
+        "Gateway Latency": [
+            _metric(NAMESPACE, "GatewayLatency", statistic, own, statistic)
+            for statistic in ("Average", "p95")
+        ],
+    }
     widgets = [
-        {
-            "type": "metric",
-            "x": 0,
-            "y": row * WIDGET_HEIGHT,
-            "width": WIDGET_WIDTH,
-            "height": WIDGET_HEIGHT,
-            "properties": {
-                "title": title,
-                "view": "timeSeries",
-                "region": "${AWS::Region}",
-                "period": PERIOD_SECONDS,
-                "metrics": metrics,
-            },
-        }
-        for row, (title, metrics) in enumerate(graphs.items())
+        *(_graph(0, row, *graph) for row, graph in enumerate(graphs.items())),
+        _widget("alarm", WIDGET_WIDTH, 0, {"title": "Alarms", "alarms": _arns(alarms)}),
+        *(_graph(WIDGET_WIDTH, row, *graph) for row, graph in enumerate(business.items(), start=1)),
     ]
     return Dashboard(
         "PaymentDashboard",
@@ -88,6 +93,7 @@ def build_dashboard(functions: Functions, storage: Storage, queues: Queues) -> D
         DashboardBody=Sub(
             _body(widgets),
             ApiName=suffixed("payment-api"),
+            ServiceName=SERVICE_NAME,
             ValidationName=functions.validation.function.ref(),
             ProcessingName=functions.processing.function.ref(),
             TableName=storage.name,
@@ -101,6 +107,33 @@ def _body(widgets: list[dict[str, object]]) -> str:
     """Return the dashboard's JSON with one widget a line, so that a difference can be read."""
     lines = ",\n".join(json.dumps(widget) for widget in widgets)
     return f'{{"widgets": [\n{lines}\n]}}'
+
+
+def _graph(x: int, row: int, title: str, metrics: list[list[object]]) -> dict[str, object]:
+    properties = {
+        "title": title,
+        "view": "timeSeries",
+        "region": "${AWS::Region}",
+        "period": PERIOD_SECONDS,
+        "metrics": metrics,
+    }
+    return _widget("metric", x, row, properties)
+
+
+def _widget(kind: str, x: int, row: int, properties: dict[str, object]) -> dict[str, object]:
+    return {
+        "type": kind,
+        "x": x,
+        "y": row * WIDGET_HEIGHT,
+        "width": WIDGET_WIDTH,
+        "height": WIDGET_HEIGHT,
+        "properties": properties,
+    }
+
+
+def _arns(alarms: Alarms) -> list[str]:
+    prefix = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"
+    return [prefix + alarm.AlarmName.data["Fn::Sub"] for alarm in alarms.alarms]
 
 
 def _metric(

@@ -3,40 +3,64 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from awacs.aws import Statement
 from troposphere import Join
 from troposphere.awslambda import (
     Code,
+    Content,
     Environment,
+    EventSourceMapping,
     Function,
+    LayerVersion,
     LoggingConfig,
     Permission,
+    ScalingConfig,
     TracingConfig,
 )
 from troposphere.events import Rule, Target
 from troposphere.iam import ManagedPolicy, Role
 from troposphere.logs import LogGroup
 from troposphere.sns import Topic
+from troposphere.validators import integer
 
-from payment_infra.config import StackConfig
+from payment_infra.config import ARCHITECTURES, RUNTIMES, StackConfig
 from payment_infra.groups.iam import (
     claim_and_finish,
     execution_role,
+    find_in_flight,
     publish_to,
+    read_alarms,
     read_metrics,
+    receive_from,
     record_payments,
+    recover_payments,
     send_to,
     send_traces,
     write_logs,
 )
 from payment_infra.groups.logs import build_log_group
-from payment_infra.groups.queues import Queues
+from payment_infra.groups.queues import VISIBILITY_TIMEOUT_SECONDS, Queues
 from payment_infra.groups.storage import Storage
 from payment_infra.naming import ARTIFACT_BUCKET, STAGE_NAME, parameter, suffixed
 
 HEALTH_MONITOR_NAME = "health-monitor"
+DEGRADED_ALARM_NAME = "health-degraded"
+# A sixth of the queue's visibility timeout at most (Lambda, "Using Lambda with Amazon SQS").
+RETRY_TIMEOUT_SECONDS = VISIBILITY_TIMEOUT_SECONDS // 6
+RETRY_BATCH_SIZE = 5
+RETRY_CONCURRENCY = 5
+# Powertools: the only dimension of the stack's own metrics.
+SERVICE_NAME = suffixed("payment")
 HEALTH_SCHEDULE = "rate(5 minutes)"
+
+
+class SourceScaling(ScalingConfig):  # type: ignore[misc]
+    """How far Lambda scales out for an event source. troposphere 4.11 has two classes of this
+    name in one module, and the later one, of another resource, hides the one that is needed."""
+
+    props: ClassVar = {"MaximumConcurrency": (integer, False)}
 
 
 @dataclass(frozen=True)
@@ -51,10 +75,13 @@ class FunctionParts:
 
 @dataclass(frozen=True)
 class Functions:
-    """The three functions, and the schedule on which the health monitor runs."""
+    """The functions, what they share, and what runs them but for the API."""
 
+    dependencies: LayerVersion
     validation: FunctionParts
     processing: FunctionParts
+    retry: FunctionParts
+    retry_source: EventSourceMapping
     health_monitor: FunctionParts
     health_schedule: Rule
     health_schedule_permission: Permission
@@ -67,13 +94,22 @@ def build_functions(
 
     Args:
         config: gives runtime and architecture.
-        code: entry module of handlers/ ("validation") to the S3 key of its zip.
+        code: entry module of handlers/ ("validation"), or "dependencies", to the S3 key of its zip.
         storage: whose active table they work on.
         queues: where failed transactions go, and what the health monitor watches.
         topic: where the health monitor publishes.
     """
-    build = partial(_build_function, config, code)
-    payments = {"TRANSACTIONS_TABLE": storage.name, "FAILED_QUEUE_URL": queues.failed.ref()}
+    dependencies = LayerVersion(
+        "DependenciesLayer",
+        LayerName=suffixed("payment-dependencies"),
+        Description="What handlers/requirements.txt pins.",
+        Content=Content(S3Bucket=parameter(ARTIFACT_BUCKET), S3Key=code["dependencies"]),
+        # Pure Python: it fits them all.
+        CompatibleRuntimes=list(RUNTIMES),
+        CompatibleArchitectures=list(ARCHITECTURES),
+    )
+    build = partial(_build_function, config, code, dependencies)
+    payments = _environment(TRANSACTIONS_TABLE=storage.name, FAILED_QUEUE_URL=queues.failed.ref())
     validation = build(
         "Validation",
         "payment-validation",
@@ -83,7 +119,7 @@ def build_functions(
         Description="Checks a payment and records it.",
         MemorySize=256,
         Timeout=30,
-        Environment=Environment(Variables=payments),
+        Environment=payments,
     )
     processing = build(
         "Processing",
@@ -94,11 +130,32 @@ def build_functions(
         Description="Charges a recorded payment, once.",
         MemorySize=512,
         Timeout=60,
-        Environment=Environment(Variables=payments),
+        Environment=payments,
+    )
+    retry = build(
+        "Retry",
+        "payment-retry",
+        "retry",
+        receive_from(queues.failed),
+        record_payments(storage),
+        claim_and_finish(storage),
+        Description="Repeats what failed, from the queue.",
+        MemorySize=512,
+        Timeout=RETRY_TIMEOUT_SECONDS,
+        Environment=_environment(TRANSACTIONS_TABLE=storage.name),
+    )
+    retry_source = EventSourceMapping(
+        "RetryEventSource",
+        EventSourceArn=queues.failed.get_att("Arn"),
+        FunctionName=retry.function.ref(),
+        BatchSize=RETRY_BATCH_SIZE,
+        ScalingConfig=SourceScaling(MaximumConcurrency=RETRY_CONCURRENCY),
+        FunctionResponseTypes=["ReportBatchItemFailures"],
     )
     watched = [
         validation.function.ref(),
         processing.function.ref(),
+        retry.function.ref(),
         # A function cannot refer to itself.
         suffixed(HEALTH_MONITOR_NAME),
     ]
@@ -107,20 +164,24 @@ def build_functions(
         HEALTH_MONITOR_NAME,
         "health_monitor",
         read_metrics(),
+        read_alarms(),
         publish_to(topic),
+        find_in_flight(storage),
+        recover_payments(storage),
+        send_to(queues.failed),
         Description="Answers how the system is, and tells when it is not well.",
         MemorySize=256,
         Timeout=60,
-        Environment=Environment(
-            Variables={
-                "ALARM_TOPIC_ARN": topic.ref(),
-                "API_NAME": suffixed("payment-api"),
-                "API_STAGE": STAGE_NAME,
-                "TRANSACTIONS_TABLE": storage.name,
-                "FUNCTION_NAMES": Join(",", watched),
-                "FAILED_QUEUE_NAME": queues.failed.get_att("QueueName"),
-                "DEAD_LETTER_QUEUE_NAME": queues.dead_letter.get_att("QueueName"),
-            }
+        Environment=_environment(
+            ALARM_TOPIC_ARN=topic.ref(),
+            API_NAME=suffixed("payment-api"),
+            API_STAGE=STAGE_NAME,
+            TRANSACTIONS_TABLE=storage.name,
+            FUNCTION_NAMES=Join(",", watched),
+            FAILED_QUEUE_NAME=queues.failed.get_att("QueueName"),
+            FAILED_QUEUE_URL=queues.failed.ref(),
+            DEAD_LETTER_QUEUE_NAME=queues.dead_letter.get_att("QueueName"),
+            DEGRADED_ALARM_NAME=suffixed(DEGRADED_ALARM_NAME),
         ),
     )
     schedule = Rule(
@@ -139,8 +200,11 @@ def build_functions(
         SourceArn=schedule.get_att("Arn"),
     )
     return Functions(
+        dependencies=dependencies,
         validation=validation,
         processing=processing,
+        retry=retry,
+        retry_source=retry_source,
         health_monitor=health_monitor,
         health_schedule=schedule,
         health_schedule_permission=schedule_permission,
@@ -150,6 +214,7 @@ def build_functions(
 def _build_function(
     config: StackConfig,
     code: Mapping[str, str],
+    dependencies: LayerVersion,
     prefix: str,
     name: str,
     module: str,
@@ -166,6 +231,7 @@ def _build_function(
         Architectures=[config.architecture],
         Handler=f"{module}.handler",
         Code=Code(S3Bucket=parameter(ARTIFACT_BUCKET), S3Key=code[module]),
+        Layers=[dependencies.ref()],
         Role=owner.role.get_att("Arn"),
         LoggingConfig=LoggingConfig(LogGroup=log_group.ref()),
         TracingConfig=TracingConfig(Mode="Active"),
@@ -174,3 +240,7 @@ def _build_function(
     return FunctionParts(
         function=function, log_group=log_group, role=owner.role, policy=owner.policy
     )
+
+
+def _environment(**variables: object) -> Environment:
+    return Environment(Variables={"POWERTOOLS_SERVICE_NAME": SERVICE_NAME, **variables})

@@ -47,6 +47,25 @@ def claim_and_finish(storage: Storage) -> Statement:
     return _allow("ClaimAndFinishPayments", [dynamodb.UpdateItem], storage.arn)
 
 
+def find_in_flight(storage: Storage) -> Statement:
+    """Grant looking up in the index which payments are in flight."""
+    return _allow("FindPaymentsInFlight", [dynamodb.Query], storage.index_arn)
+
+
+def recover_payments(storage: Storage) -> Statement:
+    """Grant moving the expired lease of a payment forward."""
+    return _allow("RecoverPayments", [dynamodb.UpdateItem], storage.arn)
+
+
+def receive_from(queue: Queue) -> Statement:
+    """Grant what Lambda needs to take messages from a queue for the function."""
+    return _allow(
+        "TakeFailedTransactions",
+        [sqs.ReceiveMessage, sqs.DeleteMessage, sqs.GetQueueAttributes],
+        queue.get_att("Arn"),
+    )
+
+
 def send_to(queue: Queue) -> Statement:
     """Grant sending messages to a queue."""
     return _allow("QueueFailedTransactions", [sqs.SendMessage], queue.get_att("Arn"))
@@ -61,6 +80,12 @@ def read_metrics() -> Statement:
     """Grant reading metrics."""
     # CloudWatch has no resource-level permission for GetMetricData.
     return _allow("ReadMetrics", [cloudwatch.GetMetricData], "*")
+
+
+def read_alarms() -> Statement:
+    """Grant reading the state of alarms."""
+    # CloudWatch authorizes DescribeAlarms for all alarms, whichever it is asked for.
+    return _allow("ReadAlarms", [cloudwatch.DescribeAlarms], "*")
 
 
 def write_logs(log_group: LogGroup) -> Statement:

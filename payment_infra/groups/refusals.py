@@ -14,11 +14,6 @@ REFUSALS = (
         "Forbidden",
         "There is no such endpoint, or the request is not signed (AWS Signature Version 4)",
     ),
-    ("ACCESS_DENIED", "403", "Forbidden", None),
-    ("INVALID_SIGNATURE", "403", "Forbidden", None),
-    ("EXPIRED_TOKEN", "403", "Forbidden", None),
-    ("REQUEST_TOO_LARGE", "413", "Request too large", None),
-    ("UNSUPPORTED_MEDIA_TYPE", "415", "Unsupported media type", None),
     ("THROTTLED", "429", "Too many requests", None),
     (
         "INTEGRATION_TIMEOUT",
@@ -26,7 +21,6 @@ REFUSALS = (
         "Timeout",
         "The answer did not come in time; the outcome of the request is unknown",
     ),
-    ("INTEGRATION_FAILURE", "504", "Service unavailable", None),
     ("DEFAULT_4XX", None, "Request refused", None),
     ("DEFAULT_5XX", None, "Service unavailable", None),
 )

@@ -151,6 +151,87 @@ def test_the_health_monitor_needs_its_grant_to_publish(deployed: Deployed) -> No
     assert json.loads(alert["Message"])["overall_status"] == "degraded"
 
 
+def test_the_health_monitor_needs_its_grant_to_read_alarms(deployed: Deployed) -> None:
+    make_degraded(deployed)
+    before = len(deployed.logged("HealthMonitor", "alarm state unknown"))
+    deployed.invoke("HealthMonitor", SCHEDULED)
+    assert len(deployed.logged("HealthMonitor", "alarm state unknown")) == before
+    with without(deployed, "HealthMonitor", "ReadAlarms"):
+        deployed.invoke("HealthMonitor", SCHEDULED)
+    assert len(deployed.logged("HealthMonitor", "alarm state unknown")) == before + 1
+
+
+def test_the_health_monitor_needs_its_grant_to_find_payments(deployed: Deployed) -> None:
+    assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is None
+    with without(deployed, "HealthMonitor", "FindPaymentsInFlight"):
+        assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("sid", "outcome"),
+    [
+        ("RecoverPayments", "unexpected failure"),
+        ("QueueFailedTransactions", "retry not queued"),
+    ],
+)
+def test_the_health_monitor_needs_its_grants_to_recover_a_payment(
+    deployed: Deployed, api: Api, sid: str, outcome: str
+) -> None:
+    transaction_id = str(validated(api, UNAVAILABLE)["transaction_id"])
+    with without(deployed, "Processing", "QueueFailedTransactions"):
+        api.call("POST", "process", {"transaction_id": transaction_id})
+    deployed.session.client("dynamodb").update_item(
+        TableName="transactions-iam-1",
+        Key={"transaction_id": {"S": transaction_id}},
+        UpdateExpression="SET lease_expires_at = :long_ago",
+        ExpressionAttributeValues={":long_ago": {"N": "1"}},
+    )
+    before = len(deployed.logged("HealthMonitor", outcome))
+    with without(deployed, "HealthMonitor", sid):
+        deployed.invoke("HealthMonitor", SCHEDULED)
+    assert len(deployed.logged("HealthMonitor", outcome)) > before
+
+
+@pytest.mark.parametrize("sid", ["RecordPayments", "ClaimAndFinishPayments"])
+def test_the_retry_needs_its_grants_to_repeat_what_failed(
+    deployed: Deployed, api: Api, sid: str
+) -> None:
+    transaction_id = str(validated(api, PAYMENT)["transaction_id"])
+    record = deployed.session.client("dynamodb").get_item(
+        TableName="transactions-iam-1", Key={"transaction_id": {"S": transaction_id}}
+    )["Item"]
+    plain = {name: next(iter(value.values())) for name, value in record.items()}
+    message: dict[str, Any] = {
+        "version": 1,
+        "operation": "validate" if sid == "RecordPayments" else "process",
+        "transaction_id": transaction_id,
+        "reason": "store_unavailable",
+        "request_id": "first",
+        "first_failed_at": "2026-11-22T21:27:00.000+00:00",
+    }
+    if sid == "RecordPayments":
+        message["record"] = plain | {"amount_minor": int(plain["amount_minor"])}
+    event = {"Records": [sqs_record(json.dumps(message))]}
+    with without(deployed, "Retry", sid):
+        _, refused = deployed.invoke("Retry", event)
+    assert refused == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    assert deployed.invoke("Retry", event)[1] == {"batchItemFailures": []}
+
+
+def sqs_record(body: str) -> dict[str, object]:
+    return {
+        "messageId": "message-1",
+        "receiptHandle": "handle",
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "messageAttributes": {},
+        "md5OfBody": "",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:failed-transactions-iam-1",
+        "awsRegion": "us-east-1",
+    }
+
+
 def test_an_alarm_may_publish_to_the_topic(deployed: Deployed) -> None:
     inbox = subscribe(deployed, "alarms")
     deployed.session.client("cloudwatch").set_alarm_state(

@@ -18,11 +18,14 @@ from click.testing import CliRunner, Result
 from payment_infra.cli import root
 from payment_infra.cli.app import App
 from tests.aws import FakeAws, FakeBucket
+from tests.offline import cache_with_layer, offline
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
 
 REPOSITORY = Path(__file__).parents[2]
+
+__all__ = ["cache_with_layer", "offline"]
 
 
 class Terminal(BytesIO):
@@ -90,7 +93,7 @@ Program = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def program(clean: Path, tmp_path: Path) -> Program:
+def program(clean: Path, tmp_path: Path, cache_with_layer: Path) -> Program:
     """Runs the program as a user does, with nothing in the environment but what is given."""
     home = tmp_path / "home"
     home.mkdir()
@@ -101,6 +104,7 @@ def program(clean: Path, tmp_path: Path) -> Program:
         environment: Mapping[str, str] = {
             "PATH": os.defpath,
             "HOME": str(home),
+            "XDG_CACHE_HOME": str(cache_with_layer),
             "LC_ALL": "C.UTF-8",
             "PYTHONPATH": str(source),
             "PYTHONDONTWRITEBYTECODE": "1",

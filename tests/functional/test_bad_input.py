@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,23 @@ def test_an_output_that_is_a_directory_is_refused(program: Program, clean: Path)
     line = failed(program("render", "-o", clean), 1)
     assert line == f"{clean}: is a directory; name a file in it"
     assert list(clean.iterdir()) == []
+
+
+def test_dependencies_that_cannot_be_downloaded_are_named_and_rendering_needs_none(
+    program: Program, clean: Path, tmp_path: Path
+) -> None:
+    offline = {
+        "XDG_CACHE_HOME": str(tmp_path / "empty"),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": NOWHERE,
+        "PIP_RETRIES": "0",
+    }
+    line = failed(program("package", **offline), 1)
+    assert line.startswith("aws-lambda-powertools==")
+    assert " cannot be had for the dependency layer: " in line
+    assert line.endswith("`payment-infra render` needs none of this")
+    assert list(clean.iterdir()) == []
+    assert program("render", **offline).returncode == 0
 
 
 def test_a_directory_of_zips_that_is_a_file_is_refused(cli: Cli, clean: Path) -> None:

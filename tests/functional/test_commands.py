@@ -13,11 +13,13 @@ from pathlib import Path
 import click
 import pytest
 
-from payment_infra.artifacts import build_artifacts, code_keys
+from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys, layer_digest
 from payment_infra.cli import COMMANDS, root
+from payment_infra.cloud import deployment
 from payment_infra.config import FIELDS
 from tests.aws import FakeAws, FakeBucket, FakeStack, event
 from tests.functional.conftest import REPOSITORY, Cli, Program
+from tests.offline import TINY_LAYER
 
 STACK = "payment-infra-dev"
 DEPLOY = ("deploy", "--suffix", "dev", "--bucket", "zips")
@@ -206,7 +208,7 @@ def test_package_writes_the_zips_into_a_folder_that_it_makes_only_by_default(
 ) -> None:
     result = cli("package")
     assert result.exit_code == 0
-    artifacts = build_artifacts()
+    artifacts = [*build_artifacts(), Artifact(LAYER, TINY_LAYER, layer_digest())]
     assert {path.name: path.read_bytes() for path in (clean / "dist").iterdir()} == {
         f"{one.name}.zip": one.body for one in artifacts
     }
@@ -247,23 +249,27 @@ def test_upload_prints_the_addresses_and_the_command_that_deploys(cli: Cli, aws:
     assert {name.split(":")[0] for name in aws.changes()} == {"s3"}
 
 
-def test_upload_does_not_send_again_what_is_there(cli: Cli, aws: FakeAws) -> None:
+def test_upload_neither_sends_nor_builds_again_what_is_there(
+    cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = cli(*UPLOAD)
     sent = len(aws.changes())
+    monkeypatch.delattr(deployment, "build_layer")
     second = cli(*UPLOAD)
-    assert len(aws.changes()) == sent == 4
+    assert second.exit_code == 0
+    assert len(aws.changes()) == sent == 6
     assert second.stdout == first.stdout
-    assert second.stderr.count("there already") == 4
+    assert second.stderr.count("there already") == 6
     document = json.loads(cli(*UPLOAD, "--output", "json").stdout)
     assert [one["uri"] for one in document["objects"]] == first.stdout.splitlines()[:-1]
-    assert [one["new"] for one in document["objects"]] == [False] * 4
+    assert [one["new"] for one in document["objects"]] == [False] * 6
     assert (document["bucket"], document["command"]) == ("zips", first.stdout.splitlines()[-1])
 
 
 def test_upload_without_a_bucket_makes_the_accounts_own(cli: Cli, aws: FakeAws) -> None:
     assert cli("upload", "--suffix", "dev").exit_code == 0
     made = aws.stacks["payment-artifacts"].outputs["ArtifactBucketName"]
-    assert len(aws.buckets[made].objects) == 4
+    assert len(aws.buckets[made].objects) == 6
 
 
 # deploy, outputs

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from payment_infra.artifacts import HANDLERS, build_artifacts, code_keys
+from payment_infra.artifacts import HANDLERS, LAYER, build_artifacts, code_keys, layer_digest
 from payment_infra.errors import PaymentInfraError
 from tests.unit.template import load, of_type
 
 REPOSITORY = Path(__file__).parents[2]
-ENTRIES = ("health_monitor", "processing", "validation")
+ENTRIES = ("health_monitor", "processing", "retry", "validation")
 
 
 @pytest.fixture
@@ -30,7 +30,12 @@ def handlers(tmp_path: Path) -> Path:
 
 def scattered_copy(target: Path, seed: int) -> Path:
     """Copy the handlers in another order, with other times and modes, and with what lies around."""
-    sources = [path for path in HANDLERS.rglob("*.py") if "__pycache__" not in path.parts]
+    sources = [
+        path
+        for pattern in ("*.py", "requirements.txt")
+        for path in HANDLERS.rglob(pattern)
+        if "__pycache__" not in path.parts
+    ]
     chance = random.Random(seed)
     chance.shuffle(sources)
     for source in sources:
@@ -53,9 +58,10 @@ SCRIPT = """
 import hashlib, json, os, sys
 from pathlib import Path
 os.umask(int(sys.argv[2], 8))
-from payment_infra.artifacts import build_artifacts
+from payment_infra.artifacts import build_artifacts, code_keys
 built = build_artifacts(Path(sys.argv[1]))
-print(json.dumps({one.key: hashlib.sha256(one.body).hexdigest() for one in built}))
+bodies = {one.key: hashlib.sha256(one.body).hexdigest() for one in built}
+print(json.dumps([bodies, code_keys(Path(sys.argv[1]))]))
 """
 MACHINES: list[Mapping[str, str]] = [
     {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", "umask": "022"},
@@ -73,7 +79,7 @@ MACHINES: list[Mapping[str, str]] = [
 def test_every_machine_makes_the_same_bytes_whatever_the_files_times_modes_and_order(
     tmp_path: Path,
 ) -> None:
-    digests = []
+    made = []
     for seed, machine in enumerate(MACHINES):
         root = scattered_copy(tmp_path / str(seed), seed)
         done = subprocess.run(
@@ -83,9 +89,11 @@ def test_every_machine_makes_the_same_bytes_whatever_the_files_times_modes_and_o
             text=True,
             check=True,
         )
-        digests.append(json.loads(done.stdout))
-    assert digests[0] == digests[1]
-    assert set(digests[0]) == set(code_keys().values())
+        made.append(json.loads(done.stdout))
+    assert made[0] == made[1]
+    bodies, keys = made[0]
+    assert keys == code_keys()
+    assert set(bodies) == {key for name, key in keys.items() if name != LAYER}
 
 
 def test_there_is_a_zip_for_every_entry_module() -> None:
@@ -139,13 +147,16 @@ def test_the_key_says_what_the_zip_is_of_and_that_without_zipping() -> None:
         assert artifact.key == f"payment-infra/{artifact.name}/{artifact.digest}.zip"
         assert len(artifact.digest) == 64
         assert code_keys()[artifact.name] == artifact.key
-    assert set(code_keys()) == set(ENTRIES)
+    assert code_keys()[LAYER] == f"payment-infra/{LAYER}/{layer_digest()}.zip"
+    assert set(code_keys()) == {*ENTRIES, LAYER}
 
 
 def test_the_template_names_the_keys_of_the_zips() -> None:
     functions = of_type(load(), "AWS::Lambda::Function").values()
     named = {one["Properties"]["Code"]["S3Key"] for one in functions}
     assert named == {artifact.key for artifact in build_artifacts()}
+    [layer] = of_type(load(), "AWS::Lambda::LayerVersion").values()
+    assert layer["Properties"]["Content"]["S3Key"] == code_keys()[LAYER]
 
 
 def changed_keys(root: Path) -> set[str]:
@@ -153,7 +164,8 @@ def changed_keys(root: Path) -> set[str]:
     changed = {name for name in before if after.get(name) != before[name]}
     # What the digest says is what the bytes say.
     bodies = {one.name: one.body for one in build_artifacts()}
-    assert changed == {one.name for one in build_artifacts(root) if bodies[one.name] != one.body}
+    zips = {one.name for one in build_artifacts(root) if bodies[one.name] != one.body}
+    assert changed - {LAYER} == zips
     return changed
 
 
@@ -187,7 +199,14 @@ def test_content_that_moves_from_one_file_to_the_next_is_a_change(handlers: Path
     before = code_keys(handlers)
     (handlers / "shared" / "a.py").write_text("x = 1\ny = 1\n")
     (handlers / "shared" / "b.py").write_text("")
-    assert not set(before.values()) & set(code_keys(handlers).values())
+    after = code_keys(handlers)
+    assert {name for name in before if before[name] == after[name]} == {LAYER}
+
+
+def test_a_changed_requirement_changes_the_layer_alone(handlers: Path) -> None:
+    with (handlers / "requirements.txt").open("a") as file:
+        file.write("\n")
+    assert changed_keys(handlers) == {LAYER}
 
 
 def test_what_is_no_source_changes_nothing(handlers: Path) -> None:
@@ -226,5 +245,17 @@ def test_missing_handlers_are_named_in_one_line(tmp_path: Path) -> None:
         message = str(refused.value)
         assert message == (
             f"{tmp_path / 'missing' / '__init__.py'}: cannot be read (No such file or directory); "
+            "install payment-infra anew"
+        )
+
+
+def test_missing_requirements_are_named_in_one_line(handlers: Path) -> None:
+    (handlers / "requirements.txt").unlink()
+    for use in (code_keys, layer_digest):
+        with pytest.raises(PaymentInfraError) as refused:
+            use(handlers)
+        message = str(refused.value)
+        assert message == (
+            f"{handlers / 'requirements.txt'}: cannot be read (No such file or directory); "
             "install payment-infra anew"
         )

@@ -29,6 +29,7 @@ LONGEST = {
     "AWS::DynamoDB::Table": 255,
     "AWS::SQS::Queue": 80,
     "AWS::Lambda::Function": 64,
+    "AWS::Lambda::LayerVersion": 140,
     "AWS::Logs::LogGroup": 512,
     "AWS::Events::Rule": 64,
     "AWS::ApiGateway::RestApi": 1024,
@@ -84,7 +85,7 @@ def test_the_template_names_what_the_design_lists() -> None:
         *("payment-validation", "payment-processing", "health-monitor", "transactions"),
         *("failed-transactions", "failed-transactions-dlq", "payment-alarms", "payment-api"),
         *("payment-dashboard", "dynamodb-throttle", "api-latency", "validation-errors"),
-        "processing-errors",
+        *("processing-errors", "payment-retry", "payment-dependencies"),
     } <= set(NAMES)
 
 

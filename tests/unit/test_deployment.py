@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.artifacts import build_artifacts
+from payment_infra.artifacts import LAYER, build_artifacts, code_keys
 from payment_infra.cloud import deployment
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.parameters import PARAMETER_FIELDS
@@ -14,6 +14,7 @@ from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.naming import build_parameters
 from payment_infra.sources import resolve
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
+from tests.offline import TINY_LAYER
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -143,7 +144,7 @@ def test_a_deployment_uploads_every_zip_and_the_template_that_it_deploys(
 ) -> None:
     deploy(session)
     objects = aws.buckets["zips"].objects
-    zips = {one.key: one.body for one in build_artifacts()}
+    zips = {one.key: one.body for one in build_artifacts()} | {code_keys()[LAYER]: TINY_LAYER}
     templates = {key: body for key, body in objects.items() if key not in zips}
     assert zips == {key: objects[key] for key in zips}
     [(key, body)] = templates.items()
@@ -279,11 +280,41 @@ def test_a_bucket_that_cannot_be_used_is_refused_before_anything_is_put(
 def test_a_bucket_gets_only_what_it_does_not_have(aws: FakeAws, session: Session) -> None:
     bucket = Bucket(session.client("s3"), "zips", ACCOUNT)
     bucket.check()
-    assert bucket.put("key", b"body", "text/plain")
-    assert not bucket.put("key", b"body", "text/plain")
+    assert bucket.put("key", lambda: b"body", "text/plain")
+    assert not bucket.put("key", never_build, "text/plain")
+    assert aws.buckets["zips"].objects == {"key": b"body"}
     [request] = aws.called("s3:PutObject")
     assert request["ContentType"] == "text/plain"
     assert request["ChecksumAlgorithm"] == "SHA256"
+
+
+def never_build() -> Any:
+    raise AssertionError("it was there already")
+
+
+def test_the_layer_is_built_only_for_a_bucket_that_does_not_have_it(
+    session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(session)
+    monkeypatch.setattr(deployment, "build_layer", never_build)
+    assert deploy(session, throttle_rate_limit=5)
+    assert not any(one.new for one in release(session).code)
+    aws.buckets["others"] = FakeBucket()
+    with pytest.raises(AssertionError, match="it was there already"):
+        deploy(session, bucket="others")
+
+
+def test_a_layer_that_cannot_be_had_stops_a_deployment_before_its_change_set(
+    session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable() -> Any:
+        raise PaymentInfraError("a==1 cannot be had")
+
+    monkeypatch.setattr(deployment, "build_layer", unavailable)
+    with pytest.raises(PaymentInfraError, match="cannot be had"):
+        deploy(session)
+    assert set(aws.changes()) == {"s3:PutObject"}
+    assert code_keys()[LAYER] not in aws.buckets["zips"].objects
 
 
 def test_every_call_to_a_bucket_says_whose_it_must_be(aws: FakeAws, session: Session) -> None:
@@ -361,5 +392,14 @@ def test_the_uploaded_template_holds_suffix_and_bucket(session: Session, aws: Fa
     assert "Default: dev\n" in text
     assert "Default: zips\n" in text
     again = release(session)
-    assert [one.new for one in (*first.functions, first.template)] == [True] * 4
-    assert [one.new for one in (*again.functions, again.template)] == [False] * 4
+    assert [one.key for one in first.code] == list(code_keys().values())
+    assert [one.new for one in (*first.code, first.template)] == [True] * 6
+    assert [one.new for one in (*again.code, again.template)] == [False] * 6
+
+
+@pytest.mark.parametrize(("tags", "through_bucket"), [({}, False), ({"team": "x" * 200}, True)])
+def test_the_command_for_the_aws_cli_sends_a_large_template_through_the_bucket(
+    session: Session, tags: dict[str, str], through_bucket: bool
+) -> None:
+    command = deployment.deploy_command(session, NAME, release(session, tags=tags))
+    assert ("--s3-bucket zips --s3-prefix payment-infra/template" in command) is through_bucket

@@ -25,17 +25,27 @@ FORBIDDEN = {
     "payment_infra/naming.py": AWS | IMPURE | {"click"},
     "payment_infra/rendering.py": AWS | {"click"},
     "payment_infra/artifacts.py": AWS | {"click"},
+    "payment_infra/layer.py": AWS | {"click"},
     "payment_infra/cloud": {"click"},
     "payment_infra/local": {"click"},
     "handlers": {"payment_infra", "click", "troposphere", "awacs"},
 }
 # Folder or file to the parts of this package that nothing in it may import.
 FORBIDDEN_PARTS = {
-    "payment_infra/groups": {"cli", "cloud", "local", "sources", "artifacts", "files"},
-    "payment_infra/template.py": {"cli", "cloud", "local", "sources", "artifacts", "files"},
-    "payment_infra/naming.py": {"cli", "cloud", "local", "sources", "artifacts", "files"},
-    "payment_infra/rendering.py": {"cli", "cloud", "local"},
-    "payment_infra/artifacts.py": {"cli", "cloud", "local"},
+    "payment_infra/groups": {"cli", "cloud", "local", "sources", "artifacts", "files", "layer"},
+    "payment_infra/template.py": {
+        "cli",
+        "cloud",
+        "local",
+        "sources",
+        "artifacts",
+        "files",
+        "layer",
+    },
+    "payment_infra/naming.py": {"cli", "cloud", "local", "sources", "artifacts", "files", "layer"},
+    "payment_infra/rendering.py": {"cli", "cloud", "local", "layer"},
+    "payment_infra/artifacts.py": {"cli", "cloud", "local", "layer"},
+    "payment_infra/layer.py": {"cli", "cloud", "local"},
     "payment_infra/cloud": {"cli", "local"},
     "payment_infra/local": {"cli"},
 }
@@ -139,7 +149,10 @@ def test_a_group_neither_reads_nor_writes(place: str) -> None:
     assert not calls & CALLS_THAT_READ_OR_WRITE
 
 
-HEAVY = ("boto3", "botocore", "troposphere", "awacs", "cfnlint", "cfn_flip", "yaml")
+HEAVY = (
+    *("boto3", "botocore", "troposphere", "awacs", "cfnlint", "cfn_flip", "yaml"),
+    "payment_infra.layer",
+)
 
 
 @pytest.mark.parametrize(
@@ -149,20 +162,28 @@ HEAVY = ("boto3", "botocore", "troposphere", "awacs", "cfnlint", "cfn_flip", "ya
         (["--help"], set()),
         (["--version"], set()),
         (["config"], set()),
-        (["package", "--help"], set()),
+        (["config", "--suffix", "dev"], set()),
+        (["package", "--help"], {"payment_infra.layer"}),
         (["deploy", "--help"], set()),
         (["outputs", "--help"], set()),
         (["local", "--help"], set()),
+        (["upload", "--help"], set()),
         (["validate", "--help"], set()),
         (["render", "--suffix", "dev"], {"troposphere", "awacs", "cfn_flip", "yaml"}),
     ],
     ids=" ".join,
 )
-def test_a_command_loads_only_what_it_uses(
+def test_a_command_loads_only_what_it_uses_and_needs_neither_network_nor_pip(
     arguments: list[str], allowed: set[str], tmp_path: Path
 ) -> None:
     script = f"""
-import sys
+import os, sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen"):
+        os._exit(7)
+
+sys.addaudithook(refuse)
 import payment_infra.cli
 try:
     payment_infra.cli.root.main({arguments!r}, prog_name="payment-infra")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,8 @@ def test_the_resources_come_in_the_order_of_their_groups(form: str) -> None:
     landmarks = [
         *("AlarmTopic", "TransactionsTable", "FailedTransactionsQueue", "FailedTransactionsDLQ"),
         *("ValidationFunction", "ValidationLogGroup", "ValidationRole", "ValidationPolicy"),
-        *("ProcessingFunction", "HealthMonitorFunction", "PaymentAPI", "ValidateMethod"),
+        *("ProcessingFunction", "RetryFunction", "RetryEventSource", "HealthMonitorFunction"),
+        *("PaymentAPI", "ValidateMethod"),
         *("PaymentCallerPolicy", "PaymentAPIStage", "DynamoDBThrottleAlarm", "PaymentDashboard"),
     ]
     assert [name for name in names if name in landmarks] == landmarks
@@ -134,6 +137,38 @@ def test_the_template_can_be_sent_to_cloudformation_as_it_is(preset: str, form: 
     text = rendered(preset, form, suffix="a" * 30, bucket="b" * 63)
     assert len(text.encode()) < MAX_BODY_BYTES
     assert len(render(build_bootstrap_template(), form).encode()) < MAX_BODY_BYTES
+
+
+@EVERY_PRESET
+def test_yaml_does_not_indent_a_list(preset: str) -> None:
+    # What that takes is what keeps the template within one request.
+    lines = rendered(preset, "yaml").splitlines()
+    pairs = [(above, line) for above, line in pairwise(lines) if above.endswith(":")]
+    items = [(above, line) for above, line in pairs if line.lstrip().startswith("- ")]
+    assert items
+    for above, line in items:
+        assert indent(line) == len(re.sub(r"^( *(- )*).*", r"\1", above)), (above, line)
+
+
+def indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+@EVERY_PRESET
+def test_json_has_a_line_for_each_entry_of_a_section(preset: str) -> None:
+    text = rendered(preset, "json")
+    document = json.loads(text)
+    lines = set(text.splitlines())
+    entries = [
+        (name, entry)
+        for content in document.values()
+        if isinstance(content, dict)
+        for name, entry in content.items()
+    ]
+    assert len(entries) > 70
+    for name, entry in entries:
+        line = f"{json.dumps(name)}: {json.dumps(entry)}"
+        assert {line, f"{line},"} & lines
 
 
 @EVERY_FORMAT

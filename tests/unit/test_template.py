@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from payment_infra.artifacts import code_keys
-from payment_infra.config import PRESETS, RETENTION_DAYS, StackConfig
+from payment_infra.artifacts import LAYER, code_keys
+from payment_infra.config import ARCHITECTURES, PRESETS, RETENTION_DAYS, RUNTIMES, StackConfig
 from payment_infra.groups import api, refusals
 from payment_infra.rendering import render
 from payment_infra.template import build_bootstrap_template
@@ -30,15 +30,18 @@ EVERY_TEMPLATE = pytest.mark.parametrize(
 EVERY_PRESET = pytest.mark.parametrize(
     "template", [DEVELOPMENT, PRODUCTION], ids=["development", "production"]
 )
-FUNCTIONS = ("Validation", "Processing", "HealthMonitor")
+FUNCTIONS = ("Validation", "Processing", "Retry", "HealthMonitor")
 EVERY_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS)
 STATEFUL_TYPES = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
 # Actions for which the service has no resource-level permission (Service Authorization Reference).
 WITHOUT_RESOURCES = {
     "cloudwatch:GetMetricData",
+    # It has, by that reference, but is authorized for all alarms, whichever it is asked for.
+    "cloudwatch:DescribeAlarms",
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
 }
+ALARM_ARN = "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:"
 API_ARN = "arn:aws:execute-api:eu-central-1:123456789012:<PaymentAPI>/prod"
 
 
@@ -59,7 +62,9 @@ def statements(evaluated: Evaluated, policy: str) -> dict[tuple[str, ...], list[
     assert document["Version"] == "2012-10-17"
     assert {one["Effect"] for one in document["Statement"]} == {"Allow"}
     assert not any("NotAction" in one or "NotResource" in one for one in document["Statement"])
-    return {tuple(one["Action"]): one["Resource"] for one in document["Statement"]}
+    granted = {tuple(one["Action"]): one["Resource"] for one in document["Statement"]}
+    assert len(granted) == len(document["Statement"])
+    return granted
 
 
 # The reference's settings.
@@ -115,27 +120,30 @@ def test_an_address_is_subscribed_only_if_one_is_given() -> None:
     }
 
 
-PAYMENT_VARIABLES = {
-    "TRANSACTIONS_TABLE": "<TransactionsTable>",
-    "FAILED_QUEUE_URL": "<FailedTransactionsQueue>",
-}
+SERVICE = {"POWERTOOLS_SERVICE_NAME": "payment-dev"}
+RETRY_VARIABLES = SERVICE | {"TRANSACTIONS_TABLE": "<TransactionsTable>"}
+PAYMENT_VARIABLES = RETRY_VARIABLES | {"FAILED_QUEUE_URL": "<FailedTransactionsQueue>"}
 # Name, entry module, memory in MiB, timeout in seconds, environment.
 FUNCTION_SETTINGS: Mapping[str, tuple[str, str, int, int, Mapping[str, str]]] = {
     "Validation": ("payment-validation-dev", "validation", 256, 30, PAYMENT_VARIABLES),
     "Processing": ("payment-processing-dev", "processing", 512, 60, PAYMENT_VARIABLES),
+    "Retry": ("payment-retry-dev", "retry", 512, 50, RETRY_VARIABLES),
     "HealthMonitor": (
         "health-monitor-dev",
         "health_monitor",
         256,
         60,
-        {
+        PAYMENT_VARIABLES
+        | {
             "ALARM_TOPIC_ARN": "<AlarmTopic>",
             "API_NAME": "payment-api-dev",
             "API_STAGE": "prod",
-            "TRANSACTIONS_TABLE": "<TransactionsTable>",
-            "FUNCTION_NAMES": "<ValidationFunction>,<ProcessingFunction>,health-monitor-dev",
+            "FUNCTION_NAMES": (
+                "<ValidationFunction>,<ProcessingFunction>,<RetryFunction>,health-monitor-dev"
+            ),
             "FAILED_QUEUE_NAME": "<FailedTransactionsQueue.QueueName>",
             "DEAD_LETTER_QUEUE_NAME": "<FailedTransactionsDLQ.QueueName>",
+            "DEGRADED_ALARM_NAME": "health-degraded-dev",
         },
     ),
 }
@@ -160,6 +168,51 @@ def test_a_function_runs_on_the_chosen_runtime_and_sends_traces(function: str) -
     other = Evaluated(load(runtime="python3.11", architecture="x86_64"))
     properties = other.resources[f"{function}Function"]
     assert (properties["Runtime"], properties["Architectures"]) == ("python3.11", ["x86_64"])
+
+
+def test_every_function_is_one_that_has_rules_here() -> None:
+    assert set(of_type(DEVELOPMENT, "AWS::Lambda::Function")) == {
+        f"{function}Function" for function in FUNCTIONS
+    }
+
+
+@EVERY_PRESET
+def test_every_function_has_the_dependencies_from_the_one_layer(template: Json) -> None:
+    assert set(of_type(template, "AWS::Lambda::LayerVersion")) == {"DependenciesLayer"}
+    evaluated = Evaluated(template)
+    for name in of_type(template, "AWS::Lambda::Function"):
+        assert evaluated.resources[name]["Layers"] == ["<DependenciesLayer>"]
+
+
+def test_the_layer_is_the_zip_of_the_requirements_and_fits_every_choice() -> None:
+    layer = DEPLOYED.resources["DependenciesLayer"]
+    assert layer["LayerName"] == "payment-dependencies-dev"
+    assert layer["Content"] == {"S3Bucket": "zips", "S3Key": code_keys()["dependencies"]}
+    assert layer["CompatibleRuntimes"] == list(RUNTIMES)
+    assert layer["CompatibleArchitectures"] == list(ARCHITECTURES) == ["arm64", "x86_64"]
+    for runtime in RUNTIMES:
+        for architecture in ARCHITECTURES:
+            other = Evaluated(load(runtime=runtime, architecture=architecture))
+            assert other.resources["DependenciesLayer"] == layer
+
+
+def test_the_retry_function_takes_a_few_messages_at_a_time_from_the_failed_queue_alone() -> None:
+    assert set(of_type(DEVELOPMENT, "AWS::Lambda::EventSourceMapping")) == {"RetryEventSource"}
+    source = DEPLOYED.resources["RetryEventSource"]
+    assert {key: value for key, value in source.items() if key != "Tags"} == {
+        "EventSourceArn": "<FailedTransactionsQueue.Arn>",
+        "FunctionName": "<RetryFunction>",
+        "BatchSize": 5,
+        "ScalingConfig": {"MaximumConcurrency": 5},
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    }
+
+
+def test_the_retry_function_ends_long_before_its_messages_are_seen_again() -> None:
+    # Lambda, "Using Lambda with Amazon SQS": six times the function's timeout.
+    for evaluated in (DEPLOYED, Evaluated(PRODUCTION)):
+        visibility = evaluated.resources["FailedTransactionsQueue"]["VisibilityTimeout"]
+        assert visibility >= 6 * evaluated.resources["RetryFunction"]["Timeout"]
 
 
 def test_the_health_monitor_runs_every_five_minutes() -> None:
@@ -352,11 +405,18 @@ def responses() -> dict[str, Json]:
 
 
 def test_the_gateway_answers_for_itself_in_all_the_cases_that_a_client_may_meet() -> None:
-    assert {
-        *("BAD_REQUEST_BODY", "MISSING_AUTHENTICATION_TOKEN", "INVALID_SIGNATURE", "ACCESS_DENIED"),
-        *("EXPIRED_TOKEN", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "THROTTLED"),
-        *("INTEGRATION_TIMEOUT", "INTEGRATION_FAILURE", "DEFAULT_4XX", "DEFAULT_5XX"),
-    } == set(responses())
+    statuses = {kind: one.get("StatusCode") for kind, one in responses().items()}
+    assert statuses == {
+        "BAD_REQUEST_BODY": "400",
+        "MISSING_AUTHENTICATION_TOKEN": "403",
+        "THROTTLED": "429",
+        "INTEGRATION_TIMEOUT": "504",
+        # All others, each with the status that it has.
+        "DEFAULT_4XX": None,
+        "DEFAULT_5XX": None,
+    }
+    for kind in ("DEFAULT_4XX", "DEFAULT_5XX"):
+        assert "$context.error.messageString" in str(responses()[kind]["ResponseTemplates"])
 
 
 @pytest.mark.parametrize("kind", responses())
@@ -440,9 +500,20 @@ GRANTS: Mapping[str, Mapping[tuple[str, ...], list[str]]] = {
         ("dynamodb:UpdateItem",): ["<TransactionsTable.Arn>"],
         ("sqs:SendMessage",): ["<FailedTransactionsQueue.Arn>"],
     },
+    "Retry": {
+        ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"): [
+            "<FailedTransactionsQueue.Arn>"
+        ],
+        ("dynamodb:PutItem",): ["<TransactionsTable.Arn>"],
+        ("dynamodb:UpdateItem",): ["<TransactionsTable.Arn>"],
+    },
     "HealthMonitor": {
         ("cloudwatch:GetMetricData",): ["*"],
+        ("cloudwatch:DescribeAlarms",): ["*"],
         ("sns:Publish",): ["<AlarmTopic>"],
+        ("dynamodb:Query",): ["<TransactionsTable.Arn>/index/in-flight-index"],
+        ("dynamodb:UpdateItem",): ["<TransactionsTable.Arn>"],
+        ("sqs:SendMessage",): ["<FailedTransactionsQueue.Arn>"],
     },
 }
 
@@ -579,8 +650,8 @@ def test_everything_that_names_the_table_names_the_restored_one_instead() -> Non
     assert places(OVERRIDDEN, OWN_TABLE) == set()
     assert places(OVERRIDDEN, "restored") == places(DEPLOYED, OWN_TABLE)
     assert {path[1] for path in places(DEPLOYED, OWN_TABLE)} == {
-        *("ValidationFunction", "ProcessingFunction", "HealthMonitorFunction"),
-        *("ValidationPolicy", "ProcessingPolicy"),
+        *("ValidationFunction", "ProcessingFunction", "RetryFunction", "HealthMonitorFunction"),
+        *("ValidationPolicy", "ProcessingPolicy", "RetryPolicy", "HealthMonitorPolicy"),
         *("DynamoDBThrottleAlarm", "DynamoDBIndexThrottleAlarm"),
         *("PaymentDashboard", "TransactionsTableName"),
     }
@@ -588,7 +659,12 @@ def test_everything_that_names_the_table_names_the_restored_one_instead() -> Non
 
 def test_a_restored_table_is_named_by_name_or_by_its_full_arn() -> None:
     arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/restored"
-    assert statements(OVERRIDDEN, "ProcessingPolicy")[("dynamodb:UpdateItem",)] == [arn]
+    for function in ("Processing", "Retry", "HealthMonitor"):
+        assert statements(OVERRIDDEN, f"{function}Policy")[("dynamodb:UpdateItem",)] == [arn]
+    for function in ("Validation", "Retry"):
+        assert statements(OVERRIDDEN, f"{function}Policy")[("dynamodb:PutItem",)] == [arn]
+    query = statements(OVERRIDDEN, "HealthMonitorPolicy")[("dynamodb:Query",)]
+    assert query == [f"{arn}/index/in-flight-index"]
     assert OVERRIDDEN.outputs["TransactionsTableName"] == "restored"
     assert set(OVERRIDDEN.resources) == set(DEPLOYED.resources)
 
@@ -596,53 +672,70 @@ def test_a_restored_table_is_named_by_name_or_by_its_full_arn() -> None:
 # Alarms and dashboard.
 
 TABLE = {"TableName": "<TransactionsTable>"}
-# Name, description, namespace, metric, dimensions, statistic, threshold.
-ALARMS: Mapping[str, tuple[str, str, str, str, Mapping[str, str], str, int]] = {
+API = {"ApiName": "payment-api-dev", "Stage": "prod"}
+OWN = {"service": "payment-dev"}
+# Name, namespace, metric, dimensions, statistic, threshold, periods of five minutes.
+ALARMS: Mapping[str, tuple[str, str, str, Mapping[str, str], str, int, int]] = {
     "DynamoDBThrottleAlarm": (
-        "dynamodb-throttle-dev",
-        "DynamoDB throttling detected",
-        "AWS/DynamoDB",
-        "WriteThrottleEvents",
-        TABLE,
-        "Sum",
-        10,
+        *("dynamodb-throttle-dev", "AWS/DynamoDB", "WriteThrottleEvents", TABLE, "Sum", 10, 2),
     ),
     "DynamoDBIndexThrottleAlarm": (
-        "dynamodb-index-throttle-dev",
-        "DynamoDB throttling of the in-flight index detected",
-        "AWS/DynamoDB",
-        "WriteThrottleEvents",
-        TABLE | {"GlobalSecondaryIndexName": "in-flight-index"},
-        "Sum",
-        10,
+        *("dynamodb-index-throttle-dev", "AWS/DynamoDB", "WriteThrottleEvents"),
+        *(TABLE | {"GlobalSecondaryIndexName": "in-flight-index"}, "Sum", 10, 2),
     ),
-    "APILatencyAlarm": (
-        "api-latency-dev",
-        "API Gateway latency is high",
-        "AWS/ApiGateway",
-        "Latency",
-        {"ApiName": "payment-api-dev", "Stage": "prod"},
-        "Average",
-        1000,
+    "APILatencyAlarm": ("api-latency-dev", "AWS/ApiGateway", "Latency", API, "Average", 1000, 2),
+    "APIServerErrorAlarm": ("api-5xx-dev", "AWS/ApiGateway", "5XXError", API, "Sum", 10, 1),
+    **{
+        f"{function}ErrorAlarm": (
+            *(f"{name}-errors-dev", "AWS/Lambda", "Errors"),
+            *({"FunctionName": f"<{function}Function>"}, "Sum", threshold, periods),
+        )
+        for function, name, threshold, periods in (
+            ("Validation", "validation", 10, 2),
+            ("Processing", "processing", 10, 2),
+            ("Retry", "retry", 1, 1),
+            ("HealthMonitor", "health-monitor", 1, 1),
+        )
+    },
+    **{
+        f"{function}ThrottleAlarm": (
+            *(f"{name}-throttles-dev", "AWS/Lambda", "Throttles"),
+            *({"FunctionName": f"<{function}Function>"}, "Sum", 1, 1),
+        )
+        for function, name in (
+            ("Validation", "validation"),
+            ("Processing", "processing"),
+            ("Retry", "retry"),
+            ("HealthMonitor", "health-monitor"),
+        )
+    },
+    "DeadLetterAlarm": (
+        *("dead-letters-dev", "AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        *({"QueueName": "<FailedTransactionsDLQ.QueueName>"}, "Maximum", 1, 1),
     ),
-    "ValidationErrorAlarm": (
-        "validation-errors-dev",
-        "Validation function errors detected",
-        "AWS/Lambda",
-        "Errors",
-        {"FunctionName": "<ValidationFunction>"},
-        "Sum",
-        10,
+    "FailedMessageAgeAlarm": (
+        *("failed-message-age-dev", "AWS/SQS", "ApproximateAgeOfOldestMessage"),
+        *({"QueueName": "<FailedTransactionsQueue.QueueName>"}, "Maximum", 900, 1),
     ),
-    "ProcessingErrorAlarm": (
-        "processing-errors-dev",
-        "Processing function errors detected",
-        "AWS/Lambda",
-        "Errors",
-        {"FunctionName": "<ProcessingFunction>"},
-        "Sum",
-        10,
+    "PaymentFailureAlarm": (
+        *("payment-failures-dev", "PaymentInfra", "Failures", OWN, "Sum", 10, 1),
     ),
+    "RetriesNotQueuedAlarm": (
+        *("retries-not-queued-dev", "PaymentInfra", "RetriesNotQueued", OWN, "Sum", 1, 1),
+    ),
+    "StuckPaymentAlarm": (
+        *("stuck-payments-dev", "PaymentInfra", "PaymentsStuck", OWN, "Maximum", 1, 1),
+    ),
+    "HealthDegradedAlarm": (
+        *("health-degraded-dev", "PaymentInfra", "Degraded", OWN, "Maximum", 1, 1),
+    ),
+}
+# The reference's.
+DESCRIPTIONS = {
+    "APILatencyAlarm": "API Gateway latency is high",
+    "DynamoDBThrottleAlarm": "DynamoDB throttling detected",
+    "ProcessingErrorAlarm": "Processing function errors detected",
+    "ValidationErrorAlarm": "Validation function errors detected",
 }
 
 
@@ -652,24 +745,45 @@ def test_there_is_no_alarm_without_a_rule_here() -> None:
 
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_an_alarm_watches_its_metric_and_tells_the_topic(alarm: str) -> None:
-    name, description, namespace, metric, dimensions, statistic, threshold = ALARMS[alarm]
+    name, namespace, metric, dimensions, statistic, threshold, periods = ALARMS[alarm]
     properties = DEPLOYED.resources[alarm]
     found = {one["Name"]: one["Value"] for one in properties["Dimensions"]}
     assert found == dimensions
-    rest = {key: value for key, value in properties.items() if key not in {"Dimensions", "Tags"}}
-    assert rest == {
+    assert properties["AlarmDescription"]
+    assert properties["AlarmDescription"] == DESCRIPTIONS.get(alarm, properties["AlarmDescription"])
+    apart = {"Dimensions", "Tags", "AlarmDescription", "OKActions"}
+    assert {key: value for key, value in properties.items() if key not in apart} == {
         "AlarmName": name,
-        "AlarmDescription": description,
         "Namespace": namespace,
         "MetricName": metric,
         "Statistic": statistic,
         "Threshold": threshold,
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",
         "Period": 300,
-        "EvaluationPeriods": 2,
+        "EvaluationPeriods": periods,
         "TreatMissingData": "notBreaching",
         "AlarmActions": ["<AlarmTopic>"],
     }
+
+
+def test_that_the_system_is_well_again_is_told_too_and_of_no_other_alarm() -> None:
+    told = {
+        name: one["OKActions"] for name, one in DEPLOYED.resources.items() if "OKActions" in one
+    }
+    assert told == {"HealthDegradedAlarm": ["<AlarmTopic>"]}
+
+
+def test_every_function_has_an_alarm_on_its_errors_and_on_its_throttles() -> None:
+    watched = Counter(
+        (one["MetricName"], only(one["Dimensions"])["Value"])
+        for name, one in DEPLOYED.resources.items()
+        if name in ALARMS and one["Namespace"] == "AWS/Lambda"
+    )
+    assert watched == Counter(
+        (metric, f"<{name}>")
+        for metric in ("Errors", "Throttles")
+        for name in of_type(DEVELOPMENT, "AWS::Lambda::Function")
+    )
 
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
@@ -704,24 +818,80 @@ WIDGETS: Mapping[str, list[list[object]]] = {
 }
 
 
-def test_the_dashboard_shows_the_references_four_graphs_one_below_the_other() -> None:
-    dashboard = DEPLOYED.resources["PaymentDashboard"]
-    assert dashboard["DashboardName"] == "payment-dashboard-dev"
-    widgets = json.loads(dashboard["DashboardBody"])["widgets"]
-    assert {one["type"] for one in widgets} == {"metric"}
-    graphs = {
+# The right column, below the alarms.
+BUSINESS: Mapping[str, list[list[object]]] = {
+    "Payments": [
+        ["PaymentInfra", f"Payments{what}", "service", "payment-dev", "Sum", what]
+        for what in ("Validated", "Processed", "Declined", "Retried")
+    ],
+    "Gateway Latency": [
+        ["PaymentInfra", "GatewayLatency", "service", "payment-dev", statistic, statistic]
+        for statistic in ("Average", "p95")
+    ],
+}
+
+
+def widgets(x: int, evaluated: Evaluated = DEPLOYED) -> list[Json]:
+    """Return the dashboard's widgets in the column that begins there, from top to bottom."""
+    body = json.loads(evaluated.resources["PaymentDashboard"]["DashboardBody"])
+    return sorted((one for one in body["widgets"] if one["x"] == x), key=lambda one: one["y"])
+
+
+def graphs(found: list[Json]) -> dict[str, list[list[object]]]:
+    """Return title to metrics."""
+    assert {one["type"] for one in found} == {"metric"}
+    return {
         one["properties"]["title"]: [
             [*names, options["stat"], options.get("label")]
             for *names, options in one["properties"]["metrics"]
         ]
-        for one in widgets
+        for one in found
     }
-    assert graphs == WIDGETS
-    assert list(graphs) == list(WIDGETS)
-    rows = [(one["x"], one["y"], one["width"]) for one in widgets]
-    assert rows == [(0, 6 * row, 12) for row in range(4)]
-    for one in widgets:
+
+
+def test_the_dashboard_has_two_columns_without_a_gap_or_an_overlap() -> None:
+    dashboard = DEPLOYED.resources["PaymentDashboard"]
+    assert dashboard["DashboardName"] == "payment-dashboard-dev"
+    every = json.loads(dashboard["DashboardBody"])["widgets"]
+    assert Counter((one["x"], one["y"]) for one in every) == Counter(
+        [*((0, 6 * row) for row in range(4)), *((12, 6 * row) for row in range(3))]
+    )
+    assert {(one["width"], one["height"]) for one in every} == {(12, 6)}
+
+
+def test_the_dashboard_shows_the_references_four_graphs_one_below_the_other() -> None:
+    found = graphs(widgets(0))
+    assert found == WIDGETS
+    assert list(found) == list(WIDGETS)
+
+
+def test_every_graph_of_the_dashboard_has_the_stacks_region_and_five_minutes() -> None:
+    for one in (*widgets(0), *widgets(12)[1:]):
         assert (one["properties"]["period"], one["properties"]["region"]) == (300, "eu-central-1")
+        assert one["properties"]["view"] == "timeSeries"
+
+
+def test_the_dashboard_shows_on_the_right_the_payments_and_how_long_the_gateway_takes() -> None:
+    found = graphs(widgets(12)[1:])
+    assert found == BUSINESS
+    assert list(found) == list(BUSINESS)
+
+
+@EVERY_PRESET
+def test_the_dashboard_shows_every_alarm_of_the_template_and_no_other(template: Json) -> None:
+    evaluated = Evaluated(template)
+    names = [
+        evaluated.resources[name]["AlarmName"]
+        for name in of_type(template, "AWS::CloudWatch::Alarm")
+    ]
+    first = widgets(12, evaluated)[0]
+    assert first["type"] == "alarm"
+    assert first["properties"] == {
+        "title": "Alarms",
+        "alarms": [f"{ALARM_ARN}{name}" for name in names],
+    }
+    # CloudWatch, "Dashboard body structure and syntax": the most that the widget takes.
+    assert len(names) <= 100
 
 
 # The whole template.
@@ -887,7 +1057,7 @@ def test_every_function_runs_the_zip_of_its_entry_module() -> None:
         one["Properties"]["Handler"].removesuffix(".handler"): one["Properties"]["Code"]["S3Key"]
         for one in functions.values()
     }
-    assert keys == code_keys()
+    assert keys == {name: key for name, key in code_keys().items() if name != LAYER}
     assert len(functions) == len(keys)
 
 

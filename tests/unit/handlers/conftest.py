@@ -1,10 +1,26 @@
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 
-from handlers import health_monitor, processing
-from handlers.shared import clients
-from tests.unit.handlers.harness import Aws, Clock
+from handlers import health_monitor, processing, retry, validation
+from handlers.shared import clients, logs, metrics
+from tests.unit.handlers.harness import SERVICE, Aws, Clock, CountingGateway
+
+if TYPE_CHECKING:
+    from handlers.shared.gateway import Gateway
+
+
+class _Stdout:
+    """Whatever stdout is at the time of writing: pytest replaces it for each test."""
+
+    def write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 @pytest.fixture
@@ -22,15 +38,32 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
         "FUNCTION_NAMES": "payment-validation-dev,payment-processing-dev",
         "FAILED_QUEUE_NAME": "failed-transactions-dev",
         "DEAD_LETTER_QUEUE_NAME": "failed-transactions-dlq-dev",
+        "DEGRADED_ALARM_NAME": "health-degraded-dev",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(health_monitor, "_latest", None)
+    monkeypatch.setattr(logs.logger.registered_handler, "stream", _Stdout())
+    # What POWERTOOLS_SERVICE_NAME decides, which Powertools reads when it is imported.
+    monkeypatch.setattr(metrics._metrics.provider, "service", SERVICE)
+    monkeypatch.setitem(logs.logger._default_log_keys, "service", SERVICE)
+    metrics._metrics.provider.clear_metrics()
     return fakes
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that the processing function sees."""
+    """The time that the functions see."""
     clock = Clock()
-    monkeypatch.setattr(processing, "utc_now", clock)
+    for function in (validation, processing, retry, health_monitor):
+        monkeypatch.setattr(function, "utc_now", clock)
     return clock
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> CountingGateway:
+    """The one gateway that processing and retry charge."""
+    gateway = CountingGateway()
+    use: Gateway = gateway
+    monkeypatch.setattr(processing, "gateway", use)
+    monkeypatch.setattr(retry, "gateway", use)
+    return gateway

@@ -62,14 +62,45 @@ class FakeDynamoDB(FakeService):
         self.items: dict[str, Item] = {}
         self.losing_answers = False
         self.refused = 0
+        self.before_put: Callable[[], None] = lambda: None
         self.before_update: Callable[[], None] = lambda: None
 
     def put_item(self, **params: Any) -> dict[str, Any]:
+        self.before_put()
         return self._repeated(self._put_item, params)
 
     def update_item(self, **params: Any) -> dict[str, Any]:
         self.before_update()
         return self._repeated(self._update_item, params)
+
+    def query(self, **params: Any) -> dict[str, Any]:
+        """A page of the sparse index, which holds the keys of the items that have all of them."""
+        self._call("Query", params)
+        assert params["IndexName"] == "in-flight-index"
+        condition = params["KeyConditionExpression"]
+        match = re.fullmatch(r"in_flight = (:\w+) AND lease_expires_at < (:\w+)", condition)
+        assert match
+        values = params["ExpressionAttributeValues"]
+        assert values.keys() == set(match.groups())
+        key, before = values[match[1]]["S"], int(values[match[2]]["N"])
+        names = ("in_flight", "lease_expires_at", "transaction_id")
+
+        def place(item: Item) -> tuple[int, str]:
+            return int(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
+
+        found = [
+            {name: item[name] for name in names}
+            for item in self.items.values()
+            if item.keys() >= set(names)
+            and item["in_flight"]["S"] == key
+            and place(item) < (before, "")
+        ]
+        if start := params.get("ExclusiveStartKey"):
+            assert start.keys() == set(names)
+            found = [entry for entry in found if place(entry) > place(start)]
+        page = sorted(found, key=place)[: params["Limit"]]
+        more = {"LastEvaluatedKey": page[-1]} if len(page) == params["Limit"] else {}
+        return {"Items": page, "Count": len(page), **more}
 
     def _repeated(
         self, operation: Callable[..., dict[str, Any]], params: dict[str, Any]
@@ -93,10 +124,15 @@ class FakeDynamoDB(FakeService):
         names, values = params["ExpressionAttributeNames"], params["ExpressionAttributeValues"]
         sets, _, removes = params["UpdateExpression"].partition(" REMOVE ")
         item = dict(self.items.get(key, params["Key"]))
-        assignment = r"([#\w]+) = (?:if_not_exists\(\w+, (:\w+)\)|(:\w+))(?:, |$)"
-        for name, default, value in re.findall(assignment, sets.removeprefix("SET ")):
-            key_name = names.get(name, name)
-            item[key_name] = item.get(key_name, values[default]) if default else values[value]
+        before = dict(item)
+        operand = r"(?:if_not_exists\((\w+), (:\w+)\)|(:\w+))"
+        assignment = rf"([#\w]+) = {operand}(?: \+ (:\w+))?(?:, |$)"
+        assert re.fullmatch(rf"SET (?:{assignment})+", sets)
+        for name, path, default, plain, term in re.findall(assignment, sets):
+            value = before.get(path, values[default]) if path else values[plain]
+            if term:
+                value = {"N": str(int(value["N"]) + int(values[term]["N"]))}
+            item[names.get(name, name)] = value
         for name in filter(None, removes.split(", ")):
             item.pop(name, None)
         self.items[key] = item
@@ -148,7 +184,9 @@ class FakeSNS(FakeService):
 
 
 class FakeCloudWatch(FakeService):
-    """`data` holds the points by metric and statistic; `status` the codes that are not Complete."""
+    """`data` holds the points by metric and statistic; `status` the codes that are not Complete;
+    `alarms` the states by name.
+    """
 
     service = "cloudwatch"
 
@@ -156,6 +194,7 @@ class FakeCloudWatch(FakeService):
         super().__init__()
         self.data: dict[tuple[str, str], list[float]] = {}
         self.status: dict[tuple[str, str], str] = {}
+        self.alarms: dict[str, str] = {}
 
     def get_metric_data(self, **params: Any) -> dict[str, Any]:
         self._call("GetMetricData", params)
@@ -166,3 +205,9 @@ class FakeCloudWatch(FakeService):
             values = self.data.get(key, [])
             results.append({"Id": query["Id"], "StatusCode": status, "Values": values})
         return {"MetricDataResults": results}
+
+    def describe_alarms(self, **params: Any) -> dict[str, Any]:
+        self._call("DescribeAlarms", params)
+        named = {name: self.alarms[name] for name in params["AlarmNames"] if name in self.alarms}
+        alarms = [{"AlarmName": name, "StateValue": state} for name, state in named.items()]
+        return {"MetricAlarms": alarms, "CompositeAlarms": []}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from handlers.retry import MESSAGE_SECONDS
 from handlers.shared import clients
 from handlers.shared.gateway import GATEWAY_TIMEOUT_SECONDS
 
@@ -29,6 +30,7 @@ def test_the_longest_request_ends_before_api_gateway_gives_up() -> None:
     process = claim + GATEWAY_TIMEOUT_SECONDS + finish + send + let_go
     assert process == 26
     assert max(process, put + send) < API_GATEWAY_TIMEOUT_SECONDS
+    assert claim + GATEWAY_TIMEOUT_SECONDS + finish + let_go < MESSAGE_SECONDS
     assert longest_call(clients.METRICS_READ_TIMEOUT_SECONDS) < API_GATEWAY_TIMEOUT_SECONDS
 
 
@@ -36,6 +38,9 @@ def test_every_client_is_made_once_and_keeps_to_the_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     accessors: Any = (clients.dynamodb, clients.sqs, clients.sns, clients.cloudwatch)
     for accessor in accessors:
         assert accessor() is accessor()
@@ -43,7 +48,7 @@ def test_every_client_is_made_once_and_keeps_to_the_budget(
         accessor.cache_clear()
 
 
-@pytest.mark.parametrize("entry", ["validation", "processing", "health_monitor"])
+@pytest.mark.parametrize("entry", ["validation", "processing", "health_monitor", "retry"])
 def test_an_entry_module_runs_from_its_zip_and_importing_it_makes_no_client(
     entry: str, tmp_path: Path
 ) -> None:

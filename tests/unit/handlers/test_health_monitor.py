@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from handlers import health_monitor
 from handlers.health_monitor import handler
 from tests.unit.handlers.fakes import client_error
-from tests.unit.handlers.harness import Aws, LambdaContext, Response, call, load_event
+from tests.unit.handlers.harness import Aws, LambdaContext, Output, Response, call, load_event
 
 
 def get(**query: str) -> Response:
@@ -153,12 +153,12 @@ def test_a_report_is_reused_for_30_seconds_but_not_by_the_scheduled_run(
     get()
     seconds += 29
     get()
-    assert len(aws.cloudwatch.calls) == 1
+    assert len(aws.cloudwatch.called("GetMetricData")) == 1
     scheduled()
-    assert len(aws.cloudwatch.calls) == 2
+    assert len(aws.cloudwatch.called("GetMetricData")) == 2
     seconds += 30
     get()
-    assert len(aws.cloudwatch.calls) == 3
+    assert len(aws.cloudwatch.called("GetMetricData")) == 3
 
 
 def test_only_the_scheduled_run_notifies_and_only_when_degraded(aws: Aws) -> None:
@@ -176,6 +176,59 @@ def test_only_the_scheduled_run_notifies_and_only_when_degraded(aws: Aws) -> Non
     assert len(aws.sns.calls) == 1
 
 
+@pytest.mark.parametrize(("errors", "value"), [(9, 0), (10, 1)])
+def test_the_scheduled_run_puts_whether_the_system_is_degraded(
+    aws: Aws, capsys: pytest.CaptureFixture[str], errors: int, value: int
+) -> None:
+    aws.cloudwatch.data[("Errors", "Sum")] = [errors]
+    scheduled()
+    assert Output.read(capsys).metrics == {"Degraded": [value], "PaymentsStuck": [0]}
+
+
+def test_details_are_published_unless_the_alarm_has_told_already(aws: Aws) -> None:
+    aws.cloudwatch.data[("Errors", "Sum")] = [10]
+    for state in (None, "OK", "INSUFFICIENT_DATA"):
+        if state:
+            aws.cloudwatch.alarms["health-degraded-dev"] = state
+        scheduled()
+    assert len(aws.sns.calls) == 3
+    aws.cloudwatch.alarms = {"health-degraded-dev": "ALARM"}
+    scheduled()
+    assert len(aws.sns.calls) == 3
+    aws.cloudwatch.alarms = {"health-degraded-dev": "OK", "health-degraded-other": "ALARM"}
+    scheduled()
+    assert len(aws.sns.calls) == 4
+
+
+def test_a_healthy_run_does_not_ask_about_the_alarm(aws: Aws) -> None:
+    scheduled()
+    assert not aws.cloudwatch.called("DescribeAlarms")
+
+
+@pytest.mark.parametrize("errors", [0, 10])
+def test_a_get_never_publishes_recovers_asks_about_alarms_or_counts(
+    aws: Aws, capsys: pytest.CaptureFixture[str], errors: int
+) -> None:
+    aws.cloudwatch.data[("Errors", "Sum")] = [errors]
+    get(strict="true")
+    assert aws.created == ["cloudwatch"]
+    assert [name for name, _ in aws.cloudwatch.calls] == ["GetMetricData"]
+    assert not Output.read(capsys).metrics
+
+
+def test_a_scheduled_run_that_cannot_ask_about_the_alarm_tells_people_rather_twice_than_never(
+    aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.cloudwatch.data[("Errors", "Sum")] = [10]
+    aws.cloudwatch.alarms["health-degraded-dev"] = "ALARM"
+    aws.cloudwatch.fail("DescribeAlarms", client_error("AccessDenied"))
+    scheduled()
+    assert len(aws.sns.calls) == 1
+    output = Output.read(capsys)
+    assert [line["code"] for line in output.of("alarm state unknown")] == ["AccessDenied"]
+    assert "canary" not in output.text
+
+
 def test_a_scheduled_run_that_cannot_notify_fails_after_logging(
     aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,9 +236,10 @@ def test_a_scheduled_run_that_cannot_notify_fails_after_logging(
     aws.sns.fail("Publish", client_error("NotFound"))
     with pytest.raises(ClientError):
         scheduled()
-    out = capsys.readouterr().out
-    assert '"code": "NotFound"' in out
-    assert "canary" not in out
+    output = Output.read(capsys)
+    [line] = output.of("unexpected failure")
+    assert line["code"] == "NotFound"
+    assert "canary" not in output.text
 
 
 def test_an_unforeseen_failure_of_a_get_is_a_500_without_its_text(

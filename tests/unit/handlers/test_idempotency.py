@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from handlers.shared.idempotency import idempotency_key, transaction_id_for
 from handlers.shared.requests import InvalidRequest
 from handlers.validation import handler
-from tests.unit.handlers.harness import Aws, Response, call, load_event
+from tests.unit.handlers.harness import Aws, Clock, Output, Response, call, load_event
 
 VALID = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
 ROLE = "arn:aws:sts::123456789012:assumed-role/checkout"
@@ -32,8 +31,10 @@ def post(*keys: str, arn: str | None = None, **changes: Any) -> Response:
     return call(handler, keyed(*keys, arn=arn, **changes))
 
 
-def test_a_replay_gives_the_first_answer_and_says_so(aws: Aws) -> None:
-    first, again = post("order-1"), post("order-1")
+def test_a_replay_gives_the_first_answer_and_says_so(aws: Aws, clock: Clock) -> None:
+    first = post("order-1")
+    clock.tick(1)
+    again = post("order-1")
     assert first.status == again.status == 200
     assert first.body == again.body
     assert "Idempotent-Replayed" not in first.headers
@@ -56,6 +57,16 @@ def test_a_key_with_another_body_is_refused_and_changes_nothing(aws: Aws) -> Non
     assert aws.dynamodb.items == before
 
 
+def test_the_line_of_a_reused_key_names_the_transaction_that_it_belongs_to(
+    aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = post("order-1")
+    Output.read(capsys)
+    post("order-1", amount=200)
+    [line] = Output.read(capsys).lines
+    assert (line["status"], line["transaction_id"]) == (422, first.body["transaction_id"])
+
+
 def test_the_same_payment_written_differently_is_a_replay(aws: Aws) -> None:
     first = post("order-1")
     event = keyed("order-1")
@@ -73,8 +84,14 @@ def test_without_a_key_every_request_is_a_payment_of_its_own(aws: Aws) -> None:
 
 
 def test_first_uses_at_the_same_time_make_one_transaction(aws: Aws) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: post("order-1"), range(8)))
+    answers: list[Response] = []
+
+    def overtake() -> None:
+        aws.dynamodb.before_put = lambda: None
+        answers.append(post("order-1"))
+
+    aws.dynamodb.before_put = overtake
+    answers.append(post("order-1"))
     assert {answer.status for answer in answers} == {200}
     assert len({answer.body["transaction_id"] for answer in answers}) == 1
     assert len(aws.dynamodb.items) == 1

@@ -5,11 +5,20 @@ from typing import Any
 
 import pytest
 
-from handlers import processing, validation
+from handlers import validation
 from handlers.processing import handler
-from handlers.shared.gateway import Charged, Declined, Gateway, SimulatedGateway
-from handlers.shared.transactions import LEASE_SECONDS, Transaction
-from tests.unit.handlers.harness import Aws, Clock, Response, call, load_event
+from handlers.shared.gateway import Charged
+from handlers.shared.transactions import LEASE_SECONDS
+from tests.unit.handlers.harness import (
+    Aws,
+    Clock,
+    CountingGateway,
+    Output,
+    Response,
+    call,
+    ids_and_keys,
+    load_event,
+)
 from tests.unit.handlers.test_requests import HOSTILE
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -27,30 +36,6 @@ def validated(customer_id: str = "canary-customer") -> str:
 def process(transaction_id: object) -> Response:
     body = json.dumps({"transaction_id": transaction_id})
     return call(handler, load_event("process", body=body))
-
-
-class CountingGateway:
-    """Charges like the simulated one; `meanwhile` runs before it answers."""
-
-    def __init__(self, meanwhile: Any = None, result: Charged | Declined | None = None) -> None:
-        self.keys: list[str] = []
-        self.meanwhile = meanwhile
-        self.result = result
-
-    def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
-        self.keys.append(idempotency_key)
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile:
-            meanwhile()
-        return self.result or SimulatedGateway().charge(transaction, idempotency_key)
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> CountingGateway:
-    gateway = CountingGateway()
-    use: Gateway = gateway
-    monkeypatch.setattr(processing, "gateway", use)
-    return gateway
 
 
 def updates(aws: Aws) -> int:
@@ -298,12 +283,9 @@ def test_every_capture_is_one_log_line(aws: Aws, capsys: pytest.CaptureFixture[s
     transaction_id = validated()
     process(transaction_id)
     process(transaction_id)
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    [capture] = [line for line in lines if line["message"] == "captured"]
+    [capture] = map(ids_and_keys, Output.read(capsys).of("captured"))
     assert capture.pop("gateway_reference").startswith("sim_")
     assert capture == {
-        "level": "INFO",
-        "message": "captured",
         "request_id": load_event("process")["requestContext"]["requestId"],
         "transaction_id": transaction_id,
         "amount_minor": 10050,

@@ -14,6 +14,7 @@ from handlers.shared.store import Store, StoreUnavailable, TransactionExists
 from handlers.shared.transactions import (
     IN_FLIGHT_SHARDS,
     LEASE_SECONDS,
+    MAX_RECOVERIES,
     Transaction,
     fingerprint,
     in_flight_key,
@@ -172,6 +173,52 @@ def test_a_lease_let_go_lets_the_next_attempt_in_and_keeps_the_payment_in_the_in
     claimed(store, "b")
 
 
+def test_only_leases_that_ended_before_the_moment_are_found(
+    store: Store, table: FakeDynamoDB
+) -> None:
+    held = claimed(store)
+    assert held.lease_expires_at
+    assert list(store.expired(held.lease_expires_at)) == []
+    assert list(store.expired(held.lease_expires_at + 1)) == [("t-1", held.lease_expires_at)]
+    store.finish(held, "ref", NOW)
+    assert list(store.expired(held.lease_expires_at + 1)) == []
+
+
+def test_a_recovered_lease_has_just_expired_and_the_recovery_is_counted(
+    store: Store, table: FakeDynamoDB
+) -> None:
+    held = claimed(store)
+    table.losing_answers = True
+    for count in range(1, MAX_RECOVERIES + 1):
+        lease_end = int(table.items["t-1"]["lease_expires_at"]["N"])
+        now = LEASE_OVER + timedelta(seconds=10 * count)
+        assert store.recover("t-1", lease_end, now) == "recovered"
+        assert table.items["t-1"]["recoveries"] == {"N": str(count)}
+        assert table.items["t-1"]["attempt_id"] == {"S": held.attempt_id}
+    before = dict(table.items["t-1"])
+    lease_end = int(before["lease_expires_at"]["N"])
+    assert store.recover("t-1", lease_end, now + timedelta(seconds=10)) == "stuck"
+    assert table.items["t-1"] == before
+    row = store.claim("t-1", "b", now)
+    assert row
+    assert row.held_by("b")
+
+
+def test_a_recovery_changes_nothing_once_the_lease_has_moved_on(
+    store: Store, table: FakeDynamoDB
+) -> None:
+    lease_end = claimed(store, "a").lease_expires_at or 0
+    later = store.claim("t-1", "b", LEASE_OVER)
+    assert later
+    before = dict(table.items["t-1"])
+    assert store.recover("t-1", lease_end, LEASE_OVER) == "moved_on"
+    assert table.items["t-1"] == before
+    store.finish(later, "ref", LEASE_OVER)
+    assert store.recover("t-1", later.lease_expires_at or 0, LEASE_OVER) == "moved_on"
+    assert store.recover("unknown", lease_end, LEASE_OVER) == "moved_on"
+    assert "unknown" not in table.items
+
+
 def test_a_row_that_vanished_while_charging_is_a_failure(store: Store, table: FakeDynamoDB) -> None:
     held = claimed(store)
     table.items.clear()
@@ -199,7 +246,7 @@ def test_whatever_dynamodb_fails_with_is_translated_once(
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["claim", "finish", "decline", "let_go"]),
+        st.sampled_from(["claim", "finish", "decline", "let_go", "recover"]),
         st.sampled_from(["a", "b", "c"]),
         st.sampled_from([0, 1, LEASE_SECONDS + 1]),
     ),
@@ -227,6 +274,9 @@ def test_no_order_of_attempts_leaves_the_state_machine(
             row = store.claim("t-1", attempt, now)
             if row and row.held_by(attempt):
                 held[attempt] = row
+        elif step == "recover":
+            for transaction_id, lease_end in store.expired(epoch_seconds(now)):
+                store.recover(transaction_id, lease_end, now)
         elif attempt in held:
             arguments = (now,) if step == "let_go" else ("ref", now)
             getattr(store, step)(held[attempt], *arguments)
@@ -235,6 +285,7 @@ def test_no_order_of_attempts_leaves_the_state_machine(
         assert before == after or (before, after) in allowed
         present = IN_FLIGHT_ATTRIBUTES & item.keys()
         assert bool(present) is (after == "processing")
+        assert int(item.get("recoveries", {"N": "0"})["N"]) <= MAX_RECOVERIES
 
 
 @given(st.text(min_size=1))

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from handlers.validation import handler
 from tests.unit.handlers.fakes import client_error
-from tests.unit.handlers.harness import Aws, Response, call, load_event
+from tests.unit.handlers.harness import Aws, Output, Response, call, ids_and_keys, load_event
 from tests.unit.handlers.test_requests import HOSTILE
 
 VALID = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
@@ -144,7 +144,8 @@ def test_an_unforeseen_failure_is_a_500_without_its_text(
     assert answer.status == 500
     assert answer.body.keys() == {"error", "message", "transaction_id", "retry"}
     assert "TRANSACTIONS_TABLE" not in str(answer.body)
-    assert '"type": "KeyError"' in capsys.readouterr().out
+    [line] = Output.read(capsys).of("unexpected failure")
+    assert (line["level"], line["type"], line["code"]) == ("ERROR", "KeyError", "KeyError")
 
 
 @pytest.mark.parametrize("customer_id", ["canary-customer", "canary-customer\n"])
@@ -167,10 +168,12 @@ def test_each_request_is_one_json_line_with_its_ids(
     aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = post()
-    [line] = map(json.loads, capsys.readouterr().out.splitlines())
-    assert line == {
-        "level": "INFO",
-        "message": "validate",
+    [line] = Output.read(capsys).lines
+    shape = ("level", "location", "message", "timestamp", "service", "request_id", "status")
+    assert tuple(line) == (*shape, "transaction_id")
+    assert (line["level"], line["message"]) == ("INFO", "validate")
+    assert line["location"].startswith("handler:")
+    assert ids_and_keys(line) == {
         "request_id": answer.headers["X-Request-Id"],
         "status": 200,
         "transaction_id": answer.body["transaction_id"],

@@ -1,0 +1,56 @@
+"""The business metrics, written by Powertools as log lines that CloudWatch turns into metrics.
+
+The only dimension is the service, which POWERTOOLS_SERVICE_NAME names: one for a stack.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMESPACE = "PaymentInfra"
+VALIDATED = "PaymentsValidated"
+PROCESSED = "PaymentsProcessed"
+DECLINED = "PaymentsDeclined"
+RETRIED = "PaymentsRetried"
+STUCK = "PaymentsStuck"
+FAILURES = "Failures"
+RETRIES_NOT_QUEUED = "RetriesNotQueued"
+DEGRADED = "Degraded"
+GATEWAY_LATENCY = "GatewayLatency"
+
+_metrics = Metrics(namespace=NAMESPACE)
+
+
+def count(name: str, value: int = 1) -> None:
+    """Add to a metric of this invocation."""
+    _metrics.add_metric(name, MetricUnit.Count, value)
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Measure the milliseconds that the block takes, whether it fails or not."""
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        _metrics.add_metric(name, MetricUnit.Milliseconds, (perf_counter() - start) * 1000)
+
+
+def end(status: int) -> None:
+    """Count an answer of 500, which Lambda does not see as an error, and flush."""
+    if status == 500:
+        count(FAILURES)
+    flush()
+
+
+def flush() -> None:
+    """Write what was added since the last flush, if anything was."""
+    if _metrics.metric_set:
+        _metrics.flush_metrics()

@@ -1,0 +1,118 @@
+"""The AWS of the warm comparison: every call is answered just before it would be sent."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+from zlib import crc32
+
+from botocore.awsrequest import AWSResponse
+
+Body = dict[str, Any]
+
+# What the yardstick stores of a payment, and what else the handlers do.
+YARDSTICK_ROW = {
+    "amount": {"S": "100.5"},
+    "currency": {"S": "USD"},
+    "customer_id": {"S": "cust-12345"},
+    "status": {"S": "validated"},
+    "created_at": {"S": "2026-11-22T21:27:00.000+00:00"},
+    "updated_at": {"S": "2026-11-22T21:27:00.000+00:00"},
+}
+ROW = YARDSTICK_ROW | {
+    "amount_minor": {"N": "10050"},
+    "fingerprint": {"S": "0123456789abcdef" * 4},
+    "first_charge_at": {"S": "2026-11-22T21:28:00.000+00:00"},
+}
+ASSIGNMENT = re.compile(r"(#?\w+) = (?:if_not_exists\(\w+, )?(:\w+)")
+PERIODS = 5
+
+
+class CannedAws:
+    """The answers of a system that is well: a botocore `before-send` handler.
+
+    operations are those that were called, in order; seconds is the CPU time spent here, which is
+    no handler's.
+    """
+
+    def __init__(self) -> None:
+        self.operations: list[str] = []
+        self.seconds = 0.0
+
+    def __call__(self, *, request: Any, event_name: str, **_: Any) -> Any:
+        """Answer a call in its protocol, which has to be JSON."""
+        start = time.process_time()
+        operation = event_name.rpartition(".")[2]
+        self.operations.append(operation)
+        if "X-Amz-Target" not in request.headers:
+            raise NotImplementedError(f"{operation} is not called in a JSON protocol")
+        content = json.dumps(_body(operation, json.loads(request.body))).encode()
+        headers: Any = {
+            "Server": "Server",
+            "Date": "Sun, 22 Nov 2026 21:27:00 GMT",
+            "Content-Type": request.headers["Content-Type"],
+            "Content-Length": str(len(content)),
+            "Connection": "keep-alive",
+            "x-amzn-RequestId": "VE5EXAMPLE0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ012345",
+            "x-amz-crc32": str(crc32(content)),
+        }
+        response = AWSResponse(request.url, 200, headers, _Raw(content))
+        self.seconds += time.process_time() - start
+        return response
+
+
+class _Raw:
+    """A body that has arrived."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._content
+
+
+def _body(operation: str, request: Body) -> Body:
+    match operation:
+        case "PutItem":
+            return {}
+        case "GetItem":
+            return {"Item": YARDSTICK_ROW | request["Key"]}
+        case "UpdateItem":
+            return _updated(request)
+        case "GetMetricData":
+            results = [_series(query) for query in request["MetricDataQueries"]]
+            return {"MetricDataResults": results, "Messages": []}
+        case "GetMetricStatistics":
+            [statistic] = request["Statistics"]
+            point = {"Timestamp": request["StartTime"], statistic: 0.0, "Unit": "Count"}
+            return {"Label": request["MetricName"], "Datapoints": [point]}
+    raise NotImplementedError(operation)
+
+
+def _updated(request: Body) -> Body:
+    """Return the row as the request's assignments leave it, if that is asked for."""
+    if request.get("ReturnValues") != "ALL_NEW":
+        return {}
+    names = request["ExpressionAttributeNames"]
+    values = request["ExpressionAttributeValues"]
+    changes = {
+        names.get(name, name): values[value]
+        for name, value in ASSIGNMENT.findall(request["UpdateExpression"])
+    }
+    return {"Attributes": ROW | request["Key"] | changes}
+
+
+def _series(query: Body) -> Body:
+    metric = query["MetricStat"]["Metric"]["MetricName"]
+    busy = {"Sum": 1800.0, "SampleCount": 12.0}
+    value = busy[query["MetricStat"]["Stat"]] if metric == "Latency" else 0.0
+    return {
+        "Id": query["Id"],
+        "Label": metric,
+        "Timestamps": [1795382820 - 60 * period for period in range(PERIODS)],
+        "Values": [value] * PERIODS,
+        "StatusCode": "Complete",
+    }

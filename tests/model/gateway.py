@@ -1,0 +1,83 @@
+"""A payment gateway that records its captures, and forgets its keys as real ones do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import TYPE_CHECKING, ClassVar
+
+from handlers.shared.gateway import Charged, Declined, GatewayTimeout, GatewayUnavailable
+from tests.model.faults import Call, Network, Wording
+
+if TYPE_CHECKING:
+    from handlers.shared.transactions import Transaction
+
+DECLINED_CUSTOMER = "declined"
+
+GATEWAY = Wording(
+    refused=lambda: GatewayUnavailable("Refused"), unanswered=lambda: GatewayTimeout("Unanswered")
+)
+
+
+@dataclass(frozen=True)
+class Capture:
+    transaction_id: str
+    idempotency_key: str
+    reference: str
+    amount_minor: int
+    currency: str
+
+
+class RecordingGateway:
+    """Charges once for each key that it remembers; finds what it captured for ever."""
+
+    KEY_RETENTION: ClassVar = timedelta(hours=24)
+
+    def __init__(self, network: Network, now: Callable[[], datetime]) -> None:
+        self.captures: list[Capture] = []
+        # Payments that somebody tried to charge when the key may have been forgotten.
+        self.charged_too_late: list[str] = []
+        self._known: dict[str, tuple[datetime, Charged | Declined]] = {}
+        self._network = network
+        self._now = now
+        self._lock = Lock()
+
+    def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
+        first = datetime.fromisoformat(transaction.first_charge_at or "")
+        if self._now() - first >= self.KEY_RETENTION:
+            self.charged_too_late.append(transaction.transaction_id)
+        call = Call("charge", transaction.transaction_id)
+        return self._network.call(call, lambda: self._charge(transaction, idempotency_key), GATEWAY)
+
+    def find(self, idempotency_key: str) -> Charged | Declined | None:
+        return self._network.call(
+            Call("find", idempotency_key), lambda: self._find(idempotency_key), GATEWAY
+        )
+
+    def _charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
+        with self._lock:
+            first_used, result = self._known.get(idempotency_key, (None, None))
+            if result is None or not first_used or self._now() - first_used >= self.KEY_RETENTION:
+                result = self._decide(transaction, idempotency_key)
+                self._known[idempotency_key] = self._now(), result
+            return result
+
+    def _decide(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
+        if transaction.customer_id == DECLINED_CUSTOMER:
+            return Declined("insufficient_funds")
+        capture = Capture(
+            transaction_id=transaction.transaction_id,
+            idempotency_key=idempotency_key,
+            reference=f"capture-{len(self.captures)}",
+            amount_minor=transaction.amount_minor,
+            currency=transaction.currency,
+        )
+        self.captures.append(capture)
+        return Charged(capture.reference)
+
+    def _find(self, idempotency_key: str) -> Charged | Declined | None:
+        with self._lock:
+            _, result = self._known.get(idempotency_key, (None, None))
+            return result

@@ -1,0 +1,229 @@
+"""DynamoDB, SQS, SNS and CloudWatch in memory, as the handlers call them.
+
+Every call goes through the network, which may fail it, and is atomic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from threading import Lock
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from handlers.shared.clock import epoch_seconds
+from handlers.shared.transactions import DECLINED, PROCESSED
+from tests.model.expressions import Item, evaluate
+from tests.model.faults import Call, Network, Wording
+
+VISIBILITY_TIMEOUT = timedelta(seconds=300)
+MAX_RECEIVES = 3
+
+T = TypeVar("T")
+
+
+def client_error(code: str, **response: Any) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": ""}, **response}
+    return ClientError(answer, "Operation")
+
+
+AWS = Wording(
+    refused=lambda: client_error("ThrottlingException"),
+    unanswered=lambda: ReadTimeoutError(endpoint_url="https://aws.invalid"),
+)
+
+
+class Table:
+    """The transactions table: a DynamoDB client with one table and its sparse index."""
+
+    def __init__(self, network: Network, now: Callable[[], datetime]) -> None:
+        self.items: dict[str, Item] = {}
+        # Payments whose row was written after they were settled, and those that somebody else
+        # than the holder of the live lease wrote.
+        self.rewritten: list[str] = []
+        self.overruled: list[str] = []
+        # What the index shows while it lags behind the table.
+        self.stale: dict[str, Item] | None = None
+        self._now = now
+        self._network = network
+        self._lock = Lock()
+
+    def put_item(self, **params: Any) -> dict[str, Any]:
+        transaction_id = params["Item"]["transaction_id"]["S"]
+
+        def put() -> dict[str, Any]:
+            self._check(params, transaction_id, "ConditionExpression")
+            self._write(transaction_id, dict(params["Item"]), None)
+            return {}
+
+        return self._call("PutItem", transaction_id, put)
+
+    def update_item(self, **params: Any) -> dict[str, Any]:
+        transaction_id = params["Key"]["transaction_id"]["S"]
+
+        def update() -> dict[str, Any]:
+            self._check(params, transaction_id, "ConditionExpression", "UpdateExpression")
+            old = self.items.get(transaction_id, dict(params["Key"]))
+            expressions = evaluate(params, old, "ConditionExpression", "UpdateExpression")
+            attempt = params["ExpressionAttributeValues"].get(":attempt")
+            self._write(transaction_id, expressions.updated(params["UpdateExpression"]), attempt)
+            return {"Attributes": dict(self.items[transaction_id])}
+
+        return self._call("UpdateItem", transaction_id, update)
+
+    def query(self, **params: Any) -> dict[str, Any]:
+        assert params["IndexName"] == "in-flight-index"
+        condition = params["KeyConditionExpression"]
+
+        def matches(item: Item) -> bool:
+            return evaluate(params, item, "KeyConditionExpression").condition(condition)
+
+        def query() -> dict[str, Any]:
+            items = self.items if self.stale is None else self.stale
+            found = [item for item in items.values() if "in_flight" in item and matches(item)]
+            after = _index_order(params.get("ExclusiveStartKey"))
+            page = sorted((item for item in found if _index_order(item) > after), key=_index_order)
+            page, rest = page[: params["Limit"]], page[params["Limit"] :]
+            return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if rest else {})
+
+        return self._call("Query", "", query)
+
+    def _call(self, site: str, transaction_id: str, effect: Callable[[], T]) -> T:
+        def atomic() -> T:
+            with self._lock:
+                return effect()
+
+        return self._network.call(Call(site, transaction_id), atomic, AWS)
+
+    def _check(self, params: dict[str, Any], transaction_id: str, *expressions: str) -> None:
+        old = self.items.get(transaction_id)
+        evaluator = evaluate(params, old or {}, *expressions)
+        if not evaluator.condition(params["ConditionExpression"]):
+            assert params["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
+            item = {"Item": dict(old)} if old else {}
+            raise client_error("ConditionalCheckFailedException", **item)
+
+    def _write(self, transaction_id: str, item: Item, attempt: object) -> None:
+        old = self.items.get(transaction_id)
+        if old and old["status"]["S"] in {PROCESSED, DECLINED}:
+            self.rewritten.append(transaction_id)
+        lease_end = int(old["lease_expires_at"]["N"]) if old and "lease_expires_at" in old else 0
+        if old and lease_end >= epoch_seconds(self._now()) and attempt != old["attempt_id"]:
+            self.overruled.append(transaction_id)
+        self.items[transaction_id] = item
+
+
+def _index_order(item: Item | None) -> tuple[int, str]:
+    if item is None:
+        return -1, ""
+    return int(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
+
+
+@dataclass
+class Message:
+    message_id: str
+    body: str
+    visible_at: datetime
+    receives: int = 0
+
+    @cached_property
+    def about(self) -> tuple[str, str]:
+        """The operation and the transaction."""
+        body = json.loads(self.body)
+        return body["operation"], body["transaction_id"]
+
+
+class Queue:
+    """The failed transactions: an SQS client, the queue behind it, and its dead letters."""
+
+    def __init__(self, network: Network, now: Callable[[], datetime]) -> None:
+        self.sent: list[Message] = []
+        # Every (operation, transaction) that somebody tried to queue, whether it worked or not.
+        self.attempted: set[tuple[str, str]] = set()
+        self.live: dict[str, Message] = {}
+        self.dead: dict[str, Message] = {}
+        self._network = network
+        self._now = now
+        self._lock = Lock()
+
+    def send_message(self, **params: Any) -> dict[str, Any]:
+        message = Message("", params["MessageBody"], self._now())
+        self.attempted.add(message.about)
+
+        def send() -> dict[str, Any]:
+            with self._lock:
+                number = f"message-{len(self.sent)}"
+                sent = Message(number, message.body, message.visible_at)
+                self.sent.append(sent)
+                self.live[number] = sent
+            return {"MessageId": number}
+
+        return self._network.call(Call("SendMessage", message.about[1]), send, AWS)
+
+    def receive(self, most: int) -> list[Message]:
+        """Return the messages that are due, hidden from others for the visibility timeout."""
+        received: list[Message] = []
+        with self._lock:
+            for message in list(self.live.values()):
+                if len(received) == most:
+                    break
+                if message.visible_at > self._now():
+                    continue
+                if message.receives == MAX_RECEIVES:
+                    self.dead[message.message_id] = self.live.pop(message.message_id)
+                    continue
+                message.receives += 1
+                message.visible_at = self._now() + VISIBILITY_TIMEOUT
+                received.append(message)
+        return received
+
+    def delete(self, message: Message) -> None:
+        with self._lock:
+            self.live.pop(message.message_id, None)
+
+    def redrive(self) -> None:
+        """Move the dead letters back, as an operator does."""
+        with self._lock:
+            for message in self.dead.values():
+                message.receives = 0
+                message.visible_at = self._now()
+            self.live.update(self.dead)
+            self.dead.clear()
+
+    def holds(self, operation: str, transaction_id: str) -> bool:
+        """Whether such a message is in the queue or among the dead letters."""
+        with self._lock:
+            messages = [*self.live.values(), *self.dead.values()]
+        return any(message.about == (operation, transaction_id) for message in messages)
+
+
+class Monitoring:
+    """CloudWatch and SNS: the dead letters degrade the system, and no alarm knows of it yet."""
+
+    def __init__(self, network: Network, queue: Queue) -> None:
+        self._network = network
+        self._queue = queue
+
+    def get_metric_data(self, **params: Any) -> dict[str, Any]:
+        def value(query: dict[str, Any]) -> float:
+            name = query["MetricStat"]["Metric"]["MetricName"]
+            return len(self._queue.dead) if name == "ApproximateNumberOfMessagesVisible" else 0
+
+        results = [
+            {"Id": query["Id"], "StatusCode": "Complete", "Values": [value(query)]}
+            for query in params["MetricDataQueries"]
+        ]
+        return self._call("GetMetricData", {"MetricDataResults": results})
+
+    def describe_alarms(self, **_: Any) -> dict[str, Any]:
+        return self._call("DescribeAlarms", {"MetricAlarms": []})
+
+    def publish(self, **_: Any) -> dict[str, Any]:
+        return self._call("Publish", {"MessageId": "1"})
+
+    def _call(self, site: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return self._network.call(Call(site, ""), lambda: answer, AWS)

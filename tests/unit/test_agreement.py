@@ -1,0 +1,223 @@
+"""What handlers and template must agree on, since neither may import the other.
+
+A name or a number that changes on one side only fails here.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers import retry
+from handlers.shared import metrics, recovery, store, transactions
+from payment_infra.artifacts import HANDLERS
+from payment_infra.config import PRESETS
+from tests.unit.template import Evaluated, Json, load, of_type
+
+REPOSITORY = Path(__file__).parents[2]
+TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
+EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
+# What the handlers take from the environment if it is there, for tests that cannot wait.
+OPTIONAL_VARIABLES = {"LEASE_SECONDS", "RECOVER_AFTER_SECONDS"}
+
+# Namespace, name, dimensions.
+Metric = tuple[str, str, frozenset[tuple[str, str]]]
+
+
+@cache
+def deployed(preset: str = "development") -> Evaluated:
+    return Evaluated(TEMPLATES[preset])
+
+
+def resources(kind: str, preset: str = "development") -> dict[str, Json]:
+    return {name: deployed(preset).resources[name] for name in of_type(TEMPLATES[preset], kind)}
+
+
+# Metrics.
+
+
+def metric_names() -> set[str]:
+    """Return what the handlers call their metrics."""
+    return {
+        value
+        for name, value in vars(metrics).items()
+        if name.isupper() and isinstance(value, str) and name != "NAMESPACE"
+    }
+
+
+EMIT = """
+import sys
+from handlers.shared import metrics
+for name in sys.argv[1:]:
+    metrics.count(name)
+metrics.flush()
+"""
+
+
+@cache
+def emitted() -> set[Metric]:
+    """Return the metrics as CloudWatch gets them from a function of the stack."""
+    [service] = {
+        one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+        for one in resources("AWS::Lambda::Function").values()
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", EMIT, *sorted(metric_names())],
+        env={"PYTHONPATH": str(REPOSITORY), "POWERTOOLS_SERVICE_NAME": service},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    line = json.loads(done.stdout)
+    return {
+        (directive["Namespace"], metric["Name"], frozenset((key, line[key]) for key in keys))
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for keys in directive["Dimensions"]
+        for metric in directive["Metrics"]
+    }
+
+
+def alarmed() -> set[Metric]:
+    return {
+        (
+            one["Namespace"],
+            one["MetricName"],
+            frozenset((each["Name"], each["Value"]) for each in one["Dimensions"]),
+        )
+        for one in resources("AWS::CloudWatch::Alarm").values()
+    }
+
+
+def shown() -> set[Metric]:
+    body = json.loads(deployed().resources["PaymentDashboard"]["DashboardBody"])
+    return {
+        (namespace, name, frozenset(zip(pairs[::2], pairs[1::2], strict=True)))
+        for widget in body["widgets"]
+        for namespace, name, *pairs, _ in widget["properties"].get("metrics", [])
+    }
+
+
+def own(found: set[Metric]) -> set[Metric]:
+    """Return those that are not a service's of AWS."""
+    return {metric for metric in found if not metric[0].startswith("AWS/")}
+
+
+def test_every_metric_of_the_handlers_is_one_that_an_alarm_or_the_dashboard_uses() -> None:
+    assert emitted() == own(alarmed() | shown())
+
+
+def test_the_metrics_have_the_namespace_and_the_stacks_service_as_their_only_dimension() -> None:
+    service = frozenset({("service", "payment-dev")})
+    assert emitted() == {(metrics.NAMESPACE, name, service) for name in metric_names()}
+
+
+def test_what_needs_somebody_is_an_alarm_and_what_is_business_is_on_the_dashboard() -> None:
+    needs_somebody = {
+        *(metrics.FAILURES, metrics.RETRIES_NOT_QUEUED, metrics.STUCK, metrics.DEGRADED),
+    }
+    assert {name for _, name, _ in own(alarmed())} == needs_somebody
+    assert {name for _, name, _ in own(shown())} == metric_names() - needs_somebody
+
+
+# Names.
+
+
+@EVERY_PRESET
+def test_the_index_that_is_queried_is_the_tables(preset: str) -> None:
+    [index] = deployed(preset).resources["TransactionsTable"]["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == store.IN_FLIGHT_INDEX
+    # What a recovery reads besides them: the table's own key, which every index holds.
+    assert [one["AttributeName"] for one in index["KeySchema"]] == ["in_flight", "lease_expires_at"]
+
+
+def test_the_health_monitor_may_query_that_index_alone() -> None:
+    document = deployed().resources["HealthMonitorPolicy"]["PolicyDocument"]
+    [granted] = [
+        one["Resource"] for one in document["Statement"] if one["Action"] == ["dynamodb:Query"]
+    ]
+    assert granted == [f"<TransactionsTable.Arn>/index/{store.IN_FLIGHT_INDEX}"]
+
+
+@EVERY_PRESET
+def test_the_health_monitor_looks_at_the_alarm_on_its_own_metric(preset: str) -> None:
+    [alarm] = [
+        one
+        for one in resources("AWS::CloudWatch::Alarm", preset).values()
+        if one["MetricName"] == metrics.DEGRADED
+    ]
+    monitor = deployed(preset).resources["HealthMonitorFunction"]
+    name = monitor["Environment"]["Variables"]["DEGRADED_ALARM_NAME"]
+    assert name == alarm["AlarmName"]
+
+
+def variables_read() -> tuple[set[str], set[str]]:
+    """Return the environment variables that the handlers need, and those that they may have."""
+    needed: set[Any] = set()
+    optional: set[Any] = set()
+    for path in HANDLERS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Subscript(
+                    value=ast.Attribute(attr="environ"), slice=ast.Constant(value=name)
+                ):
+                    needed.add(name)
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get"),
+                    args=[ast.Constant(value=name), *_],
+                ):
+                    optional.add(name)
+                case ast.Attribute(attr="getenv"):
+                    raise AssertionError(f"{path} reads the environment in another way")
+    return needed, optional
+
+
+def test_the_functions_have_the_variables_that_the_handlers_read_and_no_other() -> None:
+    needed, optional = variables_read()
+    given: set[str] = set()
+    for one in resources("AWS::Lambda::Function").values():
+        given |= set(one["Environment"]["Variables"])
+    assert given == needed | {"POWERTOOLS_SERVICE_NAME"}
+    assert optional == OPTIONAL_VARIABLES
+
+
+# Times.
+
+
+def timeouts(preset: str) -> dict[str, Any]:
+    functions = resources("AWS::Lambda::Function", preset)
+    return {name: one["Timeout"] for name, one in functions.items()}
+
+
+@EVERY_PRESET
+def test_a_lease_outlasts_every_function(preset: str) -> None:
+    for timeout in timeouts(preset).values():
+        assert timeout < transactions.LEASE_SECONDS
+
+
+@EVERY_PRESET
+def test_a_payment_is_recovered_only_when_the_queue_is_done_with_it(preset: str) -> None:
+    queue = deployed(preset).resources["FailedTransactionsQueue"]
+    receives = queue["RedrivePolicy"]["maxReceiveCount"]
+    assert receives * queue["VisibilityTimeout"] < recovery.RECOVER_AFTER_SECONDS
+
+
+@EVERY_PRESET
+def test_a_message_that_is_begun_can_be_ended_before_the_retry_function_is_stopped(
+    preset: str,
+) -> None:
+    assert timeouts(preset)["RetryFunction"] > retry.MESSAGE_SECONDS
+    queue = deployed(preset).resources["FailedTransactionsQueue"]
+    assert queue["VisibilityTimeout"] >= 6 * timeouts(preset)["RetryFunction"]
+
+
+@EVERY_PRESET
+def test_a_lease_that_was_not_let_go_has_expired_when_its_message_comes_again(preset: str) -> None:
+    queue = deployed(preset).resources["FailedTransactionsQueue"]
+    assert queue["VisibilityTimeout"] > transactions.LEASE_SECONDS
