@@ -253,18 +253,6 @@ def test_a_cache_that_cannot_be_read_does_not_stop_packaging(handlers: Path, cac
     assert contents(build_layer(handlers, cache, FakeDownload(WHEELS)).body)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="no mode stops root")
-def test_a_cache_that_may_not_be_entered_does_not_stop_packaging(
-    handlers: Path, cache: Path
-) -> None:
-    cache.mkdir(parents=True)
-    cache.chmod(0)
-    try:
-        assert contents(build_layer(handlers, cache, FakeDownload(WHEELS)).body)
-    finally:
-        cache.chmod(0o700)
-
-
 def test_a_user_without_a_home_can_package(handlers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody() -> Path:
         raise RuntimeError("Could not determine home directory.")
