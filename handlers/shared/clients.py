@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
 from handlers.shared.retry_messages import RetryQueue
@@ -50,32 +50,41 @@ def time_budget(read_timeout_seconds: float = READ_TIMEOUT_SECONDS) -> Config:
 
 
 @cache
+def _session() -> botocore.session.Session:
+    return botocore.session.Session()
+
+
+def _client(service: str, config: Config) -> Any:
+    # boto3's clients are these; boto3 itself would add the import of its S3 transfer manager to
+    # every cold start.
+    return _session().create_client(service, config=config)
+
+
+@cache
 def dynamodb() -> DynamoDBClient:
     """The DynamoDB client."""
-    client: DynamoDBClient = boto3.client("dynamodb", config=time_budget())
+    client: DynamoDBClient = _client("dynamodb", time_budget())
     return client
 
 
 @cache
 def sqs() -> SQSClient:
     """The SQS client, which only a failure needs."""
-    client: SQSClient = boto3.client("sqs", config=time_budget())
+    client: SQSClient = _client("sqs", time_budget())
     return client
 
 
 @cache
 def cloudwatch() -> CloudWatchClient:
     """The CloudWatch client."""
-    client: CloudWatchClient = boto3.client(
-        "cloudwatch", config=time_budget(METRICS_READ_TIMEOUT_SECONDS)
-    )
+    client: CloudWatchClient = _client("cloudwatch", time_budget(METRICS_READ_TIMEOUT_SECONDS))
     return client
 
 
 @cache
 def sns() -> SNSClient:
     """The SNS client, which only a degraded system needs."""
-    client: SNSClient = boto3.client("sns", config=time_budget())
+    client: SNSClient = _client("sns", time_budget())
     return client
 
 

@@ -90,7 +90,7 @@ COMPARISONS = (
         "validation's start / the yardstick's",
         [PYTHON, "-c", START_HANDLER.format("validation")],
         [PYTHON, "-c", START_YARDSTICK.format("validation")],
-        1.05,
+        1.0,
     ),
     Comparison(
         "processing's start / the yardstick's",

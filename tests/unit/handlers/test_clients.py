@@ -40,12 +40,12 @@ def test_every_client_is_made_once_and_keeps_to_the_budget(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     accessors: Any = (clients.dynamodb, clients.sqs, clients.sns, clients.cloudwatch)
     for accessor in accessors:
         assert accessor() is accessor()
         assert accessor().meta.config.retries["total_max_attempts"] == 2
         accessor.cache_clear()
+    clients._session.cache_clear()
 
 
 @pytest.mark.parametrize("entry", ["validation", "processing", "health_monitor", "retry"])
@@ -56,5 +56,8 @@ def test_an_entry_module_runs_from_its_zip_and_importing_it_makes_no_client(
     (tmp_path / "handlers").mkdir()
     shutil.copy(HANDLERS / "__init__.py", tmp_path / "handlers")
     shutil.copytree(HANDLERS / "shared", tmp_path / "handlers" / "shared")
-    script = f"import {entry}, boto3; assert {entry}.handler; assert not boto3.DEFAULT_SESSION"
+    script = (
+        f"import {entry}; from handlers.shared import clients; assert {entry}.handler; "
+        "assert not clients._session.cache_info().currsize"
+    )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={}, check=True)
