@@ -48,7 +48,7 @@ class CannedAws:
         operation = event_name.rpartition(".")[2]
         self.operations.append(operation)
         if "X-Amz-Target" not in request.headers:
-            raise NotImplementedError(f"{operation} is not called in a JSON protocol")
+            raise ValueError(f"{operation} is not called in a JSON protocol")
         content = json.dumps(_body(operation, json.loads(request.body))).encode()
         headers: Any = {
             "Server": "Server",
@@ -89,7 +89,7 @@ def _body(operation: str, request: Body) -> Body:
             [statistic] = request["Statistics"]
             point = {"Timestamp": request["StartTime"], statistic: 0.0, "Unit": "Count"}
             return {"Label": request["MetricName"], "Datapoints": [point]}
-    raise NotImplementedError(operation)
+    raise ValueError(f"no handler is expected to call {operation}")
 
 
 def _updated(request: Body) -> Body:

@@ -166,24 +166,21 @@ def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path) -> 
     (fake / "__main__.py").write_text("raise SystemExit('no room in here')\n")
     sandbox = tmp_path / "sandbox"
     sandbox.mkdir()
-    # The emulator's own environment is clean, so the stand-in is put beside the real code.
+    # The emulator's own environment is clean, so the stand-in's place is added to it.
     program = (
-        "import sys, subprocess; sys.path.insert(0, sys.argv.pop(1)); start = subprocess.Popen\n"
+        "import os, subprocess; start = subprocess.Popen\n"
         "def popen(*args, env, **kwargs):\n"
-        "    return start(*args, env=env | {'PYTHONPATH': sys.path[0]}, **kwargs)\n"
+        "    path = os.environ['PYTHONPATH']\n"
+        "    return start(*args, env=env | {'PYTHONPATH': path}, **kwargs)\n"
         "subprocess.Popen = popen\n"
         "from payment_infra.cli import main; main()"
     )
     result = run(
         "python",
-        "-c",
-        program,
-        str(tmp_path),
-        "local",
-        "--port",
-        "0",
+        *("-c", program, "local", "--port", "0"),
         cwd=sandbox,
         TMPDIR=str(sandbox),
+        PYTHONPATH=str(tmp_path),
     )
     assert result.returncode == 1
     assert "no room in here" in result.stderr.splitlines()[-1]

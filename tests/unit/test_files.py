@@ -94,7 +94,6 @@ except PaymentInfraError as error:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for a file's size")
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     exists: bool, tmp_path: Path
