@@ -10,7 +10,6 @@ from handlers.shared.charging import let_go, settle
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.fields import InvalidField, parse_transaction_id
-from handlers.shared.gateway import Gateway, SimulatedGateway
 from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
 from handlers.shared.responses import Answer, bad_request, failed, proxy_response
 from handlers.shared.retry_messages import RetryMessage
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from handlers.shared.transactions import Transaction
 
 FAILURE = "Processing failed"
-
-gateway: Gateway = SimulatedGateway()
 
 
 def handler(event: Event, context: Any) -> dict[str, Any]:
@@ -65,7 +62,7 @@ def _process(transaction_id: str, request: str) -> Answer:
         if not row.held_by(attempt_id):
             return _answer(row, utc_now())
         claimed = row
-        return _answer(settle(claimed, store, gateway, utc_now), utc_now(), charged=True)
+        return _answer(settle(claimed, store, clients.gateway(), utc_now), utc_now(), charged=True)
     except DependencyFailed as failure:
         logs.error(
             "process failed",

@@ -1,5 +1,6 @@
 """Deterministic zips of the handlers: the same sources give the same bytes on every machine."""
 
+import ast
 import hashlib
 import io
 import zipfile
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from payment_infra.errors import PaymentInfraError
+from payment_infra.errors import PaymentInfraError, UsageError
 
 # The handlers are installed beside this package, in a clone as in site-packages. Their place is
 # taken from there, since another distribution's `handlers` may come first on the import path.
@@ -59,6 +60,28 @@ def layer_digest(root: Path = HANDLERS) -> str:
         raise _unreadable(error) from error
     header = f"payment-infra layer {LAYER_FORMAT_VERSION}\n".encode()
     return hashlib.sha256(header + content).hexdigest()
+
+
+def check_gateway(gateway: str, root: Path = HANDLERS) -> None:
+    """Make sure that a configured gateway class is among what is packaged.
+
+    Args:
+        gateway: "handlers.shared.module:Class".
+        root: the folder of the handlers.
+
+    Raises:
+        UsageError: there is no such module, or it defines no such class.
+    """
+    module, _, name = gateway.partition(":")
+    path = root.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except OSError as error:
+        raise UsageError(f"gateway {gateway}: {path} cannot be read ({error.strerror})") from error
+    except (SyntaxError, ValueError):
+        return  # which packaging reports, with its line
+    if not any(isinstance(one, ast.ClassDef) and one.name == name for one in body):
+        raise UsageError(f"gateway {gateway}: {path} defines no class {name}")
 
 
 def build_artifacts(root: Path = HANDLERS) -> list[Artifact]:

@@ -37,6 +37,13 @@ ARCHITECTURES = ("arm64", "x86_64")
 # Amazon S3, "General purpose bucket naming rules".
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
+# A class of the handlers: the module's dotted name, and its own.
+GATEWAY_PATTERN = r"^handlers\.shared(\.[a-z_][a-z0-9_]*)+:[A-Z][A-Za-z0-9]*$"
+SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
+# AWS Secrets Manager, "Determine access to secrets": an ARN ends in six random characters.
+SECRET_ARN_PATTERN = (
+    r"^$|^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
+)
 # Tag restrictions of AWS: "Tag naming limits and requirements".
 TAG_PATTERN = r"^[\w .:/=+@-]*$"
 MAX_TAGS = 40
@@ -107,6 +114,16 @@ class StackConfig:
     )
     runtime: str = _setting("python3.13", "Lambda runtime.", _one_of(*RUNTIMES))
     architecture: str = _setting("arm64", "Lambda architecture.", _one_of(*ARCHITECTURES))
+    gateway: str = _setting(
+        SIMULATED_GATEWAY,
+        "Class of the payment gateway.",
+        _matching(GATEWAY_PATTERN, "handlers.shared.MODULE:CLASS"),
+    )
+    gateway_secret: str = _setting(
+        "",
+        "ARN of the secret that the payment gateway is given.",
+        _matching(SECRET_ARN_PATTERN, "the whole ARN of a secret of AWS Secrets Manager"),
+    )
     alarm_email: str = _setting(
         "", "Address subscribed to the alarms.", _matching(EMAIL_PATTERN, "an email address")
     )

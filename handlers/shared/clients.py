@@ -1,4 +1,4 @@
-"""The AWS clients: each made once per container, when it is first needed, within a time budget.
+"""The AWS clients and the gateway: each made when it is first needed, within a time budget.
 
 API Gateway gives up after 29 s ("Amazon API Gateway quotas": integration timeout). By then a
 payment must have failed, been queued for a retry and been let go. One call lasts at most
@@ -10,19 +10,25 @@ the second attempt). The longest path through processing is claim, charge, finis
 
     5 s + 6 s for the gateway + 5 s + 5 s + 5 s = 26 s
 
-which leaves 3 s for a cold start. Validation is put, send: 10 s. /health makes one call, which
-may read for longer, since CloudWatch is slower: 2 x (0.5 s + 5 s) + 1 s = 12 s.
+which leaves 3 s for a cold start. A gateway with a secret fetches that in one attempt, 2 s.
+Validation is put, send: 10 s. /health makes one call, which may read for longer, since CloudWatch
+is slower: 2 x (0.5 s + 5 s) + 1 s = 12 s.
 """
 
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, lru_cache
+from importlib import import_module
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
+from handlers.shared.failures import error_code
+from handlers.shared.gateway import GatewayUnavailable
 from handlers.shared.retry_messages import RetryQueue
 from handlers.shared.store import Store
 from handlers.shared.transactions import LEASE_SECONDS
@@ -30,22 +36,31 @@ from handlers.shared.transactions import LEASE_SECONDS
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
+
+    from handlers.shared.gateway import Gateway
 
 TOTAL_ATTEMPTS = 2
 CONNECT_TIMEOUT_SECONDS = 0.5
 READ_TIMEOUT_SECONDS = 1.5
 METRICS_READ_TIMEOUT_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 1.0
+SIMULATED = "handlers.shared.gateway:SimulatedGateway"
+SECRET_SECONDS = 300
 
 
-def time_budget(read_timeout_seconds: float = READ_TIMEOUT_SECONDS) -> Config:
+def time_budget(
+    read_timeout_seconds: float = READ_TIMEOUT_SECONDS, attempts: int = TOTAL_ATTEMPTS
+) -> Config:
     """Return the client configuration that keeps one call within its share of the budget."""
     return Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=read_timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        # Every call is built from values that were parsed; the services check them once more.
+        parameter_validation=False,
     )
 
 
@@ -86,6 +101,39 @@ def sns() -> SNSClient:
     """The SNS client, which only a degraded system needs."""
     client: SNSClient = _client("sns", time_budget())
     return client
+
+
+@cache
+def secrets() -> SecretsManagerClient:
+    """The Secrets Manager client, which only a gateway with a secret needs."""
+    client: SecretsManagerClient = _client("secretsmanager", time_budget(attempts=1))
+    return client
+
+
+def gateway() -> Gateway:
+    """The gateway whose class GATEWAY names, as "module:Class".
+
+    It is made with the text of the secret GATEWAY_SECRET_ARN, or with None; with a secret it is
+    made anew every SECRET_SECONDS, so that a rotated one gets in.
+
+    Raises GatewayUnavailable if there is no such class, or no secret to be had.
+    """
+    arn = os.environ.get("GATEWAY_SECRET_ARN")
+    return _gateway(
+        os.environ.get("GATEWAY", SIMULATED), arn, int(monotonic() // SECRET_SECONDS) if arn else 0
+    )
+
+
+@lru_cache(maxsize=1)
+def _gateway(name: str, secret_arn: str | None, _period: int) -> Gateway:
+    module, _, class_name = name.partition(":")
+    try:
+        make = getattr(import_module(module), class_name)
+        secret = secret_arn and secrets().get_secret_value(SecretId=secret_arn).get("SecretString")
+    except (ImportError, AttributeError, BotoCoreError, ClientError) as error:
+        raise GatewayUnavailable(error_code(error)) from error
+    made: Gateway = make(secret)
+    return made
 
 
 def store() -> Store:

@@ -11,8 +11,8 @@ def utc_now() -> datetime:
 
 
 def timestamp(moment: datetime) -> str:
-    """Return an aware UTC moment in ISO 8601 with its offset, to the millisecond."""
-    return moment.isoformat(timespec="milliseconds")
+    """Return an aware UTC moment in ISO 8601 with its offset, to the microsecond."""
+    return moment.isoformat(timespec="microseconds")
 
 
 def epoch_seconds(moment: datetime) -> int:

@@ -44,7 +44,11 @@ class GatewayTimeout(DependencyFailed):
 
 
 class Gateway(Protocol):
-    """Charges payments. Every call ends within GATEWAY_TIMEOUT_SECONDS."""
+    """Charges payments. Every call ends within GATEWAY_TIMEOUT_SECONDS.
+
+    The configuration names the class. It is called with the text of the gateway's secret, or with
+    None if none is configured.
+    """
 
     KEY_RETENTION: ClassVar[timedelta]
     """For how long the gateway knows an idempotency key; after that, a charge could be a second."""
@@ -78,7 +82,7 @@ class SimulatedGateway:
 
     MAX_REMEMBERED = 10_000
 
-    def __init__(self) -> None:
+    def __init__(self, _secret: str | None = None) -> None:
         self.captures: dict[str, Charged] = {}
 
     def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:

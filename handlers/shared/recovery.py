@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from handlers.shared import logs, metrics
 from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.retry_messages import RetryMessage
+from handlers.shared.store import StoreUnavailable
 from handlers.shared.transactions import MAX_RECOVERIES
 
 if TYPE_CHECKING:
@@ -31,22 +32,33 @@ def recover(
     somebody has looked after it. Raises StoreUnavailable if DynamoDB fails.
     """
     stuck = recovered = 0
-    for transaction_id, lease_end in store.expired(epoch_seconds(now) - after_seconds):
-        outcome = store.recover(transaction_id, lease_end, now)
-        if outcome == "stuck":
-            logs.error("payment is stuck", transaction_id=transaction_id, recoveries=MAX_RECOVERIES)
-            stuck += 1
-        elif outcome == "recovered":
-            message = RetryMessage(
-                operation="process",
-                transaction_id=transaction_id,
-                reason="lease_expired",
-                request_id=request_id,
-                first_failed_at=timestamp(now),
-            )
-            queued = queue.send(message)
-            logs.info("payment recovered", transaction_id=transaction_id, queued=queued)
-            recovered += 1
-            if recovered == MAX_PAYMENTS_A_RUN:
-                break
+    try:
+        for transaction_id, lease_end in store.expired(epoch_seconds(now) - after_seconds):
+            outcome = store.recover(transaction_id, lease_end, now)
+            if outcome == "stuck":
+                logs.error(
+                    "payment is stuck", transaction_id=transaction_id, recoveries=MAX_RECOVERIES
+                )
+                stuck += 1
+            elif outcome == "recovered":
+                _queue(transaction_id, queue, now, request_id)
+                recovered += 1
+                if recovered == MAX_PAYMENTS_A_RUN:
+                    break
+    except StoreUnavailable:
+        if stuck:
+            metrics.count(metrics.STUCK, stuck)
+        raise
     metrics.count(metrics.STUCK, stuck)
+
+
+def _queue(transaction_id: str, queue: RetryQueue, now: datetime, request_id: str) -> None:
+    message = RetryMessage(
+        operation="process",
+        transaction_id=transaction_id,
+        reason="lease_expired",
+        request_id=request_id,
+        first_failed_at=timestamp(now),
+    )
+    queued = queue.send(message)
+    logs.info("payment recovered", transaction_id=transaction_id, queued=queued)

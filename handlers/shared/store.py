@@ -8,6 +8,7 @@ pass, or the row shows that the first one took effect.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -82,7 +83,8 @@ class Store:
             existing = _row_in_the_way(error)
             if existing is None or existing.fingerprint != transaction.fingerprint:
                 raise TransactionExists from error
-            # The SDK's own repetition finds what this very call has stored.
+            # The SDK's own repetition finds what this very call has stored. Another request with
+            # the same key has not begun in the same microsecond.
             return existing.created_at == transaction.created_at
         return True
 
@@ -120,25 +122,25 @@ class Store:
 
         Returns the row as it then stands, which another attempt may have ended or hold.
         """
-        return self._end(
+        ended = replace(
             claimed,
-            update=(
-                "SET #status = :ended, updated_at = :now, processed_at = :now,"
-                " gateway_reference = :reference"
-            ),
-            values={
-                ":ended": PROCESSED,
-                ":now": timestamp(now),
-                ":reference": gateway_reference,
-            },
+            status=PROCESSED,
+            updated_at=timestamp(now),
+            processed_at=timestamp(now),
+            gateway_reference=gateway_reference,
+        )
+        return self._end(
+            ended,
+            claimed,
+            update="processed_at = :now, gateway_reference = :reference",
+            values={":reference": gateway_reference},
         )
 
     def decline(self, claimed: Transaction, reason: str, now: datetime) -> Transaction:
         """Record that the gateway declined, as `finish` records a charge."""
+        ended = replace(claimed, status=DECLINED, updated_at=timestamp(now), decline_reason=reason)
         return self._end(
-            claimed,
-            update="SET #status = :ended, updated_at = :now, decline_reason = :reason",
-            values={":ended": DECLINED, ":now": timestamp(now), ":reason": reason},
+            ended, claimed, update="decline_reason = :reason", values={":reason": reason}
         )
 
     def let_go(self, claimed: Transaction, now: datetime) -> None:
@@ -211,24 +213,42 @@ class Store:
             return "recovered"
         return "stuck" if row.lease_expires_at == lease_end else "moved_on"
 
-    def _end(self, claimed: Transaction, *, update: str, values: Record) -> Transaction:
+    def _end(
+        self, ended: Transaction, claimed: Transaction, *, update: str, values: Record
+    ) -> Transaction:
         row = self._update(
             claimed.transaction_id,
             condition=_HELD,
-            update=f"{update} REMOVE attempt_id, lease_expires_at, in_flight, recoveries",
+            update=(
+                f"SET #status = :ended, updated_at = :now, {update}"
+                " REMOVE attempt_id, lease_expires_at, in_flight, recoveries"
+            ),
             values={
                 **values,
+                ":ended": ended.status,
+                ":now": ended.updated_at,
                 ":processing": PROCESSING,
                 ":attempt": claimed.attempt_id or "",
             },
+            after=replace(ended, attempt_id=None, lease_expires_at=None, recoveries=None),
         )
         if row is None:
             raise StoreUnavailable("RowMissing")
         return row
 
     def _update(
-        self, transaction_id: str, *, condition: str, update: str, values: Record
+        self,
+        transaction_id: str,
+        *,
+        condition: str,
+        update: str,
+        values: Record,
+        after: Transaction | None = None,
     ) -> Transaction | None:
+        """Update a row, and return it as it then stands; None if there is none.
+
+        `after` is what the row will be where the caller knows, so that nobody has to send it.
+        """
         try:
             response = self._client.update_item(
                 TableName=self._table,
@@ -237,12 +257,12 @@ class Store:
                 UpdateExpression=update,
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues=_item(values),
-                ReturnValues="ALL_NEW",
+                ReturnValues="NONE" if after else "ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except (BotoCoreError, ClientError) as error:
             return _row_in_the_way(error)
-        return _transaction(response["Attributes"])
+        return after or _transaction(response["Attributes"])
 
 
 def _just_expired(now: datetime) -> int:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from payment_infra import naming
-from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, code_keys
+from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_gateway, code_keys
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.parameters import parameters
 from payment_infra.cloud.stack import CAPABILITIES, UPDATABLE, Stack, StackEvent
@@ -88,9 +88,11 @@ def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> R
 
     Raises:
         PaymentInfraError: a handler is not valid Python; nothing was changed.
-        UsageError: the stack's payments would lose their protection; nothing was changed.
+        UsageError: the gateway's class is not there, or the stack's payments would lose their
+            protection; nothing was changed.
         AwsError: the stack or the bucket is not this environment's; nothing was changed.
     """
+    check_gateway(resolved.config.gateway)
     artifacts = build_artifacts()
     state = find_stack(stack, resolved.config.suffix)
     previous = ""

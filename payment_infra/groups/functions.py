@@ -25,7 +25,7 @@ from troposphere.logs import LogGroup
 from troposphere.sns import Topic
 from troposphere.validators import integer
 
-from payment_infra.config import ARCHITECTURES, RUNTIMES, StackConfig
+from payment_infra.config import ARCHITECTURES, RUNTIMES, SIMULATED_GATEWAY, StackConfig
 from payment_infra.groups.iam import (
     claim_and_finish,
     execution_role,
@@ -33,6 +33,7 @@ from payment_infra.groups.iam import (
     publish_to,
     read_alarms,
     read_metrics,
+    read_secret,
     receive_from,
     record_payments,
     recover_payments,
@@ -93,7 +94,7 @@ def build_functions(
     """Build the functions.
 
     Args:
-        config: gives runtime and architecture.
+        config: gives runtime, architecture and gateway.
         code: entry module of handlers/ ("validation"), or "dependencies", to the S3 key of its zip.
         storage: whose active table they work on.
         queues: where failed transactions go, and what the health monitor watches.
@@ -109,7 +110,14 @@ def build_functions(
         CompatibleArchitectures=list(ARCHITECTURES),
     )
     build = partial(_build_function, config, code, dependencies)
-    payments = _environment(TRANSACTIONS_TABLE=storage.name, FAILED_QUEUE_URL=queues.failed.ref())
+    payments = {"TRANSACTIONS_TABLE": storage.name, "FAILED_QUEUE_URL": queues.failed.ref()}
+    charging = [claim_and_finish(storage)]
+    gateway = {}
+    if config.gateway != SIMULATED_GATEWAY:
+        gateway["GATEWAY"] = config.gateway
+    if config.gateway_secret:
+        gateway["GATEWAY_SECRET_ARN"] = config.gateway_secret
+        charging.append(read_secret(config.gateway_secret))
     validation = build(
         "Validation",
         "payment-validation",
@@ -119,18 +127,18 @@ def build_functions(
         Description="Checks a payment and records it.",
         MemorySize=256,
         Timeout=30,
-        Environment=payments,
+        Environment=_environment(**payments),
     )
     processing = build(
         "Processing",
         "payment-processing",
         "processing",
-        claim_and_finish(storage),
+        *charging,
         send_to(queues.failed),
         Description="Charges a recorded payment, once.",
         MemorySize=512,
         Timeout=60,
-        Environment=payments,
+        Environment=_environment(**payments, **gateway),
     )
     retry = build(
         "Retry",
@@ -138,11 +146,11 @@ def build_functions(
         "retry",
         receive_from(queues.failed),
         record_payments(storage),
-        claim_and_finish(storage),
+        *charging,
         Description="Repeats what failed, from the queue.",
         MemorySize=512,
         Timeout=RETRY_TIMEOUT_SECONDS,
-        Environment=_environment(TRANSACTIONS_TABLE=storage.name),
+        Environment=_environment(TRANSACTIONS_TABLE=storage.name, **gateway),
     )
     retry_source = EventSourceMapping(
         "RetryEventSource",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from awacs import cloudwatch, dynamodb, logs, sns, sqs, xray
+from awacs import cloudwatch, dynamodb, logs, secretsmanager, sns, sqs, xray
 from awacs.aws import Allow, PolicyDocument, Statement
 from awacs.helpers.trust import get_lambda_assumerole_policy
 from troposphere.iam import ManagedPolicy, Role
@@ -55,6 +55,11 @@ def find_in_flight(storage: Storage) -> Statement:
 def recover_payments(storage: Storage) -> Statement:
     """Grant moving the expired lease of a payment forward."""
     return _allow("RecoverPayments", [dynamodb.UpdateItem], storage.arn)
+
+
+def read_secret(arn: str) -> Statement:
+    """Grant reading one secret."""
+    return _allow("ReadGatewaySecret", [secretsmanager.GetSecretValue], arn)
 
 
 def receive_from(queue: Queue) -> Statement:

@@ -19,13 +19,13 @@ YARDSTICK_ROW = {
     "currency": {"S": "USD"},
     "customer_id": {"S": "cust-12345"},
     "status": {"S": "validated"},
-    "created_at": {"S": "2026-11-22T21:27:00.000+00:00"},
-    "updated_at": {"S": "2026-11-22T21:27:00.000+00:00"},
+    "created_at": {"S": "2026-11-22T21:27:00.000000+00:00"},
+    "updated_at": {"S": "2026-11-22T21:27:00.000000+00:00"},
 }
 ROW = YARDSTICK_ROW | {
     "amount_minor": {"N": "10050"},
     "fingerprint": {"S": "0123456789abcdef" * 4},
-    "first_charge_at": {"S": "2026-11-22T21:28:00.000+00:00"},
+    "first_charge_at": {"S": "2026-11-22T21:28:00.000000+00:00"},
 }
 ASSIGNMENT = re.compile(r"(#?\w+) = (?:if_not_exists\(\w+, )?(:\w+)")
 PERIODS = 5

@@ -207,7 +207,7 @@ def test_the_retry_needs_its_grants_to_repeat_what_failed(
         "transaction_id": transaction_id,
         "reason": "store_unavailable",
         "request_id": "first",
-        "first_failed_at": "2026-11-22T21:27:00.000+00:00",
+        "first_failed_at": "2026-11-22T21:27:00.000000+00:00",
     }
     if sid == "RecordPayments":
         message["record"] = plain | {"amount_minor": int(plain["amount_minor"])}

@@ -55,7 +55,7 @@ def send(deployed: Deployed, **message: object) -> None:
         "version": 1,
         "reason": "store_unavailable",
         "request_id": "the-first-request",
-        "first_failed_at": "2026-11-22T21:27:00.000+00:00",
+        "first_failed_at": "2026-11-22T21:27:00.000000+00:00",
     }
     deployed.session.client("sqs").send_message(
         QueueUrl=queue(deployed, "FailedTransactionsQueue"), MessageBody=json.dumps(body | message)

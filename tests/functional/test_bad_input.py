@@ -89,10 +89,10 @@ def test_an_unknown_variable_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert "did you mean suffix?" in refused(cli("render"), 2)
 
 
-OUTPUT_COMMANDS = {"render": "out.yaml", "package": ""}
+OUTPUT_COMMANDS = {"render": "out.yaml", "package": "", "openapi": "out.json"}
 
 
-@pytest.mark.parametrize("command", ["render", "package"])
+@pytest.mark.parametrize("command", OUTPUT_COMMANDS)
 def test_an_output_directory_that_does_not_exist_is_refused_and_not_made(
     command: str, program: Program, clean: Path
 ) -> None:
@@ -103,7 +103,7 @@ def test_an_output_directory_that_does_not_exist_is_refused_and_not_made(
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="Linux has a folder nobody can write")
-@pytest.mark.parametrize("command", ["render", "package"])
+@pytest.mark.parametrize("command", OUTPUT_COMMANDS)
 def test_an_output_directory_that_cannot_be_written_is_refused(
     command: str, program: Program
 ) -> None:

@@ -95,6 +95,8 @@ def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None
         "authorization": "none",
         "runtime": "python3.12",
         "architecture": "x86_64",
+        "gateway": "handlers.shared.acme:Acme",
+        "gateway_secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:acme-AbCdEf",
         "alarm_email": "ops@example.com",
         "throttle_rate_limit": 5,
         "throttle_burst_limit": 6,
@@ -110,6 +112,7 @@ def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None
         *("--architecture=x86_64", "--alarm-email=ops@example.com", "--throttle-rate-limit=5"),
         *("--throttle-burst-limit=6", "--log-retention-days=30", "--no-manage-api-gateway-account"),
         *("--retain-data", "--deletion-protection", "--tag=Team=payments", "--tag=Cost=7=8"),
+        *(f"--gateway={given['gateway']}", f"--gateway-secret={given['gateway_secret']}"),
     ]
     shown = json.loads(cli("config", "--output", "json", *arguments).stdout)
     assert {name: one["value"] for name, one in shown.items()} == given

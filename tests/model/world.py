@@ -126,8 +126,7 @@ class World:
         patch.setattr(clients, "sns", lambda: self.monitoring)
         patch.setattr(logs, "logger", self.journal)
         patch.setattr(metrics, "_metrics", self.journal)
-        for module in (processing, retry):
-            patch.setattr(module, "gateway", self.gateway)
+        patch.setattr(clients, "gateway", lambda: self.gateway)
         for timed in (validation, processing, retry, health_monitor):
             patch.setattr(timed, "utc_now", self.clock)
         for name, value in ENVIRONMENT.items():

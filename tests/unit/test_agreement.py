@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from handlers import retry
-from handlers.shared import metrics, recovery, store, transactions
-from payment_infra.artifacts import HANDLERS
-from payment_infra.config import PRESETS
+from handlers.shared import clients, metrics, recovery, store, transactions
+from payment_infra.artifacts import HANDLERS, check_gateway
+from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,6 +26,7 @@ TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
 EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
 # What the handlers take from the environment if it is there, for tests that cannot wait.
 OPTIONAL_VARIABLES = {"LEASE_SECONDS", "RECOVER_AFTER_SECONDS"}
+GATEWAY_VARIABLES = {"GATEWAY", "GATEWAY_SECRET_ARN"}
 
 # Namespace, name, dimensions.
 Metric = tuple[str, str, frozenset[tuple[str, str]]]
@@ -184,7 +185,12 @@ def test_the_functions_have_the_variables_that_the_handlers_read_and_no_other() 
     for one in resources("AWS::Lambda::Function").values():
         given |= set(one["Environment"]["Variables"])
     assert given == needed | {"POWERTOOLS_SERVICE_NAME"}
-    assert optional == OPTIONAL_VARIABLES
+    assert optional == OPTIONAL_VARIABLES | GATEWAY_VARIABLES
+
+
+def test_the_default_gateway_is_the_one_that_the_handlers_take_without_a_variable() -> None:
+    assert StackConfig().gateway == clients.SIMULATED
+    check_gateway(clients.SIMULATED)
 
 
 # Times.

@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from payment_infra.artifacts import HANDLERS, LAYER, build_artifacts, code_keys, layer_digest
-from payment_infra.errors import PaymentInfraError
+from payment_infra.artifacts import (
+    HANDLERS,
+    LAYER,
+    build_artifacts,
+    check_gateway,
+    code_keys,
+    layer_digest,
+)
+from payment_infra.errors import PaymentInfraError, UsageError
 from tests.unit.template import load, of_type
 
 REPOSITORY = Path(__file__).parents[2]
@@ -259,3 +266,17 @@ def test_missing_requirements_are_named_in_one_line(handlers: Path) -> None:
             f"{handlers / 'requirements.txt'}: cannot be read (No such file or directory); "
             "install payment-infra anew"
         )
+
+
+@pytest.mark.parametrize(
+    ("gateway", "reason"),
+    [
+        ("handlers.shared.acme:Acme", "acme.py cannot be read (No such file or directory)"),
+        ("handlers.shared.gateway:Acme", "gateway.py defines no class Acme"),
+    ],
+)
+def test_a_gateway_that_would_not_be_packaged_is_refused(gateway: str, reason: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        check_gateway(gateway)
+    assert str(refusal.value).startswith(f"gateway {gateway}: ")
+    assert str(refusal.value).endswith(reason)

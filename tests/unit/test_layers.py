@@ -26,6 +26,7 @@ FORBIDDEN = {
     "payment_infra/rendering.py": AWS | {"click"},
     "payment_infra/artifacts.py": AWS | {"click"},
     "payment_infra/layer.py": AWS | {"click"},
+    "payment_infra/openapi.py": AWS | {"click"},
     "payment_infra/cloud": {"click"},
     "payment_infra/local": {"click"},
     "handlers": {"payment_infra", "click", "troposphere", "awacs"},

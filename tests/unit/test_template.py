@@ -120,6 +120,24 @@ def test_an_address_is_subscribed_only_if_one_is_given() -> None:
     }
 
 
+def test_only_what_charges_is_told_of_a_gateway_and_may_read_its_secret() -> None:
+    secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
+    template = load(gateway="handlers.shared.acme:Acme", gateway_secret=secret)
+    told = {"GATEWAY": "handlers.shared.acme:Acme", "GATEWAY_SECRET_ARN": secret}
+    for function in FUNCTION_SETTINGS:
+        variables = template["Resources"][f"{function}Function"]["Properties"]["Environment"]
+        policy = template["Resources"][f"{function}Policy"]["Properties"]["PolicyDocument"]
+        grants = [one for one in policy["Statement"] if one["Sid"] == "ReadGatewaySecret"]
+        if function in {"Processing", "Retry"}:
+            assert variables["Variables"].items() >= told.items()
+            [grant] = grants
+            assert grant["Action"] == ["secretsmanager:GetSecretValue"]
+            assert grant["Resource"] == [secret]
+        else:
+            assert not variables["Variables"].keys() & told.keys()
+            assert not grants
+
+
 SERVICE = {"POWERTOOLS_SERVICE_NAME": "payment-dev"}
 RETRY_VARIABLES = SERVICE | {"TRANSACTIONS_TABLE": "<TransactionsTable>"}
 PAYMENT_VARIABLES = RETRY_VARIABLES | {"FAILED_QUEUE_URL": "<FailedTransactionsQueue>"}

@@ -64,6 +64,5 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> CountingGateway:
     """The one gateway that processing and retry charge."""
     gateway = CountingGateway()
     use: Gateway = gateway
-    monkeypatch.setattr(processing, "gateway", use)
-    monkeypatch.setattr(retry, "gateway", use)
+    monkeypatch.setattr(clients, "gateway", lambda: use)
     return gateway

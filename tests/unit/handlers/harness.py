@@ -135,7 +135,7 @@ def ids_and_keys(line: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in line.items()
-        if name not in {"level", "location", "message", "timestamp", "service"}
+        if name not in {"level", "message", "timestamp", "service"}
     }
 
 

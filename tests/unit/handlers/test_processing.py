@@ -52,7 +52,7 @@ def test_a_validated_payment_is_charged_with_two_updates(
         "message": "Payment processed successfully",
         "transaction_id": transaction_id,
         "status": "processed",
-        "processed_at": "2026-11-22T21:27:00.000+00:00",
+        "processed_at": "2026-11-22T21:27:00.000000+00:00",
     }
     assert gateway.keys == [transaction_id]
     assert [name for name, _ in aws.dynamodb.calls] == ["PutItem", "UpdateItem", "UpdateItem"]
@@ -209,7 +209,7 @@ def test_a_failed_charge_is_queued_before_its_lease_is_let_go(
         "transaction_id": transaction_id,
         "reason": reason,
         "request_id": answer.headers["X-Request-Id"],
-        "first_failed_at": "2026-11-22T21:27:00.000+00:00",
+        "first_failed_at": "2026-11-22T21:27:00.000000+00:00",
     }
     item = aws.dynamodb.items[transaction_id]
     assert item["status"] == {"S": "processing"}

@@ -88,7 +88,7 @@ def test_an_overdue_payment_is_moved_forward_counted_and_queued(
         "transaction_id": abandoned,
         "reason": "lease_expired",
         "request_id": "lambda-request-id",
-        "first_failed_at": clock.now.isoformat(timespec="milliseconds"),
+        "first_failed_at": clock.now.isoformat(timespec="microseconds"),
     }
     [line] = Output.read(capsys).of("payment recovered")
     assert (line["transaction_id"], line["queued"]) == (abandoned, True)
@@ -135,6 +135,21 @@ def test_after_three_recoveries_a_payment_is_only_counted_and_logged_as_stuck(
         assert (line["level"], line["transaction_id"]) == ("ERROR", abandoned)
     assert len(aws.queued()) == MAX_RECOVERIES
     assert aws.dynamodb.items == before
+
+
+def test_a_run_that_breaks_off_counts_the_stuck_payments_that_it_found(
+    aws: Aws, clock: Clock, gateway: CountingGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        aws.dynamodb.items[abandon(aws, gateway)]["recoveries"] = {"N": str(MAX_RECOVERIES)}
+    clock.tick(OVERDUE_SECONDS)
+    aws.dynamodb.before_update = lambda: setattr(
+        aws.dynamodb, "before_update", lambda: aws.dynamodb.fail("UpdateItem")
+    )
+    Output.read(capsys)
+    with pytest.raises(Exception, match="InternalServerError"):
+        scheduled()
+    assert Output.read(capsys).metrics["PaymentsStuck"] == [1]
 
 
 def test_a_payment_that_was_settled_after_its_recovery_is_never_stuck(

@@ -209,8 +209,8 @@ RECORD = {
     "customer_id": "cust-1",
     "status": "validated",
     "fingerprint": "0" * 64,
-    "created_at": "2026-11-22T21:27:00.000+00:00",
-    "updated_at": "2026-11-22T21:27:00.000+00:00",
+    "created_at": "2026-11-22T21:27:00.000000+00:00",
+    "updated_at": "2026-11-22T21:27:00.000000+00:00",
 }
 
 

@@ -61,8 +61,8 @@ def test_a_validated_row_has_the_attributes_of_the_contract(
         "customer_id": {"S": "cust-1"},
         "status": {"S": "validated"},
         "fingerprint": {"S": fingerprint(Money(10050, "USD"), "cust-1")},
-        "created_at": {"S": "2026-11-22T21:27:00.000+00:00"},
-        "updated_at": {"S": "2026-11-22T21:27:00.000+00:00"},
+        "created_at": {"S": "2026-11-22T21:27:00.000000+00:00"},
+        "updated_at": {"S": "2026-11-22T21:27:00.000000+00:00"},
     }
 
 
@@ -89,7 +89,7 @@ def test_an_unknown_transaction_cannot_be_claimed_or_made_by_claiming(
 def test_a_claim_marks_the_payment_as_in_flight(store: Store, table: FakeDynamoDB) -> None:
     row = claimed(store)
     assert row.lease_expires_at == epoch_seconds(NOW) + LEASE_SECONDS
-    assert row.first_charge_at == "2026-11-22T21:27:00.000+00:00"
+    assert row.first_charge_at == "2026-11-22T21:27:00.000000+00:00"
     assert table.items["t-1"]["in_flight"] == {"S": in_flight_key("t-1")}
 
 
@@ -131,7 +131,7 @@ def test_finishing_records_the_charge_and_leaves_the_index(
     table.items["t-1"]["recoveries"] = {"N": "2"}
     row = store.finish(held, "ref", NOW)
     assert (row.status, row.gateway_reference) == ("processed", "ref")
-    assert row.processed_at == "2026-11-22T21:27:00.000+00:00"
+    assert row.processed_at == "2026-11-22T21:27:00.000000+00:00"
     assert not IN_FLIGHT_ATTRIBUTES & table.items["t-1"].keys()
 
 
