@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import PaymentInfraError, UsageError
 
 # The handlers are installed beside this package, in a clone as in site-packages. Their place is
@@ -62,40 +63,33 @@ def layer_digest(root: Path = HANDLERS) -> str:
     return hashlib.sha256(header + content).hexdigest()
 
 
-def check_gateway(gateway: str, root: Path = HANDLERS) -> None:
-    """Make sure that a configured gateway class is among what is packaged.
+def check_handlers(gateway: str = SIMULATED_GATEWAY, root: Path = HANDLERS) -> None:
+    """Make sure that what would be packaged can run; reads, and zips nothing.
 
     Args:
-        gateway: "handlers.shared.module:Class".
+        gateway: the configured class, "handlers.shared.module:Class".
         root: the folder of the handlers.
 
     Raises:
-        UsageError: there is no such module, or it defines no such class.
+        PaymentInfraError: a source file is missing, unreadable, or not valid Python.
+        UsageError: there is no such gateway class.
     """
-    module, _, name = gateway.partition(":")
-    path = root.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    try:
-        body = ast.parse(path.read_bytes()).body
-    except OSError as error:
-        raise UsageError(f"gateway {gateway}: {path} cannot be read ({error.strerror})") from error
-    except (SyntaxError, ValueError):
-        return  # which packaging reports, with its line
-    if not any(isinstance(one, ast.ClassDef) and one.name == name for one in body):
-        raise UsageError(f"gateway {gateway}: {path} defines no class {name}")
+    for name, sources in _read(root).items():
+        for path, source in sources.items():
+            _check_syntax(root, name, path, source)
+    _check_gateway(gateway, root)
 
 
 def build_artifacts(root: Path = HANDLERS) -> list[Artifact]:
     """Zip each entry module with what the handlers share.
 
     Raises:
-        PaymentInfraError: a source file is missing, unreadable, or not valid Python.
+        PaymentInfraError: a source file is missing or unreadable.
     """
-    artifacts = []
-    for name, sources in _read(root).items():
-        for path, source in sources.items():
-            _check_syntax(root, name, path, source)
-        artifacts.append(Artifact(name, zip_files(sources), _digest(sources)))
-    return artifacts
+    return [
+        Artifact(name, zip_files(sources), _digest(sources))
+        for name, sources in _read(root).items()
+    ]
 
 
 def _read(root: Path) -> dict[str, dict[str, bytes]]:
@@ -152,3 +146,14 @@ def _check_syntax(root: Path, entry: str, path: str, source: bytes) -> None:
         raise PaymentInfraError(
             f"{file}:{line}: {reason}; {entry} was not packaged, mend the file first"
         ) from error
+
+
+def _check_gateway(gateway: str, root: Path) -> None:
+    module, _, name = gateway.partition(":")
+    path = root.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except OSError as error:
+        raise UsageError(f"gateway {gateway}: {path} cannot be read ({error.strerror})") from error
+    if not any(isinstance(one, ast.ClassDef) and one.name == name for one in body):
+        raise UsageError(f"gateway {gateway}: {path} defines no class {name}")

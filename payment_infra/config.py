@@ -139,6 +139,7 @@ class StackConfig:
     )
     retain_data: bool = _setting(False, "Keep table, queues and logs when the stack is deleted.")
     deletion_protection: bool = _setting(False, "Refuse to delete the table.")
+    termination_protection: bool = _setting(False, "Refuse to delete the stack (on `deploy`).")
     tags: Tags = field(
         default_factory=dict,
         metadata={"help": "Tag for every resource: KEY=VALUE.", "check": _check_tags},
@@ -151,6 +152,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "log_retention_days": 365,
         "retain_data": True,
         "deletion_protection": True,
+        "termination_protection": True,
     },
 }
 FIELDS: Mapping[str, "Field[Any]"] = {f.name: f for f in fields(StackConfig)}

@@ -1,10 +1,11 @@
-"""Writing a file whole or not at all."""
+"""Files that are written whole or not at all, and JSON files that are read."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
 
-from payment_infra.errors import PaymentInfraError
+from payment_infra.errors import PaymentInfraError, UsageError
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -33,6 +34,22 @@ def write_file(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise PaymentInfraError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read_json(path: Path) -> str:
+    """Return the text of a JSON file.
+
+    Raises:
+        UsageError: there is no such file, or it is not JSON.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not valid JSON: {error}") from error
+    return text
 
 
 def _umask() -> int:

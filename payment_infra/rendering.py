@@ -1,6 +1,7 @@
 """The template as text: JSON or YAML, in an order in which a person can read it."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -37,6 +38,25 @@ def render(template: Template, form: str = "yaml") -> str:
         width=YAML_WIDTH,
     )
     return text
+
+
+def describe(value: Any) -> str:
+    """Return a template's value as short text: functions in their short forms, else JSON."""
+    match value:
+        case str():
+            return value
+        case {"Ref": str(name)} if len(value) == 1:
+            return f"!Ref {name}"
+        case {"Fn::GetAtt": [name, attribute]} if len(value) == 1:
+            return f"!GetAtt {name}.{attribute}"
+        case {"Fn::Sub": str(text)} if len(value) == 1:
+            return f"!Sub {text}"
+        case {"Fn::If": [condition, one, other]} if len(value) == 1:
+            return f"!If [{condition}, {describe(one)}, {describe(other)}]"
+        case {"Fn::Sub": [text, Mapping() as variables]} if len(value) == 1:
+            described = ", ".join(f"{name}: {describe(one)}" for name, one in variables.items())
+            return f"!Sub {text} ({described})"
+    return json.dumps(value)
 
 
 class _Dumper(get_dumper(clean_up=True)):  # type: ignore[misc]

@@ -1,20 +1,22 @@
 """The whole template: the groups in order, their tags, the parameters and the outputs."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 from troposphere import AWSObject, Output, Tags, Template
+from troposphere.cloudwatch import Dashboard
 
+from payment_infra import __version__
 from payment_infra.config import StackConfig
-from payment_infra.groups.alarms import build_alarms
-from payment_infra.groups.api import build_api
+from payment_infra.groups.alarms import Alarms, build_alarms
+from payment_infra.groups.api import Api, build_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
 from payment_infra.groups.dashboard import build_dashboard
-from payment_infra.groups.functions import build_functions
-from payment_infra.groups.notifications import build_notifications
-from payment_infra.groups.queues import build_queues
-from payment_infra.groups.stage import build_stage
-from payment_infra.groups.storage import build_storage
+from payment_infra.groups.functions import Functions, build_functions
+from payment_infra.groups.notifications import Notifications, build_notifications
+from payment_infra.groups.queues import Queues, build_queues
+from payment_infra.groups.stage import ApiStage, build_stage
+from payment_infra.groups.storage import Storage, build_storage
 from payment_infra.naming import (
     ENVIRONMENT_SUFFIX,
     PARAMETER_GROUPS,
@@ -29,6 +31,20 @@ PROTECTIONS = {"retain_data": "RetainData", "deletion_protection": "DeletionProt
 DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch."
 
 
+@dataclass(frozen=True)
+class Groups:
+    """The groups in the order in which they are built, each named as the module that builds it."""
+
+    notifications: Notifications
+    storage: Storage
+    queues: Queues
+    functions: Functions
+    api: Api
+    stage: ApiStage
+    alarms: Alarms
+    dashboard: Dashboard
+
+
 def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     """Build the template.
 
@@ -36,44 +52,51 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
         config: what shapes it.
         code: entry module of handlers/ ("validation"), or "dependencies", to the S3 key of its zip.
     """
-    notifications = build_notifications()
-    storage = build_storage(config)
-    queues = build_queues(config)
-    functions = build_functions(config, code, storage, queues, notifications.topic)
-    api = build_api(config, functions)
-    stage = build_stage(config, api)
-    alarms = build_alarms(notifications.topic, storage, queues, functions)
-    dashboard = build_dashboard(functions, storage, queues, alarms)
-
+    groups = _build_groups(config, code)
     template = _new_template(DESCRIPTION)
     template.set_metadata(_metadata(config))
     for one in build_parameters(config):
         template.add_parameter(one)
-    for group in (notifications, storage, queues, functions, api, stage, alarms, dashboard):
+    for group in (getattr(groups, field.name) for field in fields(groups)):
         for name, condition in getattr(group, "conditions", {}).items():
             template.add_condition(name, condition)
         for resource in _resources(group):
             _tag(resource, config.tags)
             template.add_resource(resource)
     for output in (
-        Output("APIEndpoint", Description="Payment API Endpoint", Value=api.url),
+        Output("APIEndpoint", Description="Payment API Endpoint", Value=groups.api.url),
         Output(
-            "TransactionsTableName", Description="DynamoDB Transactions Table", Value=storage.name
+            "TransactionsTableName",
+            Description="DynamoDB Transactions Table",
+            Value=groups.storage.name,
         ),
         Output(
             "AlarmTopicArn",
             Description="SNS Topic for Alarms",
-            Value=notifications.topic.ref(),
+            Value=groups.notifications.topic.ref(),
         ),
-        Output("DashboardName", Description="CloudWatch Dashboard", Value=dashboard.ref()),
+        Output("DashboardName", Description="CloudWatch Dashboard", Value=groups.dashboard.ref()),
         Output(
             "CallerPolicyArn",
             Description="Managed policy for those who call the payment methods",
-            Value=api.caller_policy.ref(),
+            Value=groups.api.caller_policy.ref(),
         ),
     ):
         template.add_output(output)
     return template
+
+
+def sources(config: StackConfig, code: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the logical id of every resource, and the file of the module that builds it.
+
+    Args as `build_template`'s.
+    """
+    groups = _build_groups(config, code)
+    return {
+        resource.title: f"payment_infra/groups/{field.name}.py"
+        for field in fields(groups)
+        for resource in _resources(getattr(groups, field.name))
+    }
 
 
 def build_bootstrap_template() -> Template:
@@ -86,6 +109,25 @@ def build_bootstrap_template() -> Template:
         Output(ARTIFACT_BUCKET_OUTPUT, Description="Artifact bucket", Value=group.bucket.ref())
     )
     return template
+
+
+def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
+    notifications = build_notifications()
+    storage = build_storage(config)
+    queues = build_queues(config)
+    functions = build_functions(config, code, storage, queues, notifications.topic)
+    api = build_api(config, functions)
+    alarms = build_alarms(notifications.topic, storage, queues, functions)
+    return Groups(
+        notifications=notifications,
+        storage=storage,
+        queues=queues,
+        functions=functions,
+        api=api,
+        stage=build_stage(config, api),
+        alarms=alarms,
+        dashboard=build_dashboard(functions, storage, queues, alarms),
+    )
 
 
 def _new_template(description: str) -> Template:
@@ -113,7 +155,10 @@ def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
 
 def _metadata(config: StackConfig) -> dict[str, object]:
     return {
-        METADATA_KEY: {key: getattr(config, field) for field, key in PROTECTIONS.items()},
+        METADATA_KEY: {
+            "Version": __version__,
+            **{key: getattr(config, field) for field, key in PROTECTIONS.items()},
+        },
         "AWS::CloudFormation::Interface": {
             "ParameterGroups": [
                 {"Label": {"default": label}, "Parameters": list(names)}

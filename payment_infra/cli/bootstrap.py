@@ -28,9 +28,9 @@ def command(session: Session) -> None:
     Example:
       payment-infra bootstrap --region eu-central-1
     """
-    from payment_infra.cloud import deployment
+    from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrap
 
-    bucket, changed = deployment.bootstrap(session, tell)
+    bucket, changed = bootstrap(session, tell)
     if not changed:
-        note(f"{deployment.BOOTSTRAP_STACK} is up to date")
+        note(f"{BOOTSTRAP_STACK} is up to date")
     click.echo(bucket)

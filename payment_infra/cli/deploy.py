@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
     config_options,
@@ -14,35 +16,140 @@ from payment_infra.cli.options import (
     require_suffix,
     stack_name_of,
     stack_name_option,
+    yes_option,
 )
-from payment_infra.cli.output import note, print_outputs
-from payment_infra.cli.progress import tell
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
     from payment_infra.sources import Resolved
 
+ALLOWABLE = ("broaden", "replace")
+CHECKS = ("bucket", "template", "names", "quotas")
+
+
+def _names(allowed: tuple[str, ...]) -> Any:
+    """Return the callback of an option that takes names with commas between them."""
+
+    def parse(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
+        names = frozenset(name for text in value for name in text.split(",") if name)
+        if unknown := names - set(allowed):
+            raise click.BadParameter(f"{min(unknown)!r} is none of {', '.join(allowed)}", ctx=ctx)
+        return names
+
+    return parse
+
+
+def _pairs(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in value]
+    if not all(name and separator for name, separator, _ in pairs):
+        raise click.BadParameter("must be NAME=VALUE", ctx=ctx)
+    return {name: text for name, _, text in pairs}
+
+
+def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str | None:
+    from payment_infra.files import read_json
+
+    return None if value is None else read_json(value)
+
 
 @click.command("deploy")
+@click.option("--no-execute", is_flag=True, help="Leave the change set, and print its name.")
+@click.option("--change-set", metavar="NAME", help="Execute a change set that was left.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar=",".join(ALLOWABLE),
+    callback=_names(ALLOWABLE),
+    help="Broaden IAM, or replace what holds data, without a question.",
+)
+@click.option("--detach", is_flag=True, help="Return as soon as the execution has begun.")
+@click.option("--force", is_flag=True, help="Make a change set though nothing seems changed.")
+@click.option("--no-rollback", is_flag=True, help="Keep what was made if it fails.")
+@click.option(
+    "--wait/--no-wait", default=None, help="Wait for another operation on the stack, or give up."
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="RESOURCE",
+    help="Leave a resource as it is when a failed rollback is continued.",
+)
+@click.option("--role-arn", metavar="ARN", help="Role that CloudFormation works with.")
+@click.option(
+    "--notification-arn",
+    "notification_arns",
+    multiple=True,
+    metavar="ARN",
+    help="Topic that gets the stack's events.",
+)
+@click.option(
+    "--stack-policy",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_policy,
+    help="Stack policy, as JSON.",
+)
+@click.option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_pairs,
+    help="Value of a template parameter.",
+)
+@click.option(
+    "--timeout",
+    "timeout_minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="Cancel the operation after this time.",
+)
+@click.option("--strict", is_flag=True, help="Let a warning of the checks end the deployment.")
+@click.option(
+    "--skip-check",
+    "skip_checks",
+    multiple=True,
+    metavar=",".join(CHECKS),
+    callback=_names(CHECKS),
+    help="Leave out a check before the deployment.",
+)
 @config_options()
 @stack_name_option
 @output_option
+@yes_option
 @aws_options
 @everywhere
-def command(session: Session, resolved: Resolved, stack_name: str | None, output: str) -> None:
+def command(
+    session: Session,
+    resolved: Resolved,
+    stack_name: str | None,
+    output: str,
+    no_execute: bool,
+    no_rollback: bool,
+    notification_arns: tuple[str, ...],
+    timeout_minutes: float | None,
+    **options: Any,
+) -> None:
     """Create or update the stack.
 
-    Prints its outputs. Without a bucket, the account's own is used, and made the first time.
+    Shows what will change, asks, and shows it happen. Prints the stack's outputs. Without a bucket,
+    the account's own is used, and made the first time.
 
     \b
     Example:
       payment-infra deploy --suffix dev-001
     """
     require_suffix(resolved)
-    from payment_infra.cloud import deployment
+    from payment_infra.cloud.deployment import Deployment, Options
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
-    if not deployment.deploy(session, stack, resolved, tell):
-        note(f"{stack.name}: no changes")
-    print_outputs(stack.outputs(), output)
+    chosen = Options(
+        execute=not no_execute,
+        rollback=not no_rollback,
+        notification_arns=notification_arns or None,
+        timeout_seconds=None if timeout_minutes is None else timeout_minutes * 60,
+        **options,
+    )
+    with operating(stack.name, output) as operator:
+        operator.tell(Deployment(session, stack, resolved, chosen, operator).run())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
     config_options,
@@ -15,8 +16,7 @@ from payment_infra.cli.options import (
     stack_name_option,
     yes_option,
 )
-from payment_infra.cli.output import confirm, note
-from payment_infra.cli.progress import tell
+from payment_infra.cli.output import note
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -39,18 +39,15 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, yes: b
       payment-infra destroy --suffix dev-001
     """
     suffix = require_suffix(resolved)
-    from payment_infra.cloud import deployment
+    from payment_infra.cloud import recovery
+    from payment_infra.cloud.release import find_stack
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
-    if deployment.find_stack(stack, suffix) is None:
+    state = find_stack(stack, suffix)
+    if state is None:
         note(f"there is no stack {stack.name}; nothing to delete")
         return
-    question = f"Delete the stack {stack.name} in {session.region}, with all that it does not keep?"
-    confirm(question, yes)
-    kept = []
-    for event in stack.delete():
-        tell(event)
-        if event.status == "DELETE_SKIPPED":
-            kept.append(event.logical_id)
+    with operating(stack.name, "text") as operator:
+        kept = recovery.destroy(stack, state, operator, region=session.region, yes=yes)
     note(f"{stack.name} is deleted" + (f"; kept: {', '.join(kept)}" if kept else ""))

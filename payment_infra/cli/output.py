@@ -40,23 +40,34 @@ def print_outputs(outputs: Mapping[str, str], form: str) -> None:
         print_table(("output", "value"), outputs.items())
 
 
-def confirm(question: str, yes: bool) -> None:
-    """Ask on stderr; return if the answer is yes.
+def check_answers(agreed: bool, flag: str = "--yes") -> None:
+    """Make sure that somebody can be asked, unless it has been agreed to.
 
     Raises:
-        UsageError: nobody can answer, and --yes was not given.
+        UsageError: there is no terminal, and `flag` was not given.
+    """
+    from payment_infra.errors import UsageError
+
+    if not agreed and (sys.stdin is None or not sys.stdin.isatty()):
+        raise UsageError(f"there is no terminal to ask on; add {flag} to go ahead")
+
+
+def confirm(question: str, agreed: bool, flag: str = "--yes") -> None:
+    """Ask on stderr, unless it has been agreed to; return if the answer is yes.
+
+    Raises:
+        UsageError: nobody can answer, and `flag` was not given.
         Declined: the answer is no.
     """
-    from payment_infra.errors import Declined, UsageError
+    from payment_infra.errors import Declined
 
-    if yes:
+    if agreed:
         return
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on; add --yes to go ahead")
+    check_answers(agreed, flag)
     try:
-        agreed = click.confirm(question, err=True)
+        answer = click.confirm(question, err=True)
     except click.Abort:
         note("")  # the question's line has not ended
         raise
-    if not agreed:
+    if not answer:
         raise Declined("declined; nothing was changed")

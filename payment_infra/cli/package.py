@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from payment_infra.artifacts import build_artifacts
+from payment_infra.artifacts import build_artifacts, check_handlers
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.files import write_file
 from payment_infra.layer import build_layer
@@ -31,6 +31,7 @@ def command(out_dir: Path | None) -> None:
     Example:
       payment-infra package -o build
     """
+    check_handlers()
     artifacts = [*build_artifacts(), build_layer()]
     if out_dir is None:
         out_dir = Path("dist")

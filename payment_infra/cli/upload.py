@@ -41,13 +41,13 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
       payment-infra upload --suffix dev-001 --bucket my-zips
     """
     require_suffix(resolved)
-    from payment_infra.cloud import deployment
+    from payment_infra.cloud import release as releases
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
-    release = deployment.prepare(session, stack, resolved, tell)
+    release = releases.prepare(session, stack, resolved, tell)
     objects = (*release.code, release.template)
-    shell = deployment.deploy_command(session, stack.name, release)
+    shell = releases.deploy_command(session, stack.name, release)
     if output == "json":
         print_json(
             {

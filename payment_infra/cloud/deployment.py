@@ -1,226 +1,344 @@
-"""A deployment, step by step: the bucket, what goes into it, the change set."""
+"""A deployment, step by step: settle the stack, upload, preview, ask, execute, follow.
+
+Nothing of the stack is changed before its preview was shown and agreed to. What happens is told to
+an `Operator`, who also answers the questions.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from payment_infra import naming
-from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_gateway, code_keys
-from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.parameters import parameters
-from payment_infra.cloud.stack import CAPABILITIES, UPDATABLE, Stack, StackEvent
-from payment_infra.errors import AwsError, UsageError
-from payment_infra.layer import build_layer
-from payment_infra.rendering import render
-from payment_infra.template import (
-    ARTIFACT_BUCKET_OUTPUT,
-    METADATA_KEY,
-    PROTECTIONS,
-    build_bootstrap_template,
-    build_template,
+from payment_infra.artifacts import check_handlers, code_keys
+from payment_infra.cloud import change_sets, preflight
+from payment_infra.cloud.diagnosis import failure
+from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
+from payment_infra.cloud.recovery import settle
+from payment_infra.cloud.release import (
+    check_environment,
+    check_protection,
+    plan,
+    upload,
 )
+from payment_infra.cloud.stack import CANCELLABLE, REVIEW
+from payment_infra.difference import property_changes
+from payment_infra.errors import AwsError, DeploymentFailed, Interrupted, PaymentInfraError
+from payment_infra.grants import broadens, compare_grants
+from payment_infra.rendering import describe
+from payment_infra.template import sources
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.change_sets import ChangeSet
+    from payment_infra.cloud.events import Change, StackEvent, Waiting
+    from payment_infra.cloud.recovery import Operator
+    from payment_infra.cloud.release import Plan
     from payment_infra.cloud.session import Session
-    from payment_infra.cloud.stack import StackState
+    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.difference import Difference
     from payment_infra.sources import Resolved
 
-BOOTSTRAP_STACK = "payment-artifacts"
 STACK_NAME_PREFIX = "payment-infra"
-ZIP = "application/zip"
-# CloudFormation takes a larger template only from a bucket ("CloudFormation quotas").
-MAX_BODY_BYTES = 51_200
-
-Tell = Callable[[StackEvent], None]
+# What an update asks for although everything else was agreed to.
+BROADEN = "broaden"
+REPLACE = "replace"
 
 
-@dataclass(frozen=True)
-class UploadedObject:
-    """An object of the artifact bucket; `new` if this run put it there."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a deployment is made.
 
-    key: str
-    uri: str
-    new: bool
-
-
-@dataclass(frozen=True)
-class Release:
-    """What a deployment needs: objects in the bucket, and the values of the parameters.
-
-    A parameter that is None keeps the value that the stack has.
+    Args:
+        yes: answer the questions, but for those of `allow`.
+        allow: what may be done without a question of its own: BROADEN, REPLACE.
+        execute: whether the change set is executed, or left for later.
+        change_set: the name of one that an earlier run has left, to be executed now.
+        detach: return as soon as the execution has begun.
+        force: make a change set although nothing seems to have changed.
+        rollback: whether a failure undoes what was done.
+        wait: whether to wait for another operation on the stack; None asks.
+        skip: logical ids that a continued rollback leaves as they are.
+        role_arn: the role that CloudFormation works with; None: the stack's, or the caller's.
+        notification_arns: topics that get the stack's events; None: the stack's.
+        stack_policy: the JSON text of the stack policy to set.
+        parameters: template parameters with the values that they get.
+        timeout_seconds: after this the operation is cancelled.
+        strict: whether a warning of the checks ends the deployment.
+        skip_checks: names of the checks that are not made.
     """
 
-    bucket: Bucket
-    code: tuple[UploadedObject, ...]
-    template: UploadedObject
-    template_bytes: int
-    parameters: Mapping[str, str | None]
+    yes: bool = False
+    allow: frozenset[str] = frozenset()
+    execute: bool = True
+    change_set: str | None = None
+    detach: bool = False
+    force: bool = False
+    rollback: bool = True
+    wait: bool | None = None
+    skip: tuple[str, ...] = ()
+    role_arn: str | None = None
+    notification_arns: tuple[str, ...] | None = None
+    stack_policy: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float | None = None
+    strict: bool = False
+    skip_checks: frozenset[str] = frozenset()
 
 
-def deploy(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> bool:
-    """Bring the stack to what the configuration and the handlers are; return if it changed.
+class Deployment:
+    """One deployment of one stack."""
 
-    Raises as `prepare` does, and:
-        DeploymentFailed: CloudFormation refused, or rolled back.
-    """
-    release = prepare(session, stack, resolved, tell)
-    change_set = stack.create_change_set(
-        {"TemplateURL": release.bucket.url(release.template.key)},
-        release.parameters,
-        "payment-infra deploy",
-    )
-    if change_set is None:
-        return False
-    for event in stack.execute(change_set):
-        tell(event)
-    return True
+    def __init__(
+        self,
+        session: Session,
+        stack: Stack,
+        resolved: Resolved,
+        options: Options,
+        operator: Operator,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._session = session
+        self._stack = stack
+        self._resolved = resolved
+        self._options = options
+        self._operator = operator
+        self._clock = clock
 
+    def run(self) -> Result:
+        """Bring the stack to what the configuration and the handlers are.
 
-def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> Release:
-    """Put zips and template into the bucket, under their digests; what is there is skipped.
-
-    An update goes on with the bucket that the stack has, unless another is asked for.
-
-    Raises:
-        PaymentInfraError: a handler is not valid Python; nothing was changed.
-        UsageError: the gateway's class is not there, or the stack's payments would lose their
-            protection; nothing was changed.
-        AwsError: the stack or the bucket is not this environment's; nothing was changed.
-    """
-    check_gateway(resolved.config.gateway)
-    artifacts = build_artifacts()
-    state = find_stack(stack, resolved.config.suffix)
-    previous = ""
-    if state is not None:
-        check_protection(stack, resolved)
-        previous = state.parameters.get(naming.ARTIFACT_BUCKET, "")
-    bucket = find_bucket(session, resolved.config.bucket or previous, tell)
-    keys = code_keys()
-    template = render(build_template(replace(resolved.config, bucket=bucket.name), keys)).encode()
-    template_key = f"{KEY_PREFIX}/template/{hashlib.sha256(template).hexdigest()}.yaml"
-    return Release(
-        bucket=bucket,
-        code=(
-            *(_put(bucket, one.key, partial(getattr, one, "body"), ZIP) for one in artifacts),
-            _put(bucket, keys[LAYER], lambda: build_layer().body, ZIP),
-        ),
-        template=_put(bucket, template_key, lambda: template, "application/yaml"),
-        template_bytes=len(template),
-        parameters=parameters(session, state, resolved, bucket.name),
-    )
-
-
-def _put(bucket: Bucket, key: str, body: Callable[[], bytes], content_type: str) -> UploadedObject:
-    return UploadedObject(key, bucket.uri(key), bucket.put(key, body, content_type))
-
-
-def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
-    """Create or update the artifact bucket's stack; return the bucket, and if anything changed."""
-    stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)
-    state = stack.state()
-    if state is not None and state.status in UPDATABLE and not _is_bucket_stack(state):
-        raise _foreign(BOOTSTRAP_STACK)
-    change_set = stack.create_change_set(
-        {"TemplateBody": render(build_bootstrap_template())}, {}, "payment-infra bootstrap"
-    )
-    if change_set is not None:
-        for event in stack.execute(change_set):
-            tell(event)
-    return stack.outputs()[ARTIFACT_BUCKET_OUTPUT], change_set is not None
-
-
-def find_bucket(session: Session, given: str, tell: Tell) -> Bucket:
-    """Return the given bucket, or the account's own, which is made if need be.
-
-    Raises:
-        AwsError: the bucket is missing, in another region, or another account's.
-    """
-    account = session.account()
-    name = given or _bootstrapped(session) or bootstrap(session, tell)[0]
-    bucket = Bucket(session.client("s3"), name, account)
-    bucket.check()
-    return bucket
-
-
-def _bootstrapped(session: Session) -> str | None:
-    state = Stack(session.client("cloudformation"), BOOTSTRAP_STACK).state()
-    if state is None or state.status not in UPDATABLE:
-        return None
-    if not _is_bucket_stack(state):
-        raise _foreign(BOOTSTRAP_STACK)
-    return state.outputs[ARTIFACT_BUCKET_OUTPUT]
-
-
-def _is_bucket_stack(state: StackState) -> bool:
-    return ARTIFACT_BUCKET_OUTPUT in state.outputs
-
-
-def find_stack(stack: Stack, suffix: str) -> StackState | None:
-    """Return the state of the environment's stack, None if it is yet to be created.
-
-    Raises:
-        AwsError: the stack of that name is not this tool's, or is another environment's.
-    """
-    state = stack.state()
-    if state is None or state.status == "REVIEW_IN_PROGRESS":
-        return None
-    # A create that was rolled back keeps its parameters, so this holds for a stack in any state.
-    if naming.TRANSACTIONS_TABLE_OVERRIDE not in state.parameters:
-        raise _foreign(stack.name)
-    deployed = state.parameters.get(naming.ENVIRONMENT_SUFFIX, "")
-    if deployed != suffix:
-        raise AwsError(
-            f"stack {stack.name} is the environment {deployed!r}, not {suffix!r}, and a new suffix "
-            "would replace its table; choose another --stack-name"
+        Raises:
+            PaymentInfraError: something is not as it must be; the stack was not changed.
+            DeploymentFailed: CloudFormation refused, or it failed; says the root cause.
+            Declined: the answer to a question was no; the change set is gone.
+            Interrupted: Ctrl-C after the execution had begun, which goes on.
+        """
+        options = self._options
+        check_handlers(self._resolved.config.gateway)
+        self._session.account()
+        state = settle(
+            self._stack,
+            self._operator,
+            check=lambda found: check_environment(
+                self._stack.name, found, self._resolved.config.suffix
+            ),
+            yes=options.yes,
+            wait=options.wait,
+            skip=options.skip,
         )
-    return state
+        live = None if state is None or state.status == REVIEW else state
+        deployed = self._stack.template() if live else {}
+        if options.change_set is not None:
+            return self._execute_later(state, deployed, options.change_set)
+        if live is not None:
+            check_protection(self._stack.name, deployed, self._resolved)
+        planned = plan(self._session, live, self._resolved, options.parameters)
+        if live is not None and not options.force and self._is_up_to_date(live, deployed, planned):
+            return self._unchanged(live)
+        self._check(planned, creates=live is None)
+        if options.execute:
+            self._operator.check_answers(options.yes)
+        release = upload(self._session, planned, self._operator.tell)
+        if state is not None:
+            change_sets.delete_failed(self._stack)
+        request = change_sets.Request(
+            {"TemplateURL": release.bucket.url(release.template.key)},
+            release.parameters,
+            options.role_arn,
+            options.notification_arns,
+        )
+        with change_sets.created(self._stack, state, request) as change_set:
+            if change_set is None:
+                return self._unchanged(live)
+            self._preview(change_set, deployed, release.plan.template)
+            if not options.execute:
+                self._operator.tell(
+                    Caution(
+                        f"change set {change_set.name} is kept; `payment-infra deploy "
+                        f"--suffix {self._resolved.config.suffix} --change-set {change_set.name}` "
+                        "executes it"
+                    )
+                )
+                return Result(self._stack.name, live.status if live else REVIEW, changed=False)
+            events = self._begin(change_set, live)
+        return self._end(change_set, events)
 
+    def _execute_later(
+        self, state: StackState | None, deployed: Mapping[str, Any], name: str
+    ) -> Result:
+        if state is None:
+            raise AwsError(f"there is no stack {self._stack.name}, and so no change set of it")
+        change_set = change_sets.find(self._stack, state, name)
+        self._preview(change_set, deployed, self._stack.template(change_set.id))
+        return self._end(change_set, self._begin(change_set, state))
 
-def check_protection(stack: Stack, resolved: Resolved) -> None:
-    """Make sure that no update ends the protection of payments, unless it was asked to.
+    def _is_up_to_date(self, live: StackState, deployed: Mapping[str, Any], planned: Plan) -> bool:
+        """Whether template, parameters and options are those of the stack, as far as it tells."""
+        options = self._options
+        same_values = all(
+            value is None or live.parameters.get(name) == value
+            for name, value in planned.parameters.items()
+        )
+        return (
+            same_values
+            and _without_defaults(deployed) == _without_defaults(planned.template)
+            and options.role_arn in {None, live.role_arn}
+            and options.notification_arns in {None, live.notification_arns}
+        )
 
-    Raises:
-        UsageError: it would, since the preset that protects them was not given this time.
-    """
-    recorded = stack.metadata().get(METADATA_KEY, {})
-    for field, key in PROTECTIONS.items():
-        ends = recorded.get(key) is True and not getattr(resolved.config, field)
-        if ends and not resolved.asked_for(field):
-            flag = field.replace("_", "-")
-            raise UsageError(
-                f"stack {stack.name} protects its payments ({field}), and this would end it; "
-                f"give --preset production, or --no-{flag} if that is what you want"
+    def _unchanged(self, live: StackState | None) -> Result:
+        if live is None:
+            raise AwsError(f"stack {self._stack.name} would have no resources")
+        self._protect(live.id, live)
+        self._operator.tell(Outputs(live.outputs))
+        return Result(self._stack.name, live.status, changed=False)
+
+    def _check(self, planned: Plan, *, creates: bool) -> None:
+        for check in preflight.check_all(
+            self._session, planned, creates=creates, skip=self._options.skip_checks
+        ):
+            if check.level == "fail" or (check.level == "warn" and self._options.strict):
+                raise PaymentInfraError(check.message)
+            if check.level == "warn":
+                self._operator.tell(Caution(check.message))
+
+    def _preview(
+        self, change_set: ChangeSet, deployed: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> None:
+        """Show what the change set would do, and go on only if that is agreed to."""
+        grants = compare_grants(deployed, new)
+        details = property_changes(deployed, new)
+        changes = tuple(_detailed(one, details) for one in change_set.changes)
+        self._operator.tell(
+            Preview(
+                stack=self._stack.name,
+                account=self._session.account(),
+                region=self._session.region,
+                change_set=change_set.name,
+                creates=change_set.creates,
+                changes=changes,
+                grants=grants,
+            )
+        )
+        options = self._options
+        if not options.execute:
+            return
+        needs = []
+        if not change_set.creates and broadens(grants):
+            needs.append((BROADEN, "gives roles more than they have"))
+        if any(change.loses_data for change in changes):
+            needs.append((REPLACE, "replaces or removes what holds data"))
+        asked = [(need, meaning) for need, meaning in needs if need not in options.allow]
+        for need, meaning in asked:
+            question = f"This update {meaning}. Go ahead?"
+            self._operator.confirm(question, agreed=False, flag=f"--allow {need}")
+        if not asked:
+            verb = "Create" if change_set.creates else "Update"
+            question = f"{verb} the stack {self._stack.name} in {self._session.region}?"
+            self._operator.confirm(question, options.yes)
+
+    def _begin(
+        self, change_set: ChangeSet, live: StackState | None
+    ) -> Iterator[StackEvent | Waiting]:
+        """Start the execution; protection and policy come first, where there is what to lose."""
+        self._protect(change_set.stack_id, live)
+        return change_sets.execute(
+            self._stack,
+            change_set,
+            change_sets.token_of(self._session.principal()),
+            rollback=self._options.rollback,
+        )
+
+    def _protect(self, stack_id: str, live: StackState | None) -> None:
+        wanted = self._resolved.config.termination_protection
+        has = live is not None and live.termination_protection
+        # What only a preset gives does not end the protection that a stack has.
+        ends = has and not wanted and self._resolved.asked_for("termination_protection")
+        if ends or (wanted and not has):
+            self._stack.protect(stack_id, on=wanted)
+        if self._options.stack_policy is not None:
+            self._stack.set_policy(stack_id, self._options.stack_policy)
+
+    def _end(self, change_set: ChangeSet, events: Iterator[StackEvent | Waiting]) -> Result:
+        name = self._stack.name
+        if self._options.detach:
+            status = "CREATE_IN_PROGRESS" if change_set.creates else "UPDATE_IN_PROGRESS"
+            return Result(name, status, changed=True)
+        try:
+            self._follow(events)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(going_on(name)) from interrupt
+        except DeploymentFailed as failed:
+            raise self._explained(failed) from failed
+        state = self._stack.state()
+        if state is None:
+            raise AwsError(f"stack {name} was deleted by somebody else")
+        self._operator.tell(Outputs(state.outputs))
+        return Result(name, state.status, changed=True)
+
+    def _follow(self, events: Iterator[StackEvent | Waiting]) -> None:
+        started = self._clock()
+        limit = self._options.timeout_seconds
+        for event in events:
+            self._operator.tell(event)
+            if limit is not None and self._clock() - started > limit:
+                self._cancel(limit)
+
+    def _cancel(self, limit: float) -> None:
+        state = self._stack.state()
+        if state is not None and state.status in CANCELLABLE:
+            self._operator.tell(Caution(f"not done after {limit:.0f} s; cancelling"))
+            for event in self._stack.cancel(state):
+                self._operator.tell(event)
+            raise DeploymentFailed(
+                f"stack {self._stack.name} was not done after {limit:.0f} s, and was cancelled"
             )
 
+    def _explained(self, failed: DeploymentFailed) -> DeploymentFailed:
+        built = sources(self._resolved.config, code_keys())
+        explained = failure(self._stack.name, failed.status, failed.events, built)
+        if self._options.rollback or not failed.status:
+            return explained if failed.status else failed
+        kept = "what was made is kept, and `payment-infra rollback` undoes it"
+        return DeploymentFailed(
+            f"{explained}; {kept}", failed.status, failed.events, explained.diagnosis
+        )
 
-def _foreign(name: str) -> AwsError:
-    return AwsError(
-        f"a stack named {name} exists and was not made by payment-infra; it is left alone: "
-        "choose another --stack-name or region"
+
+def going_on(name: str) -> str:
+    """Say how to see and how to stop an operation that nobody looks at any more."""
+    return (
+        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it, "
+        f"`payment-infra cancel --stack-name {name}` stops it"
     )
 
 
-def deploy_command(session: Session, stack_name: str, release: Release) -> str:
-    """Return the shell command that deploys a release with the plain AWS CLI."""
-    file = f"{stack_name}.yaml"
-    options = ["--region", session.region]
-    if session.endpoint_url:
-        options += ["--endpoint-url", session.endpoint_url]
-    if session.profile:
-        options += ["--profile", session.profile]
-    copy = ["aws", "s3", "cp", release.template.uri, file, *options]
-    # What is left out keeps the stack's value in an update, and has the template's in a creation.
-    overrides = [f"{name}={value}" for name, value in release.parameters.items() if value]
-    deploy = [
-        *("aws", "cloudformation", "deploy", "--template-file", file),
-        *("--stack-name", stack_name, "--capabilities", *CAPABILITIES, *options),
-        *("--parameter-overrides", *overrides),
+def _detailed(change: Change, details: Mapping[str, tuple[Difference, ...]]) -> Change:
+    """Return a change with the values that its properties have in the two templates.
+
+    What CloudFormation names beyond those comes from a parameter or from another resource.
+    """
+    if change.action != "Modify":
+        return replace(change, properties=())
+    differences = details.get(change.logical_id, ())
+    properties = [
+        PropertyChange(".".join(one.path), _shown(one.old), _shown(one.new)) for one in differences
     ]
-    if release.template_bytes > MAX_BODY_BYTES:
-        deploy += ["--s3-bucket", release.bucket.name, "--s3-prefix", f"{KEY_PREFIX}/template"]
-    return f"{shlex.join(copy)} && {shlex.join(deploy)}"
+    known = {one.path[0] for one in differences} | ({"Code", "Content"} if differences else set())
+    properties += [one for one in change.properties if one.path not in known]
+    return replace(change, properties=tuple(properties))
+
+
+def _shown(value: object) -> str | None:
+    return None if value is None else describe(value)
+
+
+def _without_defaults(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a template without the parameters' defaults, which a stack's values stand for."""
+    declared = template.get("Parameters", {})
+    bare = {
+        name: {key: value for key, value in one.items() if key != "Default"}
+        for name, one in declared.items()
+    }
+    return {**template, "Parameters": bare}

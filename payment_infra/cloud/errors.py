@@ -24,6 +24,14 @@ THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "S
 REFRESH = "sign in again (`aws sso login`, or new keys) and repeat the command"
 
 
+def is_passing(error: ClientError | BotoCoreError) -> bool:
+    """Whether the same call may succeed a little later: throttled, no network, AWS's own fault."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return code_of(error) in THROTTLED or status >= 500
+    return isinstance(error, (aws.ConnectionError, aws.HTTPClientError))
+
+
 @contextmanager
 def translated(subject: str) -> Iterator[None]:
     """Turn what botocore raises in the block into an AwsError about `subject`."""

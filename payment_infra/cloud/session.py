@@ -33,6 +33,7 @@ class Session:
         self._endpoint_url = endpoint_url
         self._config = config
         self._clients: dict[str, Any] = {}
+        self._known_identity: Any = None
 
     @classmethod
     def open(cls, profile: str | None, region: str | None, endpoint_url: str | None) -> "Session":
@@ -88,8 +89,17 @@ class Session:
 
     def account(self) -> str:
         """Return the account's id of 12 digits; the first call that proves the credentials."""
-        with translated(f"AWS account in {self.region}"):
-            return str(self.client("sts").get_caller_identity()["Account"])
+        return str(self._identity()["Account"])
+
+    def principal(self) -> str:
+        """Return the caller's ARN."""
+        return str(self._identity()["Arn"])
+
+    def _identity(self) -> Any:
+        if self._known_identity is None:
+            with translated(f"AWS account in {self.region}"):
+                self._known_identity = self.client("sts").get_caller_identity()
+        return self._known_identity
 
 
 def _check_region(session: boto3.Session) -> None:

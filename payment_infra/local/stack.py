@@ -11,7 +11,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from payment_infra.cloud import deployment
+from payment_infra.cloud.deployment import STACK_NAME_PREFIX, Deployment, Options
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.logs import LogTail
 from payment_infra.cloud.session import Session
@@ -20,6 +20,7 @@ from payment_infra.cloud.stack import Stack
 from payment_infra.local.emulator import ACCESS_KEY
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.events import Event
     from payment_infra.local.emulator import Emulator
     from payment_infra.sources import Resolved
 
@@ -54,9 +55,12 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
         authorization="none",
         suffix=resolved.config.suffix or DEFAULT_SUFFIX,
     )
-    name = stack_name or f"{deployment.STACK_NAME_PREFIX}-{config.suffix}"
+    name = stack_name or f"{STACK_NAME_PREFIX}-{config.suffix}"
     stack = Stack(session.client("cloudformation"), name)
-    deployment.deploy(session, stack, replace(resolved, config=config), lambda _: None)
+    deployment = Deployment(
+        session, stack, replace(resolved, config=config), Options(yes=True), _Quiet()
+    )
+    deployment.run()
     outputs = stack.outputs()
     _switch_on_recovery(session, outputs["TransactionsTableName"])
     url = invoke_url(outputs, session.endpoint_url)
@@ -73,6 +77,14 @@ def tail_logs(session: Session, deployed: LocalStack) -> LogTail:
     """Return what follows the functions' logs from now on."""
     now = int(time.time() * 1000)
     return LogTail(session.client("logs"), deployed.log_groups, now)
+
+
+class _Quiet:
+    """Agrees to everything on this machine, and shows nothing."""
+
+    def tell(self, event: Event) -> None: ...
+    def check_answers(self, agreed: bool) -> None: ...
+    def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None: ...
 
 
 def _switch_on_recovery(session: Session, table: str) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from payment_infra.cloud import deployment
+from payment_infra.cloud.deployment import Deployment, Options
 from payment_infra.cloud.stack import Stack
 from payment_infra.local.emulator import Emulator, emulator
 from payment_infra.local.stack import open_session
 from payment_infra.sources import resolve
 from tests.e2e.harness import Deployed
+from tests.operators import FakeOperator
 
 Deploy = Callable[..., Deployed]
 
@@ -34,7 +35,8 @@ def deploy() -> Deploy:
         session = open_session(running)
         stack = Stack(session.client("cloudformation"), f"payment-infra-{suffix}")
         resolved = resolve({"suffix": suffix, **flags}, {})
-        deployment.deploy(session, stack, resolved, lambda event: None)
+        options = Options(yes=True, allow=frozenset({"broaden", "replace"}))
+        Deployment(session, stack, resolved, options, FakeOperator()).run()
         return Deployed(session, stack)
 
     return deploy

@@ -53,16 +53,21 @@ def test_deploy_creates_updates_only_what_changed_and_destroys(
     aws: Emulator, tmp_path: Path
 ) -> None:
     folder = checkout(tmp_path)
-    deploy = ("deploy", "--suffix", "dep-1", "--output", "json")
+    deploy = ("deploy", "--suffix", "dep-1", "--yes", "--output", "json")
     status, out, err = command(aws, folder, *deploy)
     assert status == 0, err
-    assert json.loads(out)["TransactionsTableName"] == "transactions-dep-1"
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [one["type"] for one in lines if one["type"] != "event"] == [
+        *("change_set", "outputs", "result")
+    ]
+    assert lines[-2]["outputs"]["TransactionsTableName"] == "transactions-dep-1"
     before = code_of(aws, "-dep-1")
     assert len(before) == 4
 
     status, out, err = command(aws, folder, *deploy)
-    assert (status, json.loads(out)["DashboardName"]) == (0, "payment-dashboard-dep-1")
-    assert "payment-infra-dep-1: no changes" in err
+    outputs, result = (json.loads(line) for line in out.splitlines())
+    assert outputs["outputs"]["DashboardName"] == "payment-dashboard-dep-1"
+    assert (status, result["changed"]) == (0, False)
 
     with (folder / "handlers" / "validation.py").open("a") as file:
         file.write("\n# changed\n")
@@ -81,7 +86,7 @@ def test_deploy_creates_updates_only_what_changed_and_destroys(
 
 def test_an_update_keeps_the_parameters_that_were_not_given(aws: Emulator, tmp_path: Path) -> None:
     folder = checkout(tmp_path)
-    deploy = ("deploy", "--suffix", "dep-2")
+    deploy = ("deploy", "--suffix", "dep-2", "--yes")
     first = command(aws, folder, *deploy, "--log-retention-days", "30", "--no-color")
     assert first[0] == 0, first[2]
     second = command(aws, folder, *deploy, "--throttle-rate-limit", "50")
@@ -166,9 +171,11 @@ def test_an_update_without_its_preset_does_not_end_the_protection_of_payments(
     aws: Emulator, tmp_path: Path
 ) -> None:
     folder = checkout(tmp_path)
-    status, _, err = command(aws, folder, "deploy", "--suffix", "kept-1", "--preset", "production")
+    status, _, err = command(
+        aws, folder, "deploy", "--suffix", "kept-1", "--yes", "--preset", "production"
+    )
     assert status == 0, err
-    status, _, err = command(aws, folder, "deploy", "--suffix", "kept-1")
+    status, _, err = command(aws, folder, "deploy", "--suffix", "kept-1", "--yes")
     assert status == 2
     assert "--preset production" in err
     table = open_session(aws).client("dynamodb").describe_table(TableName="transactions-kept-1")

@@ -288,7 +288,7 @@ def test_a_stack_of_something_else_is_not_made_the_buckets(
 def test_the_stack_of_another_environment_is_left_alone(
     command: str, cli: Cli, aws: FakeAws
 ) -> None:
-    assert cli("deploy", "--suffix", "dev", "--bucket", "zips").exit_code == 0
+    assert cli("deploy", "--suffix", "dev", "--bucket", "zips", "--yes").exit_code == 0
     before = aws.changes()
     arguments = ("--suffix", "prod", "--stack-name", "payment-infra-dev")
     extra = ("--bucket", "zips") if command == "deploy" else ("--yes",)
@@ -326,7 +326,7 @@ def test_a_handler_with_a_syntax_error_is_refused_with_file_and_line_before_anyt
 
 
 def test_where_nobody_can_be_asked_nothing_is_deleted(cli: Cli, aws: FakeAws) -> None:
-    assert cli("deploy", "--suffix", "dev", "--bucket", "zips").exit_code == 0
+    assert cli("deploy", "--suffix", "dev", "--bucket", "zips", "--yes").exit_code == 0
     before = aws.changes()
     line = refused(cli("destroy", "--suffix", "dev"), 2)
     assert line == "there is no terminal to ask on; add --yes to go ahead"
@@ -341,7 +341,7 @@ def test_where_there_is_no_standard_input_at_all_nobody_can_be_asked(
 
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(UsageError, match="no terminal"):
-        output.confirm("Sure?", yes=False)
+        output.confirm("Sure?", agreed=False)
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ import pytest
 
 from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys, layer_digest
 from payment_infra.cli import COMMANDS, root
-from payment_infra.cloud import deployment
+from payment_infra.cloud import release
 from payment_infra.config import FIELDS
 from tests.aws import FakeAws, FakeBucket, FakeStack, event
 from tests.functional.conftest import REPOSITORY, Cli, Program
 from tests.offline import TINY_LAYER
 
 STACK = "payment-infra-dev"
-DEPLOY = ("deploy", "--suffix", "dev", "--bucket", "zips")
+DEPLOY = ("deploy", "--suffix", "dev", "--bucket", "zips", "--yes")
 ESCAPE = "\x1b["
 
 
@@ -104,6 +104,7 @@ def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None
         "manage_api_gateway_account": False,
         "retain_data": True,
         "deletion_protection": True,
+        "termination_protection": True,
         "tags": {"Team": "payments", "Cost": "7=8"},
     }
     assert set(given) == set(FIELDS)
@@ -111,7 +112,8 @@ def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None
         *("--suffix=dev", "--bucket=zips", "--authorization=none", "--runtime=python3.12"),
         *("--architecture=x86_64", "--alarm-email=ops@example.com", "--throttle-rate-limit=5"),
         *("--throttle-burst-limit=6", "--log-retention-days=30", "--no-manage-api-gateway-account"),
-        *("--retain-data", "--deletion-protection", "--tag=Team=payments", "--tag=Cost=7=8"),
+        *("--retain-data", "--deletion-protection", "--termination-protection"),
+        *("--tag=Team=payments", "--tag=Cost=7=8"),
         *(f"--gateway={given['gateway']}", f"--gateway-secret={given['gateway_secret']}"),
     ]
     shown = json.loads(cli("config", "--output", "json", *arguments).stdout)
@@ -257,7 +259,7 @@ def test_upload_neither_sends_nor_builds_again_what_is_there(
 ) -> None:
     first = cli(*UPLOAD)
     sent = len(aws.changes())
-    monkeypatch.delattr(deployment, "build_layer")
+    monkeypatch.delattr(release, "build_layer")
     second = cli(*UPLOAD)
     assert second.exit_code == 0
     assert len(aws.changes()) == sent == 6
@@ -286,7 +288,7 @@ def test_deploy_creates_the_stack_and_prints_its_outputs(cli: Cli, aws: FakeAws)
     assert rows[0] == ["output", "value"]
     assert dict(rows[1:]) == aws.stacks[STACK].outputs
     assert {"APIEndpoint", "CallerPolicyArn"} < set(aws.stacks[STACK].outputs)
-    assert re.search(rf"^21:27:0\d  CREATE_COMPLETE +{STACK}$", result.stderr, re.MULTILINE)
+    assert re.search(rf"^21:27:0\d  CREATE_COMPLETE +{STACK}  AWS::", result.stderr, re.MULTILINE)
 
 
 def test_deploy_updates_what_is_there(cli: Cli, aws: FakeAws) -> None:
@@ -301,10 +303,13 @@ def test_deploy_updates_what_is_there(cli: Cli, aws: FakeAws) -> None:
 def test_deploy_of_what_is_there_already_succeeds_and_says_so(cli: Cli, aws: FakeAws) -> None:
     deployed(cli)
     result = cli(*DEPLOY, "--output", "json")
-    assert result.exit_code == 0
-    assert result.stderr == f"{STACK}: no changes\n"
-    assert json.loads(result.stdout) == aws.stacks[STACK].outputs
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"type": "outputs", "outputs": aws.stacks[STACK].outputs},
+        {"type": "result", "stack": STACK, "status": "CREATE_COMPLETE", "changed": False},
+    ]
     assert aws.change_sets == {}
+    assert cli(*DEPLOY).stderr == f"{STACK}: no changes\n"
 
 
 def test_deploy_takes_another_stack_name(cli: Cli, aws: FakeAws) -> None:
@@ -321,20 +326,24 @@ def test_a_deployment_that_fails_says_which_resource_and_why_and_exits_3(
     result = cli(*DEPLOY)
     assert (result.exit_code, result.stdout) == (3, "")
     *progress, error = result.stderr.splitlines()
-    assert error == f"Error: stack {STACK} is ROLLBACK_COMPLETE: AlarmTopic: Name is taken"
-    assert progress[-1].endswith("AlarmTopic  Name is taken")
+    assert error == (
+        f"Error: stack {STACK} is ROLLBACK_COMPLETE: AlarmTopic (Resources.AlarmTopic, built in "
+        "payment_infra/groups/notifications.py): Name is taken"
+    )
+    assert progress[-1].endswith("AlarmTopic  AWS::SQS::Queue  Name is taken")
 
 
-@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS"])
-def test_a_stack_that_cannot_be_updated_exits_3_and_stays_as_it_is(
-    status: str, cli: Cli, aws: FakeAws
-) -> None:
-    deployed(cli)
-    aws.stacks[STACK].status = status
-    result = cli(*DEPLOY, "--throttle-rate-limit", "5")
-    assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr.startswith(f"Error: stack {STACK} is {status}; ")
-    assert len(aws.called("cloudformation:CreateChangeSet")) == 1
+def test_a_failure_in_ndjson_has_a_line_with_its_cause(cli: Cli, aws: FakeAws) -> None:
+    aws.timeline = [
+        ("ROLLBACK_COMPLETE", [event(5, "AlarmTopic", "CREATE_FAILED", "Topic already exists")])
+    ]
+    result = cli(*DEPLOY, "--output", "json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {line["type"] for line in lines} == {"change_set", "event", "error"}
+    assert lines[-1]["exit_code"] == result.exit_code == 3
+    cause = lines[-1]["cause"]
+    assert (cause["logical_id"], cause["template_path"]) == ("AlarmTopic", "Resources.AlarmTopic")
+    assert "choose another --suffix" in cause["remedy"]
 
 
 def test_a_change_set_that_is_refused_exits_3(cli: Cli, aws: FakeAws) -> None:

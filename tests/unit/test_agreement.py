@@ -17,7 +17,7 @@ import pytest
 
 from handlers import retry
 from handlers.shared import clients, metrics, recovery, store, transactions
-from payment_infra.artifacts import HANDLERS, check_gateway
+from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type
 
@@ -190,7 +190,7 @@ def test_the_functions_have_the_variables_that_the_handlers_read_and_no_other() 
 
 def test_the_default_gateway_is_the_one_that_the_handlers_take_without_a_variable() -> None:
     assert StackConfig().gateway == clients.SIMULATED
-    check_gateway(clients.SIMULATED)
+    check_handlers(clients.SIMULATED)
 
 
 # Times.

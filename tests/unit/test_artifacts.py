@@ -17,7 +17,7 @@ from payment_infra.artifacts import (
     HANDLERS,
     LAYER,
     build_artifacts,
-    check_gateway,
+    check_handlers,
     code_keys,
     layer_digest,
 )
@@ -238,15 +238,19 @@ def test_a_source_that_is_no_python_is_refused_with_file_and_line(
 ) -> None:
     (handlers / file).write_bytes(source)
     with pytest.raises(PaymentInfraError) as refused:
-        build_artifacts(handlers)
+        check_handlers(root=handlers)
     message = str(refused.value)
     assert message.startswith(f"{handlers / file}:{line}: ")
     assert message.endswith(" was not packaged, mend the file first")
     assert "\n" not in message
 
 
+def missing_checked(root: Path) -> None:
+    check_handlers(root=root)
+
+
 def test_missing_handlers_are_named_in_one_line(tmp_path: Path) -> None:
-    for use in (code_keys, build_artifacts):
+    for use in (code_keys, build_artifacts, missing_checked):
         with pytest.raises(PaymentInfraError) as refused:
             use(tmp_path / "missing")
         message = str(refused.value)
@@ -277,6 +281,6 @@ def test_missing_requirements_are_named_in_one_line(handlers: Path) -> None:
 )
 def test_a_gateway_that_would_not_be_packaged_is_refused(gateway: str, reason: str) -> None:
     with pytest.raises(UsageError) as refusal:
-        check_gateway(gateway)
+        check_handlers(gateway)
     assert str(refusal.value).startswith(f"gateway {gateway}: ")
     assert str(refusal.value).endswith(reason)

@@ -6,15 +6,19 @@ import pytest
 
 from payment_infra.artifacts import LAYER, build_artifacts, code_keys
 from payment_infra.cloud import deployment
+from payment_infra.cloud import release as releases
+from payment_infra.cloud.bootstrap import bootstrap, find_bucket
 from payment_infra.cloud.bucket import Bucket
+from payment_infra.cloud.deployment import Deployment, Options
 from payment_infra.cloud.parameters import PARAMETER_FIELDS
-from payment_infra.cloud.stack import Stack, StackEvent
+from payment_infra.cloud.stack import Stack
 from payment_infra.config import FIELDS
 from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.naming import build_parameters
 from payment_infra.sources import resolve
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
 from tests.offline import TINY_LAYER
+from tests.operators import FakeOperator
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -33,22 +37,19 @@ def session(aws: FakeAws) -> Session:
     return aws.session()
 
 
-def never_pause(_: float) -> None:
-    raise AssertionError("there was nothing to wait for")
-
-
 def stack_of(session: Session, name: str = NAME) -> Stack:
-    return Stack(session.client("cloudformation"), name, never_pause)
+    return Stack(session.client("cloudformation"), name, lambda _: None)
 
 
-def ignore(_: StackEvent) -> None:
+def ignore(_: object) -> None:
     pass
 
 
 def deploy(session: Session, **flags: object) -> bool:
-    """Deploy with these flags, as the command does."""
+    """Deploy with these flags, as the command does with --yes; return whether that changed it."""
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    return deployment.deploy(session, stack_of(session), resolved, ignore)
+    options = Options(yes=True, allow=frozenset({"broaden", "replace"}))
+    return Deployment(session, stack_of(session), resolved, options, FakeOperator()).run().changed
 
 
 def parameters(aws: FakeAws) -> dict[str, str]:
@@ -170,7 +171,7 @@ def test_a_stack_of_something_else_is_left_alone(
         deploy(session)
     assert str(refused.value) == FOREIGN
     with pytest.raises(AwsError):
-        deployment.find_stack(stack_of(session), "dev")
+        releases.find_stack(stack_of(session), "dev")
     assert aws.changes() == []
 
 
@@ -188,7 +189,7 @@ def test_what_was_never_made_belongs_to_nobody(
 ) -> None:
     if status:
         aws.stacks[NAME] = FakeStack(NAME, status)
-    assert deployment.find_stack(stack_of(session), "dev") is None
+    assert releases.find_stack(stack_of(session), "dev") is None
 
 
 @pytest.mark.parametrize(
@@ -242,9 +243,9 @@ def test_without_a_bucket_the_accounts_own_is_made_once(session: Session, aws: F
 
 
 def test_bootstrap_says_whether_anything_changed(session: Session, aws: FakeAws) -> None:
-    bucket, changed = deployment.bootstrap(session, ignore)
+    bucket, changed = bootstrap(session, ignore)
     assert changed
-    assert deployment.bootstrap(session, ignore) == (bucket, False)
+    assert bootstrap(session, ignore) == (bucket, False)
 
 
 @pytest.mark.parametrize("outputs", [{}, {"Other": "thing"}])
@@ -253,9 +254,9 @@ def test_a_stack_of_something_else_is_not_made_the_buckets(
 ) -> None:
     aws.stacks[BOOTSTRAP] = FakeStack(BOOTSTRAP, outputs=outputs)
     with pytest.raises(AwsError, match=f"a stack named {BOOTSTRAP} exists"):
-        deployment.bootstrap(session, ignore)
+        bootstrap(session, ignore)
     with pytest.raises(AwsError, match=f"a stack named {BOOTSTRAP} exists"):
-        deployment.find_bucket(session, "", ignore)
+        find_bucket(session, "", ignore)
     assert aws.changes() == []
 
 
@@ -271,7 +272,7 @@ def test_a_bucket_that_cannot_be_used_is_refused_before_anything_is_put(
     bucket: FakeBucket | None, complaint: str, session: Session, aws: FakeAws
 ) -> None:
     aws.buckets = {"zips": bucket} if bucket else {}
-    with pytest.raises(AwsError) as refused:
+    with pytest.raises(PaymentInfraError) as refused:
         deploy(session)
     assert str(refused.value).startswith(complaint)
     assert aws.changes() == []
@@ -296,7 +297,7 @@ def test_the_layer_is_built_only_for_a_bucket_that_does_not_have_it(
     session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(session)
-    monkeypatch.setattr(deployment, "build_layer", never_build)
+    monkeypatch.setattr(releases, "build_layer", never_build)
     assert deploy(session, throttle_rate_limit=5)
     assert not any(one.new for one in release(session).code)
     aws.buckets["others"] = FakeBucket()
@@ -310,7 +311,7 @@ def test_a_layer_that_cannot_be_had_stops_a_deployment_before_its_change_set(
     def unavailable() -> Any:
         raise PaymentInfraError("a==1 cannot be had")
 
-    monkeypatch.setattr(deployment, "build_layer", unavailable)
+    monkeypatch.setattr(releases, "build_layer", unavailable)
     with pytest.raises(PaymentInfraError, match="cannot be had"):
         deploy(session)
     assert set(aws.changes()) == {"s3:PutObject"}
@@ -333,18 +334,18 @@ def test_an_object_has_an_address_for_people_and_one_for_cloudformation(session:
 def test_a_handler_that_is_no_python_is_refused_before_any_call(
     session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> Any:
+    def broken(_: str) -> Any:
         raise PaymentInfraError("validation.py:1: invalid syntax")
 
-    monkeypatch.setattr(deployment, "build_artifacts", broken)
+    monkeypatch.setattr(deployment, "check_handlers", broken)
     with pytest.raises(PaymentInfraError, match=r"validation\.py:1"):
         deploy(session)
     assert aws.calls == []
 
 
-def release(session: Session, name: str = NAME, **flags: object) -> deployment.Release:
+def release(session: Session, name: str = NAME, **flags: object) -> releases.Release:
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    return deployment.prepare(session, stack_of(session, name), resolved, ignore)
+    return releases.prepare(session, stack_of(session, name), resolved, ignore)
 
 
 @pytest.mark.parametrize("stack_name", [NAME, "mine"])
@@ -352,7 +353,7 @@ def test_the_command_for_the_aws_cli_copies_the_template_and_creates_the_stack(
     stack_name: str, session: Session
 ) -> None:
     prepared = release(session, stack_name)
-    copy, deploys = deployment.deploy_command(session, stack_name, prepared).split(" && ")
+    copy, deploys = releases.deploy_command(session, stack_name, prepared).split(" && ")
     file = f"{stack_name}.yaml"
     assert copy == f"aws s3 cp {prepared.template.uri} {file} --region {REGION}"
     assert deploys == (
@@ -369,7 +370,7 @@ def test_the_command_for_the_aws_cli_passes_on_an_update_what_was_asked_for(
     deploy(session)
     aws.buckets["others"] = FakeBucket()
     prepared = release(session, bucket="others", log_retention_days=30)
-    command = deployment.deploy_command(session, NAME, prepared)
+    command = releases.deploy_command(session, NAME, prepared)
     _, _, overrides = command.partition(" --parameter-overrides ")
     assert overrides.split() == [
         "EnvironmentSuffix=dev",
@@ -382,7 +383,7 @@ def test_the_command_for_the_aws_cli_leaves_the_regions_role_alone(
     session: Session, aws: FakeAws
 ) -> None:
     aws.api_role = "arn:aws:iam::123456789012:role/theirs"
-    command = deployment.deploy_command(session, NAME, release(session))
+    command = releases.deploy_command(session, NAME, release(session))
     assert "ManageApiGatewayAccount=false" in command
 
 
@@ -401,5 +402,5 @@ def test_the_uploaded_template_holds_suffix_and_bucket(session: Session, aws: Fa
 def test_the_command_for_the_aws_cli_sends_a_large_template_through_the_bucket(
     session: Session, tags: dict[str, str], through_bucket: bool
 ) -> None:
-    command = deployment.deploy_command(session, NAME, release(session, tags=tags))
+    command = releases.deploy_command(session, NAME, release(session, tags=tags))
     assert ("--s3-bucket zips --s3-prefix payment-infra/template" in command) is through_bucket

@@ -1,0 +1,48 @@
+"""`payment-infra cancel`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
+from payment_infra.cli.options import (
+    aws_options,
+    config_options,
+    output_option,
+    stack_name_of,
+    stack_name_option,
+    yes_option,
+)
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.sources import Resolved
+
+
+@click.command("cancel")
+@config_options("suffix")
+@stack_name_option
+@output_option
+@yes_option
+@aws_options
+@everywhere
+def command(
+    session: Session, resolved: Resolved, stack_name: str | None, output: str, yes: bool
+) -> None:
+    """Cancel the deployment that goes on.
+
+    An update is rolled back; a stack that is being created is deleted.
+
+    \b
+    Example:
+      payment-infra cancel --suffix dev-001
+    """
+    from payment_infra.cloud import recovery
+    from payment_infra.cloud.stack import Stack
+
+    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    with operating(stack.name, output) as operator:
+        operator.tell(recovery.cancel(stack, operator, yes=yes))

@@ -1,0 +1,60 @@
+"""`payment-infra diff`."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import (
+    aws_options,
+    config_options,
+    output_option,
+    require_suffix,
+    stack_name_of,
+    stack_name_option,
+)
+from payment_infra.cli.output import print_json
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.sources import Resolved
+
+DIFFERENT = 4
+
+
+@click.command("diff")
+@click.option("--fail", is_flag=True, help=f"Exit with {DIFFERENT} if there is a difference.")
+@config_options()
+@stack_name_option
+@output_option
+@aws_options
+@everywhere
+def command(
+    session: Session, resolved: Resolved, stack_name: str | None, output: str, fail: bool
+) -> None:
+    """Show what a deployment would change.
+
+    Compares what would be rendered with what is deployed: structure, code, parameters, and what the
+    roles may do. Changes nothing.
+
+    \b
+    Example:
+      payment-infra diff --suffix dev-001 --fail
+    """
+    require_suffix(resolved)
+    from payment_infra.cli.preview import draw_diff
+    from payment_infra.cloud.release import compare
+    from payment_infra.cloud.stack import Stack
+    from payment_infra.difference import as_json
+
+    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    comparison = compare(session, stack, resolved)
+    if output == "json":
+        print_json(as_json(comparison))
+    else:
+        click.echo(draw_diff(comparison, shutil.get_terminal_size().columns))
+    if fail and not comparison.same:
+        click.get_current_context().exit(DIFFERENT)

@@ -1,0 +1,55 @@
+"""How a command shows an operation on a stack, and asks about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from payment_infra.cli.output import check_answers, confirm
+from payment_infra.errors import PaymentInfraError
+
+if TYPE_CHECKING:
+    from payment_infra.cli.progress import View
+    from payment_infra.cloud.events import Event
+
+
+class TerminalOperator:
+    """Shows what happens, and asks the person at the terminal."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def tell(self, event: Event) -> None:
+        """Show what happened."""
+        self._view.tell(event)
+
+    def check_answers(self, agreed: bool) -> None:
+        """Refuse at once where nobody can answer; see `output.check_answers`."""
+        check_answers(agreed)
+
+    def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None:
+        """Ask, unless it has been agreed to; see `output.confirm`."""
+        self._view.pause()
+        confirm(question, agreed, flag)
+
+
+@contextmanager
+def operating(stack_name: str, output: str) -> Iterator[TerminalOperator]:
+    """Show an operation while the block lasts.
+
+    Args:
+        stack_name: the stack's.
+        output: "text", or "json" for NDJSON, in which an error has a line too.
+    """
+    from payment_infra.cli.progress import view
+
+    terminal = sys.stderr.isatty() and os.environ.get("CI") != "true"
+    with view(output, stack_name, terminal=terminal) as shown:
+        try:
+            yield TerminalOperator(shown)
+        except PaymentInfraError as error:
+            shown.fail(error)
+            raise

@@ -1,0 +1,149 @@
+"""How a change set, and the difference from what is deployed, are drawn for a person."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from payment_infra.rendering import describe
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.events import Change, Preview
+    from payment_infra.difference import Comparison
+    from payment_infra.grants import GrantChange
+
+SIGNS = {"Add": ("+", "green"), "Modify": ("~", "yellow"), "Remove": ("-", "red")}
+VERBS = {"Add": "add", "Modify": "modify", "Remove": "remove"}
+# As wide as the longest action that a template of ours has.
+ACTION_WIDTH = 32
+INDENT = "    "
+GAP = "  "
+
+
+def draw(preview: Preview, width: int) -> str:
+    """Return a change set as styled text: its changes, what it grants, and what data it may lose.
+
+    Args:
+        preview: the change set.
+        width: of the terminal, in columns; no line is longer.
+    """
+    counts = Counter(VERBS.get(one.action, one.action.lower()) for one in preview.changes)
+    total = ", ".join(f"{number} to {verb}" for verb, number in counts.items())
+    verb = "creates" if preview.creates else "changes"
+    where = f"account {preview.account}, {preview.region}"
+    heading = f"This {verb} {preview.stack} in {where}: {total}"
+    lines = [click.style(line, bold=True) for line in textwrap.wrap(heading, width)]
+    names = min(max((len(one.logical_id) for one in preview.changes), default=0), width // 2)
+    for change in preview.changes:
+        lines += _change(change, names, width)
+    if preview.grants:
+        lines += ["", *_grants(preview.grants, width)]
+    lost = [one for one in preview.changes if one.loses_data]
+    if lost:
+        lines += ["", *(_loss(one) for one in lost)]
+    return "\n".join(lines)
+
+
+def draw_diff(comparison: Comparison, width: int) -> str:
+    """Return a comparison as styled text; no line is longer than `width` columns."""
+    if comparison.same:
+        return "There are no differences."
+    lines = []
+    if comparison.template:
+        lines.append(_heading("Template"))
+        for one in comparison.template:
+            lines += _difference(".".join(one.path), one.old, one.new, width)
+    if comparison.code:
+        lines.append(_heading("Code"))
+        for code in comparison.code:
+            lines += _difference(code.logical_id, code.old, code.new, width)
+    if comparison.parameters:
+        lines.append(_heading("Parameters"))
+        for parameter in comparison.parameters:
+            lines += _difference(parameter.name, parameter.old, parameter.new, width)
+    if comparison.grants:
+        lines += _grants(comparison.grants, width)
+    return "\n".join(lines)
+
+
+def cut(text: str, width: int) -> str:
+    """Return text on one line, its end cut to the width."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+
+
+def _heading(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def _change(change: Change, names: int, width: int) -> Iterator[str]:
+    sign, color = SIGNS.get(change.action, ("?", "yellow"))
+    replaces = "" if change.replacement == "no" else change.replacement
+    room = width - len(sign) - 2 * len(GAP) - names - (len(replaces) + len(GAP) if replaces else 0)
+    row = f"{sign} {cut(change.logical_id, names):<{names}}{GAP}{cut(change.resource_type, room)}"
+    mark = click.style(replaces, fg="red" if replaces == "replaces" else "yellow", bold=True)
+    yield click.style(row, fg=color) + (GAP + mark if replaces else "")
+    for one in change.properties:
+        path = f"{one.path} (from {one.cause})" if one.cause else one.path
+        yield from _property(path, one.old, one.new, width)
+
+
+def _property(path: str, old: str | None, new: str | None, width: int) -> Iterator[str]:
+    """Yield `path: old → new`, on lines of their own where it is too long for one."""
+    values = "" if old is None and new is None else f": {old or '(none)'} → {new or '(none)'}"
+    line = f"    {path}{values}"
+    if len(line) <= width and "\n" not in line:
+        yield line
+        return
+    yield f"    {cut(path, width - 4)}"
+    for sign, value in (("-", old), ("+", new)):
+        if value is not None:
+            yield f"      {sign} {cut(value, width - 8)}"
+
+
+def _difference(path: str, old: Any, new: Any, width: int) -> Iterator[str]:
+    if old is None or new is None:
+        sign, color = ("+", "green") if old is None else ("-", "red")
+        value = new if old is None else old
+        kind = value.get("Type") if isinstance(value, dict) else None
+        text = f"{sign} {path}: {kind or describe(value)}"
+        yield click.style(cut(text, width), fg=color)
+        return
+    for number, line in enumerate(_property(path, describe(old), describe(new), width)):
+        yield click.style(f"~ {line.strip()}", fg="yellow") if number == 0 else line
+
+
+def _grants(grants: Iterable[GrantChange], width: int) -> Iterator[str]:
+    """Yield the IAM table: effect and role, and below them the actions beside the resources."""
+    yield _heading("IAM")
+    actions = min(ACTION_WIDTH, width // 2)
+    resources = width - len(INDENT) - actions - len(GAP)
+    for grant in grants:
+        sign, color = ("+", "green") if grant.added else ("-", "red")
+        yield click.style(cut(f"{sign} {grant.effect} {grant.role}", width), fg=color)
+        about = [*grant.resources, *([f"if {grant.condition}"] if grant.condition else [])]
+        for action, resource in zip_longest(
+            _wrap(grant.actions, actions), _wrap(about, resources), fillvalue=""
+        ):
+            yield click.style(f"{INDENT}{action:<{actions}}{GAP}{resource}".rstrip(), fg=color)
+
+
+def _wrap(texts: Iterable[str], width: int) -> Iterator[str]:
+    """Yield the lines of texts that are wrapped, never cut: what is granted is seen whole."""
+    for text in texts:
+        yield from textwrap.wrap(text, width, break_on_hyphens=False)
+
+
+def _loss(change: Change) -> str:
+    what = f"{change.logical_id} ({change.resource_type})"
+    if change.action == "Remove":
+        told = f"{what} is removed: what it holds is gone, or left outside the stack"
+    else:
+        verb = "is" if change.replacement == "replaces" else "may be"
+        told = f"{what} {verb} replaced by an empty one: what it holds stays behind in the old one"
+    return click.style(f"Warning: {told}", fg="red", bold=True)

@@ -1,0 +1,45 @@
+"""`payment-infra watch`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
+from payment_infra.cli.options import (
+    aws_options,
+    config_options,
+    output_option,
+    stack_name_of,
+    stack_name_option,
+)
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.sources import Resolved
+
+
+@click.command("watch")
+@config_options("suffix")
+@stack_name_option
+@output_option
+@aws_options
+@everywhere
+def command(session: Session, resolved: Resolved, stack_name: str | None, output: str) -> None:
+    """Show the operation on the stack that goes on.
+
+    From its start to its end. Exits with 3 if it fails or is rolled back. Ctrl-C stops the showing,
+    not the operation.
+
+    \b
+    Example:
+      payment-infra watch --suffix dev-001
+    """
+    from payment_infra.cloud import recovery
+    from payment_infra.cloud.stack import Stack
+
+    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    with operating(stack.name, output) as operator:
+        operator.tell(recovery.watch(stack, operator))

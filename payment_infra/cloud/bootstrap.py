@@ -1,0 +1,76 @@
+"""The artifact bucket's own stack, once per account and region."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from payment_infra.cloud.bucket import Bucket
+from payment_infra.cloud.change_sets import Request, created, execute, token_of
+from payment_infra.cloud.recovery import STEPS, Step
+from payment_infra.cloud.stack import Stack
+from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.rendering import render
+from payment_infra.template import ARTIFACT_BUCKET_OUTPUT, build_bootstrap_template
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.events import Tell
+    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.stack import StackState
+
+BOOTSTRAP_STACK = "payment-artifacts"
+
+
+def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
+    """Create or update the artifact bucket's stack; return the bucket, and if anything changed."""
+    stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)
+    state = stack.state()
+    if state is not None and not _is_bucket_stack(state):
+        raise foreign(BOOTSTRAP_STACK)
+    step = STEPS[state.status] if state else Step.CREATE
+    if step not in {Step.CREATE, Step.UPDATE}:
+        raise DeploymentFailed(
+            f"stack {BOOTSTRAP_STACK} is {state.status if state else 'gone'}; `aws cloudformation "
+            f"delete-stack --stack-name {BOOTSTRAP_STACK}` keeps the bucket, then try again"
+        )
+    request = Request({"TemplateBody": render(build_bootstrap_template())}, {})
+    with created(stack, state, request) as change_set:
+        if change_set is not None:
+            for event in execute(stack, change_set, token_of(session.principal())):
+                tell(event)
+    return stack.outputs()[ARTIFACT_BUCKET_OUTPUT], change_set is not None
+
+
+def find_bucket(session: Session, given: str, tell: Tell) -> Bucket:
+    """Return the given bucket, or the account's own, which is made if need be.
+
+    Raises:
+        AwsError: the bucket is missing, in another region, or another account's.
+    """
+    account = session.account()
+    name = given or bootstrapped(session) or bootstrap(session, tell)[0]
+    bucket = Bucket(session.client("s3"), name, account)
+    bucket.check()
+    return bucket
+
+
+def bootstrapped(session: Session) -> str | None:
+    """Return the account's own bucket in the region, None if it is not made yet."""
+    state = Stack(session.client("cloudformation"), BOOTSTRAP_STACK).state()
+    if state is None or STEPS[state.status] is not Step.UPDATE:
+        return None
+    if not _is_bucket_stack(state):
+        raise foreign(BOOTSTRAP_STACK)
+    return state.outputs[ARTIFACT_BUCKET_OUTPUT]
+
+
+def foreign(name: str) -> AwsError:
+    """Return the refusal to touch a stack that this tool has not made."""
+    return AwsError(
+        f"a stack named {name} exists and was not made by payment-infra; it is left alone: "
+        "choose another --stack-name or region"
+    )
+
+
+def _is_bucket_stack(state: StackState) -> bool:
+    """Whether a stack is the bucket's; one that was never made complete has no outputs."""
+    return ARTIFACT_BUCKET_OUTPUT in state.outputs or STEPS[state.status] is not Step.UPDATE

@@ -1,0 +1,258 @@
+"""Change sets: made, read, executed, and never left behind by accident."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import ClientError
+
+from payment_infra.cloud.diagnosis import explain_change_set, validation_events
+from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.events import Action, Change, PropertyChange, Replacement
+from payment_infra.cloud.following import POLL_SECONDS
+from payment_infra.cloud.stack import REVIEW
+from payment_infra.errors import AwsError, DeploymentFailed
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.events import StackEvent, Waiting
+    from payment_infra.cloud.stack import Stack, StackState
+
+NAME_PREFIX = "payment-infra-"
+CAPABILITIES = ("CAPABILITY_IAM",)
+# CloudFormation takes a larger template only from a bucket ("CloudFormation quotas").
+MAX_BODY_BYTES = 51_200
+# What CloudFormation says in StatusReason when a change set would change nothing.
+NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+# Of a change set that another deployment has overtaken.
+OVERTAKEN = frozenset({"ChangeSetNotFound", "InvalidChangeSetStatus"})
+REPLACEMENTS: Mapping[str, Replacement] = {"True": "replaces", "Conditional": "may replace"}
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """A change set that is ready to be executed; `creates` if the stack has nothing yet."""
+
+    id: str
+    name: str
+    stack_id: str
+    creates: bool
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a change set is made of.
+
+    Args:
+        template: {"TemplateURL": ...} or {"TemplateBody": ...}.
+        parameters: name to value; None keeps the value that the stack has.
+        role_arn: the role that CloudFormation works with; None: the stack's, or the caller's.
+        notification_arns: topics that get the stack's events; None: the stack's.
+    """
+
+    template: Mapping[str, str]
+    parameters: Mapping[str, str | None]
+    role_arn: str | None = None
+    notification_arns: tuple[str, ...] | None = None
+
+
+@contextmanager
+def created(stack: Stack, state: StackState | None, request: Request) -> Iterator[ChangeSet | None]:
+    """Make a change set for the block, which executes it, keeps it, or has it taken back.
+
+    What leaves the block as an exception (Ctrl-C too) deletes the change set, and the empty stack
+    if it was made for it.
+
+    Args:
+        stack: the stack.
+        state: what it is; None if there is none yet.
+        request: what the change set is made of.
+
+    Yields:
+        The change set, or None if it would change nothing; then none is left behind.
+
+    Raises:
+        DeploymentFailed: CloudFormation refuses it.
+    """
+    name = f"{NAME_PREFIX}{uuid.uuid4().hex}"
+    creates = state is None or state.status == REVIEW
+    try:
+        with translated(f"stack {stack.name}"):
+            answer = stack.client.create_change_set(**_call(stack, name, creates, request))
+        change_set = _wait(stack, answer["Id"], answer["StackId"], name, creates)
+        if change_set is None:
+            _take_back(stack, name, made_stack=state is None)
+        yield change_set
+    except BaseException:
+        with suppress(AwsError):
+            _take_back(stack, name, made_stack=state is None)
+        raise
+
+
+def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
+    """Return the change set with this name (or ARN), which an earlier run has left.
+
+    Raises:
+        AwsError: there is none, or it cannot be executed.
+    """
+    try:
+        with translated(f"change set {name}"):
+            answer = stack.client.describe_change_set(StackName=state.id, ChangeSetName=name)
+    except AwsError as error:
+        raise AwsError(f"{error}; see `aws cloudformation list-change-sets`") from error
+    if answer["Status"] != "CREATE_COMPLETE" or answer["ExecutionStatus"] != "AVAILABLE":
+        raise AwsError(
+            f"change set {name} is {answer['Status']}, {answer['ExecutionStatus']}: it cannot be "
+            "executed; make a new one with `payment-infra deploy`"
+        )
+    return _read(stack, answer["ChangeSetId"], state.id, name, state.status == REVIEW)
+
+
+def execute(
+    stack: Stack, change_set: ChangeSet, token: str, *, rollback: bool = True
+) -> Iterator[StackEvent | Waiting]:
+    """Execute a change set; what it returns yields the operation's events until it has ended.
+
+    Args:
+        stack: the stack.
+        change_set: what to execute.
+        token: the ClientRequestToken, which every event of the operation carries.
+        rollback: whether a failure undoes what was done.
+
+    Raises:
+        AwsError: another deployment has begun since the change set was made.
+        DeploymentFailed: it failed or was rolled back; from the iteration.
+    """
+    following = stack.following(change_set.stack_id)
+    following.skip_past()
+    with translated(f"stack {stack.name}"):
+        try:
+            stack.client.execute_change_set(
+                ChangeSetName=change_set.id,
+                ClientRequestToken=token,
+                DisableRollback=not rollback,
+            )
+        except ClientError as error:
+            if code_of(error) in OVERTAKEN:
+                raise AwsError(
+                    f"stack {stack.name}: another deployment has begun since this one was "
+                    "prepared, and nothing of this one was done; repeat the command"
+                ) from error
+            raise
+    return following.events()
+
+
+def delete_failed(stack: Stack) -> None:
+    """Delete the change sets that failed in earlier runs of this tool."""
+    with translated(f"stack {stack.name}"):
+        pages = stack.client.get_paginator("list_change_sets").paginate(StackName=stack.name)
+        for page in pages:
+            for one in page["Summaries"]:
+                ours = one["ChangeSetName"].startswith(NAME_PREFIX)
+                if ours and one["Status"] == "FAILED":
+                    stack.client.delete_change_set(ChangeSetName=one["ChangeSetId"])
+
+
+def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
+    call: dict[str, Any] = {
+        "StackName": stack.name,
+        "ChangeSetName": name,
+        "ChangeSetType": "CREATE" if creates else "UPDATE",
+        "Description": "payment-infra deploy",
+        "Capabilities": list(CAPABILITIES),
+        "Parameters": [_parameter(*item) for item in request.parameters.items()],
+        **request.template,
+    }
+    if request.role_arn is not None:
+        call["RoleARN"] = request.role_arn
+    if request.notification_arns is not None:
+        call["NotificationARNs"] = list(request.notification_arns)
+    return call
+
+
+def _wait(
+    stack: Stack, change_set_id: str, stack_id: str, name: str, creates: bool
+) -> ChangeSet | None:
+    pauses = iter(POLL_SECONDS)
+    while True:
+        with translated(f"stack {stack.name}"):
+            answer = stack.client.describe_change_set(ChangeSetName=change_set_id)
+        status, reason = answer["Status"], answer.get("StatusReason", "")
+        if status == "CREATE_COMPLETE":
+            return _read(stack, change_set_id, stack_id, name, creates)
+        if status == "FAILED":
+            if any(text in reason for text in NO_CHANGES):
+                return None
+            told = explain_change_set(reason, validation_events(stack.client, change_set_id))
+            raise DeploymentFailed(f"stack {stack.name}: the change set failed: {told}")
+        stack.sleep(next(pauses, POLL_SECONDS[-1]))
+
+
+def _read(stack: Stack, change_set_id: str, stack_id: str, name: str, creates: bool) -> ChangeSet:
+    with translated(f"stack {stack.name}"):
+        pages = stack.client.get_paginator("describe_change_set").paginate(
+            ChangeSetName=change_set_id
+        )
+        changes = tuple(
+            _change(one["ResourceChange"])
+            for page in pages
+            for one in page.get("Changes", [])
+            if "ResourceChange" in one
+        )
+    return ChangeSet(change_set_id, name, stack_id, creates, changes)
+
+
+def _take_back(stack: Stack, name: str, *, made_stack: bool) -> None:
+    """Delete a change set, if it was made, and the empty stack that was made for it."""
+    with translated(f"stack {stack.name}"):
+        try:
+            stack.client.delete_change_set(StackName=stack.name, ChangeSetName=name)
+        except ClientError as error:
+            # The call that makes it may have been interrupted before it took effect.
+            if code_of(error) not in {"ChangeSetNotFound", "ValidationError"}:
+                raise
+        if made_stack and (state := stack.state()) is not None and state.status == REVIEW:
+            stack.client.delete_stack(StackName=state.id)
+
+
+def _change(raw: Mapping[str, Any]) -> Change:
+    named: dict[str, PropertyChange] = {}
+    for detail in raw.get("Details", []):
+        target = detail["Target"]
+        path = target.get("Name") or target["Attribute"]
+        named.setdefault(path, PropertyChange(path, cause=detail.get("CausingEntity")))
+    return Change(
+        action=cast("Action", raw["Action"]),
+        logical_id=raw["LogicalResourceId"],
+        resource_type=raw["ResourceType"],
+        replacement=REPLACEMENTS.get(raw.get("Replacement", ""), "no"),
+        properties=tuple(named.values()),
+    )
+
+
+def _parameter(name: str, value: str | None) -> dict[str, str | bool]:
+    if value is None:
+        return {"ParameterKey": name, "UsePreviousValue": True}
+    return {"ParameterKey": name, "ParameterValue": value}
+
+
+def token_of(principal: str) -> str:
+    """Return a ClientRequestToken that says who began an operation.
+
+    Args:
+        principal: the caller's ARN, as sts gives it; its last part is the user or the session.
+    """
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", principal.rpartition("/")[2]).strip("-")[:64]
+    return f"{NAME_PREFIX}{name}-{uuid.uuid4().hex[:12]}"
+
+
+def operator_of(token: str) -> str:
+    """Return who began an operation, as far as its token says; "" if it was not this tool."""
+    if not token.startswith(NAME_PREFIX):
+        return ""
+    return token.removeprefix(NAME_PREFIX).rpartition("-")[0]

@@ -1,0 +1,126 @@
+"""What happens in a deployment, as values: a preview, stack events, cautions, the end.
+
+Code that deploys tells them, in the order in which they happen, to whoever shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from payment_infra.grants import GrantChange
+
+Action = Literal["Add", "Modify", "Remove", "Import", "Dynamic"]
+Replacement = Literal["no", "may replace", "replaces"]
+
+STACK_TYPE = "AWS::CloudFormation::Stack"
+# What holds data that nothing can make again.
+STATEFUL_TYPES = frozenset(
+    {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::S3::Bucket"}
+)
+
+
+@dataclass(frozen=True)
+class PropertyChange:
+    """A property that changes: its path below Properties, as `Environment.Variables.NAME`.
+
+    old and new are short text for people; None where there is none, or where it is not known. cause
+    is what it comes from, if not from the template: a parameter, or an attribute of a resource.
+    """
+
+    path: str
+    old: str | None = None
+    new: str | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a change set would do to one resource."""
+
+    action: Action
+    logical_id: str
+    resource_type: str
+    replacement: Replacement = "no"
+    properties: tuple[PropertyChange, ...] = ()
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether a table, queue, key or bucket is replaced, perhaps replaced, or removed."""
+        goes = self.action == "Remove" or self.replacement != "no"
+        return goes and self.resource_type in STATEFUL_TYPES
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A change set before it is executed."""
+
+    stack: str
+    account: str
+    region: str
+    change_set: str
+    creates: bool
+    changes: tuple[Change, ...]
+    grants: tuple[GrantChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class StackEvent:
+    """One event of a stack: what happened to which resource, when, and why.
+
+    token is the ClientRequestToken of the call that began the operation.
+    """
+
+    id: str
+    time: datetime
+    logical_id: str
+    resource_type: str
+    status: str
+    reason: str
+    token: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the resource could not be brought to its new state."""
+        return self.status.endswith("_FAILED")
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether something goes on with the resource."""
+        return self.status.endswith("_IN_PROGRESS")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The operation goes on, and nothing has happened since the last look."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something that a person should know, and that stops nothing."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of the stack, after it has been deployed."""
+
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end. status is the stack's; changed says whether this run changed anything."""
+
+    stack: str
+    status: str
+    changed: bool
+
+
+Event = Preview | StackEvent | Waiting | Caution | Outputs | Result
+Tell = Callable[[Event], None]

@@ -1,0 +1,161 @@
+"""The events of one operation on a stack: none missed, none twice, in order, until it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from payment_infra.cloud.diagnosis import failure
+from payment_infra.cloud.errors import code_of, explain, is_passing, translated
+from payment_infra.cloud.events import StackEvent, Waiting
+from payment_infra.errors import AwsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+POLL_SECONDS = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
+# Looks in a row that may fail, some five minutes of them, before the operation is out of sight.
+MAX_FAILED_LOOKS = 60
+SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE"})
+# What the stack's own event says at the start of an operation.
+STARTS = frozenset(
+    {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
+)
+
+
+class Following:
+    """Looks at a stack until its operation has ended.
+
+    A look that fails for a passing reason (throttling, network, a service's own error) is made
+    again; it never makes a failure of a deployment that goes well.
+    """
+
+    def __init__(
+        self,
+        client: CloudFormationClient,
+        name: str,
+        stack_id: str,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.seen: list[StackEvent] = []
+        self._client = client
+        self._name = name
+        self._stack_id = stack_id
+        self._sleep = sleep
+        self._known: set[str] = set()
+
+    def skip_past(self) -> None:
+        """Take what has happened until now as no part of the operation."""
+        with translated(f"stack {self._name}"):
+            for page in self._pages():
+                self._known.update(one["EventId"] for one in page)
+                break
+
+    def skip_to_last_operation(self) -> None:
+        """Take what has happened before the last operation as no part of it."""
+        started = False
+        with translated(f"stack {self._name}"):
+            for page in self._pages():
+                for one in page:
+                    if started:
+                        self._known.add(one["EventId"])
+                    elif _starts_operation(one):
+                        started = True
+                if self._known:
+                    break
+
+    def token_of_last_operation(self) -> str:
+        """Return the ClientRequestToken of the last operation, "" if it has none."""
+        with translated(f"stack {self._name}"):
+            for page in self._pages():
+                for one in page:
+                    if _starts_operation(one):
+                        return str(one.get("ClientRequestToken", ""))
+        return ""
+
+    def events(self, expected: Collection[str] = SUCCEEDED) -> Iterator[StackEvent | Waiting]:
+        """Yield the operation's events, oldest first, and Waiting after a look without any.
+
+        Args:
+            expected: the stack's statuses that are a success of the operation.
+
+        Raises:
+            DeploymentFailed: it ended with another status.
+            AwsError: the stack can no longer be looked at.
+        """
+        failed_looks = 0
+        for seconds in _polls():
+            try:
+                # The status first: events that come before it are then in what follows.
+                status = self._status()
+                fresh = self._fresh()
+            except (ClientError, BotoCoreError) as error:
+                failed_looks += 1
+                if not is_passing(error) or failed_looks == MAX_FAILED_LOOKS:
+                    raise AwsError(
+                        f"stack {self._name} cannot be looked at any more, and its operation goes "
+                        f"on: {explain(error)}"
+                    ) from error
+                yield Waiting()
+                self._sleep(seconds)
+                continue
+            failed_looks = 0
+            self.seen += fresh
+            yield from fresh
+            # For a moment after it has begun, the stack can still have its last status.
+            begun = bool(self.seen) or status == "DELETE_COMPLETE"
+            if not status.endswith("_IN_PROGRESS") and begun:
+                break
+            if not fresh:
+                yield Waiting()
+            self._sleep(seconds)
+        if status not in expected:
+            raise failure(self._name, status, tuple(self.seen))
+
+    def _status(self) -> str:
+        try:
+            stacks = self._client.describe_stacks(StackName=self._stack_id)["Stacks"]
+        except ClientError as error:
+            if code_of(error) == "ValidationError" and "does not exist" in str(error):
+                return "DELETE_COMPLETE"
+            raise
+        return stacks[0]["StackStatus"]
+
+    def _fresh(self) -> list[StackEvent]:
+        """Return the events that are not known, oldest first; they then are."""
+        every = (one for page in self._pages() for one in page)
+        fresh = list(takewhile(lambda one: one["EventId"] not in self._known, every))
+        self._known.update(one["EventId"] for one in fresh)
+        return [_event(one) for one in reversed(fresh)]
+
+    def _pages(self) -> Iterator[list[Any]]:
+        """Yield the stack's events, newest first, page by page."""
+        pages = self._client.get_paginator("describe_stack_events")
+        for page in pages.paginate(StackName=self._stack_id):
+            yield page["StackEvents"]
+
+
+def _polls() -> Iterator[float]:
+    yield from POLL_SECONDS
+    while True:
+        yield POLL_SECONDS[-1]
+
+
+def _starts_operation(raw: Mapping[str, Any]) -> bool:
+    stacks_own = raw.get("PhysicalResourceId") == raw["StackId"]
+    return stacks_own and raw["ResourceStatus"] in STARTS
+
+
+def _event(raw: Mapping[str, Any]) -> StackEvent:
+    return StackEvent(
+        id=raw["EventId"],
+        time=raw["Timestamp"],
+        logical_id=raw.get("LogicalResourceId", ""),
+        resource_type=raw.get("ResourceType", ""),
+        status=raw.get("ResourceStatus", ""),
+        reason=raw.get("ResourceStatusReason", ""),
+        token=raw.get("ClientRequestToken", ""),
+    )

@@ -1,0 +1,180 @@
+"""What is looked at before a deployment changes anything; every check only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import ClientError
+
+from payment_infra import naming
+from payment_infra.cloud.bootstrap import bootstrapped
+from payment_infra.cloud.bucket import Bucket
+from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
+from payment_infra.cloud.errors import DENIED, code_of, translated
+from payment_infra.errors import AwsError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.release import Plan
+    from payment_infra.cloud.session import Session
+
+# Lambda keeps 100 of an account's concurrency for functions without a reservation ("Lambda
+# quotas"); a new account can have as few as 10 in all, which four functions soon use up.
+MIN_CONCURRENCY = 50
+# What services say of what is not there.
+MISSING = frozenset(
+    {
+        "ResourceNotFoundException",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+    }
+)
+CHECKS = ("bucket", "template", "names", "quotas")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found. A warning or failure says in `message` what is wrong and what to do."""
+
+    name: str
+    level: Literal["ok", "warn", "fail"]
+    message: str = ""
+
+
+def check_all(
+    session: Session, planned: Plan, *, creates: bool, skip: Collection[str] = ()
+) -> Iterator[Check]:
+    """Make the checks, and yield each as soon as it is done.
+
+    Args:
+        session: whose account.
+        planned: what is to be deployed.
+        creates: whether it is a first deployment, for which every name must be free.
+        skip: names of the checks that are not made.
+    """
+    checks: Mapping[str, Callable[[], Check]] = {
+        "bucket": lambda: _check_bucket(session, planned),
+        "template": lambda: _check_template(session, planned),
+        "names": lambda: _check_names(session, planned) if creates else Check("names", "ok"),
+        "quotas": lambda: _check_quotas(session) if creates else Check("quotas", "ok"),
+    }
+    for name, check in checks.items():
+        if name not in skip:
+            yield check()
+
+
+def _check_bucket(session: Session, planned: Plan) -> Check:
+    try:
+        name = planned.bucket or bootstrapped(session)
+        if name is None:
+            return Check("bucket", "ok", "the account's own bucket will be made")
+        Bucket(session.client("s3"), name, session.account()).check()
+    except AwsError as error:
+        return Check("bucket", "fail", str(error))
+    return Check("bucket", "ok")
+
+
+def _check_template(session: Session, planned: Plan) -> Check:
+    body = planned.text
+    if len(body.encode()) > MAX_BODY_BYTES:
+        return Check("template", "ok", "too large to be validated before it is in the bucket")
+    try:
+        with translated("the template"):
+            answer = session.client("cloudformation").validate_template(TemplateBody=body)
+    except AwsError as error:
+        return _not_allowed("template", error) or Check("template", "fail", str(error))
+    missing = set(answer.get("Capabilities", [])) - set(CAPABILITIES)
+    if missing:
+        return Check("template", "fail", f"the template needs {', '.join(sorted(missing))}")
+    return Check("template", "ok")
+
+
+def _check_names(session: Session, planned: Plan) -> Check:
+    """Look for tables, queues and log groups that an earlier stack has kept under these names."""
+    lookups = {
+        "AWS::DynamoDB::Table": ("TableName", _has_table),
+        "AWS::SQS::Queue": ("QueueName", _has_queue),
+        "AWS::Logs::LogGroup": ("LogGroupName", _has_log_group),
+    }
+    taken = []
+    try:
+        for resource in planned.template["Resources"].values():
+            key, exists = lookups.get(resource["Type"], ("", None))
+            name = _name(resource["Properties"].get(key), planned.config.suffix)
+            if exists and name and exists(session, name):
+                taken.append(name)
+    except AwsError as error:
+        return _not_allowed("names", error) or Check("names", "fail", str(error))
+    if taken:
+        return Check(
+            "names",
+            "fail",
+            f"{', '.join(taken)} exist already, kept by an earlier stack or made by something else;"
+            " delete them if they may go, or choose another --suffix (--skip-check names goes on)",
+        )
+    return Check("names", "ok")
+
+
+def _check_quotas(session: Session) -> Check:
+    try:
+        with translated("Lambda's quotas"):
+            limits = session.client("lambda").get_account_settings()["AccountLimit"]
+    except AwsError as error:
+        return _not_allowed("quotas", error) or Check("quotas", "warn", str(error))
+    free = limits.get("UnreservedConcurrentExecutions", limits.get("ConcurrentExecutions", 0))
+    if free < MIN_CONCURRENCY:
+        return Check(
+            "quotas",
+            "warn",
+            f"Lambda may run only {free} executions at once in {session.region}, and payments are"
+            f" refused beyond that; raise the quota (Service Quotas, Lambda) to {MIN_CONCURRENCY}"
+            " at least",
+        )
+    return Check("quotas", "ok")
+
+
+def _not_allowed(name: str, error: AwsError) -> Check | None:
+    """Return a warning if a check failed only because it is not allowed."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError) and code_of(cause) in DENIED:
+        return Check(name, "warn", f"the check {name} could not be made: {error}")
+    return None
+
+
+def _name(value: Any, suffix: str) -> str | None:
+    """Return a physical name, as far as it depends on nothing but the suffix."""
+    if isinstance(value, Mapping) and isinstance(value.get("Fn::Sub"), str):
+        value = value["Fn::Sub"].replace(f"${{{naming.ENVIRONMENT_SUFFIX}}}", suffix)
+    return value if isinstance(value, str) and "${" not in value else None
+
+
+def _has_table(session: Session, name: str) -> bool:
+    client = session.client("dynamodb")
+    return _exists(name, lambda: client.describe_table(TableName=name))
+
+
+def _has_queue(session: Session, name: str) -> bool:
+    client = session.client("sqs")
+    return _exists(name, lambda: client.get_queue_url(QueueName=name))
+
+
+def _has_log_group(session: Session, name: str) -> bool:
+    with translated(name):
+        pages = session.client("logs").get_paginator("describe_log_groups")
+        return any(
+            group["logGroupName"] == name
+            for page in pages.paginate(logGroupNamePrefix=name)
+            for group in page["logGroups"]
+        )
+
+
+def _exists(name: str, look: Callable[[], object]) -> bool:
+    with translated(name):
+        try:
+            look()
+        except ClientError as error:
+            if code_of(error) in MISSING:
+                return False
+            raise
+    return True

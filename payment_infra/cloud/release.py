@@ -1,0 +1,246 @@
+"""What a deployment consists of: zips and template in the bucket, and the parameters' values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from payment_infra import naming
+from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
+from payment_infra.cloud.bootstrap import find_bucket, foreign
+from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
+from payment_infra.cloud.parameters import parameters
+from payment_infra.cloud.stack import REVIEW
+from payment_infra.difference import Comparison, compare_all
+from payment_infra.errors import AwsError, UsageError
+from payment_infra.layer import build_layer
+from payment_infra.rendering import render
+from payment_infra.template import METADATA_KEY, PROTECTIONS, build_template
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.bucket import Bucket
+    from payment_infra.cloud.events import Tell
+    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.config import StackConfig
+    from payment_infra.sources import Resolved
+
+ZIP = "application/zip"
+
+
+@dataclass(frozen=True)
+class UploadedObject:
+    """An object of the artifact bucket; `new` if this run put it there."""
+
+    key: str
+    uri: str
+    new: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be deployed, as it is known before anything is uploaded.
+
+    bucket is "" where the account's own is yet to be made, or found. text is the template as it is
+    deployed, and template the same with the long forms of the functions. A parameter that is None
+    keeps the value that the stack has.
+    """
+
+    config: StackConfig
+    bucket: str
+    keys: Mapping[str, str]
+    text: str
+    template: Mapping[str, Any]
+    parameters: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a deployment needs: objects in the bucket, and the values of the parameters."""
+
+    plan: Plan
+    bucket: Bucket
+    code: tuple[UploadedObject, ...]
+    template: UploadedObject
+    template_bytes: int
+
+    @property
+    def parameters(self) -> Mapping[str, str | None]:
+        """Name to value; None keeps the value that the stack has."""
+        return self.plan.parameters
+
+
+def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> Release:
+    """Upload what somebody else is to deploy.
+
+    Raises as `check_handlers`, `find_stack`, `check_protection` and `upload` do.
+    """
+    check_handlers(resolved.config.gateway)
+    state = find_stack(stack, resolved.config.suffix)
+    if state is not None:
+        check_protection(stack.name, stack.template(), resolved)
+    return upload(session, plan(session, state, resolved, {}), tell)
+
+
+def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
+    """Compare what would be deployed with what is; nothing is changed.
+
+    Raises as `find_stack` and `plan` do.
+    """
+    state = find_stack(stack, resolved.config.suffix)
+    deployed = stack.template() if state else {}
+    planned = plan(session, state, resolved, {})
+    values = state.parameters if state else {}
+    return compare_all(deployed, planned.template, values, planned.parameters)
+
+
+def plan(
+    session: Session,
+    state: StackState | None,
+    resolved: Resolved,
+    overrides: Mapping[str, str],
+) -> Plan:
+    """Work out what is to be deployed; nothing is changed.
+
+    Args:
+        session: whose account.
+        state: the stack that is updated, None if it is created.
+        resolved: the configuration.
+        overrides: parameters and the values that they get whatever the configuration says.
+
+    Raises:
+        UsageError: an override names no parameter.
+        PaymentInfraError: a handler cannot be read.
+    """
+    deployed = state.parameters.get(naming.ARTIFACT_BUCKET, "") if state else ""
+    bucket = resolved.config.bucket or deployed
+    planned = _plan(resolved.config, bucket, parameters(session, state, resolved, bucket))
+    unknown = overrides.keys() - planned.template["Parameters"].keys()
+    if unknown:
+        known = ", ".join(planned.template["Parameters"])
+        raise UsageError(f"--parameter {min(unknown)}: no such parameter; known are {known}")
+    return replace(planned, parameters={**planned.parameters, **overrides})
+
+
+def upload(session: Session, planned: Plan, tell: Tell) -> Release:
+    """Put zips and template into the bucket, under their digests; what is there is skipped.
+
+    Args:
+        session: whose account.
+        planned: what is to be deployed.
+        tell: gets the events of the bucket's stack, if that has to be made.
+
+    Raises:
+        AwsError: the bucket is missing or not this account's; nothing was changed.
+    """
+    artifacts = build_artifacts()
+    bucket = find_bucket(session, planned.bucket, tell)
+    if not planned.bucket:
+        values = {**planned.parameters, naming.ARTIFACT_BUCKET: bucket.name}
+        planned = _plan(planned.config, bucket.name, values)
+    text = planned.text.encode()
+    digest = hashlib.sha256(text).hexdigest()
+    return Release(
+        plan=planned,
+        bucket=bucket,
+        code=(
+            *(_put(bucket, one.key, partial(getattr, one, "body"), ZIP) for one in artifacts),
+            _put(bucket, planned.keys[LAYER], lambda: build_layer().body, ZIP),
+        ),
+        template=_put(
+            bucket, f"{KEY_PREFIX}/template/{digest}.yaml", lambda: text, "application/yaml"
+        ),
+        template_bytes=len(text),
+    )
+
+
+def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) -> Plan:
+    config, keys = replace(config, bucket=bucket), code_keys()
+    template = build_template(config, keys)
+    document = json.loads(render(template, "json"))
+    return Plan(config, bucket, keys, render(template), document, values)
+
+
+def find_stack(stack: Stack, suffix: str) -> StackState | None:
+    """Return the state of the environment's stack, None if it is yet to be created.
+
+    Raises:
+        AwsError: the stack of that name is not this tool's, or is another environment's.
+    """
+    state = stack.state()
+    if state is None or state.status == REVIEW:
+        return None
+    check_environment(stack.name, state, suffix)
+    return state
+
+
+def check_environment(name: str, state: StackState, suffix: str) -> None:
+    """Make sure that a stack is this tool's and this environment's; one in review is nobody's yet.
+
+    Raises:
+        AwsError: it is not.
+    """
+    if state.status == REVIEW:
+        return
+    # A create that was rolled back keeps its parameters, so this holds for a stack in any state.
+    if naming.TRANSACTIONS_TABLE_OVERRIDE not in state.parameters:
+        raise foreign(name)
+    deployed = state.parameters.get(naming.ENVIRONMENT_SUFFIX, "")
+    if deployed != suffix:
+        raise AwsError(
+            f"stack {name} is the environment {deployed!r}, not {suffix!r}, and a new suffix "
+            "would replace its table; choose another --stack-name"
+        )
+
+
+def check_protection(name: str, template: Mapping[str, object], resolved: Resolved) -> None:
+    """Make sure that no update ends the protection of payments, unless it was asked to.
+
+    Args:
+        name: the stack's.
+        template: the deployed one, whose metadata says what is protected.
+        resolved: the configuration.
+
+    Raises:
+        UsageError: it would, since the preset that protects them was not given this time.
+    """
+    metadata = template.get("Metadata")
+    recorded = metadata.get(METADATA_KEY, {}) if isinstance(metadata, Mapping) else {}
+    for field, key in PROTECTIONS.items():
+        ends = recorded.get(key) is True and not getattr(resolved.config, field)
+        if ends and not resolved.asked_for(field):
+            flag = field.replace("_", "-")
+            raise UsageError(
+                f"stack {name} protects its payments ({field}), and this would end it; "
+                f"give --preset production, or --no-{flag} if that is what you want"
+            )
+
+
+def deploy_command(session: Session, stack_name: str, release: Release) -> str:
+    """Return the shell command that deploys a release with the plain AWS CLI."""
+    file = f"{stack_name}.yaml"
+    options = ["--region", session.region]
+    if session.endpoint_url:
+        options += ["--endpoint-url", session.endpoint_url]
+    if session.profile:
+        options += ["--profile", session.profile]
+    copy = ["aws", "s3", "cp", release.template.uri, file, *options]
+    # What is left out keeps the stack's value in an update, and has the template's in a creation.
+    overrides = [f"{name}={value}" for name, value in release.parameters.items() if value]
+    deploy = [
+        *("aws", "cloudformation", "deploy", "--template-file", file),
+        *("--stack-name", stack_name, "--capabilities", *CAPABILITIES, *options),
+        *("--parameter-overrides", *overrides),
+    ]
+    if release.template_bytes > MAX_BODY_BYTES:
+        deploy += ["--s3-bucket", release.bucket.name, "--s3-prefix", f"{KEY_PREFIX}/template"]
+    return f"{shlex.join(copy)} && {shlex.join(deploy)}"
+
+
+def _put(bucket: Bucket, key: str, body: Callable[[], bytes], content_type: str) -> UploadedObject:
+    return UploadedObject(key, bucket.uri(key), bucket.put(key, body, content_type))

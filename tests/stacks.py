@@ -1,0 +1,352 @@
+"""CloudFormation in memory: stacks, change sets and events, as tests/aws.py answers for them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cfn_tools import load_yaml
+
+if TYPE_CHECKING:
+    from tests.aws import FakeBucket
+
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+START = datetime(2026, 11, 22, 21, 27, tzinfo=UTC)
+NO_CHANGES = (
+    "The submitted information didn't contain changes. Submit different information to create a "
+    "change set."
+)
+
+Answer = dict[str, Any]
+
+
+class Refused(Exception):
+    """An error answer of a service."""
+
+    def __init__(self, code: str, message: str = "", status: int = 400) -> None:
+        super().__init__(code)
+        self.code, self.message, self.status = code, message, status
+
+
+@dataclass
+class FakeStack:
+    """A stack. `timeline` holds what it comes to, step by step, as it is looked at."""
+
+    name: str
+    status: str = "CREATE_COMPLETE"
+    parameters: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    template: str = ""
+    events: list[Answer] = field(default_factory=list)  # newest first
+    timeline: deque[tuple[str, list[Answer]]] = field(default_factory=deque)
+    protected: bool = False
+    policy: str = ""
+    role_arn: str = ""
+    notification_arns: list[str] = field(default_factory=list)
+    resources: dict[str, str] = field(default_factory=dict)  # logical id to status
+
+    @property
+    def id(self) -> str:
+        """The stack's ARN."""
+        return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.name}/1"
+
+    def happen(self, status: str, events: Iterable[Answer] = ()) -> None:
+        """Come to a status, with these events, oldest first."""
+        self.status = status
+        self.events[:0] = reversed(list(events))
+
+
+def event(number: int, logical_id: str, status: str, reason: str = "") -> Answer:
+    """Return the event of a resource as the API gives it."""
+    raw = {
+        "StackId": "stack",
+        "StackName": "stack",
+        "EventId": f"event-{number}",
+        "Timestamp": START + timedelta(seconds=number),
+        "LogicalResourceId": logical_id,
+        "PhysicalResourceId": logical_id,
+        "ResourceType": "AWS::SQS::Queue",
+        "ResourceStatus": status,
+    }
+    return raw | ({"ResourceStatusReason": reason} if reason else {})
+
+
+def own_event(
+    stack: FakeStack, number: int, status: str, reason: str = "", token: str = ""
+) -> Answer:
+    """Return the event of the stack itself."""
+    raw = event(number, stack.name, status, reason) | {
+        "StackId": stack.id,
+        "PhysicalResourceId": stack.id,
+        "ResourceType": "AWS::CloudFormation::Stack",
+    }
+    return raw | ({"ClientRequestToken": token} if token else {})
+
+
+@dataclass
+class FakeCloudFormation:
+    """The service: each method answers the API operation of its name."""
+
+    buckets: dict[str, FakeBucket] = field(default_factory=dict)
+    stacks: dict[str, FakeStack] = field(default_factory=dict)
+    deleted: dict[str, FakeStack] = field(default_factory=dict)
+    change_sets: dict[str, Answer] = field(default_factory=dict)
+    page_size: int = 100
+    # What DescribeChangeSet says before it says that the change set is ready.
+    change_set_waits: int = 0
+    change_set_failure: str = ""
+    # What the next operation on a stack comes to, if not success at the first look.
+    timeline: list[tuple[str, list[Answer]]] | None = None
+
+    def page(
+        self, items: list[Answer], params: Answer, key: str, token: str = "NextToken"
+    ) -> Answer:
+        """Return a page of items that are kept newest first, or grow at the front."""
+        # A token stands for the place after an item, so that newer items do not move it.
+        start = len(items) - int(params.get(token, len(items)))
+        page = {key: items[start : start + self.page_size]}
+        left = len(items) - start - self.page_size
+        return page | ({token: str(left)} if left > 0 else {})
+
+    def find_stack(self, name_or_id: str) -> FakeStack:
+        """Return the stack, a deleted one only by its id."""
+        for stack in (*self.stacks.values(), *self.deleted.values()):
+            if name_or_id == stack.id or (name_or_id == stack.name and stack.name in self.stacks):
+                return stack
+        raise Refused("ValidationError", f"Stack with id {name_or_id} does not exist")
+
+    def describe_stacks(self, params: Answer) -> Answer:
+        stack = self.find_stack(params["StackName"])
+        if stack.timeline:
+            stack.happen(*stack.timeline.popleft())
+        if stack.status == "DELETE_COMPLETE" and stack.name in self.stacks:
+            self.deleted[stack.name] = self.stacks.pop(stack.name)
+        return {
+            "Stacks": [
+                {
+                    "StackName": stack.name,
+                    "StackId": stack.id,
+                    "StackStatus": stack.status,
+                    "CreationTime": START,
+                    "EnableTerminationProtection": stack.protected,
+                    "NotificationARNs": stack.notification_arns,
+                    **({"RoleARN": stack.role_arn} if stack.role_arn else {}),
+                    "Parameters": [
+                        {"ParameterKey": key, "ParameterValue": value}
+                        for key, value in stack.parameters.items()
+                    ],
+                    "Outputs": [
+                        {"OutputKey": key, "OutputValue": value}
+                        for key, value in stack.outputs.items()
+                    ],
+                }
+            ]
+        }
+
+    def describe_stack_events(self, params: Answer) -> Answer:
+        return self.page(self.find_stack(params["StackName"]).events, params, "StackEvents")
+
+    def list_stack_resources(self, params: Answer) -> Answer:
+        stack = self.find_stack(params["StackName"])
+        summaries = [
+            {
+                "LogicalResourceId": name,
+                "ResourceType": "AWS::SQS::Queue",
+                "LastUpdatedTimestamp": START,
+                "ResourceStatus": status,
+            }
+            for name, status in stack.resources.items()
+        ]
+        return self.page(summaries, params, "StackResourceSummaries")
+
+    def get_template(self, params: Answer) -> Answer:
+        if "ChangeSetName" in params:
+            return {"TemplateBody": self.change_sets[params["ChangeSetName"]]["text"]}
+        return {"TemplateBody": self.find_stack(params["StackName"]).template}
+
+    def create_change_set(self, params: Answer) -> Answer:
+        name, creates = params["StackName"], params["ChangeSetType"] == "CREATE"
+        if creates and name not in self.stacks:
+            self.deleted.pop(name, None)
+            stack = self.stacks[name] = FakeStack(name)
+            stack.happen("REVIEW_IN_PROGRESS", [own_event(stack, 0, "REVIEW_IN_PROGRESS")])
+        stack = self.find_stack(name)
+        if creates != (stack.status == "REVIEW_IN_PROGRESS"):
+            raise Refused("ValidationError", f"Stack [{name}] cannot be changed so")
+        text = params.get("TemplateBody") or self._fetch(params["TemplateURL"])
+        parameters = _parameters(template(text), params["Parameters"], stack)
+        same = (text, parameters) == (stack.template, stack.parameters)
+        change_set_id = (
+            f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{params['ChangeSetName']}/1"
+        )
+        self.change_sets[change_set_id] = {
+            "name": params["ChangeSetName"],
+            "stack": stack,
+            "text": text,
+            "parameters": parameters,
+            "failure": self.change_set_failure or (NO_CHANGES if same else ""),
+            "waits": self.change_set_waits,
+            "role_arn": params.get("RoleARN"),
+            "notification_arns": params.get("NotificationARNs"),
+        }
+        return {"Id": change_set_id, "StackId": stack.id}
+
+    def describe_change_set(self, params: Answer) -> Answer:
+        change_set = self._find_change_set(params)
+        if change_set["waits"]:
+            change_set["waits"] -= 1
+            return {"Status": ("CREATE_IN_PROGRESS", "CREATE_PENDING")[change_set["waits"] % 2]}
+        if change_set["failure"]:
+            return {
+                "Status": "FAILED",
+                "ExecutionStatus": "UNAVAILABLE",
+                "StatusReason": change_set["failure"],
+            }
+        ready = {
+            "ChangeSetId": next(k for k, v in self.change_sets.items() if v is change_set),
+            "Status": "CREATE_COMPLETE",
+            "ExecutionStatus": "AVAILABLE",
+        }
+        return ready | self.page(_changes(change_set), params, "Changes")
+
+    def list_change_sets(self, params: Answer) -> Answer:
+        stack = self.find_stack(params["StackName"])
+        summaries = [
+            {
+                "ChangeSetId": key,
+                "ChangeSetName": one["name"],
+                "Status": "FAILED" if one["failure"] else "CREATE_COMPLETE",
+            }
+            for key, one in self.change_sets.items()
+            if one["stack"] is stack
+        ]
+        return self.page(summaries, params, "Summaries")
+
+    def delete_change_set(self, params: Answer) -> Answer:
+        change_set = self._find_change_set(params)
+        self.change_sets = {k: v for k, v in self.change_sets.items() if v is not change_set}
+        return {}
+
+    def execute_change_set(self, params: Answer) -> Answer:
+        change_set = self._find_change_set(params)
+        stack: FakeStack = change_set["stack"]
+        self.change_sets = {k: v for k, v in self.change_sets.items() if v["stack"] is not stack}
+        word = "CREATE" if stack.status == "REVIEW_IN_PROGRESS" else "UPDATE"
+        stack.template, stack.parameters = change_set["text"], change_set["parameters"]
+        stack.role_arn = change_set["role_arn"] or stack.role_arn
+        if change_set["notification_arns"] is not None:
+            stack.notification_arns = change_set["notification_arns"]
+        stack.outputs = {
+            name: f"{name}-{stack.name}".lower() for name in template(stack.template)["Outputs"]
+        }
+        if "ArtifactBucketName" in stack.outputs:
+            from tests.aws import FakeBucket
+
+            self.buckets.setdefault(stack.outputs["ArtifactBucketName"], FakeBucket())
+        self._begin(stack, f"{word}_IN_PROGRESS", params.get("ClientRequestToken", ""))
+        return {}
+
+    def delete_stack(self, params: Answer) -> Answer:
+        stack = self.find_stack(params["StackName"])
+        if stack.protected:
+            raise Refused("ValidationError", "TerminationProtection is enabled")
+        if params.get("RetainResources") and stack.status != "DELETE_FAILED":
+            raise Refused("ValidationError", "RetainResources is only for DELETE_FAILED")
+        if stack.status == "REVIEW_IN_PROGRESS":
+            del self.stacks[stack.name]
+        else:
+            self._begin(stack, "DELETE_IN_PROGRESS")
+        return {}
+
+    def cancel_update_stack(self, params: Answer) -> Answer:
+        stack = self.find_stack(params["StackName"])
+        self._begin(stack, "UPDATE_ROLLBACK_IN_PROGRESS")
+        return {}
+
+    def rollback_stack(self, params: Answer) -> Answer:
+        stack = self.find_stack(params["StackName"])
+        word = "UPDATE_ROLLBACK" if stack.status == "UPDATE_FAILED" else "ROLLBACK"
+        self._begin(stack, f"{word}_IN_PROGRESS")
+        return {"StackId": stack.id}
+
+    def continue_update_rollback(self, params: Answer) -> Answer:
+        self._begin(self.find_stack(params["StackName"]), "UPDATE_ROLLBACK_IN_PROGRESS")
+        return {}
+
+    def update_termination_protection(self, params: Answer) -> Answer:
+        stack = self.find_stack(params["StackName"])
+        stack.protected = params["EnableTerminationProtection"]
+        return {"StackId": stack.id}
+
+    def set_stack_policy(self, params: Answer) -> Answer:
+        self.find_stack(params["StackName"]).policy = params["StackPolicyBody"]
+        return {}
+
+    def validate_template(self, params: Answer) -> Answer:
+        return {"Capabilities": ["CAPABILITY_IAM"], "Parameters": []}
+
+    def describe_events(self, params: Answer) -> Answer:
+        return {"OperationEvents": []}
+
+    def _find_change_set(self, params: Answer) -> Answer:
+        for key, one in self.change_sets.items():
+            named = params["ChangeSetName"] == one["name"] and "StackName" in params
+            if named or params["ChangeSetName"] == key:
+                return one
+        raise Refused("ChangeSetNotFound", f"ChangeSet [{params['ChangeSetName']}] does not exist")
+
+    def _fetch(self, url: str) -> str:
+        _, bucket, key = urlsplit(url).path.split("/", 2)
+        return self.buckets[bucket].objects[key].decode()
+
+    def _begin(self, stack: FakeStack, status: str, token: str = "") -> None:
+        number = len(stack.events)
+        stack.happen(status, [own_event(stack, number, status, "User Initiated", token)])
+        end = status.replace("_IN_PROGRESS", "_COMPLETE")
+        done = [own_event(stack, number + 1, end)]
+        stack.timeline = deque(self.timeline or [(end, done)])
+        self.timeline = None
+
+
+def _changes(change_set: Answer) -> list[Answer]:
+    """Return the changes of a change set, by comparing resources whole."""
+    old = template(change_set["stack"].template or "{}").get("Resources", {})
+    new = template(change_set["text"]).get("Resources", {})
+    changes = []
+    for name in (*new, *(name for name in old if name not in new)):
+        if old.get(name) == new.get(name):
+            continue
+        action = "Modify" if name in old and name in new else "Add" if name in new else "Remove"
+        kind = (new.get(name) or old[name])["Type"]
+        change = {"Action": action, "LogicalResourceId": name, "ResourceType": kind, "Details": []}
+        replaces = {"Replacement": "False"} if action == "Modify" else {}
+        changes.append({"Type": "Resource", "ResourceChange": change | replaces})
+    return changes
+
+
+@cache
+def template(text: str) -> Any:
+    """Return a template's content."""
+    return load_yaml(text)
+
+
+def _parameters(content: Any, given: list[Answer], stack: FakeStack) -> dict[str, str]:
+    """Return the parameters as CloudFormation puts them together."""
+    declared = content.get("Parameters", {})
+    values = {name: str(one["Default"]) for name, one in declared.items() if "Default" in one}
+    for one in given:
+        name = one["ParameterKey"]
+        if name not in declared:
+            raise Refused("ValidationError", f"Parameters: [{name}] do not exist in the template")
+        previous = one.get("UsePreviousValue")
+        values[name] = stack.parameters[name] if previous else one["ParameterValue"]
+    missing = set(declared) - set(values)
+    if missing:
+        raise Refused("ValidationError", f"Parameters: {sorted(missing)} must have values")
+    return values

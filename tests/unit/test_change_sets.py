@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from payment_infra.cloud import change_sets
+from payment_infra.cloud.change_sets import ChangeSet, Request, operator_of, token_of
+from payment_infra.cloud.following import POLL_SECONDS
+from payment_infra.cloud.stack import Stack
+from payment_infra.errors import AwsError, DeploymentFailed
+from tests.aws import FakeAws, FakeStack, Refused
+from tests.stacks import NO_CHANGES
+
+NAME = "payment-infra-dev"
+TEXT = "{Resources: {Queue: {Type: 'AWS::SQS::Queue'}}, Outputs: {}}"
+REQUEST = Request({"TemplateBody": TEXT}, {})
+CREATE = "cloudformation:CreateChangeSet"
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    return FakeAws()
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def stack(aws: FakeAws, pauses: list[float]) -> Stack:
+    return Stack(aws.session().client("cloudformation"), NAME, pauses.append)
+
+
+def exists(aws: FakeAws, status: str) -> FakeStack:
+    aws.stacks[NAME] = FakeStack(NAME, status)
+    return aws.stacks[NAME]
+
+
+def create(stack: Stack, request: Request = REQUEST) -> ChangeSet | None:
+    with change_sets.created(stack, stack.state(), request) as change_set:
+        return change_set
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (None, "CREATE"),
+        ("REVIEW_IN_PROGRESS", "CREATE"),
+        ("CREATE_COMPLETE", "UPDATE"),
+        ("UPDATE_ROLLBACK_COMPLETE", "UPDATE"),
+    ],
+)
+def test_a_stack_without_anything_is_created_and_any_other_updated(
+    status: str | None, kind: str, aws: FakeAws, stack: Stack
+) -> None:
+    if status:
+        exists(aws, status)
+    change_set = create(stack)
+    assert change_set is not None
+    assert change_set.creates == (kind == "CREATE")
+    [request] = aws.called(CREATE)
+    assert request["ChangeSetType"] == kind
+    assert request["Capabilities"] == ["CAPABILITY_IAM"]
+    assert not request.keys() & {"RoleARN", "NotificationARNs"}
+    [change] = change_set.changes
+    assert (change.action, change.logical_id) == ("Add", "Queue")
+
+
+def test_role_and_topics_are_passed_on(aws: FakeAws, stack: Stack) -> None:
+    role, topic = "arn:aws:iam::123456789012:role/cfn", "arn:aws:sns:us-east-1:123456789012:events"
+    create(stack, Request({"TemplateBody": TEXT}, {}, role, (topic,)))
+    [request] = aws.called(CREATE)
+    assert (request["RoleARN"], request["NotificationARNs"]) == (role, [topic])
+
+
+def test_a_parameter_without_a_value_keeps_the_stacks(aws: FakeAws, stack: Stack) -> None:
+    exists(aws, "CREATE_COMPLETE").parameters = {"A": "old", "B": "old"}
+    text = "{Parameters: {A: {Type: String}, B: {Type: String}}, Resources: {}}"
+    create(stack, Request({"TemplateBody": text}, {"A": None, "B": "new"}))
+    assert aws.called(CREATE)[0]["Parameters"] == [
+        {"ParameterKey": "A", "UsePreviousValue": True},
+        {"ParameterKey": "B", "ParameterValue": "new"},
+    ]
+
+
+def test_it_is_waited_for_with_growing_pauses(
+    aws: FakeAws, stack: Stack, pauses: list[float]
+) -> None:
+    aws.change_set_waits = 8
+    assert create(stack) is not None
+    assert pauses == [*POLL_SECONDS, POLL_SECONDS[-1], POLL_SECONDS[-1]]
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 100])
+def test_every_page_of_the_changes_is_read(page_size: int, aws: FakeAws, stack: Stack) -> None:
+    aws.page_size = page_size
+    resources = ", ".join(f"Q{number}: {{Type: 'AWS::SQS::Queue'}}" for number in range(5))
+    change_set = create(stack, Request({"TemplateBody": f"{{Resources: {{{resources}}}}}"}, {}))
+    assert change_set is not None
+    assert [one.logical_id for one in change_set.changes] == ["Q0", "Q1", "Q2", "Q3", "Q4"]
+
+
+@pytest.mark.parametrize("reason", [NO_CHANGES, "No updates are to be performed."])
+def test_no_changes_is_no_change_set_and_leaves_none_behind(
+    reason: str, aws: FakeAws, stack: Stack
+) -> None:
+    exists(aws, "UPDATE_COMPLETE")
+    aws.change_set_failure = reason
+    assert create(stack) is None
+    assert aws.change_sets == {}
+    assert aws.stacks[NAME].status == "UPDATE_COMPLETE"
+
+
+@pytest.mark.parametrize("status", [None, "REVIEW_IN_PROGRESS", "CREATE_COMPLETE"])
+def test_one_that_fails_says_why_and_leaves_everything_as_it_was(
+    status: str | None, aws: FakeAws, stack: Stack
+) -> None:
+    if status:
+        exists(aws, status)
+    aws.change_set_failure = "Requires capabilities : [CAPABILITY_AUTO_EXPAND]"
+    with pytest.raises(DeploymentFailed) as failed:
+        create(stack)
+    assert str(failed.value) == (
+        f"stack {NAME}: the change set failed: Requires capabilities : [CAPABILITY_AUTO_EXPAND]; "
+        "deploy with --capabilities CAPABILITY_AUTO_EXPAND"
+    )
+    assert aws.change_sets == {}
+    assert {name: one.status for name, one in aws.stacks.items()} == (
+        {NAME: status} if status else {}
+    )
+
+
+@pytest.mark.parametrize("status", [None, "REVIEW_IN_PROGRESS", "CREATE_COMPLETE"])
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, DeploymentFailed])
+def test_what_leaves_the_block_takes_the_change_set_with_it(
+    trouble: type[BaseException], status: str | None, aws: FakeAws, stack: Stack
+) -> None:
+    if status:
+        exists(aws, status)
+
+    def stop() -> None:
+        with change_sets.created(stack, stack.state(), REQUEST):
+            raise trouble("stop")
+
+    with pytest.raises(trouble):
+        stop()
+    assert aws.change_sets == {}
+    assert list(aws.stacks) == ([NAME] if status else [])
+
+
+@pytest.mark.parametrize("operation", ["CreateChangeSet", "DescribeChangeSet"])
+def test_ctrl_c_while_it_is_made_leaves_nothing_behind(
+    operation: str, aws: FakeAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = aws.answer
+
+    def interrupted(service: str, name: str, params: dict[str, object]) -> object:
+        answered = answer(service, name, params)
+        if name == operation:
+            raise KeyboardInterrupt  # the call took effect, and its answer never came
+        return answered
+
+    monkeypatch.setattr(aws, "answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        create(stack)
+    assert aws.change_sets == {}
+    assert aws.stacks == {}
+
+
+def test_one_that_was_left_is_found_by_its_name(aws: FakeAws, stack: Stack) -> None:
+    made = create(stack)
+    assert made is not None
+    state = stack.state()
+    assert state is not None
+    assert change_sets.find(stack, state, made.name) == made
+    with pytest.raises(AwsError, match="change set other: "):
+        change_sets.find(stack, state, "other")
+
+
+def test_one_that_failed_is_not_executed(aws: FakeAws, stack: Stack) -> None:
+    made = create(stack)
+    state = stack.state()
+    assert made is not None
+    assert state is not None
+    aws.change_sets[made.id]["failure"] = "no"
+    with pytest.raises(AwsError, match="it cannot be executed; make a new one"):
+        change_sets.find(stack, state, made.name)
+
+
+def test_an_execution_carries_its_token_and_whether_it_rolls_back(
+    aws: FakeAws, stack: Stack
+) -> None:
+    made = create(stack)
+    assert made is not None
+    events = list(change_sets.execute(stack, made, "token", rollback=False))
+    [request] = aws.called("cloudformation:ExecuteChangeSet")
+    assert (request["ClientRequestToken"], request["DisableRollback"]) == ("token", True)
+    assert [getattr(one, "status", "") for one in events] == [
+        "CREATE_IN_PROGRESS",
+        "CREATE_COMPLETE",
+    ]
+
+
+def test_an_execution_that_was_overtaken_says_so(aws: FakeAws, stack: Stack) -> None:
+    made = create(stack)
+    assert made is not None
+    aws.errors["cloudformation:ExecuteChangeSet"] = Refused("InvalidChangeSetStatus")
+    with pytest.raises(AwsError, match="another deployment has begun since"):
+        change_sets.execute(stack, made, "token")
+
+
+def test_only_failed_ones_of_this_tool_are_cleaned_up(aws: FakeAws, stack: Stack) -> None:
+    exists(aws, "CREATE_COMPLETE")
+    for name, failure in itertools.product(("payment-infra-1", "theirs"), ("", "no")):
+        aws.change_sets[f"{name}{failure}"] = {
+            "name": name,
+            "stack": aws.stacks[NAME],
+            "failure": failure,
+        }
+    change_sets.delete_failed(stack)
+    assert list(aws.change_sets) == ["payment-infra-1", "theirs", "theirsno"]
+
+
+@pytest.mark.parametrize(
+    ("principal", "operator"),
+    [
+        ("arn:aws:sts::123456789012:assumed-role/Deployers/alice@example.com", "alice-example-com"),
+        ("arn:aws:iam::123456789012:user/bob", "bob"),
+        ("arn:aws:iam::123456789012:root", "arn-aws-iam-123456789012-root"),
+    ],
+)
+def test_a_token_tells_who_began(principal: str, operator: str) -> None:
+    token = token_of(principal)
+    assert operator_of(token) == operator
+    assert len(token) <= 128
+    assert token != token_of(principal)
+    assert operator_of("Console-DeleteStack-1") == ""
