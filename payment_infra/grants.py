@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -151,4 +150,4 @@ def _is_list(value: Any) -> bool:
 def _condition(parts: Mapping[str, Any]) -> str:
     if list(parts) == ["Condition"]:
         parts = parts["Condition"]
-    return json.dumps(parts, sort_keys=True) if parts else ""
+    return ", ".join(f"{name}: {describe(value)}" for name, value in sorted(parts.items()))

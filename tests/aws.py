@@ -39,6 +39,8 @@ class FakeAws(FakeCloudFormation):
     logs: dict[str, list[Answer]] = field(default_factory=dict)
     api_role: str = ""
     errors: dict[str, Exception] = field(default_factory=dict)
+    # What operations of other services are answered with, if not as the account stands.
+    answers: dict[str, Answer] = field(default_factory=dict)
     calls: list[tuple[str, Answer]] = field(default_factory=list)
 
     def session(self) -> Session:
@@ -68,6 +70,8 @@ class FakeAws(FakeCloudFormation):
         return self._others(name, params)
 
     def _others(self, name: str, params: Answer) -> Answer:
+        if name in self.answers:
+            return self.answers[name]
         answers: Mapping[str, Callable[[Answer], Answer]] = {
             "sts:GetCallerIdentity": lambda _: {
                 "Account": ACCOUNT,

@@ -45,7 +45,7 @@ def draw(preview: Preview, width: int) -> str:
         lines += ["", *_grants(preview.grants, width)]
     lost = [one for one in preview.changes if one.loses_data]
     if lost:
-        lines += ["", *(_loss(one) for one in lost)]
+        lines += ["", *(line for one in lost for line in _loss(one, width))]
     return "\n".join(lines)
 
 
@@ -139,11 +139,12 @@ def _wrap(texts: Iterable[str], width: int) -> Iterator[str]:
         yield from textwrap.wrap(text, width, break_on_hyphens=False)
 
 
-def _loss(change: Change) -> str:
+def _loss(change: Change, width: int) -> Iterator[str]:
     what = f"{change.logical_id} ({change.resource_type})"
     if change.action == "Remove":
         told = f"{what} is removed: what it holds is gone, or left outside the stack"
     else:
         verb = "is" if change.replacement == "replaces" else "may be"
         told = f"{what} {verb} replaced by an empty one: what it holds stays behind in the old one"
-    return click.style(f"Warning: {told}", fg="red", bold=True)
+    for line in textwrap.wrap(f"Warning: {told}", width, subsequent_indent=INDENT):
+        yield click.style(line, fg="red", bold=True)

@@ -1,0 +1,361 @@
+"""The steps of a deployment: what is asked, what is protected, what is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from payment_infra.cloud.deployment import Deployment, Options
+from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
+from payment_infra.cloud.stack import Stack
+from payment_infra.errors import (
+    AwsError,
+    Declined,
+    DeploymentFailed,
+    Interrupted,
+    PaymentInfraError,
+    UsageError,
+)
+from payment_infra.sources import resolve
+from tests.aws import FakeAws, FakeBucket, FakeStack, event
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+
+from tests.operators import FakeOperator
+
+NAME = "payment-infra-dev"
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
+READY: dict[str, Any] = {"throttle_rate_limit": 5}
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    return FakeAws(buckets={"zips": FakeBucket()})
+
+
+@pytest.fixture
+def session(aws: FakeAws) -> Session:
+    return aws.session()
+
+
+def run(
+    session: Session,
+    operator: FakeOperator | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
+    options: Options | None = None,
+    **flags: object,
+) -> Result:
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
+    stack = Stack(session.client("cloudformation"), NAME, lambda _: None)
+    chosen = options or Options(yes=True)
+    return Deployment(session, stack, resolved, chosen, operator or FakeOperator(), clock).run()
+
+
+# The preview and the questions.
+
+
+def test_a_preview_comes_before_the_question_and_the_question_before_any_change(
+    session: Session, aws: FakeAws
+) -> None:
+    operator = FakeOperator(answer=False)
+    with pytest.raises(Declined):
+        run(session, operator, options=Options())
+    [preview] = operator.told
+    assert isinstance(preview, Preview)
+    assert (preview.creates, preview.account, preview.region) == (
+        True,
+        "123456789012",
+        "eu-central-1",
+    )
+    assert {one.action for one in preview.changes} == {"Add"}
+    assert operator.asked == [f"Create the stack {NAME} in eu-central-1?"]
+    assert (aws.stacks, aws.change_sets) == ({}, {})
+
+
+def test_yes_skips_the_question_and_not_the_preview(session: Session) -> None:
+    operator = FakeOperator()
+    assert run(session, operator).changed
+    kinds = [type(one) for one in operator.told]
+    assert kinds[0] is Preview
+    assert kinds[-1] is Outputs
+    assert StackEvent in kinds
+
+
+def test_where_nobody_can_be_asked_nothing_is_uploaded(session: Session, aws: FakeAws) -> None:
+    with pytest.raises(UsageError, match="--yes"):
+        run(session, options=Options())
+    assert aws.changes() == []
+
+
+def test_a_modification_is_shown_with_its_values_and_code_by_digest(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    template = aws.stacks[NAME].template
+    digest = template.split("payment-infra/validation/")[1][:12]
+    aws.stacks[NAME].template = template.replace(digest, "0" * 12, 1)
+    operator = FakeOperator()
+    run(session, operator, runtime="python3.12")
+    [preview] = operator.of(Preview)
+    [change] = [one for one in preview.changes if one.logical_id == "ValidationFunction"]
+    shown = {one.path: (one.old, one.new) for one in change.properties}
+    assert shown == {"code": ("0" * 12, digest), "Runtime": ("python3.13", "python3.12")}
+
+
+BROADENING: dict[str, Any] = {"gateway_secret": SECRET}
+
+
+def test_an_update_that_broadens_iam_asks_even_with_yes(session: Session, aws: FakeAws) -> None:
+    run(session)
+    before = aws.stacks[NAME].template
+    operator = FakeOperator(answer=False)
+    with pytest.raises(Declined):
+        run(session, operator, **BROADENING)
+    assert operator.asked == ["This update gives roles more than they have. Go ahead?"]
+    with pytest.raises(UsageError, match="--allow broaden"):
+        run(session, **BROADENING)
+    assert aws.stacks[NAME].template == before
+    assert aws.change_sets == {}
+    allowed = Options(yes=True, allow=frozenset({"broaden"}))
+    assert run(session, options=allowed, **BROADENING).changed
+
+
+def test_an_update_that_narrows_iam_does_not_ask(session: Session) -> None:
+    run(session, **BROADENING)
+    operator = FakeOperator()
+    run(session, operator, gateway_secret="")
+    [preview] = operator.of(Preview)
+    assert [one.added for one in preview.grants] == [False, False]
+
+
+@pytest.mark.parametrize("replacement", ["True", "Conditional"])
+def test_an_update_that_replaces_a_table_asks_even_with_yes(
+    replacement: str, session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(session)
+    describe = aws.describe_change_set
+
+    def replacing(params: dict[str, Any]) -> dict[str, Any]:
+        answer = describe(params)
+        for one in answer.get("Changes", []):
+            if one["ResourceChange"]["ResourceType"] == "AWS::DynamoDB::Table":
+                one["ResourceChange"]["Replacement"] = replacement
+        return answer
+
+    monkeypatch.setattr(aws, "describe_change_set", replacing)
+    with pytest.raises(UsageError, match="--allow replace"):
+        run(session, tags={"a": "b"})
+    allowed = Options(yes=True, allow=frozenset({"replace"}))
+    assert run(session, options=allowed, tags={"a": "b"}).changed
+
+
+# A change set that is left, and executed later.
+
+
+def test_a_change_set_is_left_and_executed_later(session: Session, aws: FakeAws) -> None:
+    operator = FakeOperator()
+    result = run(session, operator, options=Options(execute=False))
+    assert not result.changed
+    [preview] = operator.of(Preview)
+    [caution] = operator.of(Caution)
+    assert preview.change_set in caution.message
+    assert list(aws.change_sets)
+    later = Options(yes=True, change_set=preview.change_set)
+    assert run(session, options=later).status == "CREATE_COMPLETE"
+    assert aws.change_sets == {}
+
+
+def test_a_change_set_of_no_stack_is_not_there(session: Session) -> None:
+    with pytest.raises(AwsError, match="there is no stack"):
+        run(session, options=Options(yes=True, change_set="payment-infra-1"))
+
+
+# Nothing to do.
+
+
+def test_nothing_to_do_takes_two_calls_after_the_credentials_check(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    aws.calls.clear()
+    result = run(aws.session())
+    assert not result.changed
+    assert [name for name, _ in aws.calls] == [
+        "sts:GetCallerIdentity",
+        "cloudformation:DescribeStacks",
+        "cloudformation:GetTemplate",
+    ]
+
+
+def test_force_goes_the_long_way_and_leaves_no_change_set(session: Session, aws: FakeAws) -> None:
+    run(session)
+    result = run(session, options=Options(yes=True, force=True))
+    assert not result.changed
+    assert len(aws.called("cloudformation:CreateChangeSet")) == 2
+    assert aws.change_sets == {}
+
+
+ROLE = "arn:aws:iam::123456789012:role/cloudformation"
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:events"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(yes=True, role_arn=ROLE),
+        Options(yes=True, notification_arns=(TOPIC,)),
+        Options(yes=True, parameters={"LogRetentionDays": "30"}),
+    ],
+)
+def test_an_option_that_differs_is_something_to_do(
+    options: Options, session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    run(session, options=options)
+    assert len(aws.called("cloudformation:CreateChangeSet")) == 2
+
+
+def test_a_parameter_that_is_given_wins_and_an_unknown_one_is_refused(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, options=Options(yes=True, parameters={"LogRetentionDays": "30"}))
+    assert aws.stacks[NAME].parameters["LogRetentionDays"] == "30"
+    before = aws.changes()
+    with pytest.raises(UsageError, match="--parameter LogRetention: no such parameter; known are"):
+        run(session, options=Options(yes=True, parameters={"LogRetention": "30"}))
+    assert aws.changes() == before
+
+
+# Protection and policy.
+
+
+def test_production_is_protected_before_it_is_created(session: Session, aws: FakeAws) -> None:
+    run(session, preset="production")
+    changes = aws.changes()
+    assert changes.index("cloudformation:UpdateTerminationProtection") < changes.index(
+        "cloudformation:ExecuteChangeSet"
+    )
+    assert aws.stacks[NAME].protected
+
+
+def test_protection_stays_unless_it_is_lifted_by_name(session: Session, aws: FakeAws) -> None:
+    run(session, preset="production")
+    run(session, retain_data=False, deletion_protection=False)
+    assert aws.stacks[NAME].protected
+    run(
+        session,
+        retain_data=False,
+        deletion_protection=False,
+        termination_protection=False,
+    )
+    assert not aws.stacks[NAME].protected
+
+
+def test_a_stack_policy_is_set_before_an_update_begins(session: Session, aws: FakeAws) -> None:
+    run(session)
+    policy = '{"Statement": []}'
+    run(session, options=Options(yes=True, stack_policy=policy), **READY)
+    changes = aws.changes()
+    assert changes[-2:] == ["cloudformation:SetStackPolicy", "cloudformation:ExecuteChangeSet"]
+    assert aws.stacks[NAME].policy == policy
+
+
+# The operation itself.
+
+
+def test_detach_returns_as_soon_as_it_has_begun(session: Session, aws: FakeAws) -> None:
+    operator = FakeOperator()
+    result = run(session, operator, options=Options(yes=True, detach=True))
+    assert result == Result(NAME, "CREATE_IN_PROGRESS", changed=True)
+    assert operator.of(StackEvent) == []
+    assert aws.stacks[NAME].status == "CREATE_IN_PROGRESS"
+
+
+def test_every_event_says_who_began_the_operation(session: Session, aws: FakeAws) -> None:
+    run(session)
+    [request] = aws.called("cloudformation:ExecuteChangeSet")
+    assert request["ClientRequestToken"].startswith("payment-infra-alice-example-com-")
+
+
+def test_ctrl_c_while_it_goes_on_says_how_to_see_and_stop_it(
+    session: Session, aws: FakeAws
+) -> None:
+    def pressed(told: Event) -> None:
+        if isinstance(told, StackEvent):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as interrupted:
+        run(session, FakeOperator(on_tell=pressed))
+    assert interrupted.value.exit_code == 130
+    assert f"payment-infra watch --stack-name {NAME}" in str(interrupted.value)
+    assert f"payment-infra cancel --stack-name {NAME}" in str(interrupted.value)
+    assert aws.changes()[-1] == "cloudformation:ExecuteChangeSet"
+    assert NAME in aws.stacks
+
+
+def test_ctrl_c_at_the_preview_leaves_nothing_behind(session: Session, aws: FakeAws) -> None:
+    def pressed(told: Event) -> None:
+        if isinstance(told, Preview):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(session, FakeOperator(on_tell=pressed))
+    assert (aws.stacks, aws.change_sets) == ({}, {})
+
+
+def test_an_operation_that_takes_too_long_is_cancelled(session: Session, aws: FakeAws) -> None:
+    run(session)
+    clock = iter(range(0, 1000, 40))
+    aws.timeline = [("UPDATE_IN_PROGRESS", [])] * 20
+    options = Options(yes=True, timeout_seconds=60)
+    operator = FakeOperator()
+    with pytest.raises(DeploymentFailed, match="was not done after 60 s, and was cancelled"):
+        run(session, operator, lambda: next(clock), options, **READY)
+    assert aws.stacks[NAME].status == "UPDATE_ROLLBACK_COMPLETE"
+    assert [one.message for one in operator.of(Caution)] == ["not done after 60 s; cancelling"]
+
+
+def test_a_failure_names_the_root_cause_where_it_was_built(session: Session, aws: FakeAws) -> None:
+    aws.timeline = [
+        (
+            "ROLLBACK_COMPLETE",
+            [
+                event(5, "AlarmTopic", "CREATE_FAILED", "Resource creation cancelled"),
+                event(6, "FailedTransactionsQueue", "CREATE_FAILED", "Queue already exists"),
+            ],
+        )
+    ]
+    with pytest.raises(DeploymentFailed) as failed:
+        run(session)
+    assert str(failed.value).startswith(
+        f"stack {NAME} is ROLLBACK_COMPLETE: FailedTransactionsQueue "
+        "(Resources.FailedTransactionsQueue, built in payment_infra/groups/queues.py): "
+        "Queue already exists; "
+    )
+
+
+def test_a_failure_without_a_rollback_says_what_undoes_it(session: Session, aws: FakeAws) -> None:
+    aws.timeline = [("CREATE_FAILED", [event(5, "AlarmTopic", "CREATE_FAILED", "no")])]
+    with pytest.raises(DeploymentFailed, match="`payment-infra rollback` undoes it"):
+        run(session, options=Options(yes=True, rollback=False))
+
+
+def test_a_create_that_failed_is_removed_and_made_again(session: Session, aws: FakeAws) -> None:
+    run(session)
+    aws.stacks[NAME].status = "ROLLBACK_COMPLETE"
+    operator = FakeOperator(answer=True)
+    assert run(session, operator, options=Options()).status == "CREATE_COMPLETE"
+    assert operator.asked[0].startswith(f"stack {NAME} is ROLLBACK_COMPLETE")
+
+
+# The checks before.
+
+
+def test_a_failed_check_ends_it_before_anything_is_changed(session: Session, aws: FakeAws) -> None:
+    aws.stacks["payment-artifacts"] = FakeStack("payment-artifacts", outputs={"Other": "thing"})
+    with pytest.raises(PaymentInfraError, match="payment-artifacts exists"):
+        run(session, bucket=None)
+    assert aws.changes() == []

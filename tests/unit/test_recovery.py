@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+
+from payment_infra.cloud import recovery
+from payment_infra.cloud.events import StackEvent
+from payment_infra.cloud.recovery import STEPS, Step
+from payment_infra.cloud.stack import Stack, StackState
+from payment_infra.errors import AwsError, Declined, DeploymentFailed, UsageError
+from tests.aws import FakeAws, FakeStack, event
+from tests.operators import FakeOperator
+from tests.stacks import own_event
+
+NAME = "payment-infra-dev"
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    return FakeAws()
+
+
+@pytest.fixture
+def stack(aws: FakeAws) -> Stack:
+    return Stack(aws.session().client("cloudformation"), NAME, lambda _: None)
+
+
+@pytest.fixture
+def operator() -> FakeOperator:
+    return FakeOperator(answer=True)
+
+
+def exists(aws: FakeAws, status: str) -> FakeStack:
+    aws.stacks[NAME] = FakeStack(NAME, status)
+    return aws.stacks[NAME]
+
+
+def settle(stack: Stack, operator: FakeOperator, **options: Any) -> StackState | None:
+    return recovery.settle(
+        stack, operator, check=lambda _: None, **{"yes": False, "wait": None, **options}
+    )
+
+
+def test_every_status_that_cloudformation_knows_has_a_step() -> None:
+    model = boto3.client("cloudformation", region_name="us-east-1").meta.service_model
+    assert set(STEPS) == set(model.shape_for("StackStatus").enum)
+
+
+@pytest.mark.parametrize(
+    "status", [one for one in STEPS if STEPS[one] in {Step.CREATE, Step.UPDATE}]
+)
+def test_a_stack_that_is_at_rest_is_taken_as_it_is(
+    status: str, aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, status)
+    settle(stack, operator)
+    assert (operator.asked, aws.changes()) == ([], [])
+
+
+@pytest.mark.parametrize("protected", [False, True])
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"])
+def test_what_was_never_created_is_deleted_after_a_question(
+    status: str, protected: bool, aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, status).protected = protected
+    assert settle(stack, operator) is None
+    assert len(operator.asked) == 1
+    assert aws.changes()[-1] == "cloudformation:DeleteStack"
+    assert NAME not in aws.stacks
+
+
+@pytest.mark.parametrize(
+    ("status", "operation"),
+    [
+        ("UPDATE_FAILED", "RollbackStack"),
+        ("UPDATE_ROLLBACK_FAILED", "ContinueUpdateRollback"),
+    ],
+)
+def test_an_update_that_hangs_is_brought_back_after_a_question(
+    status: str, operation: str, aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, status)
+    state = settle(stack, operator, skip=("A",))
+    assert state is not None
+    assert state.status == "UPDATE_ROLLBACK_COMPLETE"
+    assert len(operator.asked) == 1
+    assert aws.changes() == [f"cloudformation:{operation}"]
+    if operation == "ContinueUpdateRollback":
+        assert aws.called(f"cloudformation:{operation}")[0]["ResourcesToSkip"] == ["A"]
+
+
+def test_a_rollback_that_fails_again_names_what_to_skip(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "UPDATE_ROLLBACK_FAILED")
+    aws.timeline = [("UPDATE_ROLLBACK_FAILED", [event(5, "Table", "UPDATE_FAILED", "busy")])]
+    with pytest.raises(DeploymentFailed, match="mend Table and repeat the command, or add --skip"):
+        settle(stack, operator)
+
+
+def test_a_deletion_that_failed_goes_on_without_what_could_not_be_deleted(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "DELETE_FAILED").resources = {"A": "DELETE_COMPLETE", "Table": "DELETE_FAILED"}
+    assert settle(stack, operator) is None
+    assert "leave Table behind" in operator.asked[0]
+    assert aws.called("cloudformation:DeleteStack")[0]["RetainResources"] == ["Table"]
+
+
+@pytest.mark.parametrize("status", [one for one in STEPS if STEPS[one] is Step.WAIT])
+def test_a_busy_stack_is_waited_for_after_a_question(
+    status: str, aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    busy = exists(aws, status)
+    token = "payment-infra-alice-0123456789ab"
+    busy.happen(status, [own_event(busy, 0, "UPDATE_IN_PROGRESS", token=token)])
+    busy.timeline.append((status, []))
+    busy.timeline.append(("UPDATE_COMPLETE", [event(1, "A", "UPDATE_COMPLETE")]))
+    state = settle(stack, operator)
+    assert state is not None
+    assert state.status == "UPDATE_COMPLETE"
+    assert operator.asked == [
+        f"stack {NAME} is busy: {status} since 2026-11-22 21:27:00 UTC, begun by alice with "
+        "payment-infra. Wait until that has ended, then go on?"
+    ]
+    assert [one.id for one in operator.of(StackEvent)] == ["event-0", "event-1"]
+    assert aws.changes() == []
+
+
+def test_a_busy_stack_is_given_up_if_that_is_asked_for(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "UPDATE_IN_PROGRESS")
+    with pytest.raises(AwsError, match=r"is busy: UPDATE_IN_PROGRESS since .*; nothing was done"):
+        settle(stack, operator, wait=False)
+    assert operator.asked == []
+
+
+def test_yes_waits_and_what_the_other_came_to_is_recovered_from(aws: FakeAws, stack: Stack) -> None:
+    busy = exists(aws, "CREATE_IN_PROGRESS")
+    busy.happen("CREATE_IN_PROGRESS", [own_event(busy, 0, "CREATE_IN_PROGRESS")])
+    busy.timeline.extend(
+        [("CREATE_IN_PROGRESS", []), ("ROLLBACK_COMPLETE", [event(1, "A", "CREATE_FAILED", "no")])]
+    )
+    assert settle(stack, FakeOperator(), yes=True) is None
+    assert aws.changes() == ["cloudformation:DeleteStack"]
+
+
+CHANGED = [one for one in STEPS if STEPS[one] not in {Step.CREATE, Step.UPDATE, Step.GIVE_UP}]
+
+
+@pytest.mark.parametrize(("answer", "refusal"), [(False, Declined), (None, UsageError)])
+@pytest.mark.parametrize("status", CHANGED)
+def test_nothing_is_done_without_a_yes(
+    status: str, answer: bool | None, refusal: type[Exception], aws: FakeAws, stack: Stack
+) -> None:
+    exists(aws, status)
+    with pytest.raises(refusal):
+        settle(stack, FakeOperator(answer))
+    assert aws.changes() == []
+
+
+def test_what_only_a_person_can_mend_is_left_alone(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "IMPORT_ROLLBACK_FAILED")
+    with pytest.raises(AwsError, match="no deployment can mend"):
+        settle(stack, operator)
+    assert aws.changes() == []
+
+
+# watch, cancel, rollback, destroy
+
+
+def test_watch_shows_the_operation_and_says_what_it_came_to(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    busy = exists(aws, "UPDATE_IN_PROGRESS")
+    busy.happen("UPDATE_IN_PROGRESS", [own_event(busy, 0, "UPDATE_IN_PROGRESS")])
+    busy.timeline.extend([("UPDATE_IN_PROGRESS", []), ("UPDATE_COMPLETE", [])])
+    assert recovery.watch(stack, operator).status == "UPDATE_COMPLETE"
+    assert len(operator.of(StackEvent)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [("ROLLBACK_COMPLETE", DeploymentFailed), (None, AwsError)]
+)
+def test_watch_of_nothing_tells_how_it_stands(
+    status: str | None,
+    error: type[Exception],
+    aws: FakeAws,
+    stack: Stack,
+    operator: FakeOperator,
+) -> None:
+    if status:
+        exists(aws, status)
+    with pytest.raises(error):
+        recovery.watch(stack, operator)
+    exists(aws, "UPDATE_COMPLETE")
+    assert not recovery.watch(stack, operator).changed
+
+
+def test_cancel_asks_and_says_what_it_came_to(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "UPDATE_IN_PROGRESS")
+    result = recovery.cancel(stack, operator, yes=False)
+    assert result.status == "UPDATE_ROLLBACK_COMPLETE"
+    assert operator.asked == [f"Cancel the operation on {NAME}, and roll it back?"]
+
+
+@pytest.mark.parametrize(
+    ("status", "comes_to"),
+    [
+        ("CREATE_FAILED", "ROLLBACK_COMPLETE"),
+        ("UPDATE_FAILED", "UPDATE_ROLLBACK_COMPLETE"),
+        ("UPDATE_ROLLBACK_FAILED", "UPDATE_ROLLBACK_COMPLETE"),
+    ],
+)
+def test_rollback_undoes_what_failed(
+    status: str, comes_to: str, aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, status)
+    assert recovery.roll_back(stack, operator, yes=False).status == comes_to
+    assert operator.asked == [f"stack {NAME} is {status}. Roll it back?"]
+
+
+def test_nothing_that_is_complete_is_rolled_back(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "UPDATE_COMPLETE")
+    with pytest.raises(AwsError, match="there is nothing to roll back"):
+        recovery.roll_back(stack, operator, yes=True)
+
+
+def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "CREATE_COMPLETE").protected = True
+    state = stack.state()
+    assert state is not None
+    with pytest.raises(AwsError, match="--no-termination-protection` lifts it"):
+        recovery.destroy(stack, state, operator, region="here", yes=False)
+    assert (operator.asked, aws.changes()) == ([], [])
+
+
+def test_destroy_tells_what_was_kept(aws: FakeAws, stack: Stack, operator: FakeOperator) -> None:
+    exists(aws, "CREATE_COMPLETE")
+    aws.timeline = [("DELETE_COMPLETE", [event(1, "Table", "DELETE_SKIPPED")])]
+    state = stack.state()
+    assert state is not None
+    kept = recovery.destroy(stack, state, operator, region="here", yes=True)
+    assert kept == ["Table"]

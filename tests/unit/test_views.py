@@ -1,0 +1,328 @@
+"""What a person sees of a deployment, at 80 and 120 columns, with colour and without."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import pytest
+
+from payment_infra.cli.preview import draw, draw_diff
+from payment_infra.cli.progress import (
+    MAX_IN_FLIGHT,
+    JsonView,
+    LiveView,
+    Operation,
+    PlainView,
+    elapsed,
+    finished,
+    frame,
+)
+from payment_infra.cloud.diagnosis import failure
+from payment_infra.cloud.events import (
+    STACK_TYPE,
+    Caution,
+    Change,
+    Event,
+    Outputs,
+    Preview,
+    PropertyChange,
+    Result,
+    StackEvent,
+    Waiting,
+)
+from payment_infra.config import PRESETS
+from payment_infra.difference import compare_all
+from payment_infra.errors import UsageError
+from payment_infra.grants import GrantChange
+from tests import snapshots
+from tests.unit.template import load
+
+NAME = "payment-infra-dev"
+START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+WIDTHS = pytest.mark.parametrize("width", [80, 120])
+COLORS = pytest.mark.parametrize("color", [True, False], ids=["color", "plain"])
+LONG = "A" * 200
+
+PREVIEW = Preview(
+    stack=NAME,
+    account="123456789012",
+    region="eu-central-1",
+    change_set="payment-infra-1",
+    creates=False,
+    changes=(
+        Change("Add", "RetryThrottleAlarm", "AWS::CloudWatch::Alarm"),
+        Change(
+            "Modify",
+            "ProcessingFunction",
+            "AWS::Lambda::Function",
+            properties=(
+                PropertyChange("code", "0123456789ab", "ba9876543210"),
+                PropertyChange("Runtime", "python3.12", "python3.13"),
+                PropertyChange("Environment.Variables.GATEWAY", None, LONG),
+                PropertyChange("Role", cause="ProcessingRole.Arn"),
+            ),
+        ),
+        Change("Modify", "TransactionsTable", "AWS::DynamoDB::Table", "replaces"),
+        Change("Modify", "PaymentAPIStage", "AWS::ApiGateway::Stage", "may replace"),
+        Change("Remove", "FailedTransactionsDLQ", "AWS::SQS::Queue"),
+    ),
+    grants=(
+        GrantChange(
+            False, "ProcessingRole", "Allow", ("dynamodb:UpdateItem",), ("!Ref TransactionsTable",)
+        ),
+        GrantChange(
+            True,
+            "ProcessingRole",
+            "Allow",
+            ("dynamodb:UpdateItem", "secretsmanager:GetSecretValue"),
+            ("arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf",),
+            "aws:SourceAccount: 123456789012",
+        ),
+    ),
+)
+
+
+def happened(
+    seconds: int, logical_id: str, status: str, reason: str = "", kind: str = "AWS::SQS::Queue"
+) -> StackEvent:
+    moment = START + timedelta(seconds=seconds)
+    return StackEvent(f"{logical_id}-{seconds}", moment, logical_id, kind, status, reason)
+
+
+def of_stack(seconds: int, status: str) -> StackEvent:
+    return happened(seconds, NAME, status, kind=STACK_TYPE)
+
+
+EVENTS = (
+    of_stack(0, "UPDATE_IN_PROGRESS"),
+    happened(1, "FailedTransactionsQueue", "UPDATE_IN_PROGRESS"),
+    happened(2, "TransactionsTable", "UPDATE_IN_PROGRESS"),
+    happened(3, "FailedTransactionsQueue", "UPDATE_COMPLETE"),
+    happened(4, "ProcessingFunction", "UPDATE_IN_PROGRESS"),
+    happened(95, "TransactionsTable", "UPDATE_COMPLETE"),
+)
+
+
+def shown(text: str, color: bool) -> str:
+    return text if color else click.unstyle(text)
+
+
+def check_width(text: str, width: int) -> None:
+    assert max(len(line) for line in click.unstyle(text).splitlines()) <= width
+
+
+@WIDTHS
+@COLORS
+def test_a_preview(width: int, color: bool) -> None:
+    text = draw(PREVIEW, width)
+    check_width(text, width)
+    snapshots.check(f"preview-{width}-{'color' if color else 'plain'}", shown(text, color) + "\n")
+
+
+def test_a_preview_warns_of_each_data_that_may_be_lost() -> None:
+    warnings = [
+        line for line in click.unstyle(draw(PREVIEW, 300)).splitlines() if "Warning" in line
+    ]
+    assert len(warnings) == 2
+    assert "TransactionsTable (AWS::DynamoDB::Table) is replaced" in warnings[0]
+    assert "FailedTransactionsDLQ (AWS::SQS::Queue) is removed" in warnings[1]
+
+
+@WIDTHS
+@COLORS
+def test_a_diff(width: int, color: bool) -> None:
+    comparison = compare_all(
+        load(),
+        load(**PRESETS["production"], runtime="python3.12"),
+        {"LogRetentionDays": "7"},
+        {"LogRetentionDays": "365"},
+    )
+    text = draw_diff(comparison, width)
+    check_width(text, width)
+    snapshots.check(f"diff-{width}-{'color' if color else 'plain'}", shown(text, color) + "\n")
+
+
+def operation(*events: StackEvent, total: int = 5) -> Operation:
+    known = Operation(NAME)
+    known.total = total
+    for one in events:
+        known.add(one)
+    return known
+
+
+def rendered(known: Operation, width: int, seconds: int, color: bool) -> str:
+    from rich.console import Console
+
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=True,
+        color_system="standard",
+        no_color=not color,
+        legacy_windows=False,
+        highlight=False,
+    )
+    console.print(frame(known, width, START + timedelta(seconds=seconds)))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+@WIDTHS
+@COLORS
+def test_the_live_view_while_it_goes_on(width: int, color: bool) -> None:
+    text = rendered(operation(*EVENTS[:5]), width, 64, color)
+    check_width(text, width)
+    snapshots.check(f"live-{width}-{'color' if color else 'plain'}", text)
+
+
+@WIDTHS
+@COLORS
+def test_what_has_ended_stays_as_a_list(width: int, color: bool) -> None:
+    text = "".join(f"{line}\n" for line in finished(operation(*EVENTS), width))
+    check_width(text, width)
+    snapshots.check(f"finished-{width}-{'color' if color else 'plain'}", shown(text, color))
+
+
+def test_a_rollback_is_told_in_the_live_view() -> None:
+    known = operation(*EVENTS, of_stack(100, "UPDATE_ROLLBACK_IN_PROGRESS"))
+    assert "rolling back" in rendered(known, 80, 101, color=False)
+
+
+def test_many_in_flight_are_counted_and_a_long_name_is_cut() -> None:
+    events = [happened(1, f"{LONG}{number}", "CREATE_IN_PROGRESS") for number in range(20)]
+    text = rendered(operation(*events, total=20), 80, 2, color=False)
+    check_width(text, 80)
+    assert f"and {20 - MAX_IN_FLIGHT} more" in text
+    assert len(text.splitlines()) == MAX_IN_FLIGHT + 2
+
+
+def test_a_resource_is_done_or_in_flight_and_the_stack_is_neither() -> None:
+    known = operation(*EVENTS)
+    assert list(known.done) == ["FailedTransactionsQueue", "TransactionsTable"]
+    assert list(known.in_flight) == ["ProcessingFunction"]
+    assert known.seconds("TransactionsTable", EVENTS[-1].time) == 93
+    # A replaced resource is deleted after it was done.
+    known.add(happened(96, "TransactionsTable", "DELETE_IN_PROGRESS"))
+    assert list(known.in_flight) == ["ProcessingFunction", "TransactionsTable"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (59.9, "59 s"), (60, "1 m 0 s"), (3599, "59 m 59 s"), (7500, "2 h 5 m")],
+)
+def test_durations_are_told_in_words(seconds: float, text: str) -> None:
+    assert elapsed(seconds) == text
+
+
+# Line by line.
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def test_every_event_is_a_line_and_silence_is_broken_after_30_seconds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    view = PlainView(NAME, 80, clock)
+    for one in EVENTS[:5]:
+        view.tell(one)
+    capsys.readouterr()
+    for seconds in (29, 30, 59, 90):
+        clock.now = START + timedelta(seconds=seconds)
+        view.tell(Waiting())
+    assert capsys.readouterr().err.splitlines() == [
+        "still in progress: TransactionsTable, ProcessingFunction (30 s)",
+        "still in progress: TransactionsTable, ProcessingFunction (1 m 30 s)",
+    ]
+
+
+@COLORS
+def test_lines(color: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    view = PlainView(NAME, 80, lambda: START)
+    told: tuple[Event, ...] = (
+        *EVENTS,
+        happened(96, "Queue", "UPDATE_FAILED", "Queue already exists"),
+        Caution("the quota is low"),
+        Result(NAME, "UPDATE_COMPLETE", changed=True),
+        Result(NAME, "UPDATE_COMPLETE", changed=False),
+    )
+    with click.Context(click.Command("deploy")) as context:
+        context.color = color
+        for one in told:
+            view.tell(one)
+    snapshots.check(f"lines-{'color' if color else 'plain'}", capsys.readouterr().err)
+
+
+# NDJSON.
+
+
+def test_every_line_of_ndjson_is_an_object_with_its_type(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    view = JsonView()
+    told: tuple[Event, ...] = (
+        PREVIEW,
+        EVENTS[0],
+        Waiting(),
+        Caution("careful"),
+        Outputs({"A": "1"}),
+        Result(NAME, "UPDATE_COMPLETE", changed=True),
+    )
+    for one in told:
+        view.tell(one)
+    view.fail(UsageError("no"))
+    cause = happened(1, "Queue", "CREATE_FAILED", "already exists")
+    view.fail(failure(NAME, "ROLLBACK_COMPLETE", [cause], {"Queue": "queues.py"}))
+    captured = capsys.readouterr()
+    lines: list[dict[str, Any]] = [json.loads(line) for line in captured.out.splitlines()]
+    assert captured.err == ""
+    kinds = [one["type"] for one in lines]
+    assert kinds == ["change_set", "event", "warning", "outputs", "result", "error", "error"]
+    assert lines[0]["changes"][1]["properties"][0] == {
+        "path": "code",
+        "old": "0123456789ab",
+        "new": "ba9876543210",
+        "cause": None,
+    }
+    assert lines[0]["iam"][1]["added"] is True
+    assert lines[1]["time"] == "2026-11-24T12:00:00+00:00"
+    assert lines[5] == {"type": "error", "message": "no", "exit_code": 2}
+    assert lines[6]["cause"]["source"] == "queues.py"
+
+
+# The live view on a terminal.
+
+
+def test_the_live_view_leaves_the_terminal_as_it_was(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    view = LiveView(NAME, 80, lambda: START)
+    for one in EVENTS:
+        view.tell(one)
+    view.tell(happened(96, "Queue", "UPDATE_FAILED", LONG * 5))
+    view.pause()
+    view.pause()
+    text = capsys.readouterr().err
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert plain.count("UPDATE_FAILED") == 2  # when it happened, and in the list
+    check_width(plain.replace("\r", "\n"), 80)
+    assert [line.split()[-1] for line in plain.splitlines()[-3:]] == [
+        "FailedTransactionsQueue",
+        "TransactionsTable",
+        "Queue",
+    ]
