@@ -102,7 +102,7 @@ def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
     """
     try:
         with translated(f"change set {name}"):
-            answer = stack.client.describe_change_set(StackName=state.id, ChangeSetName=name)
+            answer = stack.client.describe_change_set(StackName=stack.name, ChangeSetName=name)
     except AwsError as error:
         raise AwsError(f"{error}; see `aws cloudformation list-change-sets`") from error
     if answer["Status"] != "CREATE_COMPLETE" or answer["ExecutionStatus"] != "AVAILABLE":

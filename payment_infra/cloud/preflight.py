@@ -101,7 +101,7 @@ def _check_names(session: Session, planned: Plan) -> Check:
     try:
         for resource in planned.template["Resources"].values():
             key, exists = lookups.get(resource["Type"], ("", None))
-            name = _name(resource["Properties"].get(key), planned.config.suffix)
+            name = _name(resource.get("Properties", {}).get(key), planned.config.suffix)
             if exists and name and exists(session, name):
                 taken.append(name)
     except AwsError as error:
@@ -110,8 +110,9 @@ def _check_names(session: Session, planned: Plan) -> Check:
         return Check(
             "names",
             "fail",
-            f"{', '.join(taken)} exist already, kept by an earlier stack or made by something else;"
-            " delete them if they may go, or choose another --suffix (--skip-check names goes on)",
+            f"names that are taken, by what an earlier stack has kept or by something else: "
+            f"{', '.join(taken)}; delete them if they may go, or choose another --suffix "
+            "(--skip-check names goes on)",
         )
     return Check("names", "ok")
 

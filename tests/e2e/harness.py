@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 from payment_infra.cloud.session import Session
 from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.cloud.stack import Stack
-from payment_infra.local.emulator import ACCESS_KEY
+from payment_infra.local.emulator import ACCESS_KEY, Emulator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -57,6 +58,28 @@ def aws_variables(url: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+def checkout(tmp_path: Path) -> Path:
+    """Return a copy of the sources that a test may change."""
+    folder = tmp_path / "checkout"
+    for name in ("payment_infra", "handlers"):
+        shutil.copytree(
+            REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return folder
+
+
+def command(aws: Emulator, folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run the command line from a copy of the sources."""
+    result = run(
+        "python",
+        *("-m", "payment_infra", *arguments, "--endpoint-url", aws.url),
+        cwd=folder,
+        PYTHONPATH=str(folder),
+        **aws_variables(aws.url),
+    )
+    return result.returncode, result.stdout, result.stderr
 
 
 @dataclass(frozen=True)

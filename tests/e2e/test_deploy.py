@@ -1,7 +1,6 @@
 """`payment-infra deploy` and what it leaves: create, no change, update, destroy."""
 
 import json
-import shutil
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,32 +10,10 @@ from payment_infra.cloud.smoke import Answer
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.stack import open_session
 from tests.e2e.conftest import Deploy
-from tests.e2e.harness import PAYMENT, REPOSITORY, aws_variables, run
+from tests.e2e.harness import PAYMENT, aws_variables, checkout, command, run
 
 REQUESTS = 50
 WARM_UP_SECONDS = 120.0
-
-
-def checkout(tmp_path: Path) -> Path:
-    """Return a copy of the sources that a test may change."""
-    folder = tmp_path / "checkout"
-    for name in ("payment_infra", "handlers"):
-        shutil.copytree(
-            REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    return folder
-
-
-def command(aws: Emulator, folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run the command line from a copy of the sources."""
-    result = run(
-        "python",
-        *("-m", "payment_infra", *arguments, "--endpoint-url", aws.url),
-        cwd=folder,
-        PYTHONPATH=str(folder),
-        **aws_variables(aws.url),
-    )
-    return result.returncode, result.stdout, result.stderr
 
 
 def code_of(aws: Emulator, suffix: str) -> dict[str, str]:
