@@ -1,6 +1,7 @@
-"""DynamoDB, SQS, SNS and CloudWatch in memory, as the handlers call them.
+"""DynamoDB, SQS, SNS and CloudWatch, as the handlers call them.
 
-Every call goes through the network, which may fail it, and is atomic.
+Every call goes through the network, which may fail it, and is atomic. All is in memory, but the
+database behind the table may be a real one.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
@@ -37,43 +38,35 @@ AWS = Wording(
 )
 
 
-class Table:
-    """The transactions table: a DynamoDB client with one table and its sparse index."""
+class Database(Protocol):
+    """DynamoDB's calls on the transactions table, and the items that the table holds."""
 
-    def __init__(self, network: Network, now: Callable[[], datetime]) -> None:
-        self.items: dict[str, Item] = {}
-        # Payments whose row was written after they were settled, and those that somebody else
-        # than the holder of the live lease wrote.
-        self.rewritten: list[str] = []
-        self.overruled: list[str] = []
-        # What the index shows while it lags behind the table.
-        self.stale: dict[str, Item] | None = None
-        self._now = now
-        self._network = network
-        self._lock = Lock()
+    @property
+    def items(self) -> dict[str, Item]: ...
+    def put_item(self, **params: Any) -> dict[str, Any]: ...
+    def update_item(self, **params: Any) -> dict[str, Any]: ...
+    def query(self, **params: Any) -> dict[str, Any]: ...
+
+
+class InMemoryDatabase:
+    """One table with its sparse index."""
+
+    def __init__(self, items: dict[str, Item] | None = None) -> None:
+        self.items = items or {}
 
     def put_item(self, **params: Any) -> dict[str, Any]:
         transaction_id = params["Item"]["transaction_id"]["S"]
-
-        def put() -> dict[str, Any]:
-            self._check(params, transaction_id, "ConditionExpression")
-            self._write(transaction_id, dict(params["Item"]), None)
-            return {}
-
-        return self._call("PutItem", transaction_id, put)
+        self._check(params, transaction_id, "ConditionExpression")
+        self.items[transaction_id] = dict(params["Item"])
+        return {}
 
     def update_item(self, **params: Any) -> dict[str, Any]:
         transaction_id = params["Key"]["transaction_id"]["S"]
-
-        def update() -> dict[str, Any]:
-            self._check(params, transaction_id, "ConditionExpression", "UpdateExpression")
-            old = self.items.get(transaction_id, dict(params["Key"]))
-            expressions = evaluate(params, old, "ConditionExpression", "UpdateExpression")
-            attempt = params["ExpressionAttributeValues"].get(":attempt")
-            self._write(transaction_id, expressions.updated(params["UpdateExpression"]), attempt)
-            return {"Attributes": dict(self.items[transaction_id])}
-
-        return self._call("UpdateItem", transaction_id, update)
+        self._check(params, transaction_id, "ConditionExpression", "UpdateExpression")
+        old = self.items.get(transaction_id, dict(params["Key"]))
+        expressions = evaluate(params, old, "ConditionExpression", "UpdateExpression")
+        self.items[transaction_id] = expressions.updated(params["UpdateExpression"])
+        return {"Attributes": dict(self.items[transaction_id])}
 
     def query(self, **params: Any) -> dict[str, Any]:
         assert params["IndexName"] == "in-flight-index"
@@ -82,13 +75,57 @@ class Table:
         def matches(item: Item) -> bool:
             return evaluate(params, item, "KeyConditionExpression").condition(condition)
 
+        found = [item for item in self.items.values() if "in_flight" in item and matches(item)]
+        after = _index_order(params.get("ExclusiveStartKey"))
+        page = sorted((item for item in found if _index_order(item) > after), key=_index_order)
+        page, rest = page[: params["Limit"]], page[params["Limit"] :]
+        return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if rest else {})
+
+    def _check(self, params: dict[str, Any], transaction_id: str, *expressions: str) -> None:
+        old = self.items.get(transaction_id)
+        evaluator = evaluate(params, old or {}, *expressions)
+        if not evaluator.condition(params["ConditionExpression"]):
+            assert params["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
+            item = {"Item": dict(old)} if old else {}
+            raise client_error("ConditionalCheckFailedException", **item)
+
+
+class Table:
+    """The transactions table: a DynamoDB client that notes who writes what."""
+
+    def __init__(self, network: Network, now: Callable[[], datetime], database: Database) -> None:
+        # Payments whose row was written after they were settled, and those that somebody else
+        # than the holder of the live lease wrote.
+        self.rewritten: list[str] = []
+        self.overruled: list[str] = []
+        # What the index shows while it lags behind the table.
+        self.stale: dict[str, Item] | None = None
+        self._now = now
+        self._network = network
+        self._database = database
+        self._lock = Lock()
+
+    @property
+    def items(self) -> dict[str, Item]:
+        return self._database.items
+
+    def put_item(self, **params: Any) -> dict[str, Any]:
+        transaction_id = params["Item"]["transaction_id"]["S"]
+        put = partial(self._database.put_item, **params)
+        return self._call("PutItem", transaction_id, lambda: self._write(transaction_id, put, None))
+
+    def update_item(self, **params: Any) -> dict[str, Any]:
+        transaction_id = params["Key"]["transaction_id"]["S"]
+        attempt = params["ExpressionAttributeValues"].get(":attempt")
+        update = partial(self._database.update_item, **params)
+        return self._call(
+            "UpdateItem", transaction_id, lambda: self._write(transaction_id, update, attempt)
+        )
+
+    def query(self, **params: Any) -> dict[str, Any]:
         def query() -> dict[str, Any]:
-            items = self.items if self.stale is None else self.stale
-            found = [item for item in items.values() if "in_flight" in item and matches(item)]
-            after = _index_order(params.get("ExclusiveStartKey"))
-            page = sorted((item for item in found if _index_order(item) > after), key=_index_order)
-            page, rest = page[: params["Limit"]], page[params["Limit"] :]
-            return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if rest else {})
+            index = self._database if self.stale is None else InMemoryDatabase(self.stale)
+            return index.query(**params)
 
         return self._call("Query", "", query)
 
@@ -99,22 +136,15 @@ class Table:
 
         return self._network.call(Call(site, transaction_id), atomic, AWS)
 
-    def _check(self, params: dict[str, Any], transaction_id: str, *expressions: str) -> None:
+    def _write(self, transaction_id: str, write: Callable[[], T], attempt: object) -> T:
         old = self.items.get(transaction_id)
-        evaluator = evaluate(params, old or {}, *expressions)
-        if not evaluator.condition(params["ConditionExpression"]):
-            assert params["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
-            item = {"Item": dict(old)} if old else {}
-            raise client_error("ConditionalCheckFailedException", **item)
-
-    def _write(self, transaction_id: str, item: Item, attempt: object) -> None:
-        old = self.items.get(transaction_id)
+        answer = write()
         if old and old["status"]["S"] in {PROCESSED, DECLINED}:
             self.rewritten.append(transaction_id)
         lease_end = int(old["lease_expires_at"]["N"]) if old and "lease_expires_at" in old else 0
         if old and lease_end >= epoch_seconds(self._now()) and attempt != old["attempt_id"]:
             self.overruled.append(transaction_id)
-        self.items[transaction_id] = item
+        return answer
 
 
 def _index_order(item: Item | None) -> tuple[int, str]:

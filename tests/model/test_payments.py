@@ -31,6 +31,7 @@ from handlers.shared.transactions import LEASE_SECONDS
 from tests.model.faults import Call, Fault
 from tests.model.gateway import DECLINED_CUSTOMER, RecordingGateway
 from tests.model.invariants import unended, violations
+from tests.model.services import Database, InMemoryDatabase
 from tests.model.world import World
 
 KEY_RETENTION_SECONDS = int(RecordingGateway.KEY_RETENTION.total_seconds())
@@ -74,10 +75,10 @@ customers = st.sampled_from(["customer", "customer", DECLINED_CUSTOMER])
 class Payments(RuleBasedStateMachine):
     payments: Bundle[str] = Bundle("payments")
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database | None = None) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.world = World(self.decide)
+        self.world = World(self.decide, database or InMemoryDatabase())
         self.world.install(self.patch)
         self.plan: list[Step] = []
         self.same_request: Callable[[], object] = lambda: None

@@ -17,7 +17,15 @@ from handlers.shared.transactions import DECLINED, PROCESSED, PROCESSING
 from tests.model.expressions import plain
 from tests.model.faults import Call, Fault, Killed, Network
 from tests.model.gateway import RecordingGateway
-from tests.model.services import VISIBILITY_TIMEOUT, Message, Monitoring, Queue, Table
+from tests.model.services import (
+    VISIBILITY_TIMEOUT,
+    Database,
+    InMemoryDatabase,
+    Message,
+    Monitoring,
+    Queue,
+    Table,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -98,13 +106,14 @@ class LambdaContext:
 
 @dataclass
 class World:
-    """`decide` says which calls go wrong.
+    """`decide` says which calls go wrong; `database` is what the table's calls end in.
 
     By transaction, `told` is what clients were answered, and `agreed` the amounts in minor units
     and customers of the payments that were validated for them.
     """
 
     decide: Callable[[Call], Fault | None]
+    database: Database = field(default_factory=InMemoryDatabase)
     clock: Clock = field(default_factory=Clock)
     journal: Journal = field(default_factory=Journal)
     told: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -112,7 +121,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.network = Network(self.decide)
-        self.table = Table(self.network, self.clock)
+        self.table = Table(self.network, self.clock, self.database)
         self.queue = Queue(self.network, self.clock)
         self.gateway = RecordingGateway(self.network, self.clock)
         self.monitoring = Monitoring(self.network, self.queue)
