@@ -74,9 +74,12 @@ def check_handlers(gateway: str = SIMULATED_GATEWAY, root: Path = HANDLERS) -> N
         PaymentInfraError: a source file is missing, unreadable, or not valid Python.
         UsageError: there is no such gateway class.
     """
+    checked: set[str] = set()
     for name, sources in _read(root).items():
         for path, source in sources.items():
-            _check_syntax(root, name, path, source)
+            if path not in checked:
+                _check_syntax(root, name, path, source)
+                checked.add(path)
     _check_gateway(gateway, root)
 
 

@@ -38,17 +38,19 @@ Grant = tuple[str, str, tuple[str, ...], tuple[str, ...], str]
 
 
 def compare_grants(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[GrantChange, ...]:
-    """Return the statements that go, and those that come, in the order of the templates.
+    """Return by role, in the template's order, the statements that go and those that come.
 
     A statement that changes is one of each. The order of actions and resources does not matter.
     """
     before, after = list(_grants(old)), list(_grants(new))
-    return tuple(
+    changes = [
         GrantChange(added, *one)
         for added, grants, others in ((False, before, after), (True, after, before))
         for one in dict.fromkeys(grants)
         if one not in others
-    )
+    ]
+    roles = list(dict.fromkeys(role for role, *_ in after + before))
+    return tuple(sorted(changes, key=lambda one: roles.index(one.role)))
 
 
 def broadens(changes: tuple[GrantChange, ...]) -> tuple[GrantChange, ...]:

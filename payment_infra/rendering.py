@@ -56,12 +56,23 @@ def describe(value: Any) -> str:
         case {"Fn::Sub": [text, Mapping() as variables]} if len(value) == 1:
             described = ", ".join(f"{name}: {describe(one)}" for name, one in variables.items())
             return f"!Sub {text} ({described})"
-    return json.dumps(value)
+    return json.dumps(value, sort_keys=True)
 
 
 class _Dumper(get_dumper(clean_up=True)):  # type: ignore[misc]
     """Gives an ODict the short forms and the order of its keys, and does not indent lists, which
-    keeps the template below the 51,200 bytes that CloudFormation takes without a bucket."""
+    keeps the template below the 51,200 bytes that CloudFormation takes without a bucket.
+
+    A template says the same words again and again, so each is analyzed once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._analyses: dict[str, Any] = {}
+
+    def analyze_scalar(self, scalar: str) -> Any:
+        if scalar not in self._analyses:
+            self._analyses[scalar] = super().analyze_scalar(scalar)
+        return self._analyses[scalar]
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
         return yaml.Dumper.increase_indent(self, flow, indentless)

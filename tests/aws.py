@@ -91,7 +91,6 @@ class FakeAws(FakeCloudFormation):
                     "UnreservedConcurrentExecutions": 1000,
                 }
             },
-            "lambda:GetFunctionConfiguration": self._nothing("ResourceNotFoundException"),
             "dynamodb:DescribeTable": self._nothing("ResourceNotFoundException"),
             "sqs:GetQueueUrl": self._nothing("AWS.SimpleQueueService.NonExistentQueue"),
         }

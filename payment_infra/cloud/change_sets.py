@@ -110,7 +110,8 @@ def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
             f"change set {name} is {answer['Status']}, {answer['ExecutionStatus']}: it cannot be "
             "executed; make a new one with `payment-infra deploy`"
         )
-    return _read(stack, answer["ChangeSetId"], state.id, name, state.status == REVIEW)
+    changes = _changes(stack, answer)
+    return ChangeSet(answer["ChangeSetId"], name, state.id, state.status == REVIEW, changes)
 
 
 def execute(
@@ -184,7 +185,7 @@ def _wait(
             answer = stack.client.describe_change_set(ChangeSetName=change_set_id)
         status, reason = answer["Status"], answer.get("StatusReason", "")
         if status == "CREATE_COMPLETE":
-            return _read(stack, change_set_id, stack_id, name, creates)
+            return ChangeSet(change_set_id, name, stack_id, creates, _changes(stack, answer))
         if status == "FAILED":
             if any(text in reason for text in NO_CHANGES):
                 return None
@@ -193,18 +194,16 @@ def _wait(
         stack.sleep(next(pauses, POLL_SECONDS[-1]))
 
 
-def _read(stack: Stack, change_set_id: str, stack_id: str, name: str, creates: bool) -> ChangeSet:
-    with translated(f"stack {stack.name}"):
-        pages = stack.client.get_paginator("describe_change_set").paginate(
-            ChangeSetName=change_set_id
-        )
-        changes = tuple(
-            _change(one["ResourceChange"])
-            for page in pages
-            for one in page.get("Changes", [])
-            if "ResourceChange" in one
-        )
-    return ChangeSet(change_set_id, name, stack_id, creates, changes)
+def _changes(stack: Stack, first: Any) -> tuple[Change, ...]:
+    """Return the changes of a change set, whose description begins with this page."""
+    changes, page = list(first.get("Changes", [])), first
+    while page.get("NextToken"):
+        with translated(f"stack {stack.name}"):
+            page = stack.client.describe_change_set(
+                ChangeSetName=first["ChangeSetId"], NextToken=page["NextToken"]
+            )
+        changes += page.get("Changes", [])
+    return tuple(_change(one["ResourceChange"]) for one in changes if "ResourceChange" in one)
 
 
 def _take_back(stack: Stack, name: str, *, made_stack: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -195,9 +196,14 @@ class Deployment:
         return Result(self._stack.name, live.status, changed=False)
 
     def _check(self, planned: Plan, *, creates: bool) -> None:
-        for check in preflight.check_all(
-            self._session, planned, creates=creates, skip=self._options.skip_checks
-        ):
+        """Make the checks, and go on only if none failed; meanwhile, render the template."""
+        with ThreadPoolExecutor(1) as pool:
+            if planned.bucket:  # or the template will name another
+                pool.submit(lambda: planned.text)
+            checks = preflight.check_all(
+                self._session, planned, creates=creates, skip=self._options.skip_checks
+            )
+        for check in checks:
             if check.level == "fail" or (check.level == "warn" and self._options.strict):
                 raise PaymentInfraError(check.message)
             if check.level == "warn":

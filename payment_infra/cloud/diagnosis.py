@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import STACK_TYPE
 from payment_infra.errors import DeploymentFailed
@@ -17,33 +17,49 @@ if TYPE_CHECKING:
 
     from payment_infra.cloud.events import StackEvent
 
+NAME_TAKEN = "something else has this name: delete or rename it, or choose another --suffix"
+# A change set takes in what has a custom name and is retained (CloudFormation API, CreateChangeSet,
+# ImportExistingResources).
+KEPT = (
+    "an earlier stack has kept it, or something else has this name: `aws cloudformation"
+    " create-change-set --import-existing-resources` takes it into a stack with --retain-data,"
+    " `{command}` deletes it with its data, or choose another --suffix"
+)
 # Reasons of resources that failed only because another one did.
 CASCADE = re.compile(
-    r"(creation|update|deletion) (was )?cancelled|The following resource\(s\) failed", re.IGNORECASE
+    r"(creation|update|deletion|import) (was )?cancelled|The following resource\(s\) failed",
+    re.IGNORECASE,
 )
+ACTION = r"not authorized to perform:? (?:the )?(?P<action>[a-z0-9-]+:\w+)"
 # What to do, by what services and CloudFormation write into a failed resource's status reason; the
 # first that fits counts. The groups of an expression fill the braces of its remedy.
 REMEDIES: tuple[tuple[str, str], ...] = (
-    # IAM's own wording of a denial, of every service.
+    # IAM's own wording of a denial, of every service (IAM, "Troubleshoot access denied error
+    # messages"): what no grant lifts, then with all that it names, then the action alone.
     (
-        r"is not authorized to perform:? (?:the )?(?P<action>[a-z0-9-]+:\w+)",
-        "grant {action} to who deploys (or to --role-arn), then deploy again",
+        ACTION + r".* explicit deny in an? (?P<policy>[\w -]+?(?:policy|boundary))",
+        "the {policy} denies {action}, and no grant lifts that: have it changed",
     ),
-    (r"AccessDenied|Access Denied|UnauthorizedOperation", "grant who deploys what it asks for"),
-    # CloudFormation, CreateChangeSet and CreateStack.
     (
-        r"Requires capabilities\s*:\s*\[(?P<capability>\w+)",
-        "deploy with --capabilities {capability}",
+        ACTION + r".* because no (?P<policy>(?!identity|resource-)[\w -]+?(?:policy|boundary))",
+        "the {policy} must allow {action} too: have it changed",
     ),
-    # Amazon SQS, CreateQueue.
-    (r"60 seconds after|QueueDeletedRecently", "wait a minute, then deploy again"),
-    # Resource handlers' error code AlreadyExists, and the services' own messages.
     (
-        r"already exists|AlreadyExists|EntityAlreadyExists|ResourceInUseException",
-        "something else has this name, or an earlier stack has kept it: delete or rename it, import"
-        " it into the stack, or choose another --suffix",
+        rf"User: (?P<principal>\S+) is {ACTION}"
+        r" on resource: (?P<resource>(?:role |policy )?[^\s,;)\"]+)",
+        "grant {action} on {resource} to {principal}, then deploy again",
     ),
-    # Lambda, CreateFunction and PublishLayerVersion.
+    (ACTION, "grant {action} to who deploys (or to --role-arn), then deploy again"),
+    # AWS STS; without a role CloudFormation works in a session of the caller's.
+    (
+        r"ExpiredToken|token .*expired|InvalidCredentials",
+        "sign in again, and repeat the command; with --role-arn a deployment outlasts the session",
+    ),
+    # Lambda, CreateFunction and PublishLayerVersion, of the zip.
+    (
+        r"permission to (?P<action>\w+) for (?P<object>\S+?)\.? S3 Error Code: AccessDenied",
+        "grant s3:{action} on {object} to who deploys (or to --role-arn), then deploy again",
+    ),
     (
         r"S3 Error Code: (?P<code>NoSuchKey|NoSuchBucket)|NoSuchKey|NoSuchBucket",
         "the code is not in the bucket: `payment-infra upload` puts it there",
@@ -52,17 +68,46 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         r"PermanentRedirect|bucket is in this region|must be in the same .*[Rr]egion",
         "the bucket is in another region: give one in the stack's own with --bucket",
     ),
-    # Lambda, PutFunctionConcurrency.
-    (
-        r"UnreservedConcurrentExecution",
-        "the account's concurrency is used up: raise its quota (Service Quotas, Lambda, concurrent"
-        " executions)",
-    ),
+    # AWS KMS, through the service that encrypts.
+    (r"kms:|KMS", "let who deploys, and the services, use the KMS key"),
     # API Gateway, CreateStage.
     (
         r"CloudWatch Logs role ARN must be set",
         "the region has no CloudWatch role for API Gateway: deploy with"
         " --manage-api-gateway-account",
+    ),
+    # Lambda, CreateFunction and CreateEventSourceMapping, which may not yet see a role or its
+    # policy (IAM, "Changes that I make are not always immediately visible").
+    (
+        r"cannot be assumed by Lambda|execution role does not have permissions",
+        "a new role takes some seconds to be known everywhere: deploy again",
+    ),
+    # Resource handlers' error code AccessDenied; Amazon SQS and S3, which name no action.
+    (
+        r"AccessDenied|Access Denied|UnauthorizedOperation|Access to the resource .* is denied",
+        "find the denied call in CloudTrail, and grant it to who deploys (or to --role-arn)",
+    ),
+    # CloudFormation, CreateChangeSet and CreateStack.
+    (
+        r"Requires capabilities\s*:\s*\[(?P<capabilities>[\w, ]+)",
+        "deploy with the command that `payment-infra upload` prints, and --capabilities"
+        " {capabilities}",
+    ),
+    # Amazon SQS, CreateQueue.
+    (r"60 seconds after|QueueDeletedRecently", "wait a minute, then deploy again"),
+    # CloudFormation, of a name that it knows to be a stack's.
+    (
+        r"already exists in stack \S*?stack/(?P<stack>[\w-]+)",
+        "the stack {stack} has it: remove it there, or choose another --suffix",
+    ),
+    # Resource handlers' error code AlreadyExists, and the services' own messages; Lambda's is
+    # "Function already exist".
+    (r"already exist|AlreadyExists|QueueNameExists", NAME_TAKEN),
+    # Lambda, PutFunctionConcurrency.
+    (
+        r"UnreservedConcurrentExecution",
+        "the account's concurrency is used up: raise its quota (Service Quotas, Lambda, concurrent"
+        " executions)",
     ),
     # DynamoDB and CloudFormation, on deletion.
     (
@@ -74,11 +119,24 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         r"TerminationProtection is enabled",
         "`payment-infra deploy --no-termination-protection` lifts it",
     ),
-    (r"ExpiredToken|token .*expired", "sign in again, and repeat the command"),
-    (r"kms:|KMS", "let who deploys, and the services, use the KMS key"),
-    (r"LimitExceeded|Maximum number of|quota", "raise the quota, or delete what is not needed"),
-    (r"Rate exceeded|Throttling|TooManyRequests", "wait a little, then deploy again"),
+    # Resource handlers' error codes Throttling and ResourceConflict, and the services' own; before
+    # the quotas, since some services call a throttled call a limit.
+    (
+        r"Rate exceeded|Throttling|TooManyRequests|ResourceConflict|ResourceInUse",
+        "wait a little, then deploy again",
+    ),
+    # Resource handlers' error code ServiceLimitExceeded, and the services' own.
+    (
+        r"(?i:limit ?exceeded|maximum number of|quota)",
+        "raise the quota, or delete what is not needed",
+    ),
 )
+# What this tool keeps when its stack is deleted with --retain-data, and the command that ends it.
+KEPT_TYPES: Mapping[str, str] = {
+    "AWS::DynamoDB::Table": "aws dynamodb delete-table",
+    "AWS::SQS::Queue": "aws sqs delete-queue",
+    "AWS::Logs::LogGroup": "aws logs delete-log-group",
+}
 
 
 @dataclass(frozen=True)
@@ -121,9 +179,11 @@ def root_cause(stack: str, events: Sequence[StackEvent]) -> StackEvent | None:
         events: those of one operation, oldest first.
     """
     failed = [one for one in events if one.failed or _rolls_back(stack, one)]
-    resources = [one for one in failed if not _is_stacks_own(stack, one)]
-    causes = [one for one in resources if not CASCADE.search(one.reason)]
-    return next(iter((*causes, *resources, *failed)), None)
+    return min(
+        failed,
+        key=lambda one: (bool(CASCADE.search(one.reason)), _is_stacks_own(stack, one)),
+        default=None,
+    )
 
 
 def diagnose(
@@ -147,7 +207,7 @@ def diagnose(
         reason=cause.reason,
         template_path=None if own else f"Resources.{cause.logical_id}",
         source=sources.get(cause.logical_id),
-        remedy=remedy_of(cause.reason),
+        remedy=remedy_of(cause.reason, cause.resource_type),
     )
 
 
@@ -160,10 +220,15 @@ def failure(
     return DeploymentFailed(told, status, events, diagnosis)
 
 
-def remedy_of(reason: str) -> str | None:
-    """Return what to do about a failure with this status reason, None if that is not known."""
+def remedy_of(reason: str, resource_type: str = "") -> str | None:
+    """Return what to do about a failure with this status reason, None if that is not known.
+
+    A name that is taken has more remedies where the type is one that a deleted stack can keep.
+    """
     for pattern, remedy in REMEDIES:
-        if match := re.search(pattern, reason):
+        if match := re.search(pattern, reason, re.DOTALL):
+            if remedy == NAME_TAKEN and resource_type in KEPT_TYPES:
+                return KEPT.format(command=KEPT_TYPES[resource_type])
             return remedy.format(**match.groupdict())
     return None
 
@@ -181,11 +246,16 @@ def explain_change_set(reason: str, events: Sequence[ValidationEvent]) -> str:
 def validation_events(
     client: CloudFormationClient, change_set_id: str
 ) -> tuple[ValidationEvent, ...]:
-    """Return what the validation of a change set found, or nothing where the API has none."""
+    """Return why the validation of a change set failed, or nothing where the API has none.
+
+    Warnings, and validations that were skipped, are left out.
+    """
+    if not hasattr(client, "describe_events"):  # boto3 has it from 1.41
+        return ()
     try:
         pages = client.get_paginator("describe_events").paginate(ChangeSetName=change_set_id)
         raw: list[Any] = [one for page in pages for one in page["OperationEvents"]]
-    except (AttributeError, ClientError):  # an older SDK, or an endpoint that does not know it
+    except (ClientError, BotoCoreError):  # what it could add must not hide that it failed
         return ()
     return tuple(
         ValidationEvent(
@@ -195,6 +265,8 @@ def validation_events(
         )
         for one in raw
         if one.get("EventType") == "VALIDATION_ERROR"
+        and one.get("ValidationStatus") != "SKIPPED"
+        and one.get("ValidationFailureMode") != "WARN"
     )
 
 

@@ -16,7 +16,7 @@ from payment_infra.errors import AwsError
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
-POLL_SECONDS = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
+POLL_SECONDS = (0.1, 0.1, 0.2, 0.4, 1.0, 2.0, 3.0, 5.0)
 # Looks in a row that may fail, some five minutes of them, before the operation is out of sight.
 MAX_FAILED_LOOKS = 60
 SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE"})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from payment_infra import naming
 from payment_infra.cloud.bootstrap import bootstrapped
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from payment_infra.cloud.release import Plan
     from payment_infra.cloud.session import Session
 
-# Lambda keeps 100 of an account's concurrency for functions without a reservation ("Lambda
-# quotas"); a new account can have as few as 10 in all, which four functions soon use up.
+# A new account can have as few as 10 in all, by default it is 1,000 ("Lambda quotas"). The retries
+# alone take up to 5 (`RETRY_CONCURRENCY`); what is left are the requests that are served at once.
 MIN_CONCURRENCY = 50
 # What services say of what is not there.
 MISSING = frozenset(
@@ -29,6 +31,10 @@ MISSING = frozenset(
         "AWS.SimpleQueueService.NonExistentQueue",
         "QueueDoesNotExist",
     }
+)
+# What an endpoint that stands for AWS says of a call that it does not know.
+UNSUPPORTED = frozenset(
+    {"InvalidAction", "NotImplemented", "UnknownOperation", "UnknownOperationException", "501"}
 )
 CHECKS = ("bucket", "template", "names", "quotas")
 
@@ -44,8 +50,8 @@ class Check:
 
 def check_all(
     session: Session, planned: Plan, *, creates: bool, skip: Collection[str] = ()
-) -> Iterator[Check]:
-    """Make the checks, and yield each as soon as it is done.
+) -> list[Check]:
+    """Make the checks, at the same time, and return them in their order.
 
     Args:
         session: whose account.
@@ -59,9 +65,10 @@ def check_all(
         "names": lambda: _check_names(session, planned) if creates else Check("names", "ok"),
         "quotas": lambda: _check_quotas(session) if creates else Check("quotas", "ok"),
     }
-    for name, check in checks.items():
-        if name not in skip:
-            yield check()
+    chosen = [check for name, check in checks.items() if name not in skip]
+    with ThreadPoolExecutor() as pool:  # what takes time is waiting for AWS
+        found = [pool.submit(check) for check in chosen]
+        return [one.result() for one in found]
 
 
 def _check_bucket(session: Session, planned: Plan) -> Check:
@@ -76,7 +83,7 @@ def _check_bucket(session: Session, planned: Plan) -> Check:
 
 
 def _check_template(session: Session, planned: Plan) -> Check:
-    body = planned.text
+    body = json.dumps(planned.template, separators=(",", ":"))
     if len(body.encode()) > MAX_BODY_BYTES:
         return Check("template", "ok", "too large to be validated before it is in the bucket")
     try:
@@ -91,21 +98,26 @@ def _check_template(session: Session, planned: Plan) -> Check:
 
 
 def _check_names(session: Session, planned: Plan) -> Check:
-    """Look for tables, queues and log groups that an earlier stack has kept under these names."""
+    """Look for what an earlier stack can have kept under these names, one call each."""
     lookups = {
         "AWS::DynamoDB::Table": ("TableName", _has_table),
         "AWS::SQS::Queue": ("QueueName", _has_queue),
         "AWS::Logs::LogGroup": ("LogGroupName", _has_log_group),
     }
-    taken = []
-    try:
-        for resource in planned.template["Resources"].values():
-            key, exists = lookups.get(resource["Type"], ("", None))
-            name = _name(resource.get("Properties", {}).get(key), planned.config.suffix)
-            if exists and name and exists(session, name):
+    taken, unknown = [], []
+    for resource in planned.template["Resources"].values():
+        key, exists = lookups.get(resource["Type"], ("", None))
+        name = _name(resource.get("Properties", {}).get(key), planned.parameters)
+        if not exists or not name:
+            continue
+        try:
+            if exists(session, name):
                 taken.append(name)
-    except AwsError as error:
-        return _not_allowed("names", error) or Check("names", "fail", str(error))
+        except AwsError as error:
+            warning = _not_allowed("names", error)
+            if warning is None:
+                return Check("names", "fail", str(error))
+            unknown.append(warning)
     if taken:
         return Check(
             "names",
@@ -114,7 +126,7 @@ def _check_names(session: Session, planned: Plan) -> Check:
             f"{', '.join(taken)}; delete them if they may go, or choose another --suffix "
             "(--skip-check names goes on)",
         )
-    return Check("names", "ok")
+    return unknown[0] if unknown else Check("names", "ok")
 
 
 def _check_quotas(session: Session) -> Check:
@@ -136,17 +148,20 @@ def _check_quotas(session: Session) -> Check:
 
 
 def _not_allowed(name: str, error: AwsError) -> Check | None:
-    """Return a warning if a check failed only because it is not allowed."""
+    """Return a warning if a check failed only because it is not allowed, or there is no such call.
+
+    That says nothing of whether the deployment would go well.
+    """
     cause = error.__cause__
-    if isinstance(cause, ClientError) and code_of(cause) in DENIED:
+    if isinstance(cause, ClientError) and code_of(cause) in DENIED | UNSUPPORTED:
         return Check(name, "warn", f"the check {name} could not be made: {error}")
     return None
 
 
-def _name(value: Any, suffix: str) -> str | None:
-    """Return a physical name, as far as it depends on nothing but the suffix."""
+def _name(value: Any, parameters: Mapping[str, str | None]) -> str | None:
+    """Return a physical name, as far as it depends on nothing but parameters."""
     if isinstance(value, Mapping) and isinstance(value.get("Fn::Sub"), str):
-        value = value["Fn::Sub"].replace(f"${{{naming.ENVIRONMENT_SUFFIX}}}", suffix)
+        value = re.sub(r"\$\{(\w+)\}", lambda it: parameters.get(it[1]) or it[0], value["Fn::Sub"])
     return value if isinstance(value, str) and "${" not in value else None
 
 

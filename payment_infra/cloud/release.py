@@ -6,8 +6,9 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
@@ -46,17 +47,20 @@ class UploadedObject:
 class Plan:
     """What is to be deployed, as it is known before anything is uploaded.
 
-    bucket is "" where the account's own is yet to be made, or found. text is the template as it is
-    deployed, and template the same with the long forms of the functions. A parameter that is None
-    keeps the value that the stack has.
+    bucket is "" where the account's own is yet to be made, or found. template has the long forms of
+    the functions. A parameter that is None keeps the value that the stack has.
     """
 
     config: StackConfig
     bucket: str
     keys: Mapping[str, str]
-    text: str
     template: Mapping[str, Any]
     parameters: Mapping[str, str | None]
+
+    @cached_property
+    def text(self) -> str:
+        """The template as it is deployed."""
+        return render(build_template(self.config, self.keys))
 
 
 @dataclass(frozen=True)
@@ -143,27 +147,31 @@ def upload(session: Session, planned: Plan, tell: Tell) -> Release:
     if not planned.bucket:
         values = {**planned.parameters, naming.ARTIFACT_BUCKET: bucket.name}
         planned = _plan(planned.config, bucket.name, values)
-    text = planned.text.encode()
-    digest = hashlib.sha256(text).hexdigest()
-    return Release(
-        plan=planned,
-        bucket=bucket,
-        code=(
-            *(_put(bucket, one.key, partial(getattr, one, "body"), ZIP) for one in artifacts),
-            _put(bucket, planned.keys[LAYER], lambda: build_layer().body, ZIP),
-        ),
-        template=_put(
-            bucket, f"{KEY_PREFIX}/template/{digest}.yaml", lambda: text, "application/yaml"
-        ),
-        template_bytes=len(text),
-    )
+    with ThreadPoolExecutor() as pool:  # what takes time is waiting for S3
+        code = [
+            *(
+                pool.submit(_put, bucket, one.key, partial(getattr, one, "body"))
+                for one in artifacts
+            ),
+            pool.submit(_put, bucket, planned.keys[LAYER], lambda: build_layer().body),
+        ]
+        text = planned.text.encode()
+        key = f"{KEY_PREFIX}/template/{hashlib.sha256(text).hexdigest()}.yaml"
+        # Last, so that a template in the bucket has its code there.
+        uploaded = tuple(one.result() for one in code)
+        return Release(
+            plan=planned,
+            bucket=bucket,
+            code=uploaded,
+            template=_put(bucket, key, lambda: text, "application/yaml"),
+            template_bytes=len(text),
+        )
 
 
 def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) -> Plan:
     config, keys = replace(config, bucket=bucket), code_keys()
-    template = build_template(config, keys)
-    document = json.loads(render(template, "json"))
-    return Plan(config, bucket, keys, render(template), document, values)
+    template = json.loads(build_template(config, keys).to_json())
+    return Plan(config, bucket, keys, template, values)
 
 
 def find_stack(stack: Stack, suffix: str) -> StackState | None:
@@ -242,5 +250,7 @@ def deploy_command(session: Session, stack_name: str, release: Release) -> str:
     return f"{shlex.join(copy)} && {shlex.join(deploy)}"
 
 
-def _put(bucket: Bucket, key: str, body: Callable[[], bytes], content_type: str) -> UploadedObject:
+def _put(
+    bucket: Bucket, key: str, body: Callable[[], bytes], content_type: str = ZIP
+) -> UploadedObject:
     return UploadedObject(key, bucket.uri(key), bucket.put(key, body, content_type))

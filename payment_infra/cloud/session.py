@@ -1,6 +1,7 @@
 """One account, region and endpoint, and the clients for them."""
 
 import difflib
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ class Session:
         self._endpoint_url = endpoint_url
         self._config = config
         self._clients: dict[str, Any] = {}
+        self._lock = Lock()
         self._known_identity: Any = None
 
     @classmethod
@@ -65,15 +67,19 @@ class Session:
 
     def client(self, service: str) -> Any:
         """Return the client of a service."""
-        if service not in self._clients:
-            try:
-                _ = urlsplit(self._endpoint_url or "").port  # botocore checks it only when it calls
-                self._clients[service] = self._session.client(
-                    service, endpoint_url=self._endpoint_url, config=self._config
-                )
-            except (BotoCoreError, ValueError) as error:
-                raise AwsError(f"{service}: {error}; check --endpoint-url") from error
-        return self._clients[service]
+        with self._lock:  # clients may be used by several threads, but not be made by them
+            if service not in self._clients:
+                self._clients[service] = self._new_client(service)
+            return self._clients[service]
+
+    def _new_client(self, service: str) -> Any:
+        try:
+            _ = urlsplit(self._endpoint_url or "").port  # botocore checks it only when it calls
+            return self._session.client(
+                service, endpoint_url=self._endpoint_url, config=self._config
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise AwsError(f"{service}: {error}; check --endpoint-url") from error
 
     def credentials(self) -> Any:
         """Return the credentials to sign with.

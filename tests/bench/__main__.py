@@ -1,4 +1,6 @@
-"""`make bench`: the CPU time that things take, each as a ratio to a yardstick in the same run.
+"""`make bench`: the time that things take, each as a ratio to a yardstick in the same run.
+
+It is CPU time, but for the deployments, which mostly wait.
 
 The two sides run in turn, so that a machine whose speed drifts slows both; what counts is the ratio
 of their medians. The exit status is 1 if a ratio or a size is over its limit, or if a request makes
@@ -36,6 +38,11 @@ def main() -> None:
         print(comparison.figure, flush=True)
         within.append(comparison.figure.within)
         requests.append(comparison)
+    from tests.bench import deployments
+
+    for figure in deployments.compare_all():
+        print(figure, flush=True)
+        within.append(figure.within)
     print(f"a warm call: medians of {warm.ROUNDS} batches of {warm.CALLS}")
     for comparison in requests:
         print(_calls(comparison))

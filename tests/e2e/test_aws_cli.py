@@ -56,6 +56,14 @@ def test_the_committed_template_deploys_and_takes_payments(
         "404 Transaction not found",
         "200 healthy",
     ]
+    difference = run(
+        "payment-infra",
+        *("diff", "--suffix", "cli-1", "--stack-name", "plain-cli-1", "--fail"),
+        *("--endpoint-url", aws.url),
+        cwd=tmp_path,
+        **variables,
+    )
+    assert (difference.returncode, difference.stdout) == (0, "There are no differences.\n")
     groups = run(
         "aws",
         *("logs", "describe-log-groups", "--log-group-name-prefix"),

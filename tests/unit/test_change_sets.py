@@ -6,6 +6,7 @@ import pytest
 
 from payment_infra.cloud import change_sets
 from payment_infra.cloud.change_sets import ChangeSet, Request, operator_of, token_of
+from payment_infra.cloud.diagnosis import remedy_of
 from payment_infra.cloud.following import POLL_SECONDS
 from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError, DeploymentFailed
@@ -88,7 +89,7 @@ def test_a_parameter_without_a_value_keeps_the_stacks(aws: FakeAws, stack: Stack
 def test_it_is_waited_for_with_growing_pauses(
     aws: FakeAws, stack: Stack, pauses: list[float]
 ) -> None:
-    aws.change_set_waits = 8
+    aws.change_set_waits = len(POLL_SECONDS) + 2
     assert create(stack) is not None
     assert pauses == [*POLL_SECONDS, POLL_SECONDS[-1], POLL_SECONDS[-1]]
 
@@ -124,7 +125,7 @@ def test_one_that_fails_says_why_and_leaves_everything_as_it_was(
         create(stack)
     assert str(failed.value) == (
         f"stack {NAME}: the change set failed: Requires capabilities : [CAPABILITY_AUTO_EXPAND]; "
-        "deploy with --capabilities CAPABILITY_AUTO_EXPAND"
+        f"{remedy_of('Requires capabilities : [CAPABILITY_AUTO_EXPAND]')}"
     )
     assert aws.change_sets == {}
     assert {name: one.status for name, one in aws.stacks.items()} == (

@@ -173,6 +173,13 @@ def test_the_order_of_actions_is_no_change() -> None:
     assert compare_grants(TEMPLATE, with_statement("RetryPolicy", Action=actions[::-1])) == ()
 
 
+def test_the_order_of_a_condition_is_no_change() -> None:
+    new = copy.deepcopy(TEMPLATE)
+    [statement] = new["Resources"]["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    statement["Condition"] = dict(reversed(statement["Condition"].items()))
+    assert compare_grants(TEMPLATE, new) == ()
+
+
 def test_more_actions_broaden_and_fewer_do_not() -> None:
     more = with_statement("ValidationPolicy", Action=["dynamodb:PutItem", "dynamodb:Scan"])
     changes = compare_grants(TEMPLATE, more)

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from tests.stacks import Answer
 
 
+LOOKUPS = {
+    "dynamodb:DescribeTable",
+    "sqs:GetQueueUrl",
+    "logs:DescribeLogGroups",
+}
+
+
 @pytest.fixture
 def aws() -> FakeAws:
     return FakeAws(buckets={"zips": FakeBucket()})
@@ -90,6 +97,30 @@ def test_a_name_that_is_taken_is_named(
     assert "--suffix" in check.message
 
 
+def test_a_lookup_that_is_not_allowed_hides_no_name_that_is_taken(aws: FakeAws) -> None:
+    aws.answers["dynamodb:DescribeTable"] = {"Table": {}}
+    aws.errors["sqs:GetQueueUrl"] = Refused("AccessDenied", "no")
+    check = checks(aws)["names"]
+    assert (check.level, "transactions-dev" in check.message) == ("fail", True)
+
+
+def test_names_follow_the_parameters_that_are_deployed(aws: FakeAws) -> None:
+    resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
+    overridden = plan(aws.session(), None, resolved, {"EnvironmentSuffix": "other"})
+    check_all(aws.session(), overridden, creates=True)
+    assert aws.called("dynamodb:DescribeTable") == [{"TableName": "transactions-other"}]
+
+
+def test_every_named_resource_that_can_be_in_the_way_is_looked_for_once(aws: FakeAws) -> None:
+    checks(aws)
+    looked = [name for name, _ in aws.calls]
+    assert {name: looked.count(name) for name in looked if name in LOOKUPS} == {
+        "dynamodb:DescribeTable": 1,
+        "sqs:GetQueueUrl": 2,
+        "logs:DescribeLogGroups": 5,
+    }
+
+
 def test_a_log_group_whose_name_only_begins_alike_is_none_of_ours(aws: FakeAws) -> None:
     group = {"logGroupName": "/aws/lambda/payment-validation-dev-2"}
     aws.answers["logs:DescribeLogGroups"] = {"logGroups": [group]}
@@ -111,8 +142,11 @@ def test_too_little_concurrency_is_a_warning(aws: FakeAws) -> None:
         ("lambda:GetAccountSettings", "quotas"),
     ],
 )
-def test_a_check_that_may_not_be_made_is_a_warning(operation: str, name: str, aws: FakeAws) -> None:
-    aws.errors[operation] = Refused("AccessDeniedException", "no")
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidAction"])
+def test_a_check_that_may_not_be_made_is_a_warning(
+    code: str, operation: str, name: str, aws: FakeAws
+) -> None:
+    aws.errors[operation] = Refused(code, "no")
     check = checks(aws)[name]
     assert check.level == "warn"
     assert check.message.startswith(f"the check {name} could not be made: ")

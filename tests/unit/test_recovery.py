@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -46,6 +47,12 @@ def settle(stack: Stack, operator: FakeOperator, **options: Any) -> StackState |
 def test_every_status_that_cloudformation_knows_has_a_step() -> None:
     model = boto3.client("cloudformation", region_name="us-east-1").meta.service_model
     assert set(STEPS) == set(model.shape_for("StackStatus").enum)
+
+
+def test_the_readme_has_the_same_table() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for status, step in STEPS.items():
+        assert f"| `{status}` | {step.value} |" in readme
 
 
 @pytest.mark.parametrize(
