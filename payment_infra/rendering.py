@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from cfn_flip.yaml_dumper import get_dumper
-from cfn_tools.odict import ODict
+from cfn_flip.yaml_dumper import get_dumper, map_representer
 from troposphere import Template
 
 SECTIONS = (
@@ -34,6 +33,7 @@ def render(template: Template, form: str = "yaml") -> str:
         document,
         Dumper=_Dumper,
         default_flow_style=False,
+        sort_keys=False,
         allow_unicode=True,
         width=YAML_WIDTH,
     )
@@ -60,8 +60,8 @@ def describe(value: Any) -> str:
 
 
 class _Dumper(get_dumper(clean_up=True)):  # type: ignore[misc]
-    """Gives an ODict the short forms and the order of its keys, and does not indent lists, which
-    keeps the template below the 51,200 bytes that CloudFormation takes without a bucket.
+    """Gives the functions their short forms, and does not indent lists, which keeps the template
+    below the 51,200 bytes that CloudFormation takes without a bucket.
 
     A template says the same words again and again, so each is analyzed once."""
 
@@ -78,6 +78,16 @@ class _Dumper(get_dumper(clean_up=True)):  # type: ignore[misc]
         return yaml.Dumper.increase_indent(self, flow, indentless)
 
 
+def _represent(dumper: Any, value: dict[str, Any]) -> Any:
+    """Represent a mapping in its own order, and a function as cfn_flip does."""
+    if len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::", "Condition")):
+        return map_representer(dumper, value)
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=False)
+
+
+_Dumper.add_representer(dict, _represent)
+
+
 def _json(document: Any) -> str:
     """Return JSON with a line for each resource, parameter and output, for the same reason."""
     sections = []
@@ -92,10 +102,10 @@ def _json(document: Any) -> str:
 
 
 def _ordered(template: Template) -> Any:
-    whole = json.loads(json.dumps(template.to_dict()), object_pairs_hook=ODict)
-    document = ODict((section, whole[section]) for section in SECTIONS if section in whole)
-    document["Resources"] = ODict(
-        (title, ODict((key, resource[key]) for key in RESOURCE_KEYS if key in resource))
+    whole = json.loads(json.dumps(template.to_dict()))
+    document = {section: whole[section] for section in SECTIONS if section in whole}
+    document["Resources"] = {
+        title: {key: resource[key] for key in RESOURCE_KEYS if key in resource}
         for title, resource in document["Resources"].items()
-    )
+    }
     return document
