@@ -14,8 +14,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.diagnosis import explain_change_set, validation_events
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.events import Action, Change, PropertyChange, Replacement
-from payment_infra.cloud.following import POLL_SECONDS
-from payment_infra.cloud.stack import REVIEW
+from payment_infra.cloud.following import POLL_SECONDS, REVIEW
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
@@ -130,7 +129,8 @@ def execute(
         DeploymentFailed: it failed or was rolled back; from the iteration.
     """
     following = stack.following(change_set.stack_id)
-    following.skip_past()
+    if not change_set.creates:
+        following.skip_past()
     with translated(f"stack {stack.name}"):
         try:
             stack.client.execute_change_set(

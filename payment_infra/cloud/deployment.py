@@ -16,6 +16,7 @@ from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud import change_sets, preflight
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
+from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.recovery import settle
 from payment_infra.cloud.release import (
     check_environment,
@@ -23,7 +24,7 @@ from payment_infra.cloud.release import (
     plan,
     upload,
 )
-from payment_infra.cloud.stack import CANCELLABLE, REVIEW
+from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.difference import property_changes
 from payment_infra.errors import AwsError, DeploymentFailed, Interrupted, PaymentInfraError
 from payment_infra.grants import broadens, compare_grants

@@ -20,6 +20,7 @@ POLL_SECONDS = (0.1, 0.1, 0.2, 0.4, 1.0, 2.0, 3.0, 5.0)
 # Looks in a row that may fail, some five minutes of them, before the operation is out of sight.
 MAX_FAILED_LOOKS = 60
 SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE"})
+REVIEW = "REVIEW_IN_PROGRESS"
 # What the stack's own event says at the start of an operation.
 STARTS = frozenset(
     {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
@@ -129,7 +130,8 @@ class Following:
         every = (one for page in self._pages() for one in page)
         fresh = list(takewhile(lambda one: one["EventId"] not in self._known, every))
         self._known.update(one["EventId"] for one in fresh)
-        return [_event(one) for one in reversed(fresh)]
+        # That a stack is in review is what was before its creation.
+        return [_event(one) for one in reversed(fresh) if one.get("ResourceStatus") != REVIEW]
 
     def _pages(self) -> Iterator[list[Any]]:
         """Yield the stack's events, newest first, page by page."""

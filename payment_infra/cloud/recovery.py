@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from payment_infra.cloud.change_sets import operator_of
 from payment_infra.cloud.events import Result, StackEvent
-from payment_infra.cloud.stack import CANCELLABLE, REVIEW
+from payment_infra.cloud.following import REVIEW
+from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from payment_infra import naming
 from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
 from payment_infra.cloud.bootstrap import find_bucket, foreign
 from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
+from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.parameters import parameters
-from payment_infra.cloud.stack import REVIEW
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.layer import build_layer

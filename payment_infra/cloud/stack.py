@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from cfn_tools import load_yaml
 
 from payment_infra.cloud.errors import code_of, translated
-from payment_infra.cloud.following import Following
+from payment_infra.cloud.following import REVIEW, Following
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from payment_infra.cloud.events import StackEvent, Waiting
 
-REVIEW = "REVIEW_IN_PROGRESS"
 CANCELLABLE = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"})
 
 
