@@ -140,7 +140,8 @@ def command(
       payment-infra deploy --suffix dev-001
     """
     require_suffix(resolved)
-    from payment_infra.cloud.deployment import Deployment, Options
+    from payment_infra.cloud.deployment import Deployment
+    from payment_infra.cloud.options import Options
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))

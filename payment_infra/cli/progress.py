@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from payment_infra.cli.ndjson import JsonView
+from payment_infra.cli.operation import COLORS, Operation, elapsed, finished, frame
 from payment_infra.cli.output import note, print_outputs
 from payment_infra.cloud.events import (
-    STACK_TYPE,
     Caution,
     Event,
     Outputs,
@@ -23,16 +22,14 @@ from payment_infra.cloud.events import (
     StackEvent,
     Waiting,
 )
-from payment_infra.errors import DeploymentFailed, PaymentInfraError
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Console
     from rich.live import Live
 
+    from payment_infra.errors import PaymentInfraError
+
 SILENCE = timedelta(seconds=30)
-# Rows of resources in flight that are shown at once.
-MAX_IN_FLIGHT = 8
-COLORS = {"COMPLETE": "green", "FAILED": "red"}
 
 Now = Callable[[], datetime]
 
@@ -79,50 +76,6 @@ def view(
             live.pause()
     else:
         yield PlainView(stack, columns, now)
-
-
-class Operation:
-    """What is known of an operation from its events.
-
-    done holds the last event of each resource that has come to rest, in that order; started the
-    moment when each began; total the number of resources, as far as it is known.
-    """
-
-    def __init__(self, stack: str) -> None:
-        self.total = 0
-        self.began: datetime | None = None
-        self.ended: datetime | None = None
-        self.label = ""
-        self.done: dict[str, StackEvent] = {}
-        self.in_flight: dict[str, StackEvent] = {}
-        self._started: dict[str, datetime] = {}
-        self._stack = stack
-
-    def add(self, event: StackEvent) -> None:
-        """Take note of an event."""
-        self.began = self.began or event.time
-        self.ended = event.time
-        if event.resource_type == STACK_TYPE and event.logical_id == self._stack:
-            if "ROLLBACK" in event.status:
-                self.label = "rolling back"
-            elif "CLEANUP" in event.status:
-                self.label = "cleaning up"
-            return
-        name = event.logical_id
-        if event.in_progress:
-            if name not in self.in_flight:
-                self._started[name] = event.time
-            self.in_flight[name] = event
-            self.done.pop(name, None)
-        else:
-            self.in_flight.pop(name, None)
-            self.done.pop(name, None)
-            self.done[name] = event
-        self.total = max(self.total, len(self.done) + len(self.in_flight))
-
-    def seconds(self, name: str, until: datetime) -> float:
-        """Return how long a resource has taken until that moment, or its last event."""
-        return (until - self._started.get(name, until)).total_seconds()
 
 
 class PlainView:
@@ -221,49 +174,6 @@ class LiveView:
             self._live.console.print(Text.from_ansi(line))
 
 
-class JsonView:
-    """Writes one JSON object on stdout for each event, with its `type`."""
-
-    def tell(self, event: Event) -> None:
-        """Write the event's line; silence has none."""
-        match event:
-            case Preview():
-                self._write(
-                    "change_set",
-                    {
-                        "stack": event.stack,
-                        "account": event.account,
-                        "region": event.region,
-                        "change_set": event.change_set,
-                        "creates": event.creates,
-                        "changes": [asdict(one) for one in event.changes],
-                        "iam": [asdict(one) for one in event.grants],
-                    },
-                )
-            case StackEvent():
-                moment = event.time.astimezone(UTC).isoformat()
-                self._write("event", {**asdict(event), "time": moment})
-            case Caution():
-                self._write("warning", asdict(event))
-            case Outputs():
-                self._write("outputs", {"outputs": dict(event.values)})
-            case Result():
-                self._write("result", asdict(event))
-
-    def pause(self) -> None:
-        """Do nothing: questions are asked on stderr."""
-
-    def fail(self, error: PaymentInfraError) -> None:
-        """Write the error's line, with the root cause of a failed deployment."""
-        cause = error.diagnosis if isinstance(error, DeploymentFailed) else None
-        known = {"cause": asdict(cause)} if cause else {}
-        self._write("error", {"message": str(error), "exit_code": error.exit_code, **known})
-
-    @staticmethod
-    def _write(kind: str, fields: dict[str, Any]) -> None:
-        click.echo(json.dumps({"type": kind, **fields}))
-
-
 def tell(event: Event) -> None:
     """Write one line on stderr for a stack's event; for commands that show nothing else."""
     if isinstance(event, StackEvent):
@@ -283,56 +193,6 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
             print_outputs(event.values, "text")
         case Result():
             note(f"{event.stack}: {event.status if event.changed else 'no changes'}")
-
-
-def frame(operation: Operation, width: int, now: datetime) -> Group:
-    """Return the drawing at a moment: the bar, and the resources in flight."""
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    done, total = len(operation.done), operation.total
-    took = elapsed((now - (operation.began or now)).total_seconds())
-    label = f"{done}/{total}  {took}  {operation.label}".rstrip()
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(
-        ProgressBar(total=max(total, 1), completed=done, width=max(10, width - len(label) - 3)),
-        label,
-    )
-    rows = [
-        f"  {elapsed(operation.seconds(name, now)):>8}  {event.status:<20}  {name}"
-        for name, event in operation.in_flight.items()
-    ]
-    more = len(rows) - MAX_IN_FLIGHT
-    shown = rows[:MAX_IN_FLIGHT] + ([f"  and {more} more"] if more > 0 else [])
-    # The last column stays free: some terminals wrap when it is written.
-    lines = [Text(cut_right(row, width - 1), no_wrap=True) for row in shown]
-    return Group(bar, *lines)
-
-
-def finished(operation: Operation, width: int) -> Iterator[str]:
-    """Yield a line for every resource that has come to rest: status, duration, name."""
-    for name, event in operation.done.items():
-        color = COLORS.get(event.status.rpartition("_")[2])
-        status = click.style(f"{event.status:<20}", fg=color)
-        took = elapsed(operation.seconds(name, event.time))
-        yield f"{status}  {took:>8}  {cut_right(name, width - 33)}"
-
-
-def elapsed(seconds: float) -> str:
-    """Return a duration as `42 s`, `1 m 30 s` or `2 h 5 m`."""
-    whole = max(0, int(seconds))
-    minutes, rest = divmod(whole, 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} m" if hours else f"{minutes} m {rest} s"
-
-
-def cut_right(text: str, width: int) -> str:
-    """Return text cut to the width, its spaces kept."""
-    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _line(event: StackEvent) -> str:

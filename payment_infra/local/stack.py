@@ -11,9 +11,10 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from payment_infra.cloud.deployment import STACK_NAME_PREFIX, Deployment, Options
+from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.logs import LogTail
+from payment_infra.cloud.options import STACK_NAME_PREFIX, Options
 from payment_infra.cloud.session import Session
 from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.cloud.stack import Stack

@@ -9,7 +9,8 @@ from payment_infra.cloud import deployment
 from payment_infra.cloud import release as releases
 from payment_infra.cloud.bootstrap import bootstrap, find_bucket
 from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.deployment import Deployment, Options
+from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.options import Options
 from payment_infra.cloud.parameters import PARAMETER_FIELDS
 from payment_infra.cloud.stack import Stack
 from payment_infra.config import FIELDS

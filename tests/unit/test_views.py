@@ -11,17 +11,10 @@ from typing import Any
 import click
 import pytest
 
+from payment_infra.cli.ndjson import JsonView
+from payment_infra.cli.operation import MAX_IN_FLIGHT, Operation, elapsed, finished, frame
 from payment_infra.cli.preview import draw, draw_diff
-from payment_infra.cli.progress import (
-    MAX_IN_FLIGHT,
-    JsonView,
-    LiveView,
-    Operation,
-    PlainView,
-    elapsed,
-    finished,
-    frame,
-)
+from payment_infra.cli.progress import LiveView, PlainView
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import (
     STACK_TYPE,

@@ -1,0 +1,56 @@
+"""An operation as NDJSON: one JSON object a line, each with its `type`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC
+from typing import Any
+
+import click
+
+from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
+from payment_infra.errors import DeploymentFailed, PaymentInfraError
+
+
+class JsonView:
+    """Writes one JSON object on stdout for each event, with its `type`."""
+
+    def tell(self, event: Event) -> None:
+        """Write the event's line; silence has none."""
+        match event:
+            case Preview():
+                self._write(
+                    "change_set",
+                    {
+                        "stack": event.stack,
+                        "account": event.account,
+                        "region": event.region,
+                        "change_set": event.change_set,
+                        "creates": event.creates,
+                        "changes": [asdict(one) for one in event.changes],
+                        "iam": [asdict(one) for one in event.grants],
+                    },
+                )
+            case StackEvent():
+                moment = event.time.astimezone(UTC).isoformat()
+                self._write("event", {**asdict(event), "time": moment})
+            case Caution():
+                self._write("warning", asdict(event))
+            case Outputs():
+                self._write("outputs", {"outputs": dict(event.values)})
+            case Result():
+                self._write("result", asdict(event))
+
+    def pause(self) -> None:
+        """Do nothing: questions are asked on stderr."""
+
+    def fail(self, error: PaymentInfraError) -> None:
+        """Write the error's line, with the root cause of a failed deployment."""
+        cause = error.diagnosis if isinstance(error, DeploymentFailed) else None
+        known = {"cause": asdict(cause)} if cause else {}
+        self._write("error", {"message": str(error), "exit_code": error.exit_code, **known})
+
+    @staticmethod
+    def _write(kind: str, fields: dict[str, Any]) -> None:
+        click.echo(json.dumps({"type": kind, **fields}))
