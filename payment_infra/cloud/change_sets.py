@@ -137,6 +137,9 @@ def execute(
                 ChangeSetName=change_set.id,
                 ClientRequestToken=token,
                 DisableRollback=not rollback,
+                # A table that this operation made holds no payment yet, and would only be in the
+                # way of the next attempt.
+                RetainExceptOnCreate=True,
             )
         except ClientError as error:
             if code_of(error) in OVERTAKEN:

@@ -138,7 +138,7 @@ class Stack:
         """Undo what a failed operation has left, when it was told not to roll back."""
         following = self._following_from_now(state)
         with translated(f"stack {self.name}"):
-            self.client.rollback_stack(StackName=state.id)
+            self.client.rollback_stack(StackName=state.id, RetainExceptOnCreate=True)
         return following.events(expected={"ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 
     def continue_rollback(

@@ -198,6 +198,7 @@ def test_an_execution_carries_its_token_and_whether_it_rolls_back(
     events = list(change_sets.execute(stack, made, "token", rollback=False))
     [request] = aws.called("cloudformation:ExecuteChangeSet")
     assert (request["ClientRequestToken"], request["DisableRollback"]) == ("token", True)
+    assert request["RetainExceptOnCreate"] is True
     assert [getattr(one, "status", "") for one in events] == [
         "CREATE_IN_PROGRESS",
         "CREATE_COMPLETE",
