@@ -244,6 +244,11 @@ def test_ctrl_c_while_it_goes_on_leaves_it_going(aws: Emulator, folder: Path) ->
     assert "Traceback" not in terminal.text
     assert terminal.raw.rfind("\x1b[?25h") > terminal.raw.rfind("\x1b[?25l")
     assert status_of(aws, "op-11") == "CREATE_IN_PROGRESS"
+    with deploying(aws, folder, "op-11", "--wait") as waiting:
+        waiting.until("CREATE_IN_PROGRESS    Hold")
+        waiting.press(CTRL_C)
+        assert waiting.end() == 130
+    assert status_of(aws, "op-11") == "CREATE_IN_PROGRESS"
     assert command(aws, folder, "cancel", "--suffix", "op-11", "--yes")[0] == 0
 
 

@@ -360,3 +360,19 @@ def test_a_failed_check_ends_it_before_anything_is_changed(session: Session, aws
     with pytest.raises(PaymentInfraError, match="payment-artifacts exists"):
         run(session, bucket=None)
     assert aws.changes() == []
+
+
+def test_a_warning_of_the_checks_is_told_and_ends_only_a_strict_deployment(
+    session: Session, aws: FakeAws
+) -> None:
+    few = {"AccountLimit": {"UnreservedConcurrentExecutions": 10}}
+    aws.answers["lambda:GetAccountSettings"] = few
+    with pytest.raises(PaymentInfraError, match="only 10 executions at once"):
+        run(session, options=Options(yes=True, strict=True))
+    assert aws.changes() == []
+    operator = FakeOperator()
+    assert run(session, operator).changed
+    assert "only 10 executions at once" in operator.of(Caution)[0].message
+    aws.stacks.clear()
+    skipped = Options(yes=True, strict=True, skip_checks=frozenset({"quotas"}))
+    assert run(session, options=skipped).changed
