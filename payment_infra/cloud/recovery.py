@@ -125,7 +125,7 @@ def settle(
                 )
                 _delete(stack, state, operator)
             case Step.DELETE_AGAIN:
-                left = _not_deleted(stack, state)
+                left = _not_deleted(stack)
                 operator.confirm(
                     f"{found}. Delete it once more, and leave {', '.join(left) or 'nothing'} "
                     "behind?",
@@ -259,9 +259,9 @@ def _continue(stack: Stack, state: StackState, operator: Operator, skip: Collect
         ) from failed
 
 
-def _not_deleted(stack: Stack, state: StackState) -> list[str]:
+def _not_deleted(stack: Stack) -> list[str]:
     """Return the logical ids of the resources that could not be deleted."""
-    statuses = stack.resource_statuses(state.id)
+    statuses = stack.resource_statuses()
     return sorted(name for name, status in statuses.items() if status == "DELETE_FAILED")
 
 

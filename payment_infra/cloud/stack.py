@@ -18,6 +18,7 @@ from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackResourceSummaryTypeDef
 
     from payment_infra.cloud.events import StackEvent, Waiting
 
@@ -87,23 +88,13 @@ class Stack:
 
     def physical_ids(self) -> Mapping[str, str]:
         """Return logical id to physical id of every resource."""
-        with translated(f"stack {self.name}"):
-            pages = self.client.get_paginator("list_stack_resources").paginate(StackName=self.name)
-            return {
-                one["LogicalResourceId"]: one.get("PhysicalResourceId", "")
-                for page in pages
-                for one in page["StackResourceSummaries"]
-            }
+        return {
+            one["LogicalResourceId"]: one.get("PhysicalResourceId", "") for one in self._resources()
+        }
 
-    def resource_statuses(self, stack_id: str) -> Mapping[str, str]:
+    def resource_statuses(self) -> Mapping[str, str]:
         """Return logical id to status of every resource."""
-        with translated(f"stack {self.name}"):
-            pages = self.client.get_paginator("list_stack_resources").paginate(StackName=stack_id)
-            return {
-                one["LogicalResourceId"]: one["ResourceStatus"]
-                for page in pages
-                for one in page["StackResourceSummaries"]
-            }
+        return {one["LogicalResourceId"]: one["ResourceStatus"] for one in self._resources()}
 
     def following(self, stack_id: str) -> Following:
         """Return what yields the events of an operation that is begun after this."""
@@ -179,6 +170,12 @@ class Stack:
         """Set the stack policy, which says what updates may do to which resource."""
         with translated(f"stack {self.name}"):
             self.client.set_stack_policy(StackName=state_id, StackPolicyBody=body)
+
+    def _resources(self) -> Iterator[StackResourceSummaryTypeDef]:
+        with translated(f"stack {self.name}"):
+            pages = self.client.get_paginator("list_stack_resources").paginate(StackName=self.name)
+            for page in pages:
+                yield from page["StackResourceSummaries"]
 
     def _following_from_now(self, state: StackState) -> Following:
         following = self.following(state.id)
