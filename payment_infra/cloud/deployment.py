@@ -18,7 +18,7 @@ from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.options import BROADEN, REPLACE, Options
-from payment_infra.cloud.recovery import settle
+from payment_infra.cloud.recovery import going_on, settle
 from payment_infra.cloud.release import (
     check_environment,
     check_protection,
@@ -266,14 +266,6 @@ class Deployment:
         return DeploymentFailed(
             f"{explained}; {kept}", failed.status, failed.events, explained.diagnosis
         )
-
-
-def going_on(name: str) -> str:
-    """Say how to see and how to stop an operation that nobody looks at any more."""
-    return (
-        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it, "
-        f"`payment-infra cancel --stack-name {name}` stops it"
-    )
 
 
 def _detailed(change: Change, details: Mapping[str, tuple[Difference, ...]]) -> Change:

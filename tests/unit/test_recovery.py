@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ from payment_infra.cloud import recovery
 from payment_infra.cloud.events import StackEvent
 from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.stack import Stack, StackState
-from payment_infra.errors import AwsError, Declined, DeploymentFailed, UsageError
+from payment_infra.errors import (
+    AwsError,
+    Declined,
+    DeploymentFailed,
+    Interrupted,
+    UsageError,
+)
 from tests.aws import FakeAws, FakeStack, event
 from tests.operators import FakeOperator
 from tests.stacks import own_event
@@ -207,6 +214,21 @@ def test_watch_of_nothing_tells_how_it_stands(
         recovery.watch(stack, operator)
     exists(aws, "UPDATE_COMPLETE")
     assert not recovery.watch(stack, operator).changed
+
+
+@pytest.mark.parametrize("operation", [recovery.watch, recovery.cancel])
+def test_ctrl_c_says_that_the_operation_goes_on(
+    operation: Callable[..., object], aws: FakeAws, stack: Stack
+) -> None:
+    busy = exists(aws, "UPDATE_IN_PROGRESS")
+    busy.happen("UPDATE_IN_PROGRESS", [own_event(busy, 0, "UPDATE_IN_PROGRESS")])
+
+    def press(_: object) -> None:
+        raise KeyboardInterrupt
+
+    options = {"yes": True} if operation is recovery.cancel else {}
+    with pytest.raises(Interrupted, match=f"the operation on {NAME} goes on"):
+        operation(stack, FakeOperator(on_tell=press), **options)
 
 
 def test_cancel_asks_and_says_what_it_came_to(
