@@ -48,8 +48,12 @@ def served(tmp_path: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[
         wait_for_text(out, "logs follow", process)
         yield process, out
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()
+        try:
+            process.wait(timeout=WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def wait_for_text(path: Path, text: str, process: "subprocess.Popen[bytes]") -> None:
