@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from payment_infra.cloud.parameters import parameters
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.layer import build_layer
-from payment_infra.rendering import render
+from payment_infra.rendering import document, render_document
 from payment_infra.template import METADATA_KEY, PROTECTIONS, build_template
 
 if TYPE_CHECKING:
@@ -54,13 +53,13 @@ class Plan:
     config: StackConfig
     bucket: str
     keys: Mapping[str, str]
-    template: Mapping[str, Any]
+    template: dict[str, Any]
     parameters: Mapping[str, str | None]
 
     @cached_property
     def text(self) -> str:
         """The template as it is deployed."""
-        return render(build_template(self.config, self.keys))
+        return render_document(self.template)
 
 
 @dataclass(frozen=True)
@@ -170,8 +169,7 @@ def upload(session: Session, planned: Plan, tell: Tell) -> Release:
 
 def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) -> Plan:
     config, keys = replace(config, bucket=bucket), code_keys()
-    template = json.loads(build_template(config, keys).to_json())
-    return Plan(config, bucket, keys, template, values)
+    return Plan(config, bucket, keys, document(build_template(config, keys)), values)
 
 
 def find_stack(stack: Stack, suffix: str) -> StackState | None:

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from cfn_tools import load_yaml
 
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.following import REVIEW, Following
@@ -81,9 +80,11 @@ class Stack:
             answer = self.client.get_template(**where, TemplateStage="Original")
         # boto3 parses a template in JSON, and passes one in YAML on as text.
         body: Any = answer["TemplateBody"]
-        document: Mapping[str, Any] = json.loads(
-            json.dumps(body if isinstance(body, dict) else load_yaml(body))
-        )
+        if isinstance(body, str):
+            from cfn_tools import load_yaml  # a first deployment does without it
+
+            body = load_yaml(body)
+        document: Mapping[str, Any] = json.loads(json.dumps(body))
         return document
 
     def physical_ids(self) -> Mapping[str, str]:

@@ -17,9 +17,7 @@ from payment_infra.local.emulator import ACCESS_KEY, emulator
 from payment_infra.local.stack import open_session
 from tests.bench.figures import Figure
 
-UNCHANGED_ROUNDS = 9
-# The AWS CLI looks for the end of a creation every 30 seconds.
-FIRST_ROUNDS = 3
+ROUNDS = 9
 UNCHANGED_LIMIT = 0.8
 FIRST_LIMIT = 1.2
 BUCKET = "bench-zips"
@@ -32,9 +30,9 @@ def compare_all() -> Iterator[Figure]:
         open_session(running).client("s3").create_bucket(Bucket=BUCKET)
         sides = Sides(Path(name), running.url)
         sides.upload()
-        firsts = [(sides.ours(f"a-{n}"), sides.theirs(f"b-{n}")) for n in range(FIRST_ROUNDS)]
+        firsts = [(sides.ours(f"a-{n}"), sides.theirs(f"b-{n}")) for n in range(ROUNDS)]
         yield _figure("a first deployment / the AWS CLI's", firsts, FIRST_LIMIT)
-        again = [(sides.ours("a-0"), sides.theirs("b-0")) for _ in range(UNCHANGED_ROUNDS)]
+        again = [(sides.ours("a-0"), sides.theirs("b-0")) for _ in range(ROUNDS)]
         yield _figure("an unchanged deployment / the AWS CLI's", again, UNCHANGED_LIMIT)
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec, module_from_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,15 @@ def test_every_machine_renders_the_same_bytes(form: str, tmp_path: Path) -> None
     ]
     assert outputs[0] == outputs[1]
     assert outputs[0].startswith(b"AWSTemplateFormatVersion" if form == "yaml" else b"{")
+
+
+def test_yaml_is_the_same_without_the_emitter_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("yaml.CSafeDumper")
+    spec = find_spec("payment_infra.rendering")
+    assert spec is not None
+    assert spec.loader is not None
+    slow = module_from_spec(spec)
+    spec.loader.exec_module(slow)
+    template = build_template(resolve({"preset": "production"}, {}).config, code_keys())
+    assert "write_literal" in dir(slow._Dumper)  # which only the one in Python has
+    assert slow.render(template) == render(template)
