@@ -39,8 +39,9 @@ class FakeAws(FakeCloudFormation):
     logs: dict[str, list[Answer]] = field(default_factory=dict)
     api_role: str = ""
     errors: dict[str, Exception] = field(default_factory=dict)
-    # What operations of other services are answered with, if not as the account stands.
-    answers: dict[str, Answer] = field(default_factory=dict)
+    # What operations of other services are answered with, if not as the account stands: an answer,
+    # or what makes one of the parameters.
+    answers: dict[str, Answer | Callable[[Answer], Answer]] = field(default_factory=dict)
     calls: list[tuple[str, Answer]] = field(default_factory=list)
 
     def session(self) -> Session:
@@ -71,7 +72,8 @@ class FakeAws(FakeCloudFormation):
 
     def _others(self, name: str, params: Answer) -> Answer:
         if name in self.answers:
-            return self.answers[name]
+            given = self.answers[name]
+            return given(params) if callable(given) else given
         answers: Mapping[str, Callable[[Answer], Answer]] = {
             "sts:GetCallerIdentity": lambda _: {
                 "Account": ACCOUNT,

@@ -12,25 +12,35 @@ from payment_infra import __version__
 from payment_infra.cli.everywhere import DEBUG, everywhere
 from payment_infra.errors import PaymentInfraError
 
-# Command to its module's line of help. It is written here so that --help imports no command.
-COMMANDS = {
-    "render": "Write the CloudFormation template; offline.",
-    "validate": "Check a template with cfn-lint.",
-    "config": "Show every setting, its value, and where it came from.",
-    "openapi": "Write the OpenAPI document of the API; offline.",
-    "package": "Write the zips of functions and dependencies.",
-    "bootstrap": "Make the bucket for the zips, once per account and region.",
-    "upload": "Put zips and template into the bucket.",
-    "deploy": "Create or update the stack.",
-    "diff": "Show what a deployment would change.",
-    "watch": "Show the operation on the stack that goes on.",
-    "cancel": "Cancel the deployment that goes on.",
-    "rollback": "Undo what a failed deployment has left.",
-    "outputs": "Print the outputs of the deployed stack.",
-    "smoke": "Check a deployed stack with real payments.",
-    "destroy": "Delete the stack.",
-    "local": "Run the stack on this machine, without an AWS account.",
+# Purpose to commands, each with its module's line of help. They are written here so that --help
+# imports no command.
+SECTIONS = {
+    "Make the template": {
+        "render": "Write the CloudFormation template; offline.",
+        "validate": "Check a template with cfn-lint.",
+        "config": "Show every setting, its value, and where it came from.",
+        "openapi": "Write the OpenAPI document of the API; offline.",
+        "package": "Write the zips of functions and dependencies.",
+    },
+    "Deploy it": {
+        "bootstrap": "Make the bucket for the zips, once per account and region.",
+        "upload": "Put zips and template into the bucket.",
+        "deploy": "Create or update the stack.",
+        "diff": "Show what a deployment would change.",
+        "watch": "Show the operation on the stack that goes on.",
+        "cancel": "Cancel the deployment that goes on.",
+        "rollback": "Undo what a failed deployment has left.",
+        "destroy": "Delete the stack.",
+    },
+    "See how it is": {
+        "outputs": "Print the outputs of the deployed stack.",
+        "smoke": "Check a deployed stack with real payments.",
+    },
+    "On this machine": {
+        "local": "Run the stack on this machine, without an AWS account.",
+    },
 }
+COMMANDS = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
 
 
 class Root(click.Group):
@@ -49,9 +59,11 @@ class Root(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """Write the commands by their purpose, without importing them."""
+        width = max(map(len, COMMANDS))
+        for purpose, commands in SECTIONS.items():
+            with formatter.section(purpose):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; this is the outermost edge, where every exception ends."""

@@ -160,3 +160,21 @@ def require_suffix(resolved: Resolved) -> str:
 def stack_name_of(resolved: Resolved, stack_name: str | None) -> str:
     """Return the given stack name, or the default one for the suffix."""
     return stack_name or f"{STACK_NAME_PREFIX}-{require_suffix(resolved)}"
+
+
+def environment_options(function: Command) -> Command:
+    """Add what names a deployed environment; the command gets it as `environment`."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any, session: Any, resolved: Resolved, stack_name: str | None, **kwargs: Any
+    ) -> Any:
+        from payment_infra.cloud.operations.environment import Environment
+        from payment_infra.cloud.stack import Stack
+
+        suffix = require_suffix(resolved)
+        stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+        environment = Environment.find(session, stack, suffix)
+        return function(*args, environment=environment, **kwargs)
+
+    return config_options("suffix")(stack_name_option(aws_options(wrapper)))

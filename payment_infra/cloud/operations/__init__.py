@@ -1,0 +1,1 @@
+"""What is done with a deployed stack: looking at it, its failed payments, bringing it back."""

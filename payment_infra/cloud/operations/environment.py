@@ -1,0 +1,83 @@
+"""A deployed environment: its stack, and the resources that the operations work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from payment_infra import naming
+from payment_infra.cloud.release import find_stack
+from payment_infra.cloud.smoke import Api, invoke_url
+from payment_infra.errors import AwsError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.stack import Stack, StackState
+
+TABLE_OUTPUT = "TransactionsTableName"
+
+
+class Environment:
+    """A stack that exists, read when it is needed, each thing once."""
+
+    def __init__(self, session: Session, stack: Stack, state: StackState) -> None:
+        self.session = session
+        self.stack = stack
+        self.state = state
+
+    @classmethod
+    def find(cls, session: Session, stack: Stack, suffix: str) -> Environment:
+        """Find the environment.
+
+        Raises:
+            AwsError: there is no such stack, it is not this tool's, or another environment's.
+        """
+        state = find_stack(stack, suffix)
+        if state is None:
+            raise AwsError(f"there is no stack {stack.name}; `payment-infra deploy` makes it")
+        return cls(session, stack, state)
+
+    @property
+    def suffix(self) -> str:
+        """What ends every physical name."""
+        return self.state.parameters[naming.ENVIRONMENT_SUFFIX]
+
+    @property
+    def table(self) -> str:
+        """The name of the active table: the stack's own, or one that was restored."""
+        return self._output(TABLE_OUTPUT)
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service."""
+        return self.session.client(service)
+
+    def api(self) -> Api:
+        """Return the API."""
+        url = invoke_url(self.state.outputs, self.session.endpoint_url)
+        return Api(url, self.session.region, self.session.credentials)
+
+    def resource(self, logical_id: str) -> str:
+        """Return the physical id of a resource: a queue's is its URL, a topic's its ARN.
+
+        Raises:
+            AwsError: the stack has not made it.
+        """
+        if not (physical_id := self._physical_ids.get(logical_id)):
+            raise AwsError(
+                f"stack {self.stack.name} is {self.state.status} and has no {logical_id}; "
+                "`payment-infra deploy` completes it"
+            )
+        return physical_id
+
+    def _output(self, name: str) -> str:
+        if name not in self.state.outputs:
+            raise AwsError(
+                f"stack {self.stack.name} is {self.state.status} and has no outputs; "
+                "`payment-infra deploy` completes it"
+            )
+        return self.state.outputs[name]
+
+    @cached_property
+    def _physical_ids(self) -> Mapping[str, str]:
+        return self.stack.physical_ids()
