@@ -1,0 +1,40 @@
+"""Moments as a person writes them: a while ago, or a time with its zone."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from payment_infra.errors import UsageError
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """Return the moment, in UTC.
+
+    Args:
+        text: `10m`, `-15m`, `3h`, `2d`: that long ago; or ISO 8601 with an offset, as
+            `2026-11-24T10:00:00Z`.
+        now: the present moment.
+
+    Raises:
+        UsageError: it is neither; a time without an offset could be anybody's.
+    """
+    if ago := re.fullmatch(rf"-?(\d{{1,6}})([{''.join(UNITS)}])", text):
+        try:
+            return now.astimezone(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        except OverflowError as error:
+            raise UsageError(f"{text!r}: that long ago there was nothing") from error
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no moment; write 10m, 3h or 2d for that long ago, or a time as "
+            f"{_example(now)}"
+        ) from error
+    if moment.tzinfo is None:
+        raise UsageError(f"{text!r} has no time zone; write UTC as {_example(moment)}")
+    return moment.astimezone(UTC)
+
+
+def _example(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,40 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from payment_infra.errors import UsageError
+from payment_infra.moments import parse_moment
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("10m", datetime(2026, 11, 24, 11, 50, tzinfo=UTC)),
+        ("-15m", datetime(2026, 11, 24, 11, 45, tzinfo=UTC)),
+        ("90s", datetime(2026, 11, 24, 11, 58, 30, tzinfo=UTC)),
+        ("3h", datetime(2026, 11, 24, 9, 0, tzinfo=UTC)),
+        ("2d", datetime(2026, 11, 22, 12, 0, tzinfo=UTC)),
+        ("1w", datetime(2026, 11, 17, 12, 0, tzinfo=UTC)),
+        ("2026-11-24T10:00:00Z", datetime(2026, 11, 24, 10, 0, tzinfo=UTC)),
+        ("2026-11-24T10:00:00+02:00", datetime(2026, 11, 24, 8, 0, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_a_while_ago_or_a_time_with_its_zone(text: str, moment: datetime) -> None:
+    assert parse_moment(text, NOW) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("2026-11-24T10:00:00", "no time zone; write UTC as 2026-11-24T10:00:00Z"),
+        ("2026-11-24", "no time zone; write UTC as 2026-11-24T00:00:00Z"),
+        ("yesterday", "write 10m, 3h or 2d"),
+        ("", "write 10m, 3h or 2d"),
+        ("999999w", "that long ago there was nothing"),
+    ],
+)
+def test_what_could_be_misread_is_refused(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        parse_moment(text, NOW)
