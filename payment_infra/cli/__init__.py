@@ -36,6 +36,9 @@ SECTIONS = {
         "outputs": "Print the outputs of the deployed stack.",
         "smoke": "Check a deployed stack with real payments.",
     },
+    "Mend it": {
+        "restore": "Bring the payments of an earlier moment back.",
+    },
     "On this machine": {
         "local": "Run the stack on this machine, without an AWS account.",
     },

@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
+from payment_infra.cloud.events import (
+    Caution,
+    Event,
+    Outputs,
+    Preview,
+    Report,
+    Result,
+    StackEvent,
+    StepBegun,
+)
 from payment_infra.errors import DeploymentFailed, PaymentInfraError
 
 
@@ -39,6 +48,10 @@ class JsonView:
                 self._write("warning", asdict(event))
             case Outputs():
                 self._write("outputs", {"outputs": dict(event.values)})
+            case StepBegun():
+                self._write("step", asdict(event))
+            case Report():
+                self._write("report", dict(event.document))
             case Result():
                 self._write("result", asdict(event))
 

@@ -23,7 +23,8 @@ class Operation:
     """What is known of an operation from its events.
 
     done holds the last event of each resource that has come to rest, in that order; started the
-    moment when each began; total the number of resources, as far as it is known.
+    moment when each began; total the number of resources, as far as it is known; waits_for what is
+    waited for, where that is no stack.
     """
 
     def __init__(self, stack: str) -> None:
@@ -31,6 +32,7 @@ class Operation:
         self.began: datetime | None = None
         self.ended: datetime | None = None
         self.label = ""
+        self.waits_for = ""
         self.done: dict[str, StackEvent] = {}
         self.in_flight: dict[str, StackEvent] = {}
         self._started: dict[str, datetime] = {}
@@ -70,6 +72,8 @@ def frame(operation: Operation, width: int, now: datetime) -> Group:
     from rich.table import Table
     from rich.text import Text
 
+    if operation.waits_for:
+        return Group(Text(cut_right(operation.waits_for, width - 1), no_wrap=True))
     done, total = len(operation.done), operation.total
     took = elapsed((now - (operation.began or now)).total_seconds())
     label = f"{done}/{total}  {took}  {operation.label}".rstrip()

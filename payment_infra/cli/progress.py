@@ -18,8 +18,10 @@ from payment_infra.cloud.events import (
     Event,
     Outputs,
     Preview,
+    Report,
     Result,
     StackEvent,
+    StepBegun,
     Waiting,
 )
 
@@ -94,7 +96,7 @@ class PlainView:
             note(_line(event))
             self._last_line = self._now()
         elif isinstance(event, Waiting):
-            self._break_silence()
+            self._break_silence(event.what)
         else:
             tell_rest(event, self._operation, self._width)
             self._last_line = self._now()
@@ -105,14 +107,15 @@ class PlainView:
     def fail(self, error: PaymentInfraError) -> None:
         """Do nothing: the error has its line."""
 
-    def _break_silence(self) -> None:
+    def _break_silence(self, what: str) -> None:
         now = self._now()
         if now - self._last_line < SILENCE:
             return
         self._last_line = now
         names = ", ".join(self._operation.in_flight) or "the stack"
         began = self._operation.began or now
-        note(f"still in progress: {names} ({elapsed((now - began).total_seconds())})")
+        took = elapsed((now - began).total_seconds())
+        note(f"still in progress: {what or f'{names} ({took})'}")
 
 
 class LiveView:
@@ -128,6 +131,7 @@ class LiveView:
     def tell(self, event: Event) -> None:
         """Take the event into the drawing, or write it above."""
         if isinstance(event, Waiting):
+            self._operation.waits_for = event.what
             self._start()
         elif isinstance(event, StackEvent):
             self._operation.add(event)
@@ -191,6 +195,10 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
             note(click.style(f"Warning: {event.message}", fg="yellow"))
         case Outputs():
             print_outputs(event.values, "text")
+        case StepBegun():
+            note(click.style(f"[{event.number}/{event.of}] {event.text}", bold=True))
+        case Report():
+            click.echo("\n".join(event.lines), err=not event.final)
         case Result():
             note(f"{event.stack}: {event.status if event.changed else 'no changes'}")
 

@@ -48,13 +48,13 @@ class Request:
     """What a change set is made of.
 
     Args:
-        template: {"TemplateURL": ...} or {"TemplateBody": ...}.
+        template: {"TemplateURL": ...}, {"TemplateBody": ...} or {"UsePreviousTemplate": True}.
         parameters: name to value; None keeps the value that the stack has.
         role_arn: the role that CloudFormation works with; None: the stack's, or the caller's.
         notification_arns: topics that get the stack's events; None: the stack's.
     """
 
-    template: Mapping[str, str]
+    template: Mapping[str, str | bool]
     parameters: Mapping[str, str | None]
     role_arn: str | None = None
     notification_arns: tuple[str, ...] | None = None

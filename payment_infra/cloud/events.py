@@ -96,7 +96,21 @@ class StackEvent:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The operation goes on, and nothing has happened since the last look."""
+    """The operation goes on, and nothing has happened since the last look.
+
+    what says what is waited for, where that is not the stack.
+    """
+
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class StepBegun:
+    """A step of a longer work has begun: which, of how many, and what it does."""
+
+    number: int
+    of: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -122,5 +136,17 @@ class Result:
     changed: bool
 
 
-Event = Preview | StackEvent | Waiting | Caution | Outputs | Result
+@dataclass(frozen=True)
+class Report:
+    """What a work will do, or has come to: for people its lines, for programs its document.
+
+    final says that it is what the command was called for.
+    """
+
+    lines: tuple[str, ...]
+    document: Mapping[str, object]
+    final: bool = False
+
+
+Event = Preview | StackEvent | Waiting | StepBegun | Caution | Outputs | Report | Result
 Tell = Callable[[Event], None]

@@ -131,10 +131,10 @@ def settle(
                     "behind?",
                     yes,
                 )
-                _follow(stack, stack.delete(state, left), operator)
+                follow(stack, stack.delete(state, left), operator)
             case Step.ROLL_BACK:
                 operator.confirm(f"{found}. Roll it back to what it was before?", yes)
-                _follow(stack, stack.roll_back(state), operator)
+                follow(stack, stack.roll_back(state), operator)
             case Step.CONTINUE_ROLLBACK:
                 skipped = f" without {', '.join(skip)}" if skip else ""
                 operator.confirm(f"{found}. Continue its rollback{skipped}?", yes)
@@ -158,7 +158,7 @@ def watch(stack: Stack, operator: Operator) -> Result:
         if STEPS.get(state.status) is Step.UPDATE:
             return Result(stack.name, state.status, changed=False)
         raise DeploymentFailed(f"stack {stack.name} is {state.status}, and nothing goes on")
-    _follow(stack, stack.watch(state), operator)
+    follow(stack, stack.watch(state), operator)
     return _came_to(stack)
 
 
@@ -173,7 +173,7 @@ def cancel(stack: Stack, operator: Operator, *, yes: bool) -> Result:
     undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
     if state.status in CANCELLABLE:
         operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
-    _follow(stack, stack.cancel(state), operator)
+    follow(stack, stack.cancel(state), operator)
     return _came_to(stack)
 
 
@@ -189,7 +189,7 @@ def roll_back(stack: Stack, operator: Operator, *, yes: bool, skip: Collection[s
     match state.status:
         case "CREATE_FAILED" | "UPDATE_FAILED":
             operator.confirm(question, yes)
-            _follow(stack, stack.roll_back(state), operator)
+            follow(stack, stack.roll_back(state), operator)
         case "UPDATE_ROLLBACK_FAILED":
             operator.confirm(question, yes)
             _continue(stack, state, operator, skip)
@@ -244,18 +244,18 @@ def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None
         raise AwsError(f"{busy}; nothing was done (`payment-infra watch` shows it)")
     operator.confirm(f"{busy}. Wait until that has ended, then go on?", bool(wait), "--wait")
     with suppress(DeploymentFailed):  # the next look decides what to do with what it came to
-        _follow(stack, stack.watch(state), operator)
+        follow(stack, stack.watch(state), operator)
 
 
 def _delete(stack: Stack, state: StackState, operator: Operator) -> None:
     if state.termination_protection:
         stack.protect(state.id, on=False)
-    _follow(stack, stack.delete(state), operator)
+    follow(stack, stack.delete(state), operator)
 
 
 def _continue(stack: Stack, state: StackState, operator: Operator, skip: Collection[str]) -> None:
     try:
-        _follow(stack, stack.continue_rollback(state, skip), operator)
+        follow(stack, stack.continue_rollback(state, skip), operator)
     except DeploymentFailed as failed:
         left = sorted({one.logical_id for one in failed.events if one.failed} - {stack.name})
         raise DeploymentFailed(
@@ -273,7 +273,13 @@ def _not_deleted(stack: Stack) -> list[str]:
     return sorted(name for name, status in statuses.items() if status == "DELETE_FAILED")
 
 
-def _follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> None:
+def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> None:
+    """Tell the events of an operation until it has ended.
+
+    Raises:
+        Interrupted: Ctrl-C, after which the operation goes on.
+        DeploymentFailed: it failed.
+    """
     try:
         for event in events:
             operator.tell(event)

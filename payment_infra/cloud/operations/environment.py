@@ -48,6 +48,11 @@ class Environment:
         """The name of the active table: the stack's own, or one that was restored."""
         return self._output(TABLE_OUTPUT)
 
+    @property
+    def own_table(self) -> str:
+        """The name of the table that the stack itself has made."""
+        return self.resource("TransactionsTable")
+
     def client(self, service: str) -> Any:
         """Return the client of a service."""
         return self.session.client(service)
@@ -56,6 +61,10 @@ class Environment:
         """Return the API."""
         url = invoke_url(self.state.outputs, self.session.endpoint_url)
         return Api(url, self.session.region, self.session.credentials)
+
+    def again(self) -> Environment:
+        """Return the environment as it is now, after an update of its stack."""
+        return Environment.find(self.session, self.stack, self.suffix)
 
     def resource(self, logical_id: str) -> str:
         """Return the physical id of a resource: a queue's is its URL, a topic's its ARN.

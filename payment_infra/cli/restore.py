@@ -1,0 +1,125 @@
+"""`payment-infra restore`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
+from payment_infra.cli.options import environment_options, output_option, yes_option
+from payment_infra.cli.output import note
+from payment_infra.errors import PaymentInfraError, UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.events import Report
+    from payment_infra.cloud.operations.environment import Environment
+
+LATEST = "latest"
+
+
+@click.command("restore")
+@click.option(
+    "--to",
+    "moment",
+    metavar="TIME",
+    help="The moment to restore to: 2026-11-24T10:00:00Z, -15m for that long ago, or latest.",
+)
+@click.option("--undo", is_flag=True, help="Go back from the last restore, or end one half done.")
+@click.option("--drill", is_flag=True, help="Restore, verify and delete a copy; payments go on.")
+@click.option(
+    "--discard-newer", is_flag=True, help="Leave behind what changed since; asks once more."
+)
+@click.option(
+    "--confirm-discard", is_flag=True, help="Answer the question of --discard-newer, too."
+)
+@click.option(
+    "--drain",
+    "drain_seconds",
+    type=click.IntRange(0, 900),
+    metavar="SECONDS",
+    help="Wait this long for requests that have begun.  [default: the functions' timeout]",
+)
+@click.option("--no-verify", is_flag=True, help="Go on with a copy that is not what it should be.")
+@click.option("--no-smoke", is_flag=True, help="Make no payments of its own at the end.")
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the report goes, as JSON.  [default: restore-NAME-OF-THE-COPY.json]",
+)
+@output_option
+@yes_option
+@environment_options
+@everywhere
+def command(
+    environment: Environment,
+    moment: str | None,
+    undo: bool,
+    drill: bool,
+    discard_newer: bool,
+    confirm_discard: bool,
+    drain_seconds: int | None,
+    no_verify: bool,
+    no_smoke: bool,
+    report_file: Path | None,
+    output: str,
+    yes: bool,
+) -> None:
+    """Bring the payments of an earlier moment back.
+
+    Restores the table to a new one, verifies that, stops payments, carries over what was settled
+    since, moves the stack to the new table, and lets payments in again. Whatever interrupts it: the
+    same command goes on from there.
+
+    \b
+    Example:
+      payment-infra restore --suffix dev-001 --to 2026-11-24T10:00:00Z
+      payment-infra restore --suffix dev-001 --to latest --drill
+      payment-infra restore --suffix dev-001 --undo
+    """
+    from payment_infra.cloud.restore import restoration, undoing
+    from payment_infra.cloud.restore.switch import Options, Work
+
+    if undo == (moment is not None) or (undo and drill):
+        raise UsageError("give one of --to TIME and --undo; --drill goes with --to")
+    options = Options(
+        to=_parse(moment),
+        yes=yes,
+        drill=drill,
+        verify=not no_verify,
+        discard_newer=discard_newer,
+        confirm_discard=confirm_discard,
+        drain_seconds=drain_seconds,
+        smoke=not no_smoke,
+    )
+    with operating(environment.stack.name, output) as operator:
+        work = Work(environment, options, operator)
+        report = undoing.undo(work) if undo else restoration.restore(work)
+    _write(report, report_file)
+
+
+def _parse(moment: str | None) -> datetime | None:
+    from payment_infra.moments import parse_moment
+
+    if moment is None or moment == LATEST:
+        return None
+    return parse_moment(moment, datetime.now(UTC))
+
+
+def _write(report: Report, path: Path | None) -> None:
+    """Write the report; what was done is done, so that it cannot be written fails nothing."""
+    from payment_infra.files import write_file
+
+    name = report.document.get("copy") or report.document["left"]
+    path = path or Path(f"{report.document['kind']}-{name}.json")
+    try:
+        write_file(path, (json.dumps(report.document, indent=2) + "\n").encode())
+    except PaymentInfraError as error:
+        note(f"Warning: {error}")
+    else:
+        note(f"report: {path}")

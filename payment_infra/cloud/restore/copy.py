@@ -1,0 +1,169 @@
+"""The table of an earlier moment: made, waited for, and given back what a restore loses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.events import Waiting
+from payment_infra.cloud.polling import looks
+from payment_infra.cloud.restore.journal import PREFIX, tags_of
+from payment_infra.errors import AwsError, UsageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Sleep = Callable[[float], None]
+
+# A table that has just been made may not take the setting yet (DynamoDB API,
+# UpdateContinuousBackups).
+NOT_YET = "ContinuousBackupsUnavailableException"
+# Looks at a new table that may not find it yet (DynamoDB API, DescribeTable).
+MAX_UNSEEN = 10
+
+
+@dataclass(frozen=True)
+class Window:
+    """The moments to which a table can be restored."""
+
+    earliest: datetime
+    latest: datetime
+
+
+def window(client: DynamoDBClient, table: str) -> Window:
+    """Return the window of a table's point-in-time recovery.
+
+    Raises:
+        AwsError: the table is gone, or its point-in-time recovery is off.
+    """
+    try:
+        with translated(f"table {table}"):
+            answer = client.describe_continuous_backups(TableName=table)
+    except AwsError as error:
+        cause = error.__cause__
+        if isinstance(cause, ClientError) and code_of(cause).endswith("TableNotFoundException"):
+            raise AwsError(
+                f"there is no table {table}; DynamoDB keeps a backup of a deleted table for 35 "
+                "days: see `aws dynamodb list-backups --backup-type SYSTEM`"
+            ) from error
+        raise
+    found: Any = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    if found.get("PointInTimeRecoveryStatus") != "ENABLED":
+        raise AwsError(
+            f"the point-in-time recovery of {table} is off, so there is nothing to restore from; "
+            "`aws dynamodb update-continuous-backups` switches it on for what comes"
+        )
+    return Window(found["EarliestRestorableDateTime"], found["LatestRestorableDateTime"])
+
+
+def moment(asked: datetime | None, found: Window) -> datetime:
+    """Return the moment to restore to, in whole seconds, as DynamoDB keeps them.
+
+    Args:
+        asked: with an offset; None asks for the latest.
+        found: the table's window.
+
+    Raises:
+        UsageError: it is outside of the window.
+    """
+    if asked is None:
+        return found.latest.astimezone(UTC).replace(microsecond=0)
+    if not found.earliest <= asked <= found.latest:
+        raise UsageError(
+            f"--to {_text(asked)}: the table can be restored to moments from "
+            f"{_text(found.earliest)} to {_text(found.latest)} (--to latest)"
+        )
+    return asked.astimezone(UTC).replace(microsecond=0)
+
+
+def begin(client: DynamoDBClient, source: str, copy: str, to: datetime) -> None:
+    """Begin to make the copy."""
+    with translated(f"table {copy}"):
+        client.restore_table_to_point_in_time(
+            SourceTableName=source, TargetTableName=copy, RestoreDateTime=to
+        )
+
+
+def wait(
+    client: DynamoDBClient, copy: str, sleep: Sleep, clock: Callable[[], datetime]
+) -> Iterator[Waiting]:
+    """Wait until the copy and its indexes can be used; yield after each look that it cannot yet.
+
+    Raises:
+        AwsError: the copy is gone: the restore was given up.
+    """
+    began = clock()
+    unseen = iter(range(MAX_UNSEEN))
+
+    def look() -> Any:
+        try:
+            return client.describe_table(TableName=copy)["Table"]
+        except ClientError as error:
+            if code_of(error) == "ResourceNotFoundException" and next(unseen, None) is not None:
+                return {"TableStatus": "CREATING"}
+            raise
+
+    for table in looks(f"table {copy}", look, sleep):
+        indexes = table.get("GlobalSecondaryIndexes", [])
+        statuses = {table["TableStatus"], *(one.get("IndexStatus", "ACTIVE") for one in indexes)}
+        if statuses == {"ACTIVE"}:
+            return
+        passed = timedelta(seconds=int((clock() - began).total_seconds()))
+        yield Waiting(f"{copy} is {table['TableStatus']} ({passed})")
+
+
+def bring_back(client: DynamoDBClient, source: str, copy: str, sleep: Sleep) -> None:
+    """Give the copy what a restore loses: point-in-time recovery, tags, deletion protection.
+
+    Indexes, billing mode and encryption come with the data (DynamoDB, "Point-in-time recovery: How
+    it works").
+    """
+    with translated(f"table {source}"):
+        of_source: Any = client.describe_table(TableName=source)["Table"]
+    with translated(f"table {copy}"):
+        of_copy: Any = client.describe_table(TableName=copy)["Table"]
+    for done in looks(f"table {copy}", lambda: _recoverable(client, copy), sleep):
+        if done:
+            break
+    lost = [
+        {"Key": key, "Value": value}
+        for key, value in tags_of(client, of_source["TableArn"]).items()
+        if not key.startswith(("aws:", PREFIX))
+    ]
+    protected = of_source.get("DeletionProtectionEnabled", False)
+    with translated(f"table {copy}"):
+        if lost:
+            client.tag_resource(ResourceArn=of_copy["TableArn"], Tags=lost)  # type: ignore[arg-type]
+        if protected != of_copy.get("DeletionProtectionEnabled", False):
+            client.update_table(TableName=copy, DeletionProtectionEnabled=protected)
+
+
+def delete(client: DynamoDBClient, copy: str) -> None:
+    """Delete a copy, protected or not."""
+    with translated(f"table {copy}"):
+        table: Any = client.describe_table(TableName=copy)["Table"]
+        if table.get("DeletionProtectionEnabled"):
+            client.update_table(TableName=copy, DeletionProtectionEnabled=False)
+        client.delete_table(TableName=copy)
+
+
+def _recoverable(client: DynamoDBClient, copy: str) -> bool:
+    try:
+        client.update_continuous_backups(
+            TableName=copy,
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+        )
+    except ClientError as error:
+        if code_of(error) == NOT_YET:
+            return False
+        raise
+    return True
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,79 @@
+"""Moving the stack to another table, by an update that changes nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from payment_infra import naming
+from payment_infra.cloud import change_sets
+from payment_infra.cloud.events import Preview
+from payment_infra.cloud.recovery import STEPS, Step, follow
+from payment_infra.errors import AwsError, DeploymentFailed
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.recovery import Operator
+    from payment_infra.cloud.stack import StackState
+
+
+def repoint(environment: Environment, table: str, operator: Operator) -> None:
+    """Let functions, roles, alarms and dashboard work on a table.
+
+    The deployed template is kept, so that no other change comes with it.
+
+    Args:
+        environment: whose stack.
+        table: the table's name; the stack's own has no override.
+        operator: is shown the change set and the events.
+
+    Raises:
+        AwsError: the update would lose data, and was not made.
+        DeploymentFailed: it failed, and was rolled back.
+    """
+    stack, state = environment.stack, ready(environment, operator)
+    override = "" if table == environment.own_table else table
+    values = dict.fromkeys(state.parameters) | {naming.TRANSACTIONS_TABLE_OVERRIDE: override}
+    if state.parameters[naming.TRANSACTIONS_TABLE_OVERRIDE] == override:
+        return
+    request = change_sets.Request({"UsePreviousTemplate": True}, values)
+    with change_sets.created(stack, state, request) as change_set:
+        if change_set is None:
+            return
+        operator.tell(
+            Preview(
+                stack=stack.name,
+                account=environment.session.account(),
+                region=environment.session.region,
+                change_set=change_set.name,
+                creates=False,
+                changes=change_set.changes,
+            )
+        )
+        if losing := [one.logical_id for one in change_set.changes if one.loses_data]:
+            raise AwsError(
+                f"stack {stack.name}: to move it would replace or remove {', '.join(losing)}, so "
+                "it was not done; `payment-infra diff` shows how the stack differs"
+            )
+        token = change_sets.token_of(environment.session.principal())
+        events = change_sets.execute(stack, change_set, token)
+    follow(stack, events, operator)
+
+
+def ready(environment: Environment, operator: Operator) -> StackState:
+    """Return the stack's state, once it can be updated; an operation that goes on is waited for.
+
+    Raises:
+        AwsError: its last operation failed, and a person must mend it first.
+    """
+    stack = environment.stack
+    while (state := stack.state()) is not None and STEPS[state.status] is Step.WAIT:
+        try:
+            follow(stack, stack.watch(state), operator)
+        except DeploymentFailed:
+            continue
+    if state is None or STEPS[state.status] is not Step.UPDATE:
+        raise AwsError(
+            f"stack {stack.name} is {state.status if state else 'gone'} and cannot be updated; "
+            "`payment-infra rollback` brings a failed update to its end"
+        )
+    return state

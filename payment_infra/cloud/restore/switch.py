@@ -1,0 +1,198 @@
+"""Moving payments from one table to another: stopped, reconciled, repointed, let in, checked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from payment_infra.cloud import smoke
+from payment_infra.cloud.events import Caution, StepBegun, Waiting
+from payment_infra.cloud.options import STACK_NAME_PREFIX
+from payment_infra.cloud.restore import journal as journals
+from payment_infra.cloud.restore.reconciliation import RowChange, changes
+from payment_infra.cloud.restore.repointing import repoint
+from payment_infra.cloud.restore.writes import Writes, current, let_in, seconds_to_end, stop
+from payment_infra.errors import PaymentInfraError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.recovery import Operator
+    from payment_infra.cloud.restore.journal import Journal, Phase
+
+# Payments that are listed one by one for a person; a report has them all.
+MAX_LISTED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a restore, a drill or an undo is made.
+
+    Args:
+        to: the moment to restore to; None: the latest that there is.
+        yes: answer the questions, but for that of discard_newer.
+        drill: make a copy, verify it and delete it.
+        verify: whether a copy that is not what it should be ends the restore.
+        discard_newer: leave behind what changed since.
+        confirm_discard: answer its question.
+        drain_seconds: how long to wait for requests that have begun; None: the functions' timeout.
+        smoke: whether payments of its own check the outcome.
+    """
+
+    to: datetime | None = None
+    yes: bool = False
+    drill: bool = False
+    verify: bool = True
+    discard_newer: bool = False
+    confirm_discard: bool = False
+    drain_seconds: int | None = None
+    smoke: bool = True
+
+
+@dataclass
+class Work:
+    """What a restore, a drill or an undo works with, and what it has done.
+
+    steps are those of a restore that it consists of; seconds is what each has taken.
+    """
+
+    environment: Environment
+    options: Options
+    operator: Operator
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    steps: range = range(1, 10)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, number: int, text: str) -> Iterator[None]:
+        """Tell that a step of a restore has begun, and take its time."""
+        self.operator.tell(StepBegun(self.steps.index(number) + 1, len(self.steps), text))
+        began = self.clock()
+        yield
+        self.seconds[text] = (self.clock() - began).total_seconds()
+
+    def command(self, arguments: str) -> str:
+        """Return a command line for this environment, for a person to repeat."""
+        suffix, name = self.environment.suffix, self.environment.stack.name
+        named = "" if name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {name}"
+        return f"payment-infra {arguments} --suffix {suffix}{named}"
+
+
+def switch(
+    work: Work, journal: Journal, source: str, target: str, since: datetime, phase: Phase
+) -> tuple[Journal, list[RowChange]]:
+    """Move payments from one table to another; what an earlier run has done is not done again.
+
+    Args:
+        work: whose environment.
+        journal: the restore that this is part of.
+        source: the table that payments are in.
+        target: the table that they go to.
+        since: when the two tables were the same.
+        phase: what the journal is to say meanwhile.
+
+    Returns:
+        The journal, and the payments that differed.
+
+    Raises:
+        PaymentInfraError: a step failed; payments may be stopped, which is told.
+    """
+    rows: list[RowChange] = []
+    try:
+        if work.environment.table != target:
+            with work.step(5, "Stop payments"):
+                journal = _stop(work, journal, phase)
+            with work.step(6, f"Carry over what changed in {source}"):
+                rows = _reconcile(work, source, target, since)
+            with work.step(7, f"Move the stack to {target}"):
+                repoint(work.environment, target, work.operator)
+                work.environment = work.environment.again()
+        with work.step(8, "Let payments in"):
+            if journal.writes is not None:
+                let_in(work.environment, Writes.parse(journal.writes), work.sleep)
+                journal = replace(journal, writes=None)
+                journals.write(work.environment.client("dynamodb"), journal)
+            if work.options.smoke:
+                check(work)
+    except BaseException:
+        _warn(work, journal)
+        raise
+    return journal, rows
+
+
+def check(work: Work) -> None:
+    """Make real payments.
+
+    Raises:
+        PaymentInfraError: an answer was not the expected one.
+    """
+    api = work.environment.api()
+    failed = [one for one in smoke.run(api) if not one.passed]
+    if failed:
+        told = "; ".join(f"{one.name}: {one.got}, not {one.expected}" for one in failed)
+        raise PaymentInfraError(
+            f"payments are let in, but the check at {api.url} failed: {told}; the same command "
+            f"checks again, `{work.command('restore --undo')}` goes back"
+        )
+
+
+def listed(rows: list[RowChange]) -> Iterator[str]:
+    """Yield a line for each of the first payments that differ, and one for the rest."""
+    for one in rows[:MAX_LISTED]:
+        there = one.after or "missing"
+        yield f"  {one.transaction_id}  {one.before} (there: {there}), {one.action}"
+    if len(rows) > MAX_LISTED:
+        yield f"  and {len(rows) - MAX_LISTED} more"
+
+
+def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
+    # Written down before it is done: whatever happens then, it can be taken back.
+    writes = journal.writes or current(work.environment).text()
+    stopped_at = journal.stopped_at or work.clock()
+    journal = replace(journal, phase=phase, stopped_at=stopped_at, writes=writes)
+    journals.write(work.environment.client("dynamodb"), journal)
+    stop(work.environment, work.sleep)
+    left = work.options.drain_seconds
+    if left is None:
+        left = seconds_to_end(work.environment)
+    for seconds in range(left, 0, -1):
+        work.operator.tell(Waiting(f"requests that have begun may go on for {seconds} s"))
+        work.sleep(1)
+    return journal
+
+
+def _reconcile(work: Work, source: str, target: str, since: datetime) -> list[RowChange]:
+    client = work.environment.client("dynamodb")
+    rows = changes(client, source, target, since, write=not work.options.discard_newer)
+    for text, chosen in (
+        (
+            "could be charged again, as they are settled in {source} only",
+            [one.rewound for one in rows],
+        ),
+        (
+            "are settled, or newer, in {target}, and stay as they are there",
+            [one.action == "kept" for one in rows],
+        ),
+        (
+            "of {source} are no payments, and were not copied",
+            [one.action == "foreign" for one in rows],
+        ),
+    ):
+        if number := sum(chosen):
+            told = text.format(source=source, target=target)
+            work.operator.tell(Caution(f"{number} rows {told}; the report lists them"))
+    return rows
+
+
+def _warn(work: Work, journal: Journal) -> None:
+    if journal.writes is not None:
+        work.operator.tell(
+            Caution(
+                "payments are stopped; the same command goes on, and "
+                f"`{work.command('restore --undo')}` lets them in where they were"
+            )
+        )

@@ -1,0 +1,114 @@
+"""Whether a copy is what it should be: its keys, its index, how many payments, a sample of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from payment_infra.cloud.errors import translated
+from payment_infra.cloud.restore.reconciliation import (
+    CLOCK_MARGIN,
+    SEGMENTS,
+    is_payment,
+    scan_segment,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SAMPLE_SIZE = 25
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How many payments the two tables have, and what is wrong with the copy.
+
+    created_since counts the source's payments that were made after the copy's moment; extra the
+    copy's that the source has no more.
+    """
+
+    in_source: int
+    created_since: int
+    in_copy: int
+    extra: int
+    problems: tuple[str, ...]
+
+
+def verify(client: DynamoDBClient, source: str, copy: str, to: datetime) -> Verification:
+    """Compare a copy with the table that it was made of; both are read whole.
+
+    A payment's creation is dated by the functions' clocks, so those within CLOCK_MARGIN of the
+    copy's moment may be in it or not.
+    """
+    problems = [*_differences(client, source, copy), *_bad_sample(client, copy)]
+    early, late = (_text(to - CLOCK_MARGIN), _text(to + CLOCK_MARGIN))
+    moments = [
+        moment
+        for found in _each_segment(lambda segment: _created(client, source, segment))
+        for moment in found
+    ]
+    in_copy = sum(_each_segment(lambda segment: _count(client, copy, segment)))
+    at_least = sum(moment < early for moment in moments)
+    at_most = sum(moment <= late for moment in moments)
+    if in_copy < at_least:
+        problems.append(
+            f"it has {in_copy} payments, and {at_least} of {source} were made before "
+            f"{to:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    return Verification(
+        in_source=len(moments),
+        created_since=sum(moment > _text(to) for moment in moments),
+        in_copy=in_copy,
+        extra=max(0, in_copy - at_most),
+        problems=tuple(problems),
+    )
+
+
+def _differences(client: DynamoDBClient, source: str, copy: str) -> Iterator[str]:
+    with translated(f"tables {source} and {copy}"):
+        one: Any = client.describe_table(TableName=source)["Table"]
+        other: Any = client.describe_table(TableName=copy)["Table"]
+    if one["KeySchema"] != other["KeySchema"]:
+        yield f"its key is {other['KeySchema']}, not {one['KeySchema']}"
+    there = dict(_indexes(other))
+    for name, index in _indexes(one):
+        if there.get(name) != index:
+            yield f"its index {name} is {there.get(name, 'missing')}, not {index}"
+
+
+def _indexes(table: Any) -> Iterator[tuple[str, Any]]:
+    for index in table.get("GlobalSecondaryIndexes", []):
+        yield index["IndexName"], {key: index[key] for key in ("KeySchema", "Projection")}
+
+
+def _bad_sample(client: DynamoDBClient, copy: str) -> Iterator[str]:
+    """Read some rows as the functions do: each must be a payment."""
+    with translated(f"table {copy}"):
+        rows = client.scan(TableName=copy, Limit=SAMPLE_SIZE)["Items"]
+        for row in rows:
+            key = {"transaction_id": row["transaction_id"]}
+            read = client.get_item(TableName=copy, Key=key, ConsistentRead=True).get("Item")
+            if read != row or not is_payment(row):
+                yield f"its row {row['transaction_id']['S']} is no payment"
+
+
+def _created(client: DynamoDBClient, table: str, segment: int) -> list[str]:
+    pages = scan_segment(client, table, segment, ProjectionExpression="created_at")
+    return [row.get("created_at", {}).get("S", "") for page in pages for row in page]
+
+
+def _count(client: DynamoDBClient, table: str, segment: int) -> int:
+    pages = scan_segment(client, table, segment, ProjectionExpression="transaction_id")
+    return sum(len(page) for page in pages)
+
+
+def _each_segment(of_segment: Callable[[int], Any]) -> list[Any]:
+    with ThreadPoolExecutor(SEGMENTS) as pool:
+        return list(pool.map(of_segment, range(SEGMENTS)))
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

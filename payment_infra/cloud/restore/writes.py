@@ -1,0 +1,163 @@
+"""Stopping payments while the stack moves to another table, and letting them in again.
+
+The two POST methods are throttled to zero, so callers get 429, and payment-retry takes nothing from
+the queue, where messages wait. The scheduled run goes on: it only moves leases forward, and queues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from payment_infra.cloud.errors import translated
+from payment_infra.cloud.polling import looks
+from payment_infra.naming import STAGE_NAME
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+
+METHODS = ("validate", "process")
+# What runs payments: after the longest of their timeouts, nothing that had begun goes on.
+FUNCTIONS = ("ValidationFunction", "ProcessingFunction", "RetryFunction")
+EVENT_SOURCE = "RetryEventSource"
+REST_API = "PaymentAPI"
+EVERY_METHOD = "*/*"
+
+
+@dataclass(frozen=True)
+class Writes:
+    """How payments come in: whether retries do, and each method's own throttle.
+
+    A throttle is "rate/burst"; "" where the method has none of its own.
+    """
+
+    retries: bool
+    throttles: Mapping[str, str]
+
+    def text(self) -> str:
+        """Return one line of what a tag can hold."""
+        words = {"retries": "on" if self.retries else "off", **self.throttles}
+        return " ".join(f"{name}={value}" for name, value in words.items())
+
+    @classmethod
+    def parse(cls, text: str) -> Writes:
+        """Return what `text` has written."""
+        words = dict(word.split("=") for word in text.split(" "))
+        return cls(words.pop("retries") == "on", words)
+
+
+def current(environment: Environment) -> Writes:
+    """Return how payments come in now."""
+    settings = _settings(environment)
+    throttles = {
+        method: f"{own['throttlingRateLimit']}/{own['throttlingBurstLimit']}" if own else ""
+        for method in METHODS
+        for own in [settings.get(f"{method}/POST")]
+    }
+    return Writes(_event_source(environment)["State"] in {"Enabled", "Enabling"}, throttles)
+
+
+def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
+    """Let no payment in; what has begun goes on (see `seconds_to_end`)."""
+    # A method's own settings replace the stage's as a whole, so each states all of them.
+    every = _settings(environment).get(EVERY_METHOD, {})
+    _patch(
+        environment,
+        [
+            _replace(method, path, value)
+            for method in METHODS
+            for path, value in {
+                "throttling/rateLimit": "0",
+                "throttling/burstLimit": "0",
+                "logging/loglevel": every.get("loggingLevel", "OFF"),
+                "metrics/enabled": str(every.get("metricsEnabled", False)).lower(),
+            }.items()
+        ],
+    )
+    _switch_retries(environment, on=False, sleep=sleep)
+
+
+def let_in(environment: Environment, writes: Writes, sleep: Callable[[float], None]) -> None:
+    """Let payments in as they came before."""
+    settings = _settings(environment)
+    patches = []
+    for method, throttle in writes.throttles.items():
+        rate, _, burst = throttle.partition("/")
+        if throttle:
+            patches.append(_replace(method, "throttling/rateLimit", rate))
+            patches.append(_replace(method, "throttling/burstLimit", burst))
+        elif f"{method}/POST" in settings:
+            patches.append({"op": "remove", "path": _path(method)})
+    if patches:
+        _patch(environment, patches)
+    if writes.retries:
+        _switch_retries(environment, on=True, sleep=sleep)
+
+
+def seconds_to_end(environment: Environment) -> int:
+    """Return how long a request that has begun may go on: the longest timeout."""
+    client = environment.client("lambda")
+    with translated("functions"):
+        return max(
+            int(
+                client.get_function_configuration(FunctionName=environment.resource(name))[
+                    "Timeout"
+                ]
+            )
+            for name in FUNCTIONS
+        )
+
+
+def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[float], None]) -> None:
+    client, source = environment.client("lambda"), environment.resource(EVENT_SOURCE)
+    wanted, asked = ("Enabled" if on else "Disabled"), False
+
+    def look() -> Any:
+        return client.get_event_source_mapping(UUID=source)["State"]
+
+    # While it changes, an event source mapping takes no other change (Lambda API,
+    # UpdateEventSourceMapping).
+    for state in looks("event source mapping of payment-retry", look, sleep):
+        if state == wanted:
+            return
+        if not asked and state in {"Enabled", "Disabled"}:
+            with translated("event source mapping of payment-retry"):
+                client.update_event_source_mapping(UUID=source, Enabled=on)
+            asked = True
+
+
+def _event_source(environment: Environment) -> Any:
+    with translated("event source mapping of payment-retry"):
+        return environment.client("lambda").get_event_source_mapping(
+            UUID=environment.resource(EVENT_SOURCE)
+        )
+
+
+def _settings(environment: Environment) -> dict[str, Any]:
+    """Return the stage's settings by method, as `validate/POST`."""
+    with translated("stage of the API"):
+        stage = environment.client("apigateway").get_stage(
+            restApiId=environment.resource(REST_API), stageName=STAGE_NAME
+        )
+    return {
+        key.replace("~1", "/").strip("/"): settings
+        for key, settings in stage.get("methodSettings", {}).items()
+    }
+
+
+def _patch(environment: Environment, operations: list[dict[str, str]]) -> None:
+    with translated("stage of the API"):
+        environment.client("apigateway").update_stage(
+            restApiId=environment.resource(REST_API),
+            stageName=STAGE_NAME,
+            patchOperations=operations,
+        )
+
+
+def _replace(method: str, setting: str, value: str) -> dict[str, str]:
+    return {"op": "replace", "path": f"{_path(method)}/{setting}", "value": value}
+
+
+def _path(method: str) -> str:
+    return f"/~1{method}/POST"
