@@ -90,7 +90,8 @@ def row(deployed: Deployed, table: str, transaction_id: str) -> Mapping[str, Any
     answer = deployed.session.client("dynamodb").get_item(
         TableName=table, Key={"transaction_id": {"S": transaction_id}}
     )
-    return answer.get("Item", {})
+    item: Mapping[str, Any] = answer.get("Item", {})
+    return item
 
 
 def validate(deployed: Deployed) -> str:
@@ -286,7 +287,7 @@ def reconcile(
 STATUSES = ("validated", "processing", "processed", "declined")
 FURTHER = {
     "validated": {"validated"},
-    **dict.fromkeys(("processing", "processed", "declined"), {"validated", "processing"}),
+    **{name: {"validated", "processing"} for name in ("processing", "processed", "declined")},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -511,9 +512,11 @@ def test_a_command_explains_itself_with_an_example(name: str, cli: Cli) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_example_of_a_command_is_one_that_it_takes(name: str, cli: Cli) -> None:
     text = cli(name, "--help").stdout
-    [example] = re.findall(rf"^ +payment-infra {name}(.*)$", text, re.MULTILINE)
+    examples = re.findall(rf"^ +payment-infra {name}(.*)$", text, re.MULTILINE)
+    assert examples
     command: click.Command = importlib.import_module(f"payment_infra.cli.{name}").command
-    assert command.make_context(name, example.split(), parent=click.Context(root))
+    for example in examples:
+        assert command.make_context(name, shlex.split(example), parent=click.Context(root))
 
 
 def test_help_lists_every_command_in_order(cli: Cli) -> None:
