@@ -122,31 +122,33 @@ class FakeCloudFormation:
         raise Refused("ValidationError", f"Stack with id {name_or_id} does not exist")
 
     def describe_stacks(self, params: Answer) -> Answer:
+        if "StackName" not in params:
+            every = [self._description(stack) for stack in self.stacks.values()]
+            return self.page(every, params, "Stacks")
         stack = self.find_stack(params["StackName"])
         if stack.timeline:
             stack.happen(*stack.timeline.popleft())
         if stack.status == "DELETE_COMPLETE" and stack.name in self.stacks:
             self.deleted[stack.name] = self.stacks.pop(stack.name)
+        return {"Stacks": [self._description(stack)]}
+
+    @staticmethod
+    def _description(stack: FakeStack) -> Answer:
         return {
-            "Stacks": [
-                {
-                    "StackName": stack.name,
-                    "StackId": stack.id,
-                    "StackStatus": stack.status,
-                    "CreationTime": START,
-                    "EnableTerminationProtection": stack.protected,
-                    "NotificationARNs": stack.notification_arns,
-                    **({"RoleARN": stack.role_arn} if stack.role_arn else {}),
-                    "Parameters": [
-                        {"ParameterKey": key, "ParameterValue": value}
-                        for key, value in stack.parameters.items()
-                    ],
-                    "Outputs": [
-                        {"OutputKey": key, "OutputValue": value}
-                        for key, value in stack.outputs.items()
-                    ],
-                }
-            ]
+            "StackName": stack.name,
+            "StackId": stack.id,
+            "StackStatus": stack.status,
+            "CreationTime": START,
+            "EnableTerminationProtection": stack.protected,
+            "NotificationARNs": stack.notification_arns,
+            **({"RoleARN": stack.role_arn} if stack.role_arn else {}),
+            "Parameters": [
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in stack.parameters.items()
+            ],
+            "Outputs": [
+                {"OutputKey": key, "OutputValue": value} for key, value in stack.outputs.items()
+            ],
         }
 
     def describe_stack_events(self, params: Answer) -> Answer:

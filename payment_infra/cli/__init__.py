@@ -33,6 +33,9 @@ SECTIONS = {
         "destroy": "Delete the stack.",
     },
     "See how it is": {
+        "status": "Show on one screen how an environment is.",
+        "list": "List the environments of the region, in any state.",
+        "health": "Ask the API how it is.",
         "outputs": "Print the outputs of the deployed stack.",
         "smoke": "Check a deployed stack with real payments.",
     },

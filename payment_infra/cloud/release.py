@@ -185,6 +185,15 @@ def find_stack(stack: Stack, suffix: str) -> StackState | None:
     return state
 
 
+def is_ours(state: StackState) -> bool:
+    """Whether a stack is one of this tool's environments, in whatever state.
+
+    Its parameters say it: a create that was rolled back keeps them, and whoever deploys the
+    template gets them, while a stack's own tags would spread to every resource.
+    """
+    return naming.TRANSACTIONS_TABLE_OVERRIDE in state.parameters
+
+
 def check_environment(name: str, state: StackState, suffix: str) -> None:
     """Make sure that a stack is this tool's and this environment's; one in review is nobody's yet.
 
@@ -193,8 +202,7 @@ def check_environment(name: str, state: StackState, suffix: str) -> None:
     """
     if state.status == REVIEW:
         return
-    # A create that was rolled back keeps its parameters, so this holds for a stack in any state.
-    if naming.TRANSACTIONS_TABLE_OVERRIDE not in state.parameters:
+    if not is_ours(state):
         raise foreign(name)
     deployed = state.parameters.get(naming.ENVIRONMENT_SUFFIX, "")
     if deployed != suffix:

@@ -17,7 +17,7 @@ from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_cloudformation.type_defs import StackResourceSummaryTypeDef
+    from mypy_boto3_cloudformation.type_defs import StackResourceSummaryTypeDef, StackTypeDef
 
     from payment_infra.cloud.events import StackEvent, Waiting
 
@@ -26,7 +26,11 @@ CANCELLABLE = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"})
 
 @dataclass(frozen=True)
 class StackState:
-    """What DescribeStacks says of a stack; changed_at is when its last operation began."""
+    """What DescribeStacks says of a stack.
+
+    changed_at is when its last operation began; drift is DRIFTED, IN_SYNC, UNKNOWN or NOT_CHECKED,
+    as it was found at drift_checked_at.
+    """
 
     id: str
     status: str
@@ -36,6 +40,28 @@ class StackState:
     role_arn: str | None = None
     notification_arns: tuple[str, ...] = ()
     termination_protection: bool = False
+    drift: str = "NOT_CHECKED"
+    drift_checked_at: datetime | None = None
+
+    @classmethod
+    def of(cls, stack: StackTypeDef) -> StackState:
+        """Return the state that an answer of DescribeStacks holds."""
+        drift = stack.get("DriftInformation", {})
+        return cls(
+            id=stack["StackId"],
+            status=stack["StackStatus"],
+            parameters={
+                one["ParameterKey"]: one.get("ParameterValue", "")
+                for one in stack.get("Parameters", [])
+            },
+            outputs={one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])},
+            changed_at=stack.get("LastUpdatedTime") or stack["CreationTime"],
+            role_arn=stack.get("RoleARN"),
+            notification_arns=tuple(stack.get("NotificationARNs", [])),
+            termination_protection=stack.get("EnableTerminationProtection", False),
+            drift=drift.get("StackDriftStatus", "NOT_CHECKED"),
+            drift_checked_at=drift.get("LastCheckTimestamp"),
+        )
 
 
 class Stack:
@@ -92,6 +118,14 @@ class Stack:
         return {
             one["LogicalResourceId"]: one.get("PhysicalResourceId", "") for one in self._resources()
         }
+
+    def physical_ids_of(self, resource_type: str) -> list[str]:
+        """Return the physical ids of the resources of one type, as AWS::CloudWatch::Alarm."""
+        return [
+            one["PhysicalResourceId"]
+            for one in self._resources()
+            if one["ResourceType"] == resource_type and one.get("PhysicalResourceId")
+        ]
 
     def resource_statuses(self) -> Mapping[str, str]:
         """Return logical id to status of every resource."""
@@ -194,16 +228,4 @@ class Stack:
                 raise
         if stack["StackStatus"] == "DELETE_COMPLETE":
             return None
-        return StackState(
-            id=stack["StackId"],
-            status=stack["StackStatus"],
-            parameters={
-                one["ParameterKey"]: one.get("ParameterValue", "")
-                for one in stack.get("Parameters", [])
-            },
-            outputs={one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])},
-            changed_at=stack.get("LastUpdatedTime") or stack["CreationTime"],
-            role_arn=stack.get("RoleARN"),
-            notification_arns=tuple(stack.get("NotificationARNs", [])),
-            termination_protection=stack.get("EnableTerminationProtection", False),
-        )
+        return StackState.of(stack)

@@ -1,0 +1,48 @@
+"""`payment-infra list`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import aws_options, output_option
+from payment_infra.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+
+
+@click.command("list")
+@output_option
+@aws_options
+@everywhere
+def command(session: Session, output: str) -> None:
+    """List the environments of the region, in any state.
+
+    \b
+    Example:
+      payment-infra list --region eu-central-1
+    """
+    from payment_infra.cli.status_view import ago
+    from payment_infra.cloud.operations.stacks import find_stacks
+
+    found = find_stacks(session.client("cloudformation"))
+    if output == "json":
+        print_json(
+            [
+                {**asdict(one), "changed_at": one.changed_at.astimezone(UTC).isoformat()}
+                for one in found
+            ]
+        )
+    elif not found:
+        note(f"there is no environment in {session.region}; `payment-infra deploy` makes one")
+    else:
+        now = datetime.now(UTC)
+        print_table(
+            ("stack", "environment", "status", "changed"),
+            [(one.stack, one.suffix, one.status, ago(one.changed_at, now)) for one in found],
+        )

@@ -1,0 +1,88 @@
+"""`payment-infra status`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import environment_options, output_option
+from payment_infra.errors import PaymentInfraError, UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.operations.status import Status
+
+
+@click.command("status")
+@click.option("--watch", is_flag=True, help="Show it anew again and again, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often --watch looks.",
+)
+@output_option
+@environment_options
+@everywhere
+def command(environment: Environment, watch: bool, interval: float, output: str) -> None:
+    """Show on one screen how an environment is.
+
+    Stack, functions with errors and p95 of the last hour, table, queues, alarms that are not OK.
+    Exits 1 if an alarm is raised.
+
+    \b
+    Example:
+      payment-infra status --suffix dev-001
+    """
+    from payment_infra.cloud.operations.status import look
+
+    if watch:
+        if output != "text" or not sys.stdout.isatty():
+            raise UsageError(
+                "--watch draws on a terminal; leave it out for --output json or a pipe"
+            )
+        _watch(environment, interval)
+        return
+    status = look(environment, datetime.now(UTC))
+    if output == "json":
+        click.echo(json.dumps(asdict(status), indent=2, default=_text))
+    else:
+        click.echo(_screen(status))
+    if status.in_alarm:
+        raise PaymentInfraError(f"in alarm: {', '.join(status.in_alarm)}")
+
+
+def _watch(environment: Environment, interval: float) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    from payment_infra.cloud.operations.status import look
+
+    with Live(Text("…"), screen=False, auto_refresh=False) as live:
+        while True:
+            now = datetime.now(UTC)
+            live.update(Text.from_ansi(_screen(look(environment.again(), now))), refresh=True)
+            time.sleep(interval)
+
+
+def _screen(status: Status) -> str:
+    from payment_infra.cli.status_view import draw
+
+    return draw(status, shutil.get_terminal_size().columns, datetime.now(UTC))
+
+
+def _text(value: object) -> str:
+    """Return a moment as ISO 8601, for JSON."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    raise TypeError(type(value).__name__)

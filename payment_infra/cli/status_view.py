@@ -1,0 +1,134 @@
+"""A status as one screen of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.operation import elapsed
+from payment_infra.cli.preview import cut
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.status import FunctionStatus, QueueStatus, Status
+
+LABEL = 11
+COLORS = {
+    "FAILED": "red",
+    "COMPLETE": "green",
+    "DRIFTED": "yellow",
+}
+NOTHING = "-"
+
+
+def draw(status: Status, width: int, now: datetime) -> str:
+    """Return the screen; no line is wider than `width`, but for names that are to be copied."""
+    return "\n".join(_lines(status, width, now))
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Return how long ago a moment was, in two units at most."""
+    seconds = (now - moment).total_seconds()
+    days = int(seconds) // 86_400
+    if days:
+        return f"{days} d {int(seconds) % 86_400 // 3600} h ago"
+    return f"{elapsed(seconds)} ago"
+
+
+def size(number: int) -> str:
+    """Return a number of bytes in the largest unit that leaves it at least 1."""
+    value, units = float(number), ["B", "KB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
+    color = COLORS.get(status.status.rpartition("_")[2])
+    by = f", payment-infra {status.version}" if status.version else ""
+    yield _row("stack", click.style(status.stack, bold=True))
+    yield _row(
+        "status", click.style(status.status, fg=color) + f" {ago(status.changed_at, now)}{by}"
+    )
+    yield _row("API", status.url or NOTHING)
+    stopped = status.payments.startswith("stopped")
+    yield _row("payments", click.style(status.payments, fg="red" if stopped else None))
+    yield from _table(status, now)
+    for one in status.queues:
+        yield _row("queue", _queue(one))
+    if status.functions:
+        yield ""
+        yield click.style(
+            f"{'function':<34}{'code':<14}{'errors':>7}{'p95':>10}  changed", bold=True
+        )
+        yield from (_function(one, now) for one in status.functions)
+    yield ""
+    yield from _alarms(status, width, now)
+    yield _row("drift", _drift(status, now))
+    for part, reason in status.unknown.items():
+        yield click.style(cut(f"unknown: {part}: {reason}", width), fg="yellow")
+
+
+def _row(label: str, text: str) -> str:
+    return f"{label:<{LABEL}}{text}"
+
+
+def _table(status: Status, now: datetime) -> Iterator[str]:
+    table = status.table
+    yield _row("table", status.table_name or NOTHING)
+    if table is None:
+        return
+    yield _row("", f"{table.status}, about {table.items} items, {size(table.size_bytes)}")
+    if table.restorable_from and table.restorable_to:
+        since, until = (ago(one, now) for one in (table.restorable_from, table.restorable_to))
+        yield _row("", f"can be restored to any moment from {since} to {until}")
+    else:
+        yield _row("", click.style("point-in-time recovery is off", fg="yellow"))
+
+
+def _queue(queue: QueueStatus) -> str:
+    age = f", oldest {elapsed(queue.oldest_seconds)}" if queue.oldest_seconds else ""
+    text = f"{queue.name}: {queue.waiting} waiting, {queue.in_flight} in flight{age}"
+    dead = queue.name.startswith("failed-transactions-dlq") and queue.waiting
+    return click.style(text, fg="red") if dead else text
+
+
+def _function(function: FunctionStatus, now: datetime) -> str:
+    errors = NOTHING if function.errors is None else str(function.errors)
+    p95 = function.p95_milliseconds
+    duration = NOTHING if p95 is None else f"{p95:.0f} ms"
+    text = (
+        f"{cut(function.name, 32):<34}{function.code[:12]:<14}{errors:>7}{duration:>10}"
+        f"  {_changed(function.changed_at, now)}"
+    )
+    return click.style(text, fg="red") if function.errors else text
+
+
+def _changed(text: str, now: datetime) -> str:
+    """Return how long ago Lambda's time, as 2026-11-24T10:00:00.000+0000, was."""
+    try:
+        return ago(datetime.fromisoformat(text), now)
+    except ValueError:
+        return text
+
+
+def _alarms(status: Status, width: int, now: datetime) -> Iterator[str]:
+    raised = [one for one in status.alarms if one.state == "ALARM"]
+    unsure = len(status.alarms) - len(raised)
+    fine = status.alarms_in_all - len(status.alarms)
+    more = f", {unsure} without data yet" if unsure else ""
+    yield _row("alarms", f"{fine} of {status.alarms_in_all} OK{more}")
+    for one in sorted(raised, key=lambda one: one.name):
+        since = f", {ago(one.since, now)}" if one.since else ""
+        yield click.style(f"  {cut(f'ALARM {one.name}{since}', width - 2)}", fg="red")
+        yield f"    {cut(one.reason, width - 4)}"
+
+
+def _drift(status: Status, now: datetime) -> str:
+    if status.drift_checked_at is None:
+        return "not checked (`payment-infra drift` does it)"
+    text = click.style(status.drift, fg=COLORS.get(status.drift))
+    return f"{text}, checked {ago(status.drift_checked_at, now)}"

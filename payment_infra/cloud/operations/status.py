@@ -1,0 +1,255 @@
+"""How an environment is, on one screen; what cannot be read is left out, and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from payment_infra.cloud.errors import translated
+from payment_infra.cloud.operations.alarms import Alarm, find_alarms
+from payment_infra.cloud.operations.metric_data import Metric, read
+from payment_infra.cloud.restore.writes import METHODS, current
+from payment_infra.errors import AwsError
+from payment_infra.template import METADATA_KEY
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+
+Found = TypeVar("Found")
+# A queue's URL and attributes.
+Depth = tuple[str, Mapping[str, str]]
+
+FUNCTIONS = (
+    *("ValidationFunction", "ProcessingFunction", "RetryFunction"),
+    "HealthMonitorFunction",
+)
+QUEUES = ("FailedTransactionsQueue", "FailedTransactionsDLQ")
+HOUR = timedelta(hours=1)
+HOUR_SECONDS = 3600
+MINUTES_5 = 300
+
+
+@dataclass(frozen=True)
+class FunctionStatus:
+    """A function: the digest of its code, when it was changed, and its last hour.
+
+    p95_milliseconds is that of the worse of the clock hours that the last one overlaps; None
+    without a call.
+    """
+
+    name: str
+    code: str
+    changed_at: str
+    errors: int | None
+    p95_milliseconds: float | None
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """The active table. items and size are DynamoDB's own, some six hours old; the window is that
+    of its point-in-time recovery, None while that is off."""
+
+    name: str
+    status: str
+    items: int
+    size_bytes: int
+    restorable_from: datetime | None
+    restorable_to: datetime | None
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """A queue, by its attributes: nothing is received. oldest_seconds is None if nobody knows."""
+
+    name: str
+    waiting: int
+    in_flight: int
+    delayed: int
+    oldest_seconds: int | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of an environment; unknown holds, by part, why something is missing."""
+
+    stack: str
+    status: str
+    changed_at: datetime
+    version: str
+    url: str
+    table_name: str
+    payments: str
+    functions: tuple[FunctionStatus, ...]
+    table: TableStatus | None
+    queues: tuple[QueueStatus, ...]
+    alarms: tuple[Alarm, ...]
+    alarms_in_all: int
+    drift: str
+    drift_checked_at: datetime | None
+    unknown: Mapping[str, str]
+
+    @property
+    def in_alarm(self) -> list[str]:
+        """The names of the alarms that are raised."""
+        return [one.name for one in self.alarms if one.state == "ALARM"]
+
+
+class _Parts:
+    """Reads parts at the same time; one that fails has its default, and a reason."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.unknown: dict[str, str] = {}
+        self._pool = pool
+
+    def read(self, name: str, look: Callable[[], Found], default: Found) -> Callable[[], Found]:
+        future = self._pool.submit(look)
+
+        def result() -> Found:
+            try:
+                return future.result()
+            except AwsError as error:
+                self.unknown[name] = str(error)
+                return default
+
+        return result
+
+
+def look(environment: Environment, now: datetime) -> Status:
+    """Read how the environment is; nothing is received, changed or counted by that."""
+    state = environment.state
+    with ThreadPoolExecutor() as pool:
+        parts = _Parts(pool)
+        numbers = parts.read("metrics", lambda: _numbers(environment, now), dict[str, float]())
+        version = parts.read("version", lambda: _version(environment), "")
+        payments = parts.read("payments", lambda: _payments(environment), "unknown")
+        configurations = parts.read(
+            "functions", lambda: _configurations(environment), dict[str, Any]()
+        )
+        table = parts.read("table", lambda: _table(environment), None)
+        depths = parts.read("queues", lambda: _depths(environment), dict[str, Depth]())
+        alarms = parts.read("alarms", lambda: find_alarms(environment), list[Alarm]())
+        measured = numbers()
+        return Status(
+            stack=environment.stack.name,
+            status=state.status,
+            changed_at=state.changed_at,
+            version=version(),
+            url=state.outputs.get("APIEndpoint", ""),
+            table_name=state.outputs.get("TransactionsTableName", ""),
+            payments=payments(),
+            functions=tuple(
+                FunctionStatus(
+                    name=one["FunctionName"],
+                    code=one["CodeSha256"],
+                    changed_at=one["LastModified"],
+                    errors=_whole(measured.get(f"{name} errors")),
+                    p95_milliseconds=measured.get(f"{name} p95"),
+                )
+                for name, one in configurations().items()
+            ),
+            table=table(),
+            queues=tuple(
+                _queue(url, attributes, measured.get(f"{name} age"))
+                for name, (url, attributes) in depths().items()
+            ),
+            alarms=tuple(one for one in alarms() if one.state != "OK"),
+            alarms_in_all=len(alarms()),
+            drift=state.drift,
+            drift_checked_at=state.drift_checked_at,
+            unknown=parts.unknown,
+        )
+
+
+def _numbers(environment: Environment, now: datetime) -> dict[str, float]:
+    """Return what CloudWatch knows of the last hour; without data, a number is missing."""
+    wanted: dict[str, tuple[Metric, Callable[[list[float]], float]]] = {}
+    for name in FUNCTIONS:
+        of = {"FunctionName": environment.resource(name)}
+        wanted[f"{name} errors"] = (Metric("AWS/Lambda", "Errors", of, "Sum", MINUTES_5), sum)
+        wanted[f"{name} p95"] = (Metric("AWS/Lambda", "Duration", of, "p95", HOUR_SECONDS), max)
+    for name in QUEUES:
+        of = {"QueueName": _name(environment.resource(name))}
+        wanted[f"{name} age"] = (
+            Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", of, "Maximum", MINUTES_5),
+            lambda values: values[-1],
+        )
+    metrics = [metric for metric, _ in wanted.values()]
+    found = read(environment.client("cloudwatch"), metrics, now - HOUR, now)
+    return {
+        name: summary([point.value for point in points])
+        for (name, (_, summary)), points in zip(wanted.items(), found, strict=True)
+        if points
+    }
+
+
+def _version(environment: Environment) -> str:
+    metadata = environment.stack.template().get("Metadata", {})
+    return str(metadata.get(METADATA_KEY, {}).get("Version", ""))
+
+
+def _payments(environment: Environment) -> str:
+    """Say whether payments are let in; a restore that was interrupted may have stopped them."""
+    writes = current(environment)
+    stopped = [method for method in METHODS if writes.throttles[method].startswith("0")]
+    if not writes.retries:
+        stopped.append("retries")
+    return f"stopped: {', '.join(stopped)}" if stopped else "let in"
+
+
+def _configurations(environment: Environment) -> dict[str, Any]:
+    client = environment.client("lambda")
+    with translated("functions"):
+        return {
+            name: client.get_function_configuration(FunctionName=environment.resource(name))
+            for name in FUNCTIONS
+        }
+
+
+def _table(environment: Environment) -> TableStatus:
+    client, name = environment.client("dynamodb"), environment.table
+    with translated(f"table {name}"):
+        table = client.describe_table(TableName=name)["Table"]
+        backups = client.describe_continuous_backups(TableName=name)
+    recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    return TableStatus(
+        name=name,
+        status=table["TableStatus"],
+        items=table["ItemCount"],
+        size_bytes=table["TableSizeBytes"],
+        restorable_from=recovery.get("EarliestRestorableDateTime"),
+        restorable_to=recovery.get("LatestRestorableDateTime"),
+    )
+
+
+def _depths(environment: Environment) -> dict[str, Depth]:
+    client = environment.client("sqs")
+    found = {}
+    with translated("queues"):
+        for name in QUEUES:
+            url = environment.resource(name)
+            answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+            found[name] = url, answer["Attributes"]
+    return found
+
+
+def _queue(url: str, attributes: Mapping[str, str], age: float | None) -> QueueStatus:
+    messages = "ApproximateNumberOfMessages"
+    return QueueStatus(
+        name=_name(url),
+        waiting=int(attributes[messages]),
+        in_flight=int(attributes[f"{messages}NotVisible"]),
+        delayed=int(attributes.get(f"{messages}Delayed", "0")),
+        oldest_seconds=_whole(age),
+    )
+
+
+def _name(url: str) -> str:
+    """Return the name of the queue with this URL."""
+    return url.rpartition("/")[2]
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

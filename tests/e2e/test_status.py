@@ -1,0 +1,89 @@
+"""Looking at an environment: its one screen, the list of all, and what the API says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.harness import (
+    PAYMENT,
+    PROGRAMS,
+    Deployed,
+    aws_variables,
+    clean_environment,
+    run,
+)
+from tests.e2e.terminal import CTRL_C, at_terminal
+from tests.e2e.test_retry import until
+
+if TYPE_CHECKING:
+    from payment_infra.local.emulator import Emulator
+    from tests.e2e.conftest import Deploy
+
+SUFFIX = ("--suffix", "status-1")
+
+
+@pytest.fixture(scope="module")
+def deployed(aws: Emulator, deploy: Deploy) -> Deployed:
+    return deploy(aws, "status-1", authorization="none")
+
+
+def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
+    aws: Emulator, deployed: Deployed, tmp_path: Path
+) -> None:
+    def program(*arguments: str) -> CompletedProcess[str]:
+        return run("payment-infra", *arguments, cwd=tmp_path, **aws_variables(aws.url))
+
+    assert deployed.api().call("POST", "validate", PAYMENT).status == 200
+    calm = program("status", *SUFFIX, "--output", "json")
+    status = json.loads(calm.stdout)
+    assert calm.returncode == 0, calm.stderr
+    assert status["payments"] == "let in"
+    assert status["table"]["items"] == 1
+    assert {one["name"] for one in status["functions"]} == {
+        *("payment-validation-status-1", "payment-processing-status-1"),
+        *("payment-retry-status-1", "health-monitor-status-1"),
+    }
+    assert status["unknown"] == {}
+
+    failing = {"Name": "FunctionName", "Value": "payment-processing-status-1"}
+    deployed.session.client("cloudwatch").put_metric_data(
+        Namespace="AWS/Lambda",
+        MetricData=[{"MetricName": "Errors", "Dimensions": [failing], "Value": 50}],
+    )
+    raised = until(lambda: found if (found := program("status", *SUFFIX)).returncode else None)
+    assert "processing-errors-status-1" in raised.stderr
+    assert raised.stderr.startswith("Error: in alarm: ")
+    assert "ALARM processing-errors-status-1" in raised.stdout
+    assert max(map(len, raised.stdout.splitlines())) <= 80
+    [processing] = [
+        line for line in raised.stdout.splitlines() if line.startswith("payment-processing")
+    ]
+    assert processing.split()[2] == "50"
+
+    listed = json.loads(program("list", "--output", "json").stdout)
+    assert ("payment-infra-status-1", "status-1", "CREATE_COMPLETE") in {
+        (one["stack"], one["suffix"], one["status"]) for one in listed
+    }
+    # The emulator answers with the errors of any function for each of them.
+    degraded = program("health", *SUFFIX)
+    assert degraded.returncode == 1
+    assert degraded.stderr.startswith("Error: degraded: ")
+
+
+def test_a_terminal_shows_the_status_anew_until_ctrl_c(
+    aws: Emulator, deployed: Deployed, tmp_path: Path
+) -> None:
+    variables = clean_environment(tmp_path) | aws_variables(aws.url)
+    program = str(PROGRAMS / "payment-infra")
+    arguments = [program, "status", *SUFFIX, "--watch", "--interval", "1"]
+    with at_terminal(arguments, tmp_path, variables) as terminal:
+        terminal.until("function")
+        assert deployed.api().call("POST", "validate", PAYMENT).status == 200
+        terminal.until("about 2 items")
+        terminal.press(CTRL_C)
+        assert terminal.end() == 130
