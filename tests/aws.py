@@ -129,7 +129,7 @@ class FakeAws(FakeCloudFormation):
         lines = [
             one
             for one in self.logs[params["logGroupName"]]
-            if one["timestamp"] >= params["startTime"]
+            if params["startTime"] <= one["timestamp"] < params.get("endTime", one["timestamp"] + 1)
         ]
         return self.page(lines, params, "events", "nextToken")
 

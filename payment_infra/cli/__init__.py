@@ -36,6 +36,7 @@ SECTIONS = {
         "status": "Show on one screen how an environment is.",
         "list": "List the environments of the region, in any state.",
         "health": "Ask the API how it is.",
+        "logs": "Show what the functions have logged, merged in the order of time.",
         "outputs": "Print the outputs of the deployed stack.",
         "smoke": "Check a deployed stack with real payments.",
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,8 +14,13 @@ from payment_infra.errors import AwsError
 Seen = TypeVar("Seen")
 
 
-def looks(subject: str, look: Callable[[], Seen], sleep: Callable[[float], None]) -> Iterator[Seen]:
-    """Yield what `look` returns, with a pause after each; the caller ends it.
+def looks(
+    subject: str,
+    look: Callable[[], Seen],
+    sleep: Callable[[float], None],
+    pauses: Sequence[float] = POLL_SECONDS,
+) -> Iterator[Seen]:
+    """Yield what `look` returns, with a pause after each, in seconds; the caller ends it.
 
     A look that fails for a passing reason (throttling, network, a service's own error) is made
     again.
@@ -23,7 +28,7 @@ def looks(subject: str, look: Callable[[], Seen], sleep: Callable[[float], None]
     Raises:
         AwsError: it failed for another reason, or too often.
     """
-    pauses, failed = iter(POLL_SECONDS), 0
+    growing, failed = iter(pauses), 0
     while True:
         try:
             seen = look()
@@ -34,4 +39,4 @@ def looks(subject: str, look: Callable[[], Seen], sleep: Callable[[float], None]
         else:
             failed = 0
             yield seen
-        sleep(next(pauses, POLL_SECONDS[-1]))
+        sleep(next(growing, pauses[-1]))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from payment_infra.cloud.logs import LogTail
-from tests.aws import FakeAws
+from payment_infra.cloud.logs import LogLine, LogTail, follow, follow_live, history
+from tests.aws import FakeAws, Refused
 
 GROUP, OTHER = "/aws/lambda/a", "/aws/lambda/b"
 
@@ -83,3 +84,94 @@ def test_a_group_is_read_from_its_own_newest_line_on(aws: FakeAws, tail: LogTail
     assert texts(tail) == ["late"]
     aws.logs[OTHER].append(line(2000, "slow"))
     assert texts(tail) == ["slow"]
+
+
+def test_lines_that_are_the_same_to_the_millisecond_are_all_read(
+    aws: FakeAws, tail: LogTail
+) -> None:
+    aws.logs[GROUP] += [line(1000, "same"), line(1000, "same")]
+    assert texts(tail) == ["same", "same"]
+    aws.logs[GROUP].append(line(1000, "same"))
+    assert texts(tail) == ["same"]
+
+
+def test_a_line_that_arrives_late_is_read(aws: FakeAws, tail: LogTail) -> None:
+    aws.logs[GROUP].append(line(50_000, "newer"))
+    assert texts(tail) == ["newer"]
+    aws.logs[GROUP].insert(0, line(21_000, "older"))
+    assert texts(tail) == ["older"]
+    assert texts(tail) == []
+
+
+def test_ten_thousand_lines_of_two_groups_are_merged_page_by_page(aws: FakeAws) -> None:
+    aws.logs[GROUP] = [line(2 * n, f"a{n}", n) for n in range(5_000)]
+    aws.logs[OTHER] = [line(2 * n + 1, f"b{n}", n) for n in range(5_000)]
+    lines = history(aws.session().client("logs"), [GROUP, OTHER], 0, 20_000)
+    assert next(lines).text == "a0"
+    assert len(aws.called("logs:FilterLogEvents")) == 2
+    rest = [one.milliseconds for one in lines]
+    assert rest == list(range(1, 10_000))
+    assert len(aws.called("logs:FilterLogEvents")) == 100
+
+
+def test_a_throttled_look_is_made_again(aws: FakeAws, tail: LogTail) -> None:
+    looks = follow(tail, lambda _: aws.errors.clear())
+    aws.logs[GROUP].append(line(1000, "a"))
+    aws.errors["logs:FilterLogEvents"] = Refused("ThrottlingException")
+    assert [one.text for one in next(looks)] == ["a"]
+
+
+class FakeStream:
+    """The event stream of a live tail's session; what happens between events is called."""
+
+    def __init__(self, *events: Any) -> None:
+        self._events = events
+
+    def __iter__(self) -> Iterator[Any]:
+        for event in self._events:
+            yield event() if callable(event) else event
+
+
+def update(*lines: tuple[int, str], sampled: bool = False) -> dict[str, Any]:
+    results = [
+        {
+            "logGroupIdentifier": f"123456789012:{GROUP}",
+            "logStreamName": "one",
+            "timestamp": time,
+            "message": text,
+        }
+        for time, text in lines
+    ]
+    return {"sessionUpdate": {"sessionResults": results, "sessionMetadata": {"sampled": sampled}}}
+
+
+def test_a_live_tail_gives_no_line_twice_and_what_it_leaves_out_is_read(
+    aws: FakeAws, tail: LogTail
+) -> None:
+    def late() -> dict[str, Any]:
+        aws.logs[GROUP] += [line(3000, "live"), line(3001, "left out")]
+        return update((3000, "live"), sampled=True)
+
+    def after_the_end() -> dict[str, Any]:
+        aws.logs[GROUP].append(line(4000, "between the sessions"))
+        return {"SessionTimeoutException": {}}
+
+    aws.logs[GROUP].append(line(1000, "before"))
+    streams = iter([FakeStream(update((1000, "before"), (2000, "only live")), late, after_the_end)])
+    client = aws.session().client("logs")
+    client.start_live_tail = lambda **_: {"responseStream": next(streams)}
+    given = follow_live(client, {f"arn:{GROUP}": GROUP}, tail, "", lambda _: None)
+    found: list[LogLine] = []
+    while not found or found[-1].text != "between the sessions":
+        found += next(given)
+    assert [one.text for one in found] == [
+        *("before", "only live", "live", "left out", "between the sessions")
+    ]
+
+
+def test_an_endpoint_without_live_tail_is_read(aws: FakeAws, tail: LogTail) -> None:
+    aws.errors["logs:StartLiveTail"] = Refused("UnknownOperationException")
+    aws.logs[GROUP].append(line(1000, "a"))
+    client = aws.session().client("logs")
+    given = follow_live(client, {f"arn:{GROUP}": GROUP}, tail, "", lambda _: None)
+    assert [one.text for one in next(given)] == ["a"]

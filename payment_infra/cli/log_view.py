@@ -1,0 +1,108 @@
+"""A line of a log as a person reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.logs import LogLine
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+COLORS = {"DEBUG": "bright_black", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+# What Lambda itself writes about every call ("Lambda function logs").
+PLATFORM = re.compile(r"(START|END|REPORT|INIT_START|INIT_REPORT|EXTENSION|XRAY|RESTORE_START)\b")
+FAILURES = ("Task timed out", "Runtime exited", "Runtime.", "[ERROR]", "Traceback")
+# What is in a column of its own, or says nothing to a person.
+HIDDEN = frozenset({"level", "message", "timestamp", "service", "xray_trace_id"})
+NAME_WIDTH = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line that was taken apart.
+
+    platform says that Lambda wrote it about a call, or that it only carries metrics. fields is
+    empty where the line is no JSON object.
+    """
+
+    line: LogLine
+    function: str
+    level: str
+    message: str
+    fields: Mapping[str, Any]
+    platform: bool
+
+    def at_least(self, level: str) -> bool:
+        """Whether the line is of this level or above."""
+        return LEVELS.index(self.level) >= LEVELS.index(level)
+
+    def about(self, transaction_id: str) -> bool:
+        """Whether the line is about a payment."""
+        return self.fields.get("transaction_id") == transaction_id
+
+    def document(self) -> dict[str, Any]:
+        """Return what a program gets."""
+        content = {"fields": dict(self.fields)} if self.fields else {"message": self.message}
+        return {
+            "time": self._time.isoformat(timespec="milliseconds"),
+            "function": self.function,
+            "group": self.line.group,
+            "stream": self.line.stream,
+            "level": self.level,
+            **content,
+        }
+
+    def text(self) -> str:
+        """Return what a person gets: time in UTC, function, level, message, the other fields."""
+        more = " ".join(
+            f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+            for name, value in self.fields.items()
+            if name not in HIDDEN
+        )
+        clock = f"{self._time:%m-%d %H:%M:%S.%f}"[:18]
+        start = f"{clock}  {self.function:<{NAME_WIDTH}}  {self.level:<8}"
+        text = f"{start}  {self.message}  {more}".rstrip()
+        color = "bright_black" if self.platform else COLORS.get(self.level)
+        return click.style(text, fg=color) if color else text
+
+    @property
+    def _time(self) -> datetime:
+        return datetime.fromtimestamp(self.line.milliseconds / 1000, UTC)
+
+
+def entry(line: LogLine, function: str) -> Entry:
+    """Take a line apart."""
+    try:
+        parsed = json.loads(line.text)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        platform = PLATFORM.match(line.text) is not None
+        failed = not platform and any(text in line.text for text in FAILURES)
+        return Entry(line, function, "ERROR" if failed else "INFO", line.text, {}, platform)
+    if "httpMethod" in parsed:
+        return _access(line, function, parsed)
+    level = str(parsed.get("level", "INFO")).upper()
+    return Entry(
+        line=line,
+        function=function,
+        level=level if level in LEVELS else "INFO",
+        message=str(parsed.get("message", "")),
+        fields=parsed,
+        platform="_aws" in parsed,
+    )
+
+
+def _access(line: LogLine, function: str, parsed: Mapping[str, Any]) -> Entry:
+    """Take a line of the API's access log apart."""
+    status = str(parsed.get("status", ""))
+    level = {"5": "ERROR", "4": "WARNING"}.get(status[:1], "INFO")
+    path = parsed.get("resourcePath") or parsed.get("path") or ""
+    return Entry(line, function, level, f"{parsed['httpMethod']} {path}", parsed, platform=False)

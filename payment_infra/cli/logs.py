@@ -1,0 +1,117 @@
+"""`payment-infra logs`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import environment_options, output_option
+from payment_infra.errors import UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.logs import LogLine
+    from payment_infra.cloud.operations.environment import Environment
+
+# Name to the logical id of its log group.
+GROUPS = {
+    "validation": "ValidationLogGroup",
+    "processing": "ProcessingLogGroup",
+    "health": "HealthMonitorLogGroup",
+    "retry": "RetryLogGroup",
+    "api": "PaymentAPIAccessLogGroup",
+}
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@click.command("logs")
+@click.argument("name", required=False, type=click.Choice(list(GROUPS)))
+@click.option(
+    "--since",
+    default="10m",
+    show_default=True,
+    metavar="TIME",
+    help="From when on: 10m, 3h, 2d ago, or 2026-11-24T10:00:00Z.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--transaction", metavar="ID", help="Only what is about this payment.")
+@click.option(
+    "--level", type=click.Choice(LEVELS, case_sensitive=False), help="Only this level and above."
+)
+@click.option("--all", "everything", is_flag=True, help="Lambda's own lines and metrics, too.")
+@output_option
+@environment_options
+@everywhere
+def command(
+    environment: Environment,
+    name: str | None,
+    since: str,
+    follow: bool,
+    transaction: str | None,
+    level: str | None,
+    everything: bool,
+    output: str,
+) -> None:
+    """Show what the functions have logged, merged in the order of time.
+
+    Without a name it is all functions; `api` is the API's access log. Times are UTC. With --output
+    json each line is a JSON document.
+
+    \b
+    Example:
+      payment-infra logs --suffix dev-001 --since 1h --level error
+      payment-infra logs processing --suffix dev-001 --follow
+    """
+    from payment_infra.cloud.operations.log_search import Search
+    from payment_infra.moments import parse_moment
+
+    if transaction is not None and not _is_id(transaction):
+        raise UsageError("--transaction: an id is 1 to 128 visible ASCII characters")
+    start = parse_moment(since, datetime.now(UTC))
+    chosen = [name] if name else [one for one in GROUPS if one != "api"]
+    search = Search(environment, {one: GROUPS[one] for one in chosen}, start, transaction)
+    show = _Printer(search.names, transaction, level, everything, output)
+    if follow:
+        for lines in search.follow(time.sleep):
+            show(lines)
+    else:
+        show(search.history(datetime.now(UTC)))
+
+
+class _Printer:
+    def __init__(
+        self,
+        names: dict[str, str],
+        transaction: str | None,
+        level: str | None,
+        everything: bool,
+        output: str,
+    ) -> None:
+        self._names = names
+        self._transaction = transaction
+        self._level = level.upper() if level else None
+        self._everything = everything or output == "json"
+        self._json = output == "json"
+
+    def __call__(self, lines: Iterable[LogLine]) -> None:
+        from payment_infra.cli.log_view import entry
+
+        for line in lines:
+            one = entry(line, self._names[line.group])
+            if one.platform and not self._everything:
+                continue
+            if self._level and not one.at_least(self._level):
+                continue
+            # The service filters, too, but not every endpoint that stands for it.
+            if self._transaction and not one.about(self._transaction):
+                continue
+            click.echo(json.dumps(one.document()) if self._json else one.text())
+
+
+def _is_id(text: str) -> bool:
+    return 1 <= len(text) <= 128 and all("!" <= character <= "~" for character in text)

@@ -1,0 +1,64 @@
+"""Looking for lines in the logs of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from payment_infra.cloud.errors import translated
+from payment_infra.cloud.logs import LogLine, LogTail, follow, follow_live, history
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+
+
+class Search:
+    """The lines of some log groups from a moment on; names is log group to name."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        groups: Mapping[str, str],
+        start: datetime,
+        transaction: str | None = None,
+    ) -> None:
+        self.names = {environment.resource(group): name for name, group in groups.items()}
+        self._environment = environment
+        self._client = environment.client("logs")
+        self._start = _milliseconds(start)
+        self._pattern = filter_pattern(transaction)
+
+    def history(self, until: datetime) -> Iterator[LogLine]:
+        """Yield the lines until a moment, in the order of their time."""
+        with translated("log groups"):
+            yield from history(
+                self._client, list(self.names), self._start, _milliseconds(until) + 1, self._pattern
+            )
+
+    def follow(self, sleep: Callable[[float], None]) -> Iterator[list[LogLine]]:
+        """Yield the lines until now, then what comes, by live tail where the endpoint has it."""
+        tail = LogTail(self._client, list(self.names), self._start, self._pattern)
+        if self._environment.session.endpoint_url is not None:
+            return follow(tail, sleep)
+        return follow_live(self._client, self._arns(), tail, self._pattern, sleep)
+
+    def _arns(self) -> dict[str, str]:
+        session = self._environment.session
+        partition = self._client.meta.partition
+        return {
+            f"arn:{partition}:logs:{session.region}:{session.account()}:log-group:{name}": name
+            for name in self.names
+        }
+
+
+def filter_pattern(transaction: str | None) -> str:
+    """Return the filter pattern of the lines about a payment ("Filter pattern syntax")."""
+    if transaction is None:
+        return ""
+    quoted = transaction.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{{ $.transaction_id = "{quoted}" }}'
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
