@@ -159,6 +159,7 @@ class FakeCloudFormation:
         summaries = [
             {
                 "LogicalResourceId": name,
+                "PhysicalResourceId": name,
                 "ResourceType": "AWS::SQS::Queue",
                 "LastUpdatedTimestamp": START,
                 "ResourceStatus": status,

@@ -37,6 +37,7 @@ SECTIONS = {
         "list": "List the environments of the region, in any state.",
         "health": "Ask the API how it is.",
         "logs": "Show what the functions have logged, merged in the order of time.",
+        "metrics": "Draw the dashboard's widgets in the terminal.",
         "outputs": "Print the outputs of the deployed stack.",
         "smoke": "Check a deployed stack with real payments.",
     },

@@ -1,0 +1,139 @@
+"""`payment-infra metrics`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import environment_options, output_option
+from payment_infra.cli.output import print_json
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.dashboard import Series, Widget
+    from payment_infra.cloud.operations.environment import Environment
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII = "_.:-=+*#"
+LABEL = 26
+# What stands beside a line: the last value and the largest.
+NUMBERS = 24
+NO_DATA = "no data"
+
+
+@click.command("metrics")
+@click.option(
+    "--since",
+    default="3h",
+    show_default=True,
+    metavar="TIME",
+    help="From when on: 10m, 3h, 2d ago, or 2026-11-24T10:00:00Z.",
+)
+@output_option
+@environment_options
+@everywhere
+def command(environment: Environment, since: str, output: str) -> None:
+    """Draw the dashboard's widgets in the terminal.
+
+    They are read from the deployed dashboard's own definition, so that they show what it shows. A
+    gap is a period without data.
+
+    \b
+    Example:
+      payment-infra metrics --suffix dev-001 --since 1h
+    """
+    from payment_infra.cloud.operations.dashboard import read_dashboard
+    from payment_infra.moments import parse_moment
+
+    end = datetime.now(UTC)
+    start = parse_moment(since, end)
+    width = shutil.get_terminal_size().columns
+    columns = max(10, width - LABEL - NUMBERS - 3)
+    widgets = read_dashboard(environment, start, end, columns)
+    if output == "json":
+        print_json([_document(one) for one in widgets])
+    else:
+        levels = BLOCKS if _can_show(BLOCKS) else ASCII
+        click.echo("\n".join(draw(widgets, start, end, levels)))
+
+
+def draw(
+    widgets: Sequence[Widget], start: datetime, end: datetime, levels: str = BLOCKS
+) -> Iterator[str]:
+    """Yield the lines of the drawing: a line of values for each series."""
+    for number, widget in enumerate(widgets):
+        if number:
+            yield ""
+        yield click.style(widget.title, bold=True)
+        for one in widget.series:
+            yield _series(one, start, end, levels)
+        for alarm in widget.alarms:
+            color = {"ALARM": "red", "OK": "green"}.get(alarm.state)
+            yield f"  {click.style(f'{alarm.state:<17}', fg=color)}  {alarm.name}"
+
+
+def sparkline(values: Sequence[float | None], levels: str) -> str:
+    """Return a character for each value, from the lowest level, 0 or less, to the highest."""
+    known = [value for value in values if value is not None]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    steps = (high - low) or 1.0
+    return "".join(
+        " " if value is None else levels[round((value - low) / steps * (len(levels) - 1))]
+        for value in values
+    )
+
+
+def _series(series: Series, start: datetime, end: datetime, levels: str) -> str:
+    label = f"{series.label[:LABEL]:<{LABEL}}"
+    if series.metric is None:
+        return f"{label} an expression, which only CloudWatch computes"
+    if not series.points:
+        return f"{label} {NO_DATA}"
+    period = series.metric.period
+    values: list[float | None] = [None] * -(-int((end - start).total_seconds()) // period)
+    for point in series.points:
+        # CloudWatch begins a period at its own full minutes, which can be before the start.
+        place = max(0, int((point.time - start).total_seconds() // period))
+        values[min(place, len(values) - 1)] = point.value
+    numbers = f"last {_short(series.points[-1].value)}, max {_short(_largest(series))}"
+    return f"{label} {sparkline(values, levels)} {numbers}"
+
+
+def _largest(series: Series) -> float:
+    return max(point.value for point in series.points)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.2g}"
+
+
+def _can_show(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _document(widget: Widget) -> dict[str, Any]:
+    return {
+        "title": widget.title,
+        "series": [
+            {
+                "label": one.label,
+                "statistic": one.metric.statistic if one.metric else None,
+                "period_seconds": one.metric.period if one.metric else None,
+                "points": [
+                    {"time": point.time.astimezone(UTC).isoformat(), "value": point.value}
+                    for point in one.points
+                ],
+            }
+            for one in widget.series
+        ],
+        "alarms": [{"name": one.name, "state": one.state} for one in widget.alarms],
+    }

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from payment_infra.cli.metrics import ASCII, BLOCKS, draw, sparkline
+from payment_infra.cloud.operations.alarms import Alarm
+from payment_infra.cloud.operations.dashboard import Series, Widget, read_dashboard
+from payment_infra.cloud.operations.environment import Environment
+from payment_infra.cloud.operations.metric_data import MAX_QUERIES, Metric, Point
+from payment_infra.cloud.stack import Stack, StackState
+from payment_infra.errors import AwsError
+from tests import snapshots
+from tests.aws import FakeAws, FakeStack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+END = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+START = END - timedelta(hours=3)
+
+
+def dashboard(aws: FakeAws, *widgets: dict[str, Any]) -> Environment:
+    """Return an environment whose deployed dashboard has these widgets."""
+    aws.answers["cloudwatch:GetDashboard"] = {"DashboardBody": json.dumps({"widgets": widgets})}
+    aws.answers["cloudwatch:DescribeAlarms"] = {"MetricAlarms": []}
+    aws.answers.setdefault("cloudwatch:GetMetricData", {"MetricDataResults": []})
+    aws.stacks["s"] = FakeStack("s", resources={"PaymentDashboard": "CREATE_COMPLETE"})
+    session = aws.session()
+    state = StackState("s", "CREATE_COMPLETE", {}, {}, START)
+    return Environment(session, Stack(session.client("cloudformation"), "s"), state)
+
+
+def widget(*metrics: Sequence[Any], **properties: Any) -> dict[str, Any]:
+    return {"type": "metric", "properties": {"title": "T", "metrics": metrics, **properties}}
+
+
+def series(environment: Environment) -> tuple[Series, ...]:
+    [one] = read_dashboard(environment, START, END, 100)
+    return one.series
+
+
+def test_the_shorthands_of_a_row_are_spelled_out() -> None:
+    environment = dashboard(
+        FakeAws(),
+        widget(
+            ["AWS/Lambda", "Errors", "FunctionName", "a", {"stat": "Sum", "label": "A"}],
+            ["...", "b", {"stat": "Maximum", "period": 900}],
+            [".", "Duration", ".", "."],
+            [{"expression": "m1/m2", "label": "Rate"}],
+            ["AWS/Lambda", "Hidden", {"visible": False}],
+            period=600,
+            stat="p95",
+        ),
+    )
+    assert series(environment) == (
+        Series("A", Metric("AWS/Lambda", "Errors", {"FunctionName": "a"}, "Sum", 600)),
+        Series("Errors", Metric("AWS/Lambda", "Errors", {"FunctionName": "b"}, "Maximum", 900)),
+        Series("Duration", Metric("AWS/Lambda", "Duration", {"FunctionName": "b"}, "p95", 600)),
+        Series("Rate", None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("hours", "columns", "period"), [(1, 60, 300), (3, 30, 600), (24, 30, 3000), (240, 30, 28_800)]
+)
+def test_a_period_is_raised_until_the_line_fits(hours: int, columns: int, period: int) -> None:
+    environment = dashboard(FakeAws(), widget(["N", "M"], period=300))
+    [one] = read_dashboard(environment, END - timedelta(hours=hours), END, columns)
+    assert one.series[0].metric is not None
+    assert one.series[0].metric.period == period
+
+
+def test_more_metrics_than_one_call_takes_and_values_on_several_pages_are_all_read() -> None:
+    aws = FakeAws()
+
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        page = int(params.get("NextToken", "0"))
+        results = [
+            {
+                "Id": one["Id"],
+                "Timestamps": [START + timedelta(hours=page)],
+                "Values": [float(page)],
+            }
+            for one in params["MetricDataQueries"]
+        ]
+        return {"MetricDataResults": results} | ({"NextToken": "1"} if page == 0 else {})
+
+    aws.answers["cloudwatch:GetMetricData"] = answer
+    names = [["N", f"M{number}"] for number in range(MAX_QUERIES + 1)]
+    found = series(dashboard(aws, widget(*names)))
+    assert len(aws.called("cloudwatch:GetMetricData")) == 4
+    assert len(found) == MAX_QUERIES + 1
+    assert {tuple(point.value for point in one.points) for one in found} == {(0.0, 1.0)}
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", "no JSON", '{"widgets": [{"type": "alarm"}]}'])
+def test_a_dashboard_that_somebody_broke_is_one_clear_error(body: str) -> None:
+    aws = FakeAws()
+    environment = dashboard(aws)
+    aws.answers["cloudwatch:GetDashboard"] = {"DashboardBody": body}
+    with pytest.raises(AwsError, match="is not as CloudWatch documents it"):
+        read_dashboard(environment, START, END, 100)
+
+
+def test_a_line_shows_levels_between_nothing_and_the_largest_value_and_gaps() -> None:
+    assert sparkline([0, 7, None, 3.5], BLOCKS) == "▁█ ▅"
+    assert sparkline([5, 5], BLOCKS) == "██"
+    assert sparkline([0, 0], ASCII) == "__"
+    assert sparkline([-1, 0, 1], ASCII) == "_=#"
+
+
+def test_the_drawing_is_as_it_was_reviewed() -> None:
+    metric = Metric("N", "M", {}, "Sum", 600)
+
+    def points(*values: float) -> tuple[Point, ...]:
+        return tuple(
+            Point(START + timedelta(minutes=10 * place), value)
+            for place, value in enumerate(values)
+            if value >= 0
+        )
+
+    widgets = [
+        Widget(
+            "Payments",
+            (
+                Series("Validated", metric, points(*range(0, 1800, 100))),
+                Series("ConsumedWriteCapacityUnits", metric, points(1, 2.5, -1, -1, 0.25)),
+                Series("Declined", metric),
+                Series("Rate", None),
+            ),
+        ),
+        Widget(
+            "Alarms",
+            alarms=(
+                Alarm("api-latency-dev", "ALARM", "", None),
+                Alarm("api-5xx-dev", "OK", "", None),
+            ),
+        ),
+    ]
+    lines = list(draw(widgets, START, END))
+    assert max(map(len, lines)) <= 80
+    snapshots.check("metrics", "\n".join(lines) + "\n")
