@@ -36,6 +36,29 @@ def write_file(path: Path, content: bytes) -> None:
         raise PaymentInfraError(f"{path}: cannot be written ({error.strerror})") from error
 
 
+def create_private(path: Path, content: bytes) -> None:
+    """Make a file that only its owner can read, whole and on the disk.
+
+    Raises:
+        UsageError: the file exists already, and is left as it is.
+        PaymentInfraError: it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(f"{path}: exists already; name a new file") from error
+    except OSError as error:
+        raise PaymentInfraError(f"{path}: cannot be written ({error.strerror})") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise PaymentInfraError(f"{path}: cannot be written ({error.strerror})") from error
+
+
 def read_json(path: Path) -> str:
     """Return the text of a JSON file.
 

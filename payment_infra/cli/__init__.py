@@ -39,9 +39,11 @@ SECTIONS = {
         "logs": "Show what the functions have logged, merged in the order of time.",
         "metrics": "Draw the dashboard's widgets in the terminal.",
         "outputs": "Print the outputs of the deployed stack.",
+        "drift": "Show what was changed outside of CloudFormation.",
         "smoke": "Check a deployed stack with real payments.",
     },
     "Mend it": {
+        "failed": "See, repeat and remove failed transactions.",
         "restore": "Bring the payments of an earlier moment back.",
     },
     "On this machine": {

@@ -1,0 +1,67 @@
+"""`payment-infra drift`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.diff import DIFFERENT
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
+from payment_infra.cli.options import environment_options, output_option
+from payment_infra.cli.output import note, print_json
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.drift import Drift
+    from payment_infra.cloud.operations.environment import Environment
+
+
+@click.command("drift")
+@click.option("--fail", is_flag=True, help=f"Exit with {DIFFERENT} if a resource has drifted.")
+@output_option
+@environment_options
+@everywhere
+def command(environment: Environment, fail: bool, output: str) -> None:
+    """Show what was changed outside of CloudFormation.
+
+    Lets CloudFormation compare every resource with the deployed template, and waits for that.
+    Changes nothing.
+
+    \b
+    Example:
+      payment-infra drift --suffix dev-001 --fail
+    """
+    from payment_infra.cloud.operations.drift import detect
+
+    with operating(environment.stack.name, "text") as operator:
+        drift = detect(environment, time.sleep, operator.tell)
+    if output == "json":
+        print_json(asdict(drift))
+    else:
+        click.echo("\n".join(draw(drift, shutil.get_terminal_size().columns)))
+    if drift.reason:
+        note(f"Warning: the detection did not come to its end: {drift.reason}")
+    if fail and drift.status != "IN_SYNC":
+        click.get_current_context().exit(DIFFERENT)
+
+
+def draw(drift: Drift, width: int) -> Iterator[str]:
+    """Yield the lines of a drift: each resource, and below it what differs, old and new."""
+    from payment_infra.cli.preview import cut
+    from payment_infra.rendering import describe
+
+    for one in drift.resources:
+        sign, color = ("-", "red") if one.status == "DELETED" else ("~", "yellow")
+        head = f"{sign} {one.logical_id}  {one.resource_type}  {one.status}"
+        yield click.style(cut(head, width), fg=color)
+        for changed in one.properties:
+            yield f"    {cut(changed.path, width - 4)}"
+            yield click.style(f"      - {cut(describe(changed.expected), width - 8)}", fg="red")
+            yield click.style(f"      + {cut(describe(changed.actual), width - 8)}", fg="green")
+    total = f"{drift.checked} resources compared, {drift.not_checked} that cannot be"
+    yield f"{drift.status}: {len(drift.resources)} drifted of {total}"

@@ -1,0 +1,250 @@
+"""`payment-infra failed`: what payment-retry has given up."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
+from payment_infra.cli.options import environment_options, output_option, yes_option
+from payment_infra.cli.output import check_answers, confirm, note, print_json
+from payment_infra.errors import PaymentInfraError, UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.dead_letters import DeadLetter
+    from payment_infra.cloud.operations.environment import Environment
+
+Command = Callable[..., Any]
+
+ID_OPTION = click.option(
+    "--id", "ids", multiple=True, metavar="ID", help="Only this message; repeat it."
+)
+
+
+@click.group("failed")
+@everywhere
+def command() -> None:
+    """See, repeat and remove failed transactions.
+
+    What fails is retried from the queue failed-transactions; what fails there three times is in the
+    dead-letter queue. To look at it does not count as a receive of the first, and takes nothing out
+    of the second.
+
+    \b
+    Example:
+      payment-infra failed list --suffix dev-001
+      payment-infra failed redrive --suffix dev-001 --all
+    """
+
+
+@command.command("list")
+@output_option
+@environment_options
+@everywhere
+def list_command(environment: Environment, output: str) -> None:
+    """List the messages of the dead-letter queue.
+
+    Of the main queue only its numbers are shown: a receive would count towards its three.
+
+    \b
+    Example:
+      payment-infra failed list --suffix dev-001
+    """
+    from payment_infra.cli.failed_view import print_messages
+    from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE, borrowed, depth
+
+    queues = [depth(environment, QUEUE), depth(environment, DEAD_LETTERS)]
+    with borrowed(environment) as messages:
+        found = list(messages)
+    if output == "json":
+        rows = [_without_body(one) for one in found]
+        print_json({"queues": [asdict(one) for one in queues], "dead_letters": rows})
+        return
+    for one in queues:
+        delayed = f", {one.delayed} delayed" if one.delayed else ""
+        note(f"{one.name}: {one.waiting} waiting, {one.in_flight} in flight{delayed}")
+    if hidden := queues[1].in_flight:
+        note(f"{hidden} more are held by somebody else at the moment")
+    if found:
+        print_messages(found)
+
+
+@command.command("show")
+@click.argument("message_id", metavar="ID")
+@click.option("--full", is_flag=True, help="The customer's id, too.")
+@output_option
+@environment_options
+@everywhere
+def show(environment: Environment, message_id: str, full: bool, output: str) -> None:
+    """Show one message, and its payment's row beside it.
+
+    ID is the message's, or the transaction's.
+
+    \b
+    Example:
+      payment-infra failed show --suffix dev-001 5f0c954e-9f3a-4c8b-8a41-9e3d3c1f0a11
+    """
+    from payment_infra.cli.failed_view import masked, print_message
+    from payment_infra.cloud.operations.dead_letters import borrowed
+    from payment_infra.cloud.operations.transactions import find
+
+    with borrowed(environment) as messages:
+        found = [one for one in messages if message_id in {one.id, one.transaction_id}]
+    if not found:
+        raise PaymentInfraError(
+            f"no message {message_id} in the dead-letter queue; `payment-infra failed list` has "
+            "those that are there"
+        )
+    for one in found:
+        row = find(environment, one.transaction_id) if one.transaction_id else None
+        document = {"message": _readable(one), "row": row}
+        if not full:
+            document = masked(document)
+        if output == "json":
+            print_json(document)
+        else:
+            print_message(document)
+
+
+@command.command("redrive")
+@click.option("--all", "everything", is_flag=True, help="Every message.")
+@ID_OPTION
+@click.option(
+    "--max-rate",
+    type=click.IntRange(1, 500),
+    metavar="NUMBER",
+    help="Messages a second at most.",
+)
+@click.option("--cancel", is_flag=True, help="Stop a redrive that SQS goes on with.")
+@output_option
+@yes_option
+@environment_options
+@everywhere
+def redrive(
+    environment: Environment,
+    everything: bool,
+    ids: tuple[str, ...],
+    max_rate: int | None,
+    cancel: bool,
+    output: str,
+    yes: bool,
+) -> None:
+    """Send messages back to be retried.
+
+    SQS moves them where it can; otherwise each is sent, then deleted, so that a crash duplicates
+    and never loses. The functions do nothing twice.
+
+    \b
+    Example:
+      payment-infra failed redrive --suffix dev-001 --all --max-rate 5
+    """
+    from payment_infra.cloud.operations.redriving import cancel_move, move, move_all
+
+    if [everything, bool(ids), cancel].count(True) != 1:
+        raise UsageError("give one of --all, --id ID and --cancel")
+    if cancel:
+        _tell({"moved": cancel_move(environment), "cancelled": True}, output)
+        return
+    check_answers(yes)
+    chosen = _chosen(environment, ids)
+    if not chosen:
+        _tell({"moved": 0}, output)
+        return
+    confirm(f"Send {len(chosen)} messages back to be retried?", yes)
+    with operating(environment.stack.name, "text") as operator:
+        moved = None
+        if everything:
+            moved = move_all(environment, max_rate, time.sleep, operator.tell)
+        if moved is None:
+            moved = move(
+                environment, {one.id for one in chosen}, max_rate, time.sleep, operator.tell
+            )
+    _tell({"moved": moved}, output)
+
+
+@command.command("purge")
+@click.option(
+    "--export",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the messages go before they are deleted, as JSON lines.",
+)
+@ID_OPTION
+@output_option
+@yes_option
+@environment_options
+@everywhere
+def purge(
+    environment: Environment, file: Path, ids: tuple[str, ...], output: str, yes: bool
+) -> None:
+    """Delete messages of the dead-letter queue, once they are in a file.
+
+    Only what is in the file is deleted, not what has come since. The file holds whole messages,
+    customers' ids among them, and only you can read it.
+
+    \b
+    Example:
+      payment-infra failed purge --suffix dev-001 --export dead-letters.jsonl
+    """
+    from payment_infra.cloud.operations.dead_letters import delete
+    from payment_infra.files import create_private
+
+    check_answers(yes)
+    chosen = _chosen(environment, ids)
+    if not chosen:
+        _tell({"deleted": 0}, output)
+        return
+    lines = (json.dumps(one.document()) for one in chosen)
+    create_private(file, "".join(f"{line}\n" for line in lines).encode())
+    note(f"{len(chosen)} messages are in {file}")
+    confirm(f"Delete these {len(chosen)} messages from the queue?", yes)
+    _tell({"deleted": delete(environment, {one.id for one in chosen})}, output)
+
+
+def _chosen(environment: Environment, ids: tuple[str, ...]) -> list[DeadLetter]:
+    """Return the messages that are meant, and show how many there are of which kind."""
+    from payment_infra.cloud.operations.dead_letters import borrowed
+
+    with borrowed(environment) as messages:
+        found = [one for one in messages if not ids or one.id in ids]
+    if missing := set(ids) - {one.id for one in found}:
+        raise UsageError(
+            f"no message {min(missing)} in the dead-letter queue; `payment-infra failed list` has "
+            "those that are there"
+        )
+    kinds = Counter((one.operation or "-", one.reason or "-") for one in found)
+    for (operation, reason), number in kinds.most_common():
+        note(f"{number:>7}  {operation}  {reason}")
+    return found
+
+
+def _without_body(message: DeadLetter) -> dict[str, Any]:
+    document = message.document()
+    del document["body"], document["attributes"]
+    return document
+
+
+def _readable(message: DeadLetter) -> dict[str, Any]:
+    """Return a message with its body taken apart, where that is JSON."""
+    document = message.document()
+    try:
+        document["body"] = json.loads(message.body)
+    except (ValueError, RecursionError):
+        document["body"] = message.body
+    return document
+
+
+def _tell(document: dict[str, Any], output: str) -> None:
+    if output == "json":
+        print_json(document)
+    else:
+        note(", ".join(f"{name}: {value}" for name, value in document.items()))

@@ -1,0 +1,162 @@
+"""Sending dead letters back to the main queue: by SQS itself, or one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from payment_infra.cloud.errors import code_of, explain, translated
+from payment_infra.cloud.events import Waiting
+from payment_infra.cloud.operations.dead_letters import (
+    DEAD_LETTERS,
+    QUEUE,
+    VISIBILITY_SECONDS,
+    borrowed,
+)
+from payment_infra.cloud.polling import looks
+from payment_infra.cloud.preflight import UNSUPPORTED
+from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+
+# Twelve hours (SQS, "Visibility timeout").
+MAX_VISIBILITY_SECONDS = 43_200
+# What says that an endpoint has no message move tasks.
+NO_TASKS = UNSUPPORTED | {"AWS.SimpleQueueService.UnsupportedOperation"}
+# Statuses of a task that goes on (SQS API, ListMessageMoveTasks).
+MOVING = frozenset({"RUNNING", "CANCELLING"})
+
+
+def move(
+    environment: Environment,
+    ids: Collection[str],
+    rate: int | None,
+    sleep: Callable[[float], None],
+    tell: Callable[[Waiting], None],
+) -> int:
+    """Send messages back to the main queue, each before it is deleted here.
+
+    A crash between the two leaves it in both, and the functions do nothing twice.
+
+    Args:
+        environment: whose queues.
+        ids: of the messages.
+        rate: how many a second at most.
+        sleep: keeps to the rate.
+        tell: is told how far it has come.
+
+    Returns:
+        How many were moved.
+
+    Raises:
+        PaymentInfraError: some were not; they are still in the dead-letter queue.
+    """
+    client, target = environment.client("sqs"), environment.resource(QUEUE)
+    source = environment.resource(DEAD_LETTERS)
+    moved, failures = 0, []
+    seconds = VISIBILITY_SECONDS + (len(ids) // rate if rate else 0)
+    with borrowed(environment, min(seconds, MAX_VISIBILITY_SECONDS)) as messages:
+        for one in [message for message in messages if message.id in ids]:
+            try:
+                client.send_message(
+                    QueueUrl=target,
+                    MessageBody=one.body,
+                    MessageAttributes=dict(one.attributes),
+                )
+                client.delete_message(QueueUrl=source, ReceiptHandle=one.handle)
+            except (ClientError, BotoCoreError) as error:
+                failures.append(f"{one.id}: {explain(error)}")
+                continue
+            messages.remove(one)
+            moved += 1
+            tell(Waiting(f"{moved} of {len(ids)} moved"))
+            if rate:
+                sleep(1 / rate)
+    missing = len(ids) - moved - len(failures)
+    if failures or missing:
+        first = failures[0] if failures else "they are no longer there, or received by another"
+        raise PaymentInfraError(
+            f"{moved} messages were moved and {len(failures) + missing} were not, which are where "
+            f"they were ({first}); repeat the command"
+        )
+    return moved
+
+
+def move_all(
+    environment: Environment,
+    rate: int | None,
+    sleep: Callable[[float], None],
+    tell: Callable[[Waiting], None],
+) -> int | None:
+    """Let SQS send every message back to the main queue, and wait for that.
+
+    Returns:
+        How many were moved; None if the endpoint has no such tasks, and nothing was done.
+
+    Raises:
+        AwsError: the task failed, or was cancelled.
+        Interrupted: Ctrl-C; the task goes on.
+    """
+    client = environment.client("sqs")
+    source, target = (_arn(environment, name) for name in (DEAD_LETTERS, QUEUE))
+    limit = {"MaxNumberOfMessagesPerSecond": rate} if rate else {}
+    try:
+        with translated("message move task"):
+            client.start_message_move_task(SourceArn=source, DestinationArn=target, **limit)
+    except AwsError as error:
+        cause = error.__cause__
+        if isinstance(cause, ClientError) and code_of(cause) in NO_TASKS:
+            return None
+        raise
+    try:
+        return _wait(client, source, sleep, tell)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(
+            "SQS goes on moving messages; `payment-infra failed redrive --cancel` stops it"
+        ) from interrupt
+
+
+def cancel_move(environment: Environment) -> int:
+    """Cancel the task that moves messages; return how many it had moved.
+
+    Raises:
+        AwsError: there is none.
+    """
+    client, source = environment.client("sqs"), _arn(environment, DEAD_LETTERS)
+    with translated("message move task"):
+        tasks = client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"]
+        if not tasks or tasks[0]["Status"] != "RUNNING":
+            raise AwsError("no message move task goes on")
+        answer = client.cancel_message_move_task(TaskHandle=tasks[0]["TaskHandle"])
+    return int(answer.get("ApproximateNumberOfMessagesMoved", 0))
+
+
+def _wait(
+    client: Any, source: str, sleep: Callable[[float], None], tell: Callable[[Waiting], None]
+) -> int:
+    def look() -> Any:
+        return client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"][0]
+
+    for task in looks("message move task", look, sleep):
+        moved = int(task.get("ApproximateNumberOfMessagesMoved", 0))
+        if task["Status"] == "COMPLETED":
+            return moved
+        if task["Status"] not in MOVING:
+            reason = task.get("FailureReason") or task["Status"].lower()
+            raise AwsError(
+                f"message move task: {reason}; {moved} messages were moved, the others are where "
+                "they were"
+            )
+        tell(Waiting(f"{moved} of {task.get('ApproximateNumberOfMessagesToMove', '?')} moved"))
+    raise AwsError("message move task: it cannot be looked at")
+
+
+def _arn(environment: Environment, logical_id: str) -> str:
+    with translated("queues"):
+        answer = environment.client("sqs").get_queue_attributes(
+            QueueUrl=environment.resource(logical_id), AttributeNames=["QueueArn"]
+        )
+    return str(answer["Attributes"]["QueueArn"])

@@ -1,0 +1,129 @@
+"""Drift, and failed transactions that a gateway refused, on the embedded AWS."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.harness import PAYMENT, Deployed, aws_variables, run
+from tests.e2e.test_retry import until
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
+    from payment_infra.local.emulator import Emulator
+    from tests.e2e.conftest import Deploy
+
+SUFFIX = "operating-1"
+
+
+@dataclass(frozen=True)
+class Program:
+    """Runs a command for the environment."""
+
+    url: str
+    folder: Path
+
+    def __call__(self, *arguments: str) -> CompletedProcess[str]:
+        variables = aws_variables(self.url)
+        return run("payment-infra", *arguments, "--suffix", SUFFIX, cwd=self.folder, **variables)
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that must succeed; return its document."""
+        result = self(*arguments, "--output", "json")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def deployed(aws: Emulator, deploy: Deploy) -> Deployed:
+    return deploy(aws, SUFFIX, authorization="none")
+
+
+@pytest.fixture
+def program(aws: Emulator, deployed: Deployed, tmp_path: Path) -> Program:
+    return Program(aws.url, tmp_path)
+
+
+def test_a_change_from_outside_is_found(deployed: Deployed, program: Program) -> None:
+    assert program("drift", "--fail").returncode == 0
+    deployed.session.client("sqs").set_queue_attributes(
+        QueueUrl=deployed.stack.physical_ids()["FailedTransactionsQueue"],
+        Attributes={"VisibilityTimeout": "1"},  # which lets the tests below wait less, too
+    )
+    [drifted] = program.json("drift")["resources"]
+    assert drifted["logical_id"] == "FailedTransactionsQueue"
+    assert [one["path"] for one in drifted["properties"]] == ["VisibilityTimeout"]
+    result = program("drift", "--fail")
+    assert result.returncode == 4
+    assert result.stdout.splitlines()[-1].startswith("DRIFTED: 1 drifted of ")
+    assert program.json("status")["drift"] == "DRIFTED"
+
+
+def fail(deployed: Deployed, customer_id: str) -> str:
+    """Make a payment that the gateway stays away from; return its id."""
+    api = deployed.api()
+    answer = api.call("POST", "validate", {**PAYMENT, "customer_id": customer_id})
+    transaction_id = str(answer.field("transaction_id"))
+    assert api.call("POST", "process", {"transaction_id": transaction_id}).status == 500
+    return transaction_id
+
+
+def dead(program: Program) -> dict[str, str]:
+    """Return transaction to message of what is in the dead-letter queue."""
+    found = program.json("failed", "list")["dead_letters"]
+    return {one["transaction_id"]: one["id"] for one in found}
+
+
+def test_failed_payments_are_listed_shown_repeated_and_removed(
+    deployed: Deployed, program: Program
+) -> None:
+    first, second = (fail(deployed, "sim-unavailable") for _ in range(2))
+    until(lambda: {first, second} <= dead(program).keys())
+    listed = program("failed", "list")
+    assert first in listed.stdout
+    assert "sim-unavailable" not in listed.stdout
+    assert max(map(len, listed.stdout.splitlines())) <= 80
+    shown = program.json("failed", "show", first)
+    assert shown["row"]["status"] == "processing"
+    assert shown["row"]["customer_id"] == "s…e"
+    assert shown["message"]["body"]["transaction_id"] == first
+    assert program("failed", "show", "nothing").returncode == 1
+
+    # The gateway is healed: this payment can be charged now.
+    deployed.session.client("dynamodb").update_item(
+        TableName=f"transactions-{SUFFIX}",
+        Key={"transaction_id": {"S": first}},
+        UpdateExpression="SET customer_id = :customer",
+        ExpressionAttributeValues={":customer": {"S": "cust-1"}},
+    )
+    assert program("failed", "redrive", "--id", dead(program)[first]).returncode == 2
+    moved = program.json("failed", "redrive", "--id", dead(program)[first], "--yes")
+    assert moved == {"moved": 1}
+    until(lambda: deployed.logged("Retry", '"message":"captured"'))
+    again = deployed.api().call("POST", "process", {"transaction_id": first})
+    assert again.field("message") == "Transaction already processed"
+    captured = deployed.logged("Retry", '"message":"captured"')
+    assert [json.loads(line)["transaction_id"] for line in captured] == [first]
+
+    # Once more for the other, all at once: the emulator has no move tasks. It fails again.
+    assert program.json("failed", "redrive", "--all", "--yes", "--max-rate", "50") == {"moved": 1}
+    until(lambda: second in dead(program))
+    assert first not in dead(program)
+
+    assert program("failed", "purge", "--yes").returncode == 2
+    file = program.folder / "dead.jsonl"
+    file.write_text("mine")
+    taken = program("failed", "purge", "--yes", "--export", "dead.jsonl")
+    assert (taken.returncode, file.read_text()) == (2, "mine")
+    file.unlink()
+    assert second in dead(program)
+    assert program.json("failed", "purge", "--yes", "--export", "dead.jsonl") == {"deleted": 1}
+    assert dead(program) == {}
+    [line] = file.read_text().splitlines()
+    assert json.loads(json.loads(line)["body"])["transaction_id"] == second
+    assert file.stat().st_mode & 0o777 == 0o600

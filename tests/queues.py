@@ -1,0 +1,96 @@
+"""Queues in memory, behind real boto3 clients: what SQS answers, as far as the operations ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tests.stacks import Answer, Refused
+
+DEAD_LETTERS = "FailedTransactionsDLQ"
+QUEUE = "FailedTransactionsQueue"
+
+
+@dataclass
+class FakeQueues:
+    """The queues by URL: id to message. Hidden messages are in `hidden` of their queue."""
+
+    waiting: dict[str, dict[str, Answer]] = field(
+        default_factory=lambda: {QUEUE: {}, DEAD_LETTERS: {}}
+    )
+    hidden: dict[str, dict[str, Answer]] = field(
+        default_factory=lambda: {QUEUE: {}, DEAD_LETTERS: {}}
+    )
+    # What the message with this id does when it is deleted.
+    on_delete: dict[str, Callable[[], None]] = field(default_factory=dict)
+    tasks: list[Answer] = field(default_factory=list)
+
+    def put(self, message_id: str, body: str, url: str = DEAD_LETTERS) -> None:
+        """Put a message into a queue."""
+        self.waiting[url][message_id] = {
+            "MessageId": message_id,
+            "ReceiptHandle": f"handle-{message_id}",
+            "Body": body,
+            "Attributes": {"SentTimestamp": "1795540000000", "ApproximateReceiveCount": "4"},
+            "MessageAttributes": {"trace": {"StringValue": message_id, "DataType": "String"}},
+        }
+
+    def answers(self) -> Mapping[str, Callable[[Answer], Answer]]:
+        """Return what FakeAws is to answer with."""
+        return {
+            "sqs:GetQueueAttributes": self._attributes,
+            "sqs:ReceiveMessage": self._receive,
+            "sqs:ChangeMessageVisibilityBatch": self._change_visibility,
+            "sqs:SendMessage": self._send,
+            "sqs:DeleteMessage": lambda it: self._delete(it["QueueUrl"], it["ReceiptHandle"]),
+            "sqs:DeleteMessageBatch": self._delete_batch,
+        }
+
+    def _attributes(self, params: Answer) -> Answer:
+        url = params["QueueUrl"]
+        messages = "ApproximateNumberOfMessages"
+        return {
+            "Attributes": {
+                "QueueArn": f"arn:aws:sqs:eu-central-1:123456789012:{url}",
+                messages: str(len(self.waiting[url])),
+                f"{messages}NotVisible": str(len(self.hidden[url])),
+            }
+        }
+
+    def _receive(self, params: Answer) -> Answer:
+        assert params["MaxNumberOfMessages"] <= 10
+        url = params["QueueUrl"]
+        ids = list(self.waiting[url])[: params["MaxNumberOfMessages"]]
+        self.hidden[url] |= {one: self.waiting[url].pop(one) for one in ids}
+        return {"Messages": [self.hidden[url][one] for one in ids]} if ids else {}
+
+    def _change_visibility(self, params: Answer) -> Answer:
+        url = params["QueueUrl"]
+        assert len(params["Entries"]) <= 10
+        for entry in params["Entries"]:
+            assert entry["VisibilityTimeout"] == 0
+            name = entry["ReceiptHandle"].removeprefix("handle-")
+            self.waiting[url][name] = self.hidden[url].pop(name)
+        return {"Successful": [], "Failed": []}
+
+    def _send(self, params: Answer) -> Answer:
+        url, number = params["QueueUrl"], len(self.waiting[params["QueueUrl"]])
+        self.put(f"sent-{number}", params["MessageBody"], url)
+        self.waiting[url][f"sent-{number}"]["MessageAttributes"] = params["MessageAttributes"]
+        return {"MessageId": f"sent-{number}"}
+
+    def _delete(self, url: str, handle: str) -> Answer:
+        name = handle.removeprefix("handle-")
+        self.on_delete.get(name, lambda: None)()
+        del self.hidden[url][name]
+        return {}
+
+    def _delete_batch(self, params: Answer) -> Answer:
+        done: Answer = {"Successful": [], "Failed": []}
+        for entry in params["Entries"]:
+            try:
+                self._delete(params["QueueUrl"], entry["ReceiptHandle"])
+                done["Successful"].append({"Id": entry["Id"]})
+            except Refused as refused:
+                done["Failed"].append({"Id": entry["Id"], "Code": refused.code})
+        return done
