@@ -44,6 +44,8 @@ SECTIONS = {
     },
     "Mend it": {
         "failed": "See, repeat and remove failed transactions.",
+        "subscribe": "Say who is told of alarms.",
+        "export": "Write transactions as JSON lines, for reconciliation.",
         "restore": "Bring the payments of an earlier moment back.",
     },
     "On this machine": {

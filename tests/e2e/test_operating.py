@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.harness import PAYMENT, Deployed, aws_variables, run
+from tests.e2e.harness import (
+    PAYMENT,
+    Deployed,
+    aws_variables,
+    run,
+)
 from tests.e2e.test_retry import until
 
 if TYPE_CHECKING:
@@ -127,3 +133,73 @@ def test_failed_payments_are_listed_shown_repeated_and_removed(
     [line] = file.read_text().splitlines()
     assert json.loads(json.loads(line)["body"])["transaction_id"] == second
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+# Kills itself when a page is written, and neither on the disk for sure nor counted as there.
+KILLED_EXPORT = """
+import os, signal, sys
+from payment_infra.cli import main
+
+left = {pages}
+fsync = os.fsync
+
+def kill(file):
+    global left
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    fsync(file)
+
+os.fsync = kill
+sys.argv[1:] = ["export", "--suffix", "{suffix}", "-o", "all.jsonl", "--since", "52w"]
+main()
+"""
+
+
+def test_an_export_that_is_killed_goes_on_and_has_every_payment_once(
+    deployed: Deployed, program: Program
+) -> None:
+    table, client = f"transactions-{SUFFIX}", deployed.session.client("dynamodb")
+    names = [f"export-{number:03}" for number in range(120)]
+    for name in names:  # 3.6 MB, which are four pages
+        item = {"transaction_id": name, "updated_at": "2026-11-24T10:00:00.000000+00:00"}
+        filler = {"customer_id": {"S": "x" * 30_000}, "amount_minor": {"N": "9007199254740993"}}
+        client.put_item(TableName=table, Item={k: {"S": v} for k, v in item.items()} | filler)
+    file, part = (program.folder / name for name in ("all.jsonl", "all.jsonl.part"))
+    for pages_until_kill in (1, 2):
+        script = KILLED_EXPORT.format(pages=pages_until_kill, suffix=SUFFIX)
+        killed = run("python", "-c", script, cwd=program.folder, **aws_variables(program.url))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not file.exists()
+    with part.open("ab") as torn:
+        torn.write(b'{"transaction_id": "tor')
+    result = program("export", "-o", "all.jsonl", "--since", "1w")
+    assert result.returncode == 2
+    assert "is of another export" in result.stderr
+    assert program.json("export", "-o", "all.jsonl", "--since", "52w")["rows"] >= len(names)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    exported = [one["transaction_id"] for one in rows]
+    assert len(exported) == len(set(exported))
+    assert set(names) <= set(exported)
+    assert {one["amount_minor"] for one in rows if one["transaction_id"] == names[0]} == {
+        9007199254740993
+    }
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in program.folder.glob("all*")] == ["all.jsonl"]
+    assert program("export", "-o", "all.jsonl").returncode == 2
+    recent = program("export", "--since", "2026-11-24T10:00:00.000001Z").stdout.splitlines()
+    assert not set(names) & {json.loads(line)["transaction_id"] for line in recent}
+
+
+def test_those_who_are_told_of_alarms_are_listed_added_and_removed(
+    deployed: Deployed, program: Program
+) -> None:
+    assert program.json("subscribe", "--list") == []
+    assert program("subscribe", "--email", "ops@example.com").returncode == 2  # nobody to ask
+    program.json("subscribe", "--email", "ops@example.com", "--yes")
+    [one] = program.json("subscribe", "--list")
+    assert (one["protocol"], one["endpoint"]) == ("email", "ops@example.com")
+    assert program("subscribe", "--email", "nonsense", "--yes").returncode == 2
+    assert program("subscribe", "--https", "http://example.com", "--yes").returncode == 2
+    assert program("subscribe").returncode == 2
+    assert program("subscribe", "--remove", "other@example.com", "--yes").returncode == 2

@@ -1,0 +1,100 @@
+"""`payment-infra export`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import environment_options, output_option
+from payment_infra.cli.output import note, print_json
+from payment_infra.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+
+# Rows after which a line is written where none can be drawn anew.
+LINE_ROWS = 100_000
+
+
+@click.command("export")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Only what changed from then on: 10m, 3h, 2d ago, or 2026-11-24T10:00:00Z.",
+)
+@click.option(
+    "-o",
+    "--output-file",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where they go; repeated after an interruption, it goes on.  [default: stdout]",
+)
+@click.option("--force", is_flag=True, help="Replace the file.")
+@output_option
+@environment_options
+@everywhere
+def command(
+    environment: Environment, since: str | None, file: Path | None, force: bool, output: str
+) -> None:
+    """Write transactions as JSON lines, for reconciliation.
+
+    They hold customers' ids; only you can read the file.
+
+    \b
+    Example:
+      payment-infra export --suffix dev-001 --since 2d -o transactions.jsonl
+    """
+    from payment_infra.cloud.operations.export import Since, pages, save
+    from payment_infra.moments import parse_moment
+
+    moment = None
+    if since is not None:
+        moment = parse_moment(since, datetime.now(UTC)).isoformat(timespec="microseconds")
+    client, count = environment.client("dynamodb"), Count()
+    if file is None:
+        if output == "json":
+            raise UsageError("rows on stdout are JSON lines already; --output json goes with -o")
+        for page in pages(client, environment.table, moment):
+            click.echo(page.lines, nl=False)
+            count(count.rows + page.rows)
+        count.end()
+        return
+    try:
+        chosen = Since(since, moment)
+        rows = save(client, environment.table, chosen, file, count, replace=force)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(
+            f"{count.rows} transactions are in {file}.part; the same command goes on from there"
+        ) from interrupt
+    finally:
+        count.end()
+    if output == "json":
+        print_json({"file": str(file), "rows": rows})
+    else:
+        note(f"{file}: {rows} transactions")
+
+
+class Count:
+    """Says on stderr how many rows there are: in place on a terminal, else now and then."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, rows: int) -> None:
+        """Take note of how many there are by now."""
+        before, self.rows = self.rows, rows
+        if self._terminal:
+            click.echo(f"\r{rows} transactions", err=True, nl=False)
+        elif rows // LINE_ROWS > before // LINE_ROWS:
+            note(f"{rows} transactions")
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._terminal:
+            note("")

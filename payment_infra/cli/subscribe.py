@@ -1,0 +1,132 @@
+"""`payment-infra subscribe`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import environment_options, output_option, yes_option
+from payment_infra.cli.output import confirm, note, print_json, print_table
+from payment_infra.errors import UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.operations.subscriptions import Protocol, Subscription
+
+
+@click.command("subscribe")
+@click.option("--email", metavar="ADDRESS", help="Tell this address; it must confirm.")
+@click.option("--https", metavar="URL", help="Tell this URL; it must confirm.")
+@click.option(
+    "--list", "listing", is_flag=True, help="Show who is told, and who has yet to confirm."
+)
+@click.option("--remove", metavar="WHO", help="Tell this address, URL or subscription no more.")
+@output_option
+@yes_option
+@environment_options
+@everywhere
+def command(
+    environment: Environment,
+    email: str | None,
+    https: str | None,
+    listing: bool,
+    remove: str | None,
+    output: str,
+    yes: bool,
+) -> None:
+    """Say who is told of alarms.
+
+    An address or URL gets a message with a link, and is told only once that was opened.
+
+    \b
+    Example:
+      payment-infra subscribe --suffix dev-001 --email ops@example.com
+      payment-infra subscribe --suffix dev-001 --list
+    """
+    if [email is not None, https is not None, listing, remove is not None].count(True) != 1:
+        raise UsageError("give one of --email, --https, --list and --remove")
+    if listing:
+        _list(environment, output)
+    elif remove is not None:
+        _remove(environment, remove, output, yes)
+    elif email is not None:
+        _add(environment, "email", _address(email), output, yes)
+    else:
+        _add(environment, "https", _url(https or ""), output, yes)
+
+
+def _list(environment: Environment, output: str) -> None:
+    from payment_infra.cloud.operations.subscriptions import find_subscriptions
+
+    found = find_subscriptions(environment)
+    if output == "json":
+        print_json([_document(one) for one in found])
+    elif not found:
+        note("nobody is told of alarms; `payment-infra subscribe --email ADDRESS` changes that")
+    else:
+        print_table(
+            ("how", "who", ""),
+            [
+                (one.protocol, one.endpoint, "" if one.confirmed else "has yet to confirm")
+                for one in found
+            ],
+        )
+
+
+def _add(
+    environment: Environment, protocol: Protocol, endpoint: str, output: str, yes: bool
+) -> None:
+    from payment_infra.cloud.operations.subscriptions import find_subscriptions, subscribe
+
+    same = [
+        one
+        for one in find_subscriptions(environment)
+        if (one.protocol, one.endpoint) == (protocol, endpoint)
+    ]
+    if same and same[-1].confirmed:
+        _told(same[-1], f"{endpoint} is subscribed already; nothing was changed", output)
+        return
+    again = "Ask again, as it has yet to confirm:" if same else "Subscribe"
+    confirm(f"{again} {endpoint}, to the alarms of {environment.stack.name}?", yes)
+    added = subscribe(environment, protocol, endpoint)
+    pending = "gets a message with a link, and is told of alarms once that was opened"
+    _told(added, f"{endpoint} {'is subscribed' if added.confirmed else pending}", output)
+
+
+def _remove(environment: Environment, target: str, output: str, yes: bool) -> None:
+    from payment_infra.cloud.operations.subscriptions import removable, unsubscribe
+
+    found = removable(environment, target)
+    confirm(f"Tell {found.endpoint} no more of the alarms of {environment.stack.name}?", yes)
+    unsubscribe(environment, found)
+    _told(found, f"{found.endpoint} is told no more", output)
+
+
+def _told(subscription: Subscription, message: str, output: str) -> None:
+    note(message)
+    if output == "json":
+        print_json(_document(subscription))
+
+
+def _document(subscription: Subscription) -> dict[str, Any]:
+    return {**asdict(subscription), "confirmed": subscription.confirmed}
+
+
+def _address(text: str) -> str:
+    from payment_infra.config import EMAIL_PATTERN
+
+    if not text or not re.fullmatch(EMAIL_PATTERN, text):
+        raise UsageError(f"--email {text}: not an email address")
+    return text
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname:
+        raise UsageError(f"--https {text}: must be an https:// URL")
+    return text

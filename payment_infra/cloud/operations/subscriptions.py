@@ -1,0 +1,95 @@
+"""Who is told of alarms: the subscriptions of the alarm topic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from payment_infra import naming
+from payment_infra.cloud.errors import translated
+from payment_infra.errors import AwsError, UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+
+Protocol = Literal["email", "https"]
+
+TOPIC = "AlarmTopic"
+# What SNS says instead of an ARN (SNS API, ListSubscriptionsByTopic).
+PENDING = "PendingConfirmation"
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """Who is told: an address or a URL, and how; arn is "" while it is not confirmed."""
+
+    protocol: str
+    endpoint: str
+    arn: str
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the owner of the endpoint has confirmed it."""
+        return bool(self.arn)
+
+
+def find_subscriptions(environment: Environment) -> list[Subscription]:
+    """Return every subscription, those that are not confirmed first."""
+    topic = environment.resource(TOPIC)
+    with translated(f"topic {topic}"):
+        client = environment.client("sns")
+        pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+        found = [
+            Subscription(
+                protocol=one["Protocol"],
+                endpoint=one["Endpoint"],
+                arn="" if one["SubscriptionArn"] == PENDING else one["SubscriptionArn"],
+            )
+            for page in pages
+            for one in page["Subscriptions"]
+        ]
+    return sorted(found, key=lambda one: (one.confirmed, one.protocol, one.endpoint))
+
+
+def subscribe(environment: Environment, protocol: Protocol, endpoint: str) -> Subscription:
+    """Subscribe an endpoint; one that has yet to confirm is asked once more."""
+    topic = environment.resource(TOPIC)
+    with translated(f"topic {topic}"):
+        answer = environment.client("sns").subscribe(
+            TopicArn=topic, Protocol=protocol, Endpoint=endpoint, ReturnSubscriptionArn=False
+        )
+    arn = answer.get("SubscriptionArn", "")
+    return Subscription(protocol, endpoint, arn if arn.startswith("arn:") else "")
+
+
+def removable(environment: Environment, target: str) -> Subscription:
+    """Return the subscription of an endpoint, or with an ARN, if it can be removed here.
+
+    Raises:
+        UsageError: there is none, or it is the template's.
+        AwsError: it is not confirmed: SNS removes that by itself after 48 hours (SNS, "Deleting a
+            subscription").
+    """
+    found = [
+        one for one in find_subscriptions(environment) if target in {one.endpoint, one.arn or None}
+    ]
+    if not found:
+        raise UsageError(f"{target} is not subscribed; `payment-infra subscribe --list` has who is")
+    one = found[-1]
+    if one.endpoint == environment.state.parameters.get(naming.ALARM_EMAIL):
+        raise UsageError(
+            f"{one.endpoint} is the stack's own address; `payment-infra deploy --suffix "
+            f"{environment.suffix} --alarm-email ''` removes it"
+        )
+    if not one.confirmed:
+        raise AwsError(
+            f"{one.endpoint} has not confirmed, and can be removed by nobody; SNS forgets it after "
+            "48 hours"
+        )
+    return one
+
+
+def unsubscribe(environment: Environment, subscription: Subscription) -> None:
+    """End a subscription."""
+    with translated(f"subscription of {subscription.endpoint}"):
+        environment.client("sns").unsubscribe(SubscriptionArn=subscription.arn)
