@@ -93,6 +93,7 @@ class FakeAws(FakeCloudFormation):
                     "UnreservedConcurrentExecutions": 1000,
                 }
             },
+            "dynamodb:ListTables": lambda _: {"TableNames": []},
             "dynamodb:DescribeTable": self._nothing("ResourceNotFoundException"),
             "sqs:GetQueueUrl": self._nothing("AWS.SimpleQueueService.NonExistentQueue"),
         }

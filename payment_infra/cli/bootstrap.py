@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import aws_options
-from payment_infra.cli.output import note
+from payment_infra.cli.options import aws_options, output_option, yes_option
+from payment_infra.cli.output import confirm, note, print_json
 from payment_infra.cli.progress import tell
 
 if TYPE_CHECKING:
@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command("bootstrap")
+@click.option(
+    "--destroy", is_flag=True, help="Empty and delete the bucket, if no environment is left."
+)
+@output_option
+@yes_option
 @aws_options
 @everywhere
-def command(session: Session) -> None:
+def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
     """Make the bucket for the zips, once per account and region.
 
     It is a stack of its own, payment-artifacts. `upload` and `deploy` do this by themselves when no
@@ -28,9 +33,35 @@ def command(session: Session) -> None:
     Example:
       payment-infra bootstrap --region eu-central-1
     """
+    if destroy:
+        _destroy(session, output, yes)
+        return
     from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrap
 
     bucket, changed = bootstrap(session, tell)
     if not changed:
         note(f"{BOOTSTRAP_STACK} is up to date")
-    click.echo(bucket)
+    if output == "json":
+        print_json({"bucket": bucket, "changed": changed})
+    else:
+        click.echo(bucket)
+
+
+def _destroy(session: Session, output: str, yes: bool) -> None:
+    from payment_infra.cli.status_view import size
+    from payment_infra.cloud.operations.bucket_removal import examine, remove
+
+    contents = examine(session)
+    if contents is None:
+        note(f"there is no artifact bucket in {session.region}; nothing to delete")
+    else:
+        note(
+            f"{contents.bucket} in {session.region}: {contents.versions} versions of objects, "
+            f"{size(contents.size_bytes)}"
+        )
+        confirm("Delete them, the bucket, and its stack?", yes)
+        remove(session, contents, tell, lambda _: None)
+        note(f"{contents.bucket} is deleted")
+    if output == "json":
+        deleted = contents.bucket if contents else None
+        print_json({"bucket": deleted, "deleted": contents is not None})

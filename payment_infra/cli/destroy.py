@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,14 +15,17 @@ from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
     config_options,
+    output_option,
     require_suffix,
     stack_name_of,
     stack_name_option,
     yes_option,
 )
-from payment_infra.cli.output import note
+from payment_infra.cli.output import check_answers, note, print_json
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.operations.destruction import Destruction, Kept
+    from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.session import Session
     from payment_infra.sources import Resolved
 
@@ -26,20 +33,41 @@ if TYPE_CHECKING:
 @click.command("destroy")
 @config_options("suffix")
 @stack_name_option
+@click.option(
+    "--export",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Save the payments first, as JSON lines.",
+)
+@output_option
 @yes_option
 @aws_options
 @everywhere
-def command(session: Session, resolved: Resolved, stack_name: str | None, yes: bool) -> None:
+def command(
+    session: Session,
+    resolved: Resolved,
+    stack_name: str | None,
+    file: Path | None,
+    output: str,
+    yes: bool,
+) -> None:
     """Delete the stack.
 
-    Its payments go with it, unless they are retained.
+    Shows what goes and what is kept, and asks. Its payments go with it, unless they are retained.
 
     \b
     Example:
-      payment-infra destroy --suffix dev-001
+      payment-infra destroy --suffix dev-001 --export payments.jsonl
     """
     suffix = require_suffix(resolved)
     from payment_infra.cloud import recovery
+    from payment_infra.cloud.operations.destruction import (
+        check_protection,
+        delete_late_log_groups,
+        examine,
+        remains,
+    )
+    from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.release import find_stack
     from payment_infra.cloud.stack import Stack
 
@@ -47,7 +75,68 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, yes: b
     state = find_stack(stack, suffix)
     if state is None:
         note(f"there is no stack {stack.name}; nothing to delete")
+        if output == "json":
+            print_json({"stack": stack.name, "deleted": False, "remains": []})
         return
+    check_answers(yes)
+    environment = Environment(session, stack, state)
+    found = examine(environment)
+    width = shutil.get_terminal_size().columns
+    note("\n".join(draw(found, width)))
+    check_protection(environment, found)
     with operating(stack.name, "text") as operator:
-        kept = recovery.destroy(stack, state, operator, region=session.region, yes=yes)
-    note(f"{stack.name} is deleted" + (f"; kept: {', '.join(kept)}" if kept else ""))
+        recovery.destroy(
+            stack,
+            state,
+            operator,
+            region=session.region,
+            yes=yes,
+            first=lambda: _export(environment, file),
+        )
+    again = delete_late_log_groups(environment, found)
+    left = remains(environment, found)
+    note(f"{stack.name} is deleted" + (f", with {', '.join(again)}, made again" if again else ""))
+    if output == "json":
+        print_json({"stack": stack.name, "deleted": True, "remains": [asdict(one) for one in left]})
+    elif left:
+        note("\n".join(draw_remains(left)))
+
+
+def draw(found: Destruction, width: int) -> Iterator[str]:
+    """Yield what goes and what is kept."""
+    from payment_infra.cli.preview import cut
+    from payment_infra.cloud.operations.destruction import kinds
+
+    yield click.style(f"Deletion of {found.stack} in {found.region}", bold=True)
+    yield click.style(f"- goes: {sum(found.goes.values())} resources", fg="red")
+    if found.table:
+        yield click.style(f"    the table {found.table}, about {found.items} payments", fg="red")
+    for queue, number in found.messages.items():
+        yield click.style(f"    {number} messages of {queue}, not handled yet", fg="red")
+    for kind in kinds(found.goes):
+        yield f"    {cut(kind, width - 4)}"
+    if found.kept:
+        yield click.style(f"+ is kept: {len(found.kept)} resources", fg="green")
+    for one in found.kept:
+        yield f"    {one.resource_type} {one.name}"
+        yield f"      {cut(one.reason, width - 6)}"
+
+
+def draw_remains(left: list[Kept]) -> Iterator[str]:
+    """Yield what is left and the commands that remove it, which are to be copied: none is cut."""
+    yield "What remains, and what removes it:"
+    for one in left:
+        yield f"  {one.resource_type} {one.name}: {one.reason}"
+        yield f"    {one.command}"
+
+
+def _export(environment: Environment, file: Path | None) -> None:
+    from payment_infra.cli.export import Count
+    from payment_infra.cloud.operations.export import Since, save
+
+    if file is None:
+        return
+    count = Count()
+    rows = save(environment.client("dynamodb"), environment.table, Since(), file, count)
+    count.end()
+    note(f"{file}: {rows} transactions")

@@ -199,9 +199,17 @@ def roll_back(stack: Stack, operator: Operator, *, yes: bool, skip: Collection[s
 
 
 def destroy(
-    stack: Stack, state: StackState, operator: Operator, *, region: str, yes: bool
+    stack: Stack,
+    state: StackState,
+    operator: Operator,
+    *,
+    region: str,
+    yes: bool,
+    first: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Delete the stack; return the logical ids of what it keeps.
+
+    `first` is done between the question and the deletion; if it fails, nothing is deleted.
 
     Raises:
         AwsError: termination protection is on; nothing was changed.
@@ -214,6 +222,7 @@ def destroy(
         )
     question = f"Delete the stack {stack.name} in {region}, with all that it does not keep?"
     operator.confirm(question, yes)
+    first()
     kept = []
     for event in stack.delete(state):
         operator.tell(event)

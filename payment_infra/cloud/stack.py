@@ -116,20 +116,20 @@ class Stack:
     def physical_ids(self) -> Mapping[str, str]:
         """Return logical id to physical id of every resource."""
         return {
-            one["LogicalResourceId"]: one.get("PhysicalResourceId", "") for one in self._resources()
+            one["LogicalResourceId"]: one.get("PhysicalResourceId", "") for one in self.resources()
         }
 
     def physical_ids_of(self, resource_type: str) -> list[str]:
         """Return the physical ids of the resources of one type, as AWS::CloudWatch::Alarm."""
         return [
             one["PhysicalResourceId"]
-            for one in self._resources()
+            for one in self.resources()
             if one["ResourceType"] == resource_type and one.get("PhysicalResourceId")
         ]
 
     def resource_statuses(self) -> Mapping[str, str]:
         """Return logical id to status of every resource."""
-        return {one["LogicalResourceId"]: one["ResourceStatus"] for one in self._resources()}
+        return {one["LogicalResourceId"]: one["ResourceStatus"] for one in self.resources()}
 
     def following(self, stack_id: str) -> Following:
         """Return what yields the events of an operation that is begun after this."""
@@ -206,7 +206,8 @@ class Stack:
         with translated(f"stack {self.name}"):
             self.client.set_stack_policy(StackName=state_id, StackPolicyBody=body)
 
-    def _resources(self) -> Iterator[StackResourceSummaryTypeDef]:
+    def resources(self) -> Iterator[StackResourceSummaryTypeDef]:
+        """Yield every resource as CloudFormation summarizes it."""
         with translated(f"stack {self.name}"):
             pages = self.client.get_paginator("list_stack_resources").paginate(StackName=self.name)
             for page in pages:

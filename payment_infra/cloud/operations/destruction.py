@@ -1,0 +1,212 @@
+"""What goes with a stack that is deleted, what stays and why, and how that is removed."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
+from payment_infra.cloud.errors import translated
+from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
+from payment_infra.cloud.restore.journal import find_journals
+from payment_infra.errors import AwsError
+from payment_infra.template import METADATA_KEY, PROTECTIONS
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+
+TABLE = "TransactionsTable"
+LOG_GROUP = "AWS::Logs::LogGroup"
+RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
+# The AWS CLI's command that removes one, by type; {} is the physical id.
+COMMANDS = {
+    "AWS::DynamoDB::Table": "aws dynamodb delete-table --table-name {}",
+    "AWS::SQS::Queue": "aws sqs delete-queue --queue-url {}",
+    LOG_GROUP: "aws logs delete-log-group --log-group-name {}",
+    "AWS::ApiGateway::Account": (
+        "aws apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value="
+    ),
+    "AWS::IAM::Role": (
+        "aws iam detach-role-policy --role-name {0} --policy-arn arn:aws:iam::aws:policy/"
+        "service-role/AmazonAPIGatewayPushToCloudWatchLogs && aws iam delete-role --role-name {0}"
+    ),
+}
+REASONS = {
+    "AWS::ApiGateway::Account": "it serves every API of the region",
+    "AWS::IAM::Role": "every API of the region may log with it",
+}
+RETAIN_DATA = "the stack was deployed to retain its data"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something that outlives the stack: what it is, why, and the command that removes it."""
+
+    name: str
+    resource_type: str
+    reason: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Destruction:
+    """What a deletion of the stack would do.
+
+    goes counts the resources by type; items is DynamoDB's count of the payments that would go, some
+    six hours old; messages is queue to those that would go with it.
+    """
+
+    stack: str
+    region: str
+    goes: Mapping[str, int]
+    table: str
+    items: int
+    messages: Mapping[str, int]
+    protected_by: tuple[str, ...]
+    retains_data: bool
+    kept: tuple[Kept, ...]
+    log_groups: tuple[str, ...]
+
+
+def examine(environment: Environment) -> Destruction:
+    """Look at what the stack has, whatever state it is in; nothing is changed."""
+    stack, client = environment.stack, environment.client("dynamodb")
+    template = stack.template()
+    policies = {name: one.get("DeletionPolicy") for name, one in template["Resources"].items()}
+    resources = [one for one in stack.resources() if one["ResourceStatus"] != "DELETE_COMPLETE"]
+    made = [one for one in resources if one.get("PhysicalResourceId")]
+    stays = [one for one in made if policies.get(one["LogicalResourceId"]) in RETAINED]
+    goes = [one for one in made if one not in stays]
+    table = next((one for one in made if one["LogicalResourceId"] == TABLE), None)
+    described = _describe(client, table["PhysicalResourceId"]) if table else {}
+    protections = {
+        "termination": environment.state.termination_protection,
+        "deletion": bool(described.get("DeletionProtectionEnabled")),
+    }
+    recorded = template.get("Metadata", {}).get(METADATA_KEY, {})
+    return Destruction(
+        stack=stack.name,
+        region=environment.session.region,
+        goes=Counter(one["ResourceType"] for one in goes),
+        table=table["PhysicalResourceId"] if table in goes and table else "",
+        items=described.get("ItemCount", 0),
+        messages=_messages(environment, goes),
+        protected_by=tuple(name for name, on in protections.items() if on),
+        retains_data=recorded.get(PROTECTIONS["retain_data"]) is True,
+        kept=tuple(_kept(one, environment.session.region) for one in stays),
+        log_groups=tuple(
+            one["PhysicalResourceId"] for one in goes if one["ResourceType"] == LOG_GROUP
+        ),
+    )
+
+
+def check_protection(environment: Environment, found: Destruction) -> None:
+    """Make sure that nothing protects the stack.
+
+    Raises:
+        AwsError: something does; names the command that lifts it.
+    """
+    if found.protected_by:
+        # What else protects payments is to stay: an update without it would be refused.
+        flags = ["--retain-data"] if found.retains_data else []
+        flags += [f"--no-{name}-protection" for name in found.protected_by]
+        raise AwsError(
+            f"stack {found.stack} has {' and '.join(found.protected_by)} protection; `payment-infra"
+            f" deploy --suffix {environment.suffix} --stack-name {found.stack} {' '.join(flags)}`"
+            " lifts it"
+        )
+
+
+def delete_late_log_groups(environment: Environment, found: Destruction) -> list[str]:
+    """Delete the stack's log groups that a late line has made again; return their names."""
+    client, again = environment.client("logs"), []
+    for name in found.log_groups:
+        with translated(f"log group {name}"):
+            pages = client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+            if any(one["logGroupName"] == name for page in pages for one in page["logGroups"]):
+                client.delete_log_group(logGroupName=name)
+                again.append(name)
+    return again
+
+
+def remains(environment: Environment, found: Destruction) -> list[Kept]:
+    """Return all that there is left after the deletion, the artifact bucket included."""
+    region = environment.session.region
+    own_table = f"transactions-{environment.suffix}"
+    journals = find_journals(environment.client("dynamodb"), own_table, own_table)
+    left = [
+        *found.kept,
+        *(
+            Kept(
+                name=one.copy,
+                resource_type="AWS::DynamoDB::Table",
+                reason="a restore made it, and it never was the stack's",
+                command=_command("AWS::DynamoDB::Table", one.copy, region),
+            )
+            for one in journals
+        ),
+    ]
+    if bucket := bootstrapped(environment.session):
+        left.append(
+            Kept(
+                name=bucket,
+                resource_type="AWS::S3::Bucket",
+                reason=f"it serves every environment of the region, as the stack {BOOTSTRAP_STACK}",
+                command=f"payment-infra bootstrap --destroy --region {region}",
+            )
+        )
+    return left
+
+
+def _describe(client: Any, table: str) -> Any:
+    try:
+        with translated(f"table {table}"):
+            return client.describe_table(TableName=table)["Table"]
+    except AwsError:  # it is gone already, or nobody may look: the deletion tells
+        return {}
+
+
+def _messages(environment: Environment, goes: list[Any]) -> dict[str, int]:
+    """Return how many messages each queue that goes has."""
+    found = {}
+    for one in goes:
+        if one["LogicalResourceId"] not in {QUEUE, DEAD_LETTERS}:
+            continue
+        url = one["PhysicalResourceId"]
+        try:
+            with translated(f"queue {url}"):
+                attributes = environment.client("sqs").get_queue_attributes(
+                    QueueUrl=url, AttributeNames=["All"]
+                )["Attributes"]
+        except AwsError:
+            continue
+        counts = (attributes.get(name, 0) for name in _COUNTS)
+        if number := sum(map(int, counts)):
+            found[url.rpartition("/")[2]] = number
+    return found
+
+
+_COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+def _kept(resource: Any, region: str) -> Kept:
+    kind, name = resource["ResourceType"], resource["PhysicalResourceId"]
+    return Kept(name, kind, REASONS.get(kind, RETAIN_DATA), _command(kind, name, region))
+
+
+def _command(kind: str, name: str, region: str) -> str:
+    command = COMMANDS.get(kind, "").format(shlex.quote(name))
+    return command.replace(" && ", f" --region {region} && ") + f" --region {region}"
+
+
+def kinds(goes: Mapping[str, int]) -> Iterator[str]:
+    """Yield how many resources of each type go, the most first, as `19 AWS::CloudWatch::Alarm`."""
+    for kind, number in sorted(goes.items(), key=lambda item: (-item[1], item[0])):
+        yield f"{number} {kind}"
