@@ -113,7 +113,7 @@ def test_a_production_stack_says_what_lifts_its_protection_and_keeps_its_payment
     refused = program(*destroy)
     assert refused.returncode == 1
     told = refused.stderr.splitlines()[-1]
-    assert "has termination and deletion protection" in told
+    assert "has termination protection and deletion protection" in told
     [command] = re.findall(r"`payment-infra ([^`]*)`", told)
     lifted = program(*shlex.split(command), "--authorization", "none", "--yes")
     assert lifted.returncode == 0, lifted.stderr

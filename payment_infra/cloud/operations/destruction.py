@@ -113,10 +113,10 @@ def check_protection(environment: Environment, found: Destruction) -> None:
         # What else protects payments is to stay: an update without it would be refused.
         flags = ["--retain-data"] if found.retains_data else []
         flags += [f"--no-{name}-protection" for name in found.protected_by]
+        protections = " and ".join(f"{name} protection" for name in found.protected_by)
         raise AwsError(
-            f"stack {found.stack} has {' and '.join(found.protected_by)} protection; `payment-infra"
-            f" deploy --suffix {environment.suffix} --stack-name {found.stack} {' '.join(flags)}`"
-            " lifts it"
+            f"stack {found.stack} has {protections}; `payment-infra deploy --suffix "
+            f"{environment.suffix} --stack-name {found.stack} {' '.join(flags)}` lifts it"
         )
 
 
