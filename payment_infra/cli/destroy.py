@@ -108,15 +108,15 @@ def draw(found: Destruction, width: int) -> Iterator[str]:
     from payment_infra.cloud.operations.destruction import kinds
 
     yield click.style(f"Deletion of {found.stack} in {found.region}", bold=True)
-    yield click.style(f"- goes: {sum(found.goes.values())} resources", fg="red")
+    yield click.style(f"- resources that go: {sum(found.goes.values())}", fg="red")
     if found.table:
-        yield click.style(f"    the table {found.table}, about {found.items} payments", fg="red")
+        yield click.style(f"    table {found.table}, payments: about {found.items}", fg="red")
     for queue, number in found.messages.items():
-        yield click.style(f"    {number} messages of {queue}, not handled yet", fg="red")
+        yield click.style(f"    queue {queue}, messages not handled yet: {number}", fg="red")
     for kind in kinds(found.goes):
         yield f"    {cut(kind, width - 4)}"
     if found.kept:
-        yield click.style(f"+ is kept: {len(found.kept)} resources", fg="green")
+        yield click.style(f"+ resources that are kept: {len(found.kept)}", fg="green")
     for one in found.kept:
         yield f"    {one.resource_type} {one.name}"
         yield f"      {cut(one.reason, width - 6)}"

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def list_command(environment: Environment, output: str) -> None:
     if hidden := queues[1].in_flight:
         note(f"{hidden} more are held by somebody else at the moment")
     if found:
-        print_messages(found)
+        print_messages(found, datetime.now(UTC))
 
 
 @command.command("show")

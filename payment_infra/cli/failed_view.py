@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from payment_infra.cloud.operations.dead_letters import DeadLetter
 
 
-def print_messages(messages: list[DeadLetter]) -> None:
+def print_messages(messages: list[DeadLetter], now: datetime) -> None:
     """Print a table with two lines for each message: the first is its transaction."""
-    now = datetime.now(UTC)
     row = "{:<36}  {:<9}  {:>8}  {}"
     click.secho(row.format("transaction", "operation", "receives", "age"), bold=True)
     for one in messages:
@@ -52,8 +51,9 @@ def print_message(document: dict[str, Any]) -> None:
             if isinstance(value, dict):
                 click.echo(f"  {name}")
                 for key, inner in value.items():
-                    click.echo(
-                        f"    {key:<18}{inner if isinstance(inner, str) else json.dumps(inner)}"
+                    text = (
+                        inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
                     )
+                    click.echo(f"    {key:<18}{text}")
             else:
                 click.echo(f"  {name:<20}{value}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.smoke import Answer
 
-FIELDS = ("service", "metric", "value", "threshold", "status")
+FIELDS = ("status", "metric", "value", "threshold", "resource")
 
 
 @click.command("health")
@@ -38,12 +39,19 @@ def command(environment: Environment, output: str) -> None:
     if output == "json":
         print_json(report)
     else:
-        print_table(
-            FIELDS, [[_cell(check.get(field)) for field in FIELDS] for check in report["checks"]]
-        )
+        print_checks(report["checks"])
     if report["overall_status"] != "healthy":
-        unhealthy = [one["metric"] for one in report["checks"] if one.get("status") == "unhealthy"]
-        raise PaymentInfraError(f"{report['overall_status']}: {', '.join(unhealthy)}")
+        bad = [
+            f"{one.get('metric')} of {one.get('resource')} is {one.get('status')}"
+            for one in report["checks"]
+            if one.get("status") != "healthy"
+        ]
+        raise PaymentInfraError(f"{report['overall_status']}: {', '.join(bad)}")
+
+
+def print_checks(checks: Sequence[Mapping[str, object]]) -> None:
+    """Print a table of the checks; the resource, which may be long, comes last."""
+    print_table(FIELDS, [[_cell(check.get(field)) for field in FIELDS] for check in checks])
 
 
 def _report(url: str, answer: Answer) -> Any:
@@ -56,4 +64,6 @@ def _report(url: str, answer: Answer) -> Any:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "-"
     return value if isinstance(value, str) else json.dumps(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from payment_infra.cli.options import aws_options, output_option
 from payment_infra.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.operations.stacks import Listed
     from payment_infra.cloud.session import Session
 
 
@@ -27,7 +29,6 @@ def command(session: Session, output: str) -> None:
     Example:
       payment-infra list --region eu-central-1
     """
-    from payment_infra.cli.status_view import ago
     from payment_infra.cloud.operations.stacks import find_stacks
 
     found = find_stacks(session.client("cloudformation"))
@@ -41,8 +42,14 @@ def command(session: Session, output: str) -> None:
     elif not found:
         note(f"there is no environment in {session.region}; `payment-infra deploy` makes one")
     else:
-        now = datetime.now(UTC)
-        print_table(
-            ("stack", "environment", "status", "changed"),
-            [(one.stack, one.suffix, one.status, ago(one.changed_at, now)) for one in found],
-        )
+        print_stacks(found, datetime.now(UTC))
+
+
+def print_stacks(stacks: Sequence[Listed], now: datetime) -> None:
+    """Print a table of environments."""
+    from payment_infra.cli.status_view import ago
+
+    print_table(
+        ("stack", "environment", "status", "changed"),
+        [(one.stack, one.suffix, one.status, ago(one.changed_at, now)) for one in stacks],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ FAILURES = ("Task timed out", "Runtime exited", "Runtime.", "[ERROR]", "Tracebac
 # What is in a column of its own, or says nothing to a person.
 HIDDEN = frozenset({"level", "message", "timestamp", "service", "xray_trace_id"})
 NAME_WIDTH = 10
+INDENT = "    "
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ class Entry:
             **content,
         }
 
-    def text(self) -> str:
-        """Return what a person gets: time in UTC, function, level, message, the other fields."""
+    def text(self, width: int | None = None) -> str:
+        """Return what a person gets: time in UTC, function, level, message, the other fields.
+
+        What does not fit into `width` columns goes on below, indented; None breaks no line.
+        """
         more = " ".join(
             f"{name}={value if isinstance(value, str) else json.dumps(value)}"
             for name, value in self.fields.items()
@@ -69,6 +74,10 @@ class Entry:
         clock = f"{self._time:%m-%d %H:%M:%S.%f}"[:18]
         start = f"{clock}  {self.function:<{NAME_WIDTH}}  {self.level:<8}"
         text = f"{start}  {self.message}  {more}".rstrip()
+        if width is not None and self.fields:
+            text = textwrap.fill(
+                text, width, subsequent_indent=INDENT, break_on_hyphens=False, drop_whitespace=True
+            )
         color = "bright_black" if self.platform else COLORS.get(self.level)
         return click.style(text, fg=color) if color else text
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -97,6 +99,7 @@ class _Printer:
         self._level = level.upper() if level else None
         self._everything = everything or output == "json"
         self._json = output == "json"
+        self._width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
     def __call__(self, lines: Iterable[LogLine]) -> None:
         from payment_infra.cli.log_view import entry
@@ -110,7 +113,7 @@ class _Printer:
             # The service filters, too, but not every endpoint that stands for it.
             if self._transaction and not one.about(self._transaction):
                 continue
-            click.echo(json.dumps(one.document()) if self._json else one.text())
+            click.echo(json.dumps(one.document()) if self._json else one.text(self._width))
 
 
 def _is_id(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -69,13 +70,18 @@ def _list(environment: Environment, output: str) -> None:
     elif not found:
         note("nobody is told of alarms; `payment-infra subscribe --email ADDRESS` changes that")
     else:
-        print_table(
-            ("how", "who", ""),
-            [
-                (one.protocol, one.endpoint, "" if one.confirmed else "has yet to confirm")
-                for one in found
-            ],
-        )
+        print_subscriptions(found)
+
+
+def print_subscriptions(subscriptions: Sequence[Subscription]) -> None:
+    """Print a table of who is told, and who has yet to confirm."""
+    print_table(
+        ("how", "confirmed", "who"),
+        [
+            (one.protocol, "yes" if one.confirmed else "not yet", one.endpoint)
+            for one in subscriptions
+        ],
+    )
 
 
 def _add(

@@ -220,8 +220,7 @@ def destroy(
             f"stack {stack.name} has termination protection; `payment-infra deploy "
             "--no-termination-protection` lifts it"
         )
-    question = f"Delete the stack {stack.name} in {region}, with all that it does not keep?"
-    operator.confirm(question, yes)
+    operator.confirm(f"Delete the stack {stack.name} in {region}?", yes)
     first()
     kept = []
     for event in stack.delete(state):

@@ -73,8 +73,8 @@ def test_payments_are_saved_and_the_last_stack_takes_the_bucket_with_it(
     log_groups = [one for one in deployed.stack.physical_ids().values() if "/aws/" in one]
     done = program(*destroy, "saved.jsonl", "--output", "json")
     assert done.returncode == 0, done.stderr
-    assert "the table transactions-gone-1, about 1 payments" in done.stderr
-    assert "1 messages of failed-transactions-dlq-gone-1, not handled yet" in done.stderr
+    assert "table transactions-gone-1, payments: about 1" in done.stderr
+    assert "queue failed-transactions-dlq-gone-1, messages not handled yet: 1" in done.stderr
     lines = (program.folder / "saved.jsonl").read_text().splitlines()
     saved = [json.loads(line) for line in lines]
     assert [one["transaction_id"] for one in saved] == [transaction_id]

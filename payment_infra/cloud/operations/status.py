@@ -137,7 +137,7 @@ def look(environment: Environment, now: datetime) -> Status:
             status=state.status,
             changed_at=state.changed_at,
             version=version(),
-            url=state.outputs.get("APIEndpoint", ""),
+            url=_url(environment),
             table_name=state.outputs.get("TransactionsTableName", ""),
             payments=payments(),
             functions=tuple(
@@ -183,6 +183,13 @@ def _numbers(environment: Environment, now: datetime) -> dict[str, float]:
         for (name, (_, summary)), points in zip(wanted.items(), found, strict=True)
         if points
     }
+
+
+def _url(environment: Environment) -> str:
+    try:
+        return environment.api().url
+    except AwsError:  # it was never made whole
+        return ""
 
 
 def _version(environment: Environment) -> str:
