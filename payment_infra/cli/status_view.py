@@ -56,18 +56,18 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
     yield _row("API", status.url or NOTHING)
     stopped = status.payments.startswith("stopped")
     yield _row("payments", click.style(status.payments, fg="red" if stopped else None))
+    # Before what is longer than a small terminal.
+    yield from _alarms(status, width, now)
     yield from _table(status, now)
     for one in status.queues:
         yield _row("queue", _queue(one))
+    yield _row("drift", _drift(status, now))
     if status.functions:
         yield ""
         yield click.style(
             f"{'function':<34}{'code':<14}{'errors':>7}{'p95':>10}  changed", bold=True
         )
         yield from (_function(one, now) for one in status.functions)
-    yield ""
-    yield from _alarms(status, width, now)
-    yield _row("drift", _drift(status, now))
     for part, reason in status.unknown.items():
         yield click.style(cut(f"unknown: {part}: {reason}", width), fg="yellow")
 
@@ -116,6 +116,9 @@ def _changed(text: str, now: datetime) -> str:
 
 
 def _alarms(status: Status, width: int, now: datetime) -> Iterator[str]:
+    if not status.alarms_known:
+        yield _row("alarms", click.style("unknown", fg="yellow"))
+        return
     raised = [one for one in status.alarms if one.state == "ALARM"]
     unsure = len(status.alarms) - len(raised)
     fine = status.alarms_in_all - len(status.alarms)

@@ -27,6 +27,7 @@ FUNCTIONS = (
     "HealthMonitorFunction",
 )
 QUEUES = ("FailedTransactionsQueue", "FailedTransactionsDLQ")
+ALARMS = "alarms"
 HOUR = timedelta(hours=1)
 HOUR_SECONDS = 3600
 MINUTES_5 = 300
@@ -92,6 +93,11 @@ class Status:
     unknown: Mapping[str, str]
 
     @property
+    def alarms_known(self) -> bool:
+        """Whether the alarms could be read: without them, nobody knows that all is well."""
+        return ALARMS not in self.unknown
+
+    @property
     def in_alarm(self) -> list[str]:
         """The names of the alarms that are raised."""
         return [one.name for one in self.alarms if one.state == "ALARM"]
@@ -130,7 +136,7 @@ def look(environment: Environment, now: datetime) -> Status:
         )
         table = parts.read("table", lambda: _table(environment), None)
         depths = parts.read("queues", lambda: _depths(environment), dict[str, Depth]())
-        alarms = parts.read("alarms", lambda: find_alarms(environment), list[Alarm]())
+        alarms = parts.read(ALARMS, lambda: find_alarms(environment), list[Alarm]())
         measured = numbers()
         return Status(
             stack=environment.stack.name,

@@ -1,0 +1,29 @@
+"""The commands that look at an environment, where what they look at cannot be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from payment_infra import naming
+from tests.aws import FakeAws, FakeStack, Refused
+
+if TYPE_CHECKING:
+    from tests.functional.conftest import Cli
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    parameters = {naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"}
+    stack = FakeStack("payment-infra-dev", parameters=parameters, template="{}")
+    return FakeAws(stacks={stack.name: stack})
+
+
+def test_a_status_whose_alarms_cannot_be_read_is_no_success(cli: Cli, aws: FakeAws) -> None:
+    aws.errors["cloudformation:ListStackResources"] = Refused("AccessDenied", "not yours")
+    result = cli("status", "--suffix", "dev")
+    assert result.exit_code == 1
+    assert "alarms     unknown" in result.stdout
+    [line] = result.stderr.splitlines()
+    assert line.startswith("Error: the alarms cannot be read: stack payment-infra-dev: ")
