@@ -38,6 +38,26 @@ def run(
     )
 
 
+@dataclass(frozen=True)
+class Program:
+    """Runs the program on an emulator, with the same options each time."""
+
+    url: str
+    folder: Path
+    options: tuple[str, ...] = ()
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command."""
+        variables = aws_variables(self.url)
+        return run("payment-infra", *arguments, *self.options, cwd=self.folder, **variables)
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that must succeed; return its document."""
+        result = self(*arguments, "--output", "json")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+
 def clean_environment(home: Path) -> dict[str, str]:
     """Return an environment without the settings of whoever runs the tests, but with their cache:
     the dependency layer is downloaded once."""

@@ -6,18 +6,15 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from payment_infra.local.emulator import Emulator, emulator
-from tests.e2e.harness import PAYMENT, aws_variables, run
+from tests.e2e.harness import PAYMENT, Program, aws_variables, run
 
 if TYPE_CHECKING:
-    from subprocess import CompletedProcess
-
     from payment_infra.cloud.session import Session
     from tests.e2e.conftest import Deploy
 
@@ -28,17 +25,6 @@ PRODUCTION = {"preset": "production", "authorization": "none"}
 def account() -> Iterator[Emulator]:
     with emulator() as running:
         yield running
-
-
-@dataclass(frozen=True)
-class Program:
-    """Runs a command in the account."""
-
-    url: str
-    folder: Path
-
-    def __call__(self, *arguments: str) -> CompletedProcess[str]:
-        return run("payment-infra", *arguments, cwd=self.folder, **aws_variables(self.url))
 
 
 @pytest.fixture

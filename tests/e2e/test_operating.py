@@ -4,45 +4,25 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.harness import (
     PAYMENT,
     Deployed,
+    Program,
     aws_variables,
     run,
 )
 from tests.e2e.test_retry import until
 
 if TYPE_CHECKING:
-    from subprocess import CompletedProcess
-
     from payment_infra.local.emulator import Emulator
     from tests.e2e.conftest import Deploy
 
 SUFFIX = "operating-1"
-
-
-@dataclass(frozen=True)
-class Program:
-    """Runs a command for the environment."""
-
-    url: str
-    folder: Path
-
-    def __call__(self, *arguments: str) -> CompletedProcess[str]:
-        variables = aws_variables(self.url)
-        return run("payment-infra", *arguments, "--suffix", SUFFIX, cwd=self.folder, **variables)
-
-    def json(self, *arguments: str) -> Any:
-        """Run a command that must succeed; return its document."""
-        result = self(*arguments, "--output", "json")
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +32,7 @@ def deployed(aws: Emulator, deploy: Deploy) -> Deployed:
 
 @pytest.fixture
 def program(aws: Emulator, deployed: Deployed, tmp_path: Path) -> Program:
-    return Program(aws.url, tmp_path)
+    return Program(aws.url, tmp_path, ("--suffix", SUFFIX))
 
 
 def test_a_change_from_outside_is_found(deployed: Deployed, program: Program) -> None:

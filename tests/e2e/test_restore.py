@@ -11,7 +11,6 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
-from tests.e2e.harness import PAYMENT, PROGRAMS, Deployed, aws_variables, clean_environment, run
+from tests.e2e.harness import (
+    PAYMENT,
+    PROGRAMS,
+    Deployed,
+    Program,
+    aws_variables,
+    clean_environment,
+)
 
 if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator
@@ -31,35 +37,25 @@ TO_LATEST = (*RESTORE, "--to", "latest")
 UNDO = (*RESTORE, "--undo")
 
 
-@dataclass(frozen=True)
-class Program:
-    """Runs the command on the emulator."""
-
-    url: str
-    folder: Path
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return run("payment-infra", *arguments, cwd=self.folder, **aws_variables(self.url))
-
-    def killed_at(self, step: int, *arguments: str) -> None:
-        """Run a command that is killed as soon as it says that it has begun a step."""
-        process = subprocess.Popen(
-            [PROGRAMS / "payment-infra", *arguments, "--output", "json"],
-            cwd=self.folder,
-            env=clean_environment(self.folder) | aws_variables(self.url),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        with process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                document = json.loads(line)
-                if document["type"] == "step" and document["number"] == step:
-                    process.kill()
-                    break
-        assert process.returncode == -signal.SIGKILL
+def kill_at(program: Program, step: int, *arguments: str) -> None:
+    """Run a command that is killed as soon as it says that it has begun a step."""
+    process = subprocess.Popen(
+        [PROGRAMS / "payment-infra", *arguments, "--output", "json"],
+        cwd=program.folder,
+        env=clean_environment(program.folder) | aws_variables(program.url),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            document = json.loads(line)
+            if document["type"] == "step" and document["number"] == step:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +166,7 @@ def test_a_restore_that_is_killed_goes_on_with_the_same_command(
     deployed: Deployed, program: Program, step: int
 ) -> None:
     transaction_id, before = validate(deployed), tables(deployed)
-    program.killed_at(step, *TO_LATEST, "--no-smoke")
+    kill_at(program, step, *TO_LATEST, "--no-smoke")
     result = program(*TO_LATEST, "--no-smoke")
     assert result.returncode == 0, result.stderr
     [copy] = tables(deployed) - before
@@ -186,7 +182,7 @@ def test_an_undo_that_is_killed_goes_on_with_the_same_command(
     before = active(deployed)
     assert program(*TO_LATEST, "--no-smoke").returncode == 0
     transaction_id = validate(deployed)
-    program.killed_at(step, *UNDO, "--no-smoke")
+    kill_at(program, step, *UNDO, "--no-smoke")
     result = program(*UNDO, "--no-smoke")
     assert result.returncode == 0, result.stderr
     assert active(deployed) == before
@@ -198,7 +194,7 @@ def test_a_restore_that_was_killed_with_payments_stopped_can_be_ended_instead(
     deployed: Deployed, program: Program
 ) -> None:
     transaction_id, before = validate(deployed), active(deployed)
-    program.killed_at(6, *TO_LATEST)
+    kill_at(program, 6, *TO_LATEST)
     stopped = deployed.api().call("POST", "process", {"transaction_id": transaction_id})
     assert (stopped.status, stopped.field("error")) == (429, "Too many requests")
     result = program(*UNDO)

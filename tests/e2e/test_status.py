@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +12,9 @@ from tests.e2e.harness import (
     PAYMENT,
     PROGRAMS,
     Deployed,
+    Program,
     aws_variables,
     clean_environment,
-    run,
 )
 from tests.e2e.terminal import CTRL_C, at_terminal
 from tests.e2e.test_retry import until
@@ -35,9 +34,7 @@ def deployed(aws: Emulator, deploy: Deploy) -> Deployed:
 def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
     aws: Emulator, deployed: Deployed, tmp_path: Path
 ) -> None:
-    def program(*arguments: str) -> CompletedProcess[str]:
-        return run("payment-infra", *arguments, cwd=tmp_path, **aws_variables(aws.url))
-
+    program = Program(aws.url, tmp_path)
     assert deployed.api().call("POST", "validate", PAYMENT).status == 200
     calm = program("status", *SUFFIX, "--output", "json")
     status = json.loads(calm.stdout)
