@@ -42,10 +42,17 @@ def config_options(*names: str) -> Callable[[Command], Command]:
             help="Configuration file.  [default: payment-infra.toml, if there is one]",
         )(decorated)
         return click.option(
-            "--preset", metavar="|".join(PRESETS), help="Where the defaults come from."
+            "--preset",
+            metavar="|".join(PRESETS),
+            shell_complete=_complete_preset,
+            help="Where the defaults come from.",
         )(decorated)
 
     return decorate
+
+
+def _complete_preset(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 def _field_option(name: str) -> Callable[[Command], Command]:

@@ -205,3 +205,32 @@ print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
         check=True,
     )
     assert set(done.stderr.splitlines()[-1].split()) <= allowed
+
+
+def test_a_shell_that_completes_a_command_loads_no_command(tmp_path: Path) -> None:
+    script = f"""
+import sys
+import payment_infra.cli
+before = set(sys.modules)
+try:
+    payment_infra.cli.main()
+except SystemExit:
+    pass
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+loaded = [name for name in set(sys.modules) - before if name.startswith("payment_infra.")]
+print(heavy, loaded, file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={
+            "PYTHONPATH": str(REPOSITORY),
+            "_PAYMENT_INFRA_COMPLETE": "bash_complete",
+            "COMP_WORDS": "payment-infra dep",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("plain,deploy\n", "[] []\n")
