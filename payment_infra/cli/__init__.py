@@ -43,6 +43,7 @@ SECTIONS = {
         "metrics": "Draw the dashboard's widgets in the terminal.",
         "outputs": "Print the outputs of the deployed stack.",
         "drift": "Show what was changed outside of CloudFormation.",
+        "doctor": "Check this machine and the access to AWS; changes nothing.",
         "smoke": "Check a deployed stack with real payments.",
     },
     "Mend it": {
