@@ -43,7 +43,7 @@ def build_layer(
         PaymentInfraError: a wheel cannot be had or is not pure Python.
     """
     digest = layer_digest(root)
-    kept = (cache or _cache_folder()) / f"{LAYER}-{digest}.zip"
+    kept = _kept(digest, cache)
     with contextlib.suppress(OSError):
         return Artifact(LAYER, kept.read_bytes(), digest)
     with tempfile.TemporaryDirectory(prefix="payment-infra-") as folder:
@@ -51,6 +51,19 @@ def build_layer(
         body = zip_files(dict(file for wheel in wheels for file in _files(wheel)))
     _keep(kept, body)
     return Artifact(LAYER, body, digest)
+
+
+def is_built(root: Path = HANDLERS, cache: Path | None = None) -> bool:
+    """Whether the layer is in the cache.
+
+    Raises:
+        PaymentInfraError: requirements.txt cannot be read.
+    """
+    return _kept(layer_digest(root), cache).is_file()
+
+
+def _kept(digest: str, cache: Path | None) -> Path:
+    return (cache or _cache_folder()) / f"{LAYER}-{digest}.zip"
 
 
 def _cache_folder() -> Path:

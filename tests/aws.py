@@ -20,7 +20,7 @@ from tests.stacks import ACCOUNT, REGION, Answer, FakeCloudFormation, FakeStack,
 
 __all__ = ["ACCOUNT", "REGION", "FakeStack", "Refused", "event"]
 
-READING = ("Describe", "Get", "Head", "List", "Filter", "Validate")
+READING = ("Describe", "Get", "Head", "List", "Filter", "Validate", "Simulate")
 
 
 @dataclass
@@ -43,6 +43,9 @@ class FakeAws(FakeCloudFormation):
     # or what makes one of the parameters.
     answers: dict[str, Answer | Callable[[Answer], Answer]] = field(default_factory=dict)
     calls: list[tuple[str, Answer]] = field(default_factory=list)
+    # What IAM's simulator says no to, and what the Date header of every answer says.
+    forbidden: set[str] = field(default_factory=set)
+    date: str = ""
 
     def session(self) -> Session:
         """Return the session that the code under test works with."""
@@ -96,6 +99,11 @@ class FakeAws(FakeCloudFormation):
             "dynamodb:ListTables": lambda _: {"TableNames": []},
             "dynamodb:DescribeTable": self._nothing("ResourceNotFoundException"),
             "sqs:GetQueueUrl": self._nothing("AWS.SimpleQueueService.NonExistentQueue"),
+            "lambda:GetFunctionConfiguration": self._nothing("ResourceNotFoundException"),
+            "cloudwatch:DescribeAlarms": lambda _: {"MetricAlarms": []},
+            "sns:ListSubscriptionsByTopic": self._nothing("NotFound"),
+            "iam:GetRole": self._nothing("NoSuchEntity"),
+            "iam:SimulatePrincipalPolicy": self._simulate_principal_policy,
         }
         return answers[name](params)
 
@@ -126,7 +134,20 @@ class FakeAws(FakeCloudFormation):
         self._bucket(params).objects[params["Key"]] = params["Body"]
         return {}
 
+    def _simulate_principal_policy(self, params: Answer) -> Answer:
+        return {
+            "EvaluationResults": [
+                {
+                    "EvalActionName": name,
+                    "EvalDecision": "implicitDeny" if name in self.forbidden else "allowed",
+                }
+                for name in params["ActionNames"]
+            ]
+        }
+
     def _filter_log_events(self, params: Answer) -> Answer:
+        if params["logGroupName"] not in self.logs:
+            raise Refused("ResourceNotFoundException")
         lines = [
             one
             for one in self.logs[params["logGroupName"]]
@@ -155,13 +176,15 @@ class FakeBoto:
             context["params"] = dict(params)
 
         def answer(model: Any, context: Answer, **_: Any) -> tuple[Any, Answer]:
+            headers = {"HTTPHeaders": {"date": self.aws.date}}
             try:
-                return _Http(200), self.aws.answer(service, model.name, context["params"])
+                given = self.aws.answer(service, model.name, context["params"])
+                return _Http(200), {**given, "ResponseMetadata": {**headers}}
             except Refused as error:
                 body = {"Code": error.code, "Message": error.message}
                 return _Http(error.status), {
                     "Error": body,
-                    "ResponseMetadata": {"HTTPStatusCode": error.status},
+                    "ResponseMetadata": {"HTTPStatusCode": error.status, **headers},
                 }
 
         client.meta.events.register_first("before-parameter-build.*.*", note)

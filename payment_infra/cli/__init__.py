@@ -4,13 +4,16 @@ import gc
 import io
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from payment_infra import __version__
 from payment_infra.cli.everywhere import DEBUG, everywhere
 from payment_infra.errors import PaymentInfraError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Purpose to commands, each with its module's line of help. They are written here so that --help
 # imports no command.
@@ -40,6 +43,7 @@ SECTIONS = {
         "metrics": "Draw the dashboard's widgets in the terminal.",
         "outputs": "Print the outputs of the deployed stack.",
         "drift": "Show what was changed outside of CloudFormation.",
+        "doctor": "Check this machine and the access to AWS; changes nothing.",
         "smoke": "Check a deployed stack with real payments.",
     },
     "Mend it": {
@@ -50,8 +54,12 @@ SECTIONS = {
     },
     "On this machine": {
         "local": "Run the stack on this machine, without an AWS account.",
+        "completion": "Write what completes commands and options in a shell.",
     },
 }
+PROGRAM = "payment-infra"
+# What a shell that completes a line calls the program with (click, "Shell Completion").
+COMPLETE_VARIABLE = "_PAYMENT_INFRA_COMPLETE"
 COMMANDS = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
 
 
@@ -70,6 +78,14 @@ class Root(click.Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        """Return the commands and options that begin so, without importing a command."""
+        from click.shell_completion import CompletionItem
+
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        return [*(CompletionItem(name, help=COMMANDS[name]) for name in names), *options]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by their purpose, without importing them."""
         width = max(map(len, COMMANDS))
@@ -85,7 +101,8 @@ class Root(click.Group):
             if isinstance(error, click.exceptions.Exit) or error.ctx is None:
                 raise
             path = error.ctx.command_path
-            _fail(ctx, f"{error.format_message()} (see `{path} --help`)", error.exit_code)
+            message = " ".join(error.format_message().split())  # a list of choices has lines
+            _fail(ctx, f"{message} (see `{path} --help`)", error.exit_code)
         except PaymentInfraError as error:
             _fail(ctx, str(error), error.exit_code)
         except (KeyboardInterrupt, click.Abort):
@@ -115,7 +132,7 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="payment-infra")
+@click.version_option(__version__, prog_name=PROGRAM)
 @everywhere
 def root() -> None:
     """Generate, ship and operate a resilient payment processing API on AWS.
@@ -132,4 +149,4 @@ def main() -> None:
     # What a command imports and builds stays until it ends: to look through it for garbage again
     # and again takes a tenth of its time.
     gc.set_threshold(100_000)
-    root.main(prog_name="payment-infra")
+    root.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)

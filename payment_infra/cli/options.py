@@ -32,8 +32,17 @@ def config_options(*names: str) -> Callable[[Command], Command]:
             resolved = resolve(flags, os.environ, config)
             return function(*args, resolved=resolved, **kwargs)
 
-        decorated: Command = wrapper
-        for name in reversed(chosen):
+        return config_flags(*chosen)(wrapper)
+
+    return decorate
+
+
+def config_flags(*names: str) -> Callable[[Command], Command]:
+    """Add the flags of config_options; the command gets their values as they were given."""
+
+    def decorate(function: Command) -> Command:
+        decorated = function
+        for name in reversed(names):
             decorated = _field_option(name)(decorated)
         decorated = click.option(
             "--config",
@@ -42,10 +51,17 @@ def config_options(*names: str) -> Callable[[Command], Command]:
             help="Configuration file.  [default: payment-infra.toml, if there is one]",
         )(decorated)
         return click.option(
-            "--preset", metavar="|".join(PRESETS), help="Where the defaults come from."
+            "--preset",
+            metavar="|".join(PRESETS),
+            shell_complete=_complete_preset,
+            help="Where the defaults come from.",
         )(decorated)
 
     return decorate
+
+
+def _complete_preset(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 def _field_option(name: str) -> Callable[[Command], Command]:
@@ -87,7 +103,12 @@ def aws_options(function: Command) -> Command:
         session = app.connect(profile, region, endpoint_url)
         return function(*args, session=session, **kwargs)
 
-    decorated: Command = wrapper
+    return aws_flags(wrapper)
+
+
+def aws_flags(function: Command) -> Command:
+    """Add the flags of aws_options; the command gets their values, and nothing is opened."""
+    decorated = function
     for decorate in (
         click.option(
             "--endpoint-url",

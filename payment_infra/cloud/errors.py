@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from payment_infra.errors import AwsError
 
@@ -18,7 +19,10 @@ INVALID = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+DENIED = {
+    *("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"),
+    "AuthorizationError",  # Amazon SNS
+}
 THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"}
 
 REFRESH = "sign in again (`aws sso login`, or new keys) and repeat the command"
@@ -39,6 +43,10 @@ def translated(subject: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as error:
         raise AwsError(f"{subject}: {explain(error)}") from error
+    except ResponseParserError as error:
+        raise AwsError(
+            f"{subject}: what answers there is not AWS; check --endpoint-url and the network"
+        ) from error
 
 
 def code_of(error: ClientError) -> str:

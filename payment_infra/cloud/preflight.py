@@ -30,6 +30,7 @@ MISSING = frozenset(
         "ResourceNotFoundException",
         "AWS.SimpleQueueService.NonExistentQueue",
         "QueueDoesNotExist",
+        "NotFound",  # Amazon SNS
     }
 )
 # What an endpoint that stands for AWS says of a call that it does not know.

@@ -17,6 +17,10 @@ DEFAULT_REGION = "us-east-1"
 CLIENT_CONFIG = Config(
     connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}
 )
+# For who waits to hear whether there is an answer at all.
+QUICK_CONFIG = Config(
+    connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
+)
 
 
 class Session:
@@ -54,6 +58,10 @@ class Session:
         if endpoint_url is None:
             _check_region(session)
         return cls(session, endpoint_url, profile=profile)
+
+    def quick(self) -> "Session":
+        """Return the same session with clients that soon give up."""
+        return Session(self._session, self._endpoint_url, QUICK_CONFIG, self.profile)
 
     @property
     def region(self) -> str:
@@ -95,13 +103,14 @@ class Session:
 
     def account(self) -> str:
         """Return the account's id of 12 digits; the first call that proves the credentials."""
-        return str(self._identity()["Account"])
+        return str(self.identity()["Account"])
 
     def principal(self) -> str:
         """Return the caller's ARN."""
-        return str(self._identity()["Arn"])
+        return str(self.identity()["Arn"])
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """Return the answer of GetCallerIdentity, which is asked for once."""
         if self._known_identity is None:
             with translated(f"AWS account in {self.region}"):
                 self._known_identity = self.client("sts").get_caller_identity()

@@ -20,6 +20,9 @@ from pathlib import Path
 
 from payment_infra.errors import PaymentInfraError, UsageError
 
+PACKAGE = "ministack"
+# The extra of this package that it comes with.
+EXTRA = "local"
 HOST = "127.0.0.1"
 ACCESS_KEY = "test"
 START_SECONDS = 30.0
@@ -52,9 +55,9 @@ def emulator(
         UsageError: the port is taken, or the state folder cannot be used.
         PaymentInfraError: the emulator is not installed or does not come up.
     """
-    if find_spec("ministack") is None:
+    if not is_installed():
         raise PaymentInfraError(
-            "the embedded AWS is not installed; `pip install 'payment-infra[local]'`"
+            f"the embedded AWS is not installed; `pip install 'payment-infra[{EXTRA}]'`"
         )
     port = _reserve(port)
     if state is not None:
@@ -68,7 +71,7 @@ def emulator(
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ministack"],
+                [sys.executable, "-m", PACKAGE],
                 env=_environment(port, region, scratch, state, enforce_iam),
                 cwd=scratch,
                 stdin=subprocess.DEVNULL,
@@ -85,6 +88,11 @@ def emulator(
             if process is not None:
                 _stop(process)
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def is_installed() -> bool:
+    """Whether the emulator can be run."""
+    return find_spec(PACKAGE) is not None
 
 
 def _reserve(port: int) -> int:

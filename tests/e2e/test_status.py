@@ -72,6 +72,21 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
     assert degraded.stderr.startswith("Error: degraded: ")
 
 
+def test_the_doctor_finds_nothing_to_mend_where_the_stack_is_deployed(
+    aws: Emulator, deployed: Deployed, tmp_path: Path
+) -> None:
+    variables = aws_variables(aws.url)
+    done = run("payment-infra", "doctor", *SUFFIX, "--output", "json", cwd=tmp_path, **variables)
+    found = {one["name"]: one for one in json.loads(done.stdout)}
+    assert (done.returncode, done.stderr) == (0, "")
+    # The emulator's caller is the root user, whom IAM does not simulate.
+    assert [name for name, one in found.items() if one["level"] != "ok"] == ["changes"]
+    assert found["endpoint"]["message"] == aws.url
+    assert found["bucket"]["message"] in {
+        one["Name"] for one in deployed.session.client("s3").list_buckets()["Buckets"]
+    }
+
+
 def test_a_terminal_shows_the_status_anew_until_ctrl_c(
     aws: Emulator, deployed: Deployed, tmp_path: Path
 ) -> None:

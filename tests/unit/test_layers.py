@@ -29,6 +29,8 @@ FORBIDDEN = {
     "payment_infra/artifacts.py": AWS | {"click"},
     "payment_infra/layer.py": AWS | {"click"},
     "payment_infra/openapi.py": AWS | {"click"},
+    "payment_infra/checks.py": AWS | {"click"},
+    "payment_infra/machine.py": AWS | {"click"},
     "payment_infra/cloud": {"click"},
     "payment_infra/local": {"click"},
     "handlers": {"payment_infra", "click", "troposphere", "awacs"},
@@ -51,6 +53,8 @@ FORBIDDEN_PARTS = {
     "payment_infra/grants.py": {"cli", "cloud", "local", "sources", "layer"},
     "payment_infra/artifacts.py": {"cli", "cloud", "local", "layer"},
     "payment_infra/layer.py": {"cli", "cloud", "local"},
+    "payment_infra/checks.py": {"cli", "cloud", "local", "sources", "layer"},
+    "payment_infra/machine.py": {"cli", "cloud"},
     "payment_infra/cloud": {"cli", "local"},
     "payment_infra/local": {"cli"},
 }
@@ -173,6 +177,8 @@ HEAVY = (
         (["outputs", "--help"], set()),
         (["local", "--help"], set()),
         (["upload", "--help"], set()),
+        (["doctor", "--help"], set()),
+        (["completion", "zsh"], set()),
         (["validate", "--help"], set()),
         (["render", "--suffix", "dev"], {"troposphere", "awacs", "cfn_flip", "yaml"}),
     ],
@@ -205,3 +211,32 @@ print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
         check=True,
     )
     assert set(done.stderr.splitlines()[-1].split()) <= allowed
+
+
+def test_a_shell_that_completes_a_command_loads_no_command(tmp_path: Path) -> None:
+    script = f"""
+import sys
+import payment_infra.cli
+before = set(sys.modules)
+try:
+    payment_infra.cli.main()
+except SystemExit:
+    pass
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+loaded = [name for name in set(sys.modules) - before if name.startswith("payment_infra.")]
+print(heavy, loaded, file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={
+            "PYTHONPATH": str(REPOSITORY),
+            "_PAYMENT_INFRA_COMPLETE": "bash_complete",
+            "COMP_WORDS": "payment-infra dep",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("plain,deploy\n", "[] []\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from payment_infra.cloud.errors import explain, translated
 from payment_infra.cloud.session import Session
@@ -56,6 +57,17 @@ def test_an_endpoint_may_stand_for_any_region() -> None:
     assert (session.region, session.endpoint_url) == ("mars", "http://127.0.0.1:4566")
 
 
+def test_a_quick_session_is_the_same_with_clients_that_soon_give_up() -> None:
+    quick = Session.open("eu", None, "http://127.0.0.1:4566").quick()
+    assert (quick.region, quick.profile) == ("eu-central-1", "eu")
+    assert quick.endpoint_url == "http://127.0.0.1:4566"
+    config = quick.client("sts").meta.config
+    seconds = config.retries["total_max_attempts"] * max(
+        config.connect_timeout, config.read_timeout
+    )
+    assert seconds <= 20
+
+
 def test_a_profile_that_does_not_exist_is_named() -> None:
     with pytest.raises(AwsError, match=r"nobody.*see `aws configure list-profiles`"):
         Session.open("nobody", None, None)
@@ -97,6 +109,12 @@ def test_what_aws_says_is_told_with_what_to_do(
     assert str(raised.value).startswith(f"bucket zips: {told}")
     assert raised.value.exit_code == 1
     assert "\n" not in str(raised.value)
+
+
+def test_an_answer_that_is_not_of_aws_is_told() -> None:
+    told = r"^x: what answers there is not AWS; check --endpoint-url"
+    with pytest.raises(AwsError, match=told), translated("x"):
+        raise ResponseParserError("<html>")
 
 
 def test_what_is_no_answer_of_aws_is_not_translated() -> None:

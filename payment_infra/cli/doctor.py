@@ -1,0 +1,90 @@
+"""`payment-infra doctor`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from payment_infra.cli.app import App
+from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import aws_flags, config_flags, output_option
+from payment_infra.cli.output import print_json
+from payment_infra.errors import PaymentInfraError, UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.checks import Check
+
+
+@click.command("doctor")
+@output_option
+@config_flags("suffix")
+@aws_flags
+@everywhere
+@click.pass_context
+def command(ctx: click.Context, /, output: str, **flags: Any) -> None:
+    """Check this machine and the access to AWS; changes nothing.
+
+    Python, libraries, settings, credentials, clock, bucket, and what may be called. A warning or a
+    failure says how to mend it. Exits 1 on a failure.
+
+    \b
+    Example:
+      payment-infra doctor
+      payment-infra doctor --suffix dev-001 --profile payments
+    """
+    from payment_infra.cli.doctor_view import draw
+
+    width = shutil.get_terminal_size().columns
+    found = []
+    for check in _checks(ctx.ensure_object(App), **flags):
+        found.append(check)
+        if output == "text":
+            click.echo(draw(check, width))
+    if output == "json":
+        print_json([asdict(check) for check in found])
+    if failed := [check.name for check in found if check.level == "fail"]:
+        raise PaymentInfraError(f"failed: {', '.join(failed)}")
+
+
+def _checks(
+    app: App,
+    suffix: str | None,
+    preset: str | None,
+    config: Path | None,
+    profile: str | None,
+    region: str | None,
+    endpoint_url: str | None,
+) -> Iterator[Check]:
+    from payment_infra.checks import Check, not_checked
+    from payment_infra.machine import check_machine, check_settings
+
+    yield from check_machine()
+    settings, resolved = check_settings({"suffix": suffix, "preset": preset}, os.environ, config)
+    yield settings
+    try:
+        from payment_infra.cloud.operations.access import check_access
+
+        session = app.connect(profile, region, endpoint_url)
+    except PaymentInfraError as error:
+        name = "region" if isinstance(error, UsageError) else "profile"
+        yield Check.told(name, "fail", str(error), "see --profile and --region")
+        yield not_checked("what needs AWS")
+        return
+    except ImportError as error:  # `libraries` looks at versions only
+        yield Check("imports", "fail", str(error), "install payment-infra anew")
+        yield not_checked("what needs AWS")
+        return
+    known = resolved.config if resolved else None
+    yield from check_access(
+        session.quick(),
+        known.bucket if known else "",
+        known.suffix if known else "",
+        lambda: datetime.now(UTC),
+    )

@@ -1,0 +1,280 @@
+"""Whether AWS can be reached, who calls it, and what they may do; every call only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from payment_infra.checks import Check, not_checked
+from payment_infra.cloud.bootstrap import bootstrapped
+from payment_infra.cloud.bucket import Bucket
+from payment_infra.cloud.errors import DENIED, code_of, explain, is_passing, translated
+from payment_infra.cloud.operations.simulation import CHANGES, Place, check_changes
+from payment_infra.cloud.preflight import MISSING, UNSUPPORTED
+from payment_infra.errors import AwsError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+
+Now = Callable[[], datetime]
+
+# A signature is good for five minutes (IAM, "AWS Signature Version 4 for API requests").
+MAX_SKEW = timedelta(minutes=5)
+GET_CREDENTIALS = "set --profile or AWS_PROFILE, or run `aws configure`"
+SET_CLOCK = "set it by NTP, as with `timedatectl set-ntp true`"
+CHECK_NETWORK = "check the network, --region and --endpoint-url"
+TINY_TEMPLATE = '{"Resources":{"Handle":{"Type":"AWS::CloudFormation::WaitConditionHandle"}}}'
+# The environment that is asked about if none is chosen: whether it exists does not matter.
+ANY_SUFFIX = "dev-001"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A call that reads, and the commands that make it; without a vital one no command works."""
+
+    service: str
+    operation: str
+    needed_by: str
+    call: Callable[[Any, Place], object]
+    action: str = ""
+    vital: bool = False
+
+    @property
+    def iam_action(self) -> str:
+        """What a policy has to allow."""
+        return f"{self.service}:{self.action or self.operation}"
+
+
+# Calls of this tool's own, about resources that may be missing.
+PROBES = (
+    Probe(
+        "cloudformation",
+        "DescribeStacks",
+        "every command",
+        lambda client, _: client.describe_stacks(),
+        vital=True,
+    ),
+    Probe(
+        "cloudformation",
+        "ValidateTemplate",
+        "`deploy`",
+        lambda client, _: client.validate_template(TemplateBody=TINY_TEMPLATE),
+    ),
+    Probe(
+        "lambda",
+        "GetAccountSettings",
+        "`deploy`",
+        lambda client, _: client.get_account_settings(),
+    ),
+    Probe(
+        "lambda",
+        "GetFunctionConfiguration",
+        "`status`",
+        lambda client, place: client.get_function_configuration(
+            FunctionName=f"payment-processing-{place.suffix}"
+        ),
+    ),
+    Probe(
+        "dynamodb",
+        "DescribeTable",
+        "`deploy` and `status`",
+        lambda client, place: client.describe_table(TableName=f"transactions-{place.suffix}"),
+    ),
+    Probe(
+        "sqs",
+        "GetQueueUrl",
+        "`deploy`",
+        lambda client, place: client.get_queue_url(QueueName=f"failed-transactions-{place.suffix}"),
+    ),
+    Probe(
+        "logs",
+        "DescribeLogGroups",
+        "`deploy`",
+        lambda client, place: client.describe_log_groups(
+            logGroupNamePrefix=f"/aws/lambda/payment-processing-{place.suffix}"
+        ),
+    ),
+    Probe(
+        "logs",
+        "FilterLogEvents",
+        "`logs`",
+        lambda client, place: client.filter_log_events(
+            logGroupName=f"/aws/lambda/payment-processing-{place.suffix}", limit=1
+        ),
+    ),
+    Probe(
+        "cloudwatch",
+        "DescribeAlarms",
+        "`status` and `metrics`",
+        lambda client, place: client.describe_alarms(
+            AlarmNames=[f"processing-errors-{place.suffix}"]
+        ),
+    ),
+    Probe(
+        "sns",
+        "ListSubscriptionsByTopic",
+        "`subscribe`",
+        lambda client, place: client.list_subscriptions_by_topic(
+            TopicArn=place.arn("sns", f"payment-alarms-{place.suffix}")
+        ),
+    ),
+    Probe(
+        "apigateway",
+        "GetAccount",
+        "`deploy`",
+        lambda client, _: client.get_account(),
+        action="GET",
+    ),
+)
+SERVICES = tuple(dict.fromkeys(one.service for one in PROBES))
+# What is left when nobody knows who calls.
+LATER = ("bucket", *SERVICES, CHANGES)
+
+
+def check_access(session: Session, bucket: str, suffix: str, now: Now) -> Iterator[Check]:
+    """Yield what each check of AWS found, in order; what hangs on another is left out with it.
+
+    Args:
+        session: whose access.
+        bucket: the bucket for the zips, "" for the account's own.
+        suffix: the environment that is asked about, "" for any.
+        now: the present moment.
+    """
+    yield Check("region", "ok", session.region)
+    try:
+        session.credentials()
+    except AwsError as error:
+        yield Check.told("credentials", "fail", str(error), GET_CREDENTIALS)
+        yield not_checked("endpoint", "clock", *LATER)
+        return
+    before = now()
+    try:
+        identity = session.identity()
+    except AwsError as error:
+        yield from _unidentified(session, error, before, now())
+        return
+    yield Check("endpoint", "ok", _endpoint(session))
+    yield from _clock(identity, before, now())
+    account, caller = str(identity["Account"]), str(identity["Arn"])
+    yield Check("credentials", "ok", f"account {account}, {caller}")
+    place = Place(caller, account, session.region, suffix or ANY_SUFFIX)
+    with ThreadPoolExecutor(len(LATER)) as pool:  # what takes time is waiting for AWS
+        found = [
+            pool.submit(_check_bucket, session, bucket),
+            *(pool.submit(_check_service, session, place, service) for service in SERVICES),
+            pool.submit(check_changes, session, place, bucket),
+        ]
+        for one in found:
+            yield one.result()
+
+
+def _unidentified(
+    session: Session, error: AwsError, before: datetime, after: datetime
+) -> Iterator[Check]:
+    """Yield what an answer that is not the caller's identity says, or that there was none."""
+    cause, line = error.__cause__, str(error)
+    if not isinstance(cause, (ClientError, BotoCoreError)) or is_passing(cause):
+        yield Check.told("endpoint", "fail", line, CHECK_NETWORK)
+        yield not_checked("clock", "credentials", *LATER)
+        return
+    if isinstance(cause, BotoCoreError):  # it is about the credentials, and nothing was sent
+        yield Check.told("credentials", "fail", line, GET_CREDENTIALS)
+        yield not_checked("endpoint", "clock", *LATER)
+        return
+    yield Check("endpoint", "ok", _endpoint(session))
+    clock = list(_clock(cause.response, before, after))
+    yield from clock
+    refused = Check.told("credentials", "fail", line, GET_CREDENTIALS)
+    if any(one.level == "fail" for one in clock):
+        refused = replace(refused, remedy="set the clock first")
+    yield refused
+    yield not_checked(*LATER)
+
+
+def _endpoint(session: Session) -> str:
+    return str(session.client("sts").meta.endpoint_url)
+
+
+def _clock(answer: Any, before: datetime, after: datetime) -> Iterator[Check]:
+    """Compare the clock with the date of an answer, if that has one."""
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        theirs = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return
+    if theirs.tzinfo is None:  # RFC 5322's -0000: a time of nowhere
+        return
+    ours = before + (after - before) / 2
+    skew = abs(ours - theirs)
+    if skew <= MAX_SKEW:
+        yield Check("clock", "ok", f"{skew.total_seconds():.0f} s from AWS's")
+        return
+    side = "ahead of" if ours > theirs else "behind"
+    minutes = skew.total_seconds() / 60
+    limit = MAX_SKEW.total_seconds() / 60
+    yield Check(
+        "clock",
+        "fail",
+        f"{minutes:.0f} minutes {side} AWS's, which takes no signature beyond {limit:.0f}",
+        SET_CLOCK,
+    )
+
+
+def _check_bucket(session: Session, given: str) -> Check:
+    try:
+        name = given or bootstrapped(session)
+    except AwsError as error:
+        return _failed("bucket", error)
+    if name is None:
+        return Check("bucket", "ok", "not made yet; the first deployment makes it")
+    try:
+        Bucket(session.client("s3"), name, session.account()).check()
+    except AwsError as error:
+        return Check.told("bucket", "fail", str(error), CHECK_NETWORK)
+    return Check("bucket", "ok", name)
+
+
+def _check_service(session: Session, place: Place, service: str) -> Check:
+    """Make the probes of a service; return the worst of what they found."""
+    probes = [one for one in PROBES if one.service == service]
+    found = [_probe(session, place, one) for one in probes]
+    for level in ("fail", "warn"):
+        if bad := [one for one in found if one.level == level]:
+            return bad[0]
+    return Check(service, "ok", ", ".join(one.operation for one in probes))
+
+
+def _probe(session: Session, place: Place, probe: Probe) -> Check:
+    try:
+        with translated(probe.service):
+            probe.call(session.client(probe.service), place)
+    except AwsError as error:
+        cause = error.__cause__
+        code = code_of(cause) if isinstance(cause, ClientError) else ""
+        if code in MISSING:
+            return Check(probe.service, "ok", probe.operation)
+        if isinstance(cause, ClientError) and code in DENIED:
+            return Check(
+                probe.service,
+                "fail" if probe.vital else "warn",
+                explain(cause),
+                f"allow {probe.iam_action}; needed by {probe.needed_by}",
+            )
+        return _failed(probe.service, error)
+    return Check(probe.service, "ok", probe.operation)
+
+
+def _failed(name: str, error: AwsError) -> Check:
+    """Return a failure, or a warning if the error says nothing of what was to be found out."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError) and (
+        code_of(cause) in DENIED | UNSUPPORTED or is_passing(cause)
+    ):
+        return Check.told(name, "warn", f"could not be tested: {error}", "let a command find out")
+    return Check.told(name, "fail", str(error), CHECK_NETWORK)

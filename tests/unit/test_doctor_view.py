@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import click
+import pytest
+
+from payment_infra.checks import Check, not_checked
+from payment_infra.cli.doctor_view import draw
+from tests import snapshots
+
+FOUND = (
+    Check("python", "ok", "3.13.1"),
+    Check(
+        "libraries",
+        "ok",
+        "payment-infra 0.1.0, awacs 2.6.1, boto3 1.43.106, cfn-flip 1.3.0, cfn-lint 1.58.0, "
+        "click 8.5.1, rich 15.0.0, troposphere 4.11.1, botocore 1.43.106",
+    ),
+    Check("layer", "ok", "the dependency layer is in the cache"),
+    Check(
+        "emulator",
+        "warn",
+        "the embedded AWS is not installed; only `payment-infra local` needs it",
+        "pip install 'payment-infra[local]'",
+    ),
+    Check("settings", "ok", "dev-001, preset development, payment-infra.toml"),
+    Check("region", "ok", "eu-central-1"),
+    Check("endpoint", "ok", "https://sts.eu-central-1.amazonaws.com"),
+    Check(
+        "clock",
+        "fail",
+        "12 minutes behind AWS's, which takes no signature beyond 5",
+        "set it by NTP, as with `timedatectl set-ntp true`",
+    ),
+    Check(
+        "credentials",
+        "ok",
+        "account 123456789012, arn:aws:sts::123456789012:assumed-role/"
+        "AWSReservedSSO_PaymentsDeployers_0123456789abcdef/alice@example.com",
+    ),
+    not_checked("bucket", "cloudformation"),
+)
+
+
+@pytest.mark.parametrize("color", [True, False], ids=["color", "plain"])
+def test_what_was_found_is_a_line_each_with_what_to_do_below_it(color: bool) -> None:
+    text = "".join(f"{draw(check, 80)}\n" for check in FOUND)
+    snapshots.check(
+        f"doctor-80-{'color' if color else 'plain'}", text if color else click.unstyle(text)
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_is_to_be_copied_is_never_broken(width: int) -> None:
+    text = click.unstyle("\n".join(draw(check, width) for check in FOUND))
+    assert "assumed-role/AWSReservedSSO_PaymentsDeployers_0123456789abcdef/alice@" in text
+    long = [line for line in text.splitlines() if len(line) > width]
+    assert all("assumed-role" in line for line in long)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from payment_infra.artifacts import LAYER, layer_digest
+from payment_infra.machine import (
+    DISTRIBUTION,
+    SPECIFIER,
+    Installed,
+    check_emulator,
+    check_layer,
+    check_libraries,
+    check_machine,
+    check_python,
+    check_settings,
+    fits,
+    requirements,
+)
+
+
+@dataclass
+class FakeInstalled(Installed):
+    """Distributions by name, with what each of them asks for."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    needs: dict[str, list[str]] = field(default_factory=dict)
+
+    def version(self, name: str) -> str | None:
+        return self.versions.get(name)
+
+    def python(self) -> str:
+        return ">=3.11"
+
+    def requires(self, name: str) -> Sequence[str]:
+        return self.needs.get(name, [])
+
+
+def installed(**versions: str) -> FakeInstalled:
+    return FakeInstalled(
+        {"click": "8.2.1", "boto3": "1.43.1", "botocore": "1.43.1"} | versions,
+        {
+            "payment-infra": [
+                "boto3>=1.40",
+                "click<9,>=8.2",
+                'ministack==1.5.33; extra == "local"',
+            ],
+            "boto3": ["botocore<1.44.0,>=1.43.0", 'botocore[crt]<2,>=9; extra == "crt"'],
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "specifiers", "fit"),
+    [
+        ("8.10", "<9,>=8.2", True),
+        ("8.2", "<9,>=8.2", True),
+        ("8.2.0", "==8.2", True),
+        ("8.1.9", "<9,>=8.2", False),
+        ("9", "<9,>=8.2", False),
+        ("9.0.0", "<9,>=8.2", False),
+        ("1.5.34", "==1.5.33", False),
+        ("2.10rc1", ">=2.9", True),
+        ("1", "", True),
+        ("1", "==2.*", True),  # nobody here writes it, so nobody here judges it
+    ],
+)
+def test_a_version_is_compared_by_its_numbers(version: str, specifiers: str, fit: bool) -> None:
+    assert fits(version, specifiers) is fit
+
+
+def test_every_requirement_of_ours_is_understood() -> None:
+    lines = Installed().requires(DISTRIBUTION)
+    found = [*requirements(lines), *requirements(lines, "local")]
+    assert {"awacs", "boto3", "cfn-lint", "click", "ministack", "troposphere"} <= {
+        one.name for one in found
+    }
+    for one in found:
+        for specifier in one.specifiers.split(","):
+            assert SPECIFIER.fullmatch(specifier), one
+
+
+def test_what_is_installed_here_is_what_is_needed() -> None:
+    assert [check.level for check in check_machine()] == ["ok"] * 4
+
+
+def test_python_has_to_be_new_enough() -> None:
+    assert check_python("3.11.0", installed()).level == "ok"
+    old = check_python("3.10.14", installed())
+    assert (old.level, old.message) == ("fail", "3.10.14, and payment-infra needs >=3.11")
+
+
+def test_the_libraries_are_told_with_their_versions() -> None:
+    check = check_libraries(installed())
+    assert check.level == "ok"
+    assert check.message.endswith("boto3 1.43.1, click 8.2.1, botocore 1.43.1")
+
+
+@pytest.mark.parametrize(
+    ("versions", "message"),
+    [
+        ({"click": "8.1.7"}, "click 8.1.7, and payment-infra needs <9,>=8.2"),
+        ({"botocore": "1.44"}, "botocore 1.44, and boto3 needs <1.44.0,>=1.43.0"),
+    ],
+)
+def test_a_library_that_does_not_fit_is_a_failure(versions: dict[str, str], message: str) -> None:
+    check = check_libraries(installed(**versions))
+    assert (check.level, check.message) == ("fail", message)
+    assert check.remedy
+
+
+def test_a_library_that_is_missing_is_a_failure() -> None:
+    known = installed()
+    del known.versions["boto3"]
+    check = check_libraries(known)
+    assert (check.level, check.message) == ("fail", "boto3 is not installed")
+
+
+def test_a_package_that_runs_without_being_installed_is_a_warning() -> None:
+    check = check_libraries(FakeInstalled())
+    assert (check.level, bool(check.remedy)) == ("warn", True)
+
+
+def test_the_layer_is_in_the_cache_or_not(tmp_path: Path) -> None:
+    missing = check_layer(cache=tmp_path, pip=True)
+    assert (missing.level, "payment-infra package" in missing.remedy) == ("warn", True)
+    assert check_layer(cache=tmp_path, pip=False).level == "fail"
+    (tmp_path / f"{LAYER}-{layer_digest()}.zip").touch()
+    assert check_layer(cache=tmp_path, pip=False).level == "ok"
+
+
+def test_handlers_that_cannot_be_read_are_a_failure(tmp_path: Path) -> None:
+    check = check_layer(tmp_path)
+    assert (check.level, check.remedy) == ("fail", "install payment-infra anew")
+
+
+def test_the_emulator_is_wanted_in_the_version_that_is_measured_against() -> None:
+    assert check_emulator(installed(ministack="1.5.33"), True).level == "ok"
+    missing = check_emulator(installed(), False)
+    other = check_emulator(installed(ministack="1.6"), True)
+    assert (missing.level, other.level) == ("warn", "warn")
+    assert missing.remedy == other.remedy == "pip install 'payment-infra[local]'"
+
+
+def test_settings_that_are_not_valid_are_a_failure_with_their_message(tmp_path: Path) -> None:
+    file = tmp_path / "payment-infra.toml"
+    file.write_text("sufix = 'dev'")
+    check, resolved = check_settings({}, {}, file)
+    assert resolved is None
+    assert (check.level, check.message) == ("fail", f"{file}: sufix: unknown key")
+    assert check.remedy == "did you mean suffix?"
+    check, resolved = check_settings({"suffix": "Dev"}, {}, None)
+    assert (check.level, check.remedy.startswith("mend it")) == ("fail", True)
+
+
+def test_settings_are_told_with_where_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "payment-infra.toml"
+    file.write_text("suffix = 'dev'\npreset = 'production'")
+    check, resolved = check_settings({}, {}, file)
+    assert (check.level, check.message) == ("ok", f"dev, preset production, {file}")
+    assert resolved is not None
+    assert resolved.config.suffix == "dev"
