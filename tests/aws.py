@@ -20,7 +20,7 @@ from tests.stacks import ACCOUNT, REGION, Answer, FakeCloudFormation, FakeStack,
 
 __all__ = ["ACCOUNT", "REGION", "FakeStack", "Refused", "event"]
 
-READING = ("Describe", "Get", "Head", "List", "Filter", "Validate")
+READING = ("Describe", "Get", "BatchGet", "Scan", "Head", "List", "Filter", "Validate")
 
 
 @dataclass
