@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.polling import looks
-from payment_infra.cloud.restore.journal import PREFIX, tags_of
+from payment_infra.cloud.restore.journal import DELETING, PREFIX, tags_of
 from payment_infra.errors import AwsError, UsageError
 
 if TYPE_CHECKING:
@@ -81,8 +81,20 @@ def moment(asked: datetime | None, found: Window) -> datetime:
     return asked.astimezone(UTC).replace(microsecond=0)
 
 
-def begin(client: DynamoDBClient, source: str, copy: str, to: datetime) -> None:
-    """Begin to make the copy."""
+def begin(client: DynamoDBClient, source: str, copy: str, to: datetime, sleep: Sleep) -> None:
+    """Begin to make the copy, once an earlier one that is being deleted is gone."""
+
+    def look() -> str:
+        try:
+            return client.describe_table(TableName=copy)["Table"]["TableStatus"]
+        except ClientError as error:
+            if code_of(error) == "ResourceNotFoundException":
+                return ""
+            raise
+
+    for status in looks(f"table {copy}", look, sleep):
+        if status != DELETING:
+            break
     with translated(f"table {copy}"):
         client.restore_table_to_point_in_time(
             SourceTableName=source, TargetTableName=copy, RestoreDateTime=to
@@ -143,13 +155,21 @@ def bring_back(client: DynamoDBClient, source: str, copy: str, sleep: Sleep) -> 
             client.update_table(TableName=copy, DeletionProtectionEnabled=protected)
 
 
-def delete(client: DynamoDBClient, copy: str) -> None:
+def delete(client: DynamoDBClient, copy: str, sleep: Sleep) -> None:
     """Delete a copy, protected or not."""
-    with translated(f"table {copy}"):
-        table: Any = client.describe_table(TableName=copy)["Table"]
-        if table.get("DeletionProtectionEnabled"):
+
+    def look() -> Any:
+        return client.describe_table(TableName=copy)["Table"]
+
+    # While its settings change, a table cannot be deleted (DynamoDB API, DeleteTable).
+    for table in looks(f"table {copy}", look, sleep):
+        if table["TableStatus"] != "ACTIVE":
+            continue
+        with translated(f"table {copy}"):
+            if not table.get("DeletionProtectionEnabled"):
+                client.delete_table(TableName=copy)
+                return
             client.update_table(TableName=copy, DeletionProtectionEnabled=False)
-        client.delete_table(TableName=copy)
 
 
 def _recoverable(client: DynamoDBClient, copy: str) -> bool:

@@ -45,7 +45,7 @@ def restore(work: Work) -> Report:
     rows: list[RowChange] = []
     if work.options.drill:
         with work.step(5, f"Delete {journal.copy}"):
-            copy.delete(work.environment.client("dynamodb"), journal.copy)
+            copy.delete(work.environment.client("dynamodb"), journal.copy, work.sleep)
     else:
         _agree_to_discard(work, journal)
         journal, rows = switch(
@@ -119,7 +119,7 @@ def _begin(work: Work, found: Window) -> Journal:
     work.operator.tell(Report(tuple(lines), document))
     what = "Make the drill?" if options.drill else f"Restore payments to {_text(to)}?"
     work.operator.confirm(what, options.yes)
-    copy.begin(client, table, name, to)
+    copy.begin(client, table, name, to, work.sleep)
     return Journal(name, table, to)
 
 
