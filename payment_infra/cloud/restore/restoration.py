@@ -29,7 +29,14 @@ def restore(work: Work) -> Report:
         UsageError: the moment cannot be restored, or another restore is in progress.
         AwsError: something is not as it must be; says what.
         Declined: the answer was no; nothing was changed.
+
+    Whatever ends it while payments are stopped, that is told.
     """
+    with work.warning():
+        return _restore(work)
+
+
+def _restore(work: Work) -> Report:
     work.operator.check_answers(work.options.yes)
     if work.options.drill:
         work.steps = DRILL_STEPS
@@ -64,6 +71,7 @@ def _in_progress(work: Work) -> Journal | None:
     environment, options = work.environment, work.options
     client = environment.client("dynamodb")
     every = journals.find_journals(client, environment.own_table, environment.table)
+    work.stopped = any(one.writes is not None for one in every)
     if undoing := [one for one in every if one.phase is Phase.UNDOING]:
         raise AwsError(
             f"the restore to {_text(undoing[0].to)} is being undone; "

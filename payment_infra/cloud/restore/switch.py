@@ -56,7 +56,8 @@ class Options:
 class Work:
     """What a restore, a drill or an undo works with, and what it has done.
 
-    steps are those of a restore that it consists of; seconds is what each has taken.
+    steps are those of a restore that it consists of; seconds is what each has taken; stopped is
+    whether payments are, as far as is known.
     """
 
     environment: Environment
@@ -66,6 +67,22 @@ class Work:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     steps: range = range(1, 10)
     seconds: dict[str, float] = field(default_factory=dict)
+    stopped: bool = False
+
+    @contextmanager
+    def warning(self) -> Iterator[None]:
+        """Tell, whatever ends the block, that payments are stopped, if they are."""
+        try:
+            yield
+        except BaseException:
+            if self.stopped:
+                self.operator.tell(
+                    Caution(
+                        "payments are stopped; the same command goes on, and "
+                        f"`{self.command('restore --undo')}` lets them in where they were"
+                    )
+                )
+            raise
 
     @contextmanager
     def step(self, number: int, text: str) -> Iterator[None]:
@@ -99,29 +116,32 @@ def switch(
         The journal, and the payments that differed.
 
     Raises:
-        PaymentInfraError: a step failed; payments may be stopped, which is told.
+        PaymentInfraError: a step failed; payments may be stopped.
     """
     rows: list[RowChange] = []
-    try:
-        if work.environment.table != target:
-            with work.step(5, "Stop payments"):
-                journal = _stop(work, journal, phase)
-            with work.step(6, f"Carry over what changed in {source}"):
-                rows = _reconcile(work, source, target, since)
-            with work.step(7, f"Move the stack to {target}"):
-                repoint(work.environment, target, work.operator)
-                work.environment = work.environment.again()
-        with work.step(8, "Let payments in"):
-            if journal.writes is not None:
-                let_in(work.environment, Writes.parse(journal.writes), work.sleep)
-                journal = replace(journal, writes=None)
-                journals.write(work.environment.client("dynamodb"), journal)
-            if work.options.smoke:
-                check(work)
-    except BaseException:
-        _warn(work, journal)
-        raise
+    if work.environment.table != target:
+        with work.step(5, "Stop payments"):
+            journal = _stop(work, journal, phase)
+        with work.step(6, f"Carry over what changed in {source}"):
+            rows = _reconcile(work, source, target, since)
+        with work.step(7, f"Move the stack to {target}"):
+            repoint(work.environment, target, work.operator)
+            work.environment = work.environment.again()
+    with work.step(8, "Let payments in"):
+        if journal.writes is not None:
+            journal = start(work, journal)
+            journals.write(work.environment.client("dynamodb"), journal)
+        if work.options.smoke:
+            check(work)
     return journal, rows
+
+
+def start(work: Work, journal: Journal) -> Journal:
+    """Let payments in as they came before, if they are stopped; return the journal of that."""
+    if journal.writes is not None:
+        let_in(work.environment, Writes.parse(journal.writes), work.sleep)
+        work.stopped = False
+    return replace(journal, writes=None)
 
 
 def check(work: Work) -> None:
@@ -155,6 +175,7 @@ def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
     stopped_at = journal.stopped_at or work.clock()
     journal = replace(journal, phase=phase, stopped_at=stopped_at, writes=writes)
     journals.write(work.environment.client("dynamodb"), journal)
+    work.stopped = True
     stop(work.environment, work.sleep)
     left = work.options.drain_seconds
     if left is None:
@@ -186,13 +207,3 @@ def _reconcile(work: Work, source: str, target: str, since: datetime) -> list[Ro
             told = text.format(source=source, target=target)
             work.operator.tell(Caution(f"{number} rows {told}; the report lists them"))
     return rows
-
-
-def _warn(work: Work, journal: Journal) -> None:
-    if journal.writes is not None:
-        work.operator.tell(
-            Caution(
-                "payments are stopped; the same command goes on, and "
-                f"`{work.command('restore --undo')}` lets them in where they were"
-            )
-        )

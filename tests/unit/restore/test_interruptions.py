@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restore.journal import PREFIX
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from tests.intake import EVERY
@@ -84,7 +85,6 @@ def state(world: World) -> dict[str, Any]:
 
 
 def assert_no_payment_is_lost_or_charged_twice(world: World) -> None:
-    world.tables.now += world.tables.now - world.tables.now
     world.clients.finish(all_of_them=True)
     rows = world.statuses(world.active)
     assert set(world.clients.known) == set(rows)
@@ -114,25 +114,38 @@ def broken_off_everywhere(
         ended: what it says that has nothing left to do, as its last change was made.
         how: what breaks it off.
     """
-    _, expected = changes_of(begin, run)
+    number, expected = changes_of(begin, run)
     at, broken = 0, True
     while broken:
         at, broken = at + 1, False
         for after in (False, True):
             world = begin()
+            where = f"at change {at}, {after=}"
+            world.operator.told.clear()
             world.aws.break_off(at, how, after=after)
-            try:
-                run(world)
-            except (Killed, KeyboardInterrupt, Interrupted):
-                broken = True
+            here = breaks_off(world, run)
+            broken |= here
+            assert not here or how is Killed or told_if_stopped(world), where
             world.aws.break_off(0, how, after=False)
-            open_before = world.intake.takes_requests
             with suppress(ended):
                 run(world)
-            where = f"at change {at} of {world.aws.changes()}, {after=}, {open_before=}"
             assert state(world) == expected, where
             assert_no_payment_is_lost_or_charged_twice(world)
-    assert at > 5
+    assert at > number
+
+
+def breaks_off(world: World, run: Run) -> bool:
+    try:
+        run(world)
+    except (Killed, KeyboardInterrupt, Interrupted):
+        return True
+    return False
+
+
+def told_if_stopped(world: World) -> bool:
+    """Whether a person knows that payments are stopped, if they are."""
+    told = any("payments are stopped" in one.message for one in world.operator.of(Caution))
+    return told or (world.intake.takes_requests and world.intake.takes_retries)
 
 
 @pytest.mark.parametrize("how", BREAKS)
