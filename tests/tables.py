@@ -157,7 +157,8 @@ class FakeTables:
     def window(self, table: FakeTable) -> tuple[datetime, datetime]:
         """Return the first and the last moment to which a table can be restored."""
         assert table.recovery_since is not None
-        return max(table.recovery_since, self.now - KEPT), self.now - BEHIND
+        earliest = max(table.recovery_since, self.now - KEPT)
+        return earliest, max(earliest, self.now - BEHIND)
 
     def _describe_backups(self, params: Answer) -> Answer:
         if params["TableName"] not in self.tables:

@@ -29,7 +29,7 @@ MAX_UNSEEN = 10
 
 @dataclass(frozen=True)
 class Window:
-    """The moments to which a table can be restored."""
+    """The moments to which a table can be restored, in whole seconds."""
 
     earliest: datetime
     latest: datetime
@@ -58,7 +58,9 @@ def window(client: DynamoDBClient, table: str) -> Window:
             f"the point-in-time recovery of {table} is off, so there is nothing to restore from; "
             "`aws dynamodb update-continuous-backups` switches it on for what comes"
         )
-    return Window(found["EarliestRestorableDateTime"], found["LatestRestorableDateTime"])
+    earliest, latest = found["EarliestRestorableDateTime"], found["LatestRestorableDateTime"]
+    up = timedelta(seconds=1) if earliest.microsecond else timedelta()
+    return Window(whole(earliest) + up, whole(latest))
 
 
 def moment(asked: datetime | None, found: Window) -> datetime:
@@ -71,14 +73,18 @@ def moment(asked: datetime | None, found: Window) -> datetime:
     Raises:
         UsageError: it is outside of the window.
     """
-    if asked is None:
-        return found.latest.astimezone(UTC).replace(microsecond=0)
-    if not found.earliest <= asked <= found.latest:
+    to = found.latest if asked is None else whole(asked)
+    if not found.earliest <= to <= found.latest:
         raise UsageError(
-            f"--to {_text(asked)}: the table can be restored to moments from "
+            f"--to {_text(to)}: the table can be restored to moments from "
             f"{_text(found.earliest)} to {_text(found.latest)} (--to latest)"
         )
-    return asked.astimezone(UTC).replace(microsecond=0)
+    return to
+
+
+def whole(moment: datetime) -> datetime:
+    """Return the second of a moment, in UTC."""
+    return moment.astimezone(UTC).replace(microsecond=0)
 
 
 def begin(client: DynamoDBClient, source: str, copy: str, to: datetime, sleep: Sleep) -> None:
