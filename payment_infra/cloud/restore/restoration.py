@@ -82,7 +82,7 @@ def _in_progress(work: Work) -> Journal | None:
         return None
     journal = open_ones[-1]
     asked = options.to
-    if asked is not None and asked.astimezone(UTC).replace(microsecond=0) != journal.to:
+    if asked is not None and copy.whole(asked) != journal.to:
         raise UsageError(
             f"a restore to {_text(journal.to)} is in progress; give --to {_text(journal.to)} to go "
             f"on with it, or `{work.command('restore --undo')}` to end it"
@@ -98,10 +98,10 @@ def _begin(work: Work, found: Window) -> Journal:
     """Show what will happen, ask, and begin to make the copy."""
     environment, options = work.environment, work.options
     client, table = environment.client("dynamodb"), environment.table
+    if options.to and copy_name(environment.own_table, options.to) == table:
+        raise UsageError(f"payments are already in {table}, restored to {_text(options.to)}")
     to = copy.moment(options.to, found)
     name = copy_name(environment.own_table, to, drill=options.drill)
-    if name == table:
-        raise UsageError(f"payments are already in {name}, restored to {_text(to)}")
     if any(
         one.copy == name for one in journals.find_journals(client, environment.own_table, table)
     ):
