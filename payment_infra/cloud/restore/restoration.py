@@ -81,7 +81,7 @@ def _in_progress(work: Work) -> Journal | None:
     if not open_ones:
         return None
     journal = open_ones[-1]
-    asked = options.to
+    asked = None if options.ago else options.to
     if asked is not None and copy.whole(asked) != journal.to:
         raise UsageError(
             f"a restore to {_text(journal.to)} is in progress; give --to {_text(journal.to)} to go "

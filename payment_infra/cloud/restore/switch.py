@@ -33,6 +33,7 @@ class Options:
 
     Args:
         to: the moment to restore to; None: the latest that there is.
+        ago: whether that was said as a while ago: the same words then go on with a restore.
         yes: answer the questions, but for that of discard_newer.
         drill: make a copy, verify it and delete it.
         verify: whether a copy that is not what it should be ends the restore.
@@ -43,6 +44,7 @@ class Options:
     """
 
     to: datetime | None = None
+    ago: bool = False
     yes: bool = False
     drill: bool = False
     verify: bool = True

@@ -9,7 +9,7 @@ import pytest
 from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
 from payment_infra.cloud.restore.journal import PREFIX, find_journals
 from payment_infra.errors import AwsError, Declined, UsageError
-from payment_infra.moments import parse_moment
+from payment_infra.moments import is_ago, parse_moment
 from tests.restoring import OWN, TO, World
 from tests.stacks import Refused
 from tests.tables import BEHIND, START, FakeTables
@@ -207,8 +207,24 @@ def test_another_moment_waits_for_the_restore_that_is_in_progress(world: World) 
     world.aws.errors.clear()
     with pytest.raises(UsageError, match="is in progress; give --to 2026-11-24T11:45:00Z"):
         world.restore(to=TO - SECOND)
-    # "latest" was not a moment that somebody chose.
-    assert world.restore(to=None).document["to"] == "2026-11-24T11:45:00Z"
+
+
+@pytest.mark.parametrize(
+    "options", [{"to": None}, {"to": TO + SECOND, "ago": True}], ids=["latest", "-15m"]
+)
+def test_the_same_words_go_on_with_a_restore_although_they_mean_another_moment(
+    world: World, options: dict[str, object]
+) -> None:
+    world.aws.errors["dynamodb:TagResource"] = Refused("InternalServerError", "later")
+    with pytest.raises(AwsError, match="later"):
+        world.restore()
+    world.aws.errors.clear()
+    assert world.restore(**options).document["to"] == "2026-11-24T11:45:00Z"
+    assert len(world.copies) == 1
+
+
+def test_a_while_ago_is_told_from_a_moment() -> None:
+    assert [is_ago(one) for one in ("-15m", "2d", "2026-11-24T11:45:00Z")] == [True, True, False]
 
 
 def test_a_restore_of_a_restored_table_starts_from_that_one(world: World) -> None:
