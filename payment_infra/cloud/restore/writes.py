@@ -60,18 +60,22 @@ def current(environment: Environment) -> Writes:
 
 def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
     """Let no payment in; what has begun goes on (see `seconds_to_end`)."""
-    # A method's own settings replace the stage's as a whole, so each states all of them.
-    every = _settings(environment).get(EVERY_METHOD, {})
+    settings = _settings(environment)
+    every = settings.get(EVERY_METHOD, {})
+    throttled = {"throttling/rateLimit": "0", "throttling/burstLimit": "0"}
+    # A method's first settings of its own replace the stage's as a whole, so they state all.
+    as_for_all = {
+        "logging/loglevel": every.get("loggingLevel", "OFF"),
+        "metrics/enabled": str(every.get("metricsEnabled", False)).lower(),
+    }
     _patch(
         environment,
         [
             _replace(method, path, value)
             for method in METHODS
             for path, value in {
-                "throttling/rateLimit": "0",
-                "throttling/burstLimit": "0",
-                "logging/loglevel": every.get("loggingLevel", "OFF"),
-                "metrics/enabled": str(every.get("metricsEnabled", False)).lower(),
+                **throttled,
+                **({} if f"{method}/POST" in settings else as_for_all),
             }.items()
         ],
     )
