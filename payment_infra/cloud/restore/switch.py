@@ -15,7 +15,13 @@ from payment_infra.cloud.options import STACK_NAME_PREFIX
 from payment_infra.cloud.restore import journal as journals
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
 from payment_infra.cloud.restore.repointing import repoint
-from payment_infra.cloud.restore.writes import Writes, current, let_in, seconds_to_end, stop
+from payment_infra.cloud.restore.writes import (
+    Writes,
+    let_in,
+    seconds_to_end,
+    settled,
+    stop,
+)
 from payment_infra.errors import PaymentInfraError
 
 if TYPE_CHECKING:
@@ -173,7 +179,7 @@ def listed(rows: list[RowChange]) -> Iterator[str]:
 
 def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
     # Written down before it is done: whatever happens then, it can be taken back.
-    writes = journal.writes or current(work.environment).text()
+    writes = journal.writes or settled(work.environment, work.sleep).text()
     stopped_at = journal.stopped_at or work.clock()
     journal = replace(journal, phase=phase, stopped_at=stopped_at, writes=writes)
     journals.write(work.environment.client("dynamodb"), journal)

@@ -23,6 +23,9 @@ FUNCTIONS = ("ValidationFunction", "ProcessingFunction", "RetryFunction")
 EVENT_SOURCE = "RetryEventSource"
 REST_API = "PaymentAPI"
 EVERY_METHOD = "*/*"
+RETRIES = "event source mapping of payment-retry"
+# States of an event source mapping that nothing goes on in.
+AT_REST = frozenset({"Enabled", "Disabled"})
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,22 @@ class Writes:
 def current(environment: Environment) -> Writes:
     """Return how payments come in now."""
     settings = _settings(environment)
+    with translated(RETRIES):
+        retries = _retries(environment)
     throttles = {
         method: f"{own['throttlingRateLimit']}/{own['throttlingBurstLimit']}" if own else ""
         for method in METHODS
         for own in [settings.get(f"{method}/POST")]
     }
-    return Writes(_event_source(environment)["State"] in {"Enabled", "Enabling"}, throttles)
+    return Writes(retries in {"Enabled", "Enabling"}, throttles)
+
+
+def settled(environment: Environment, sleep: Callable[[float], None]) -> Writes:
+    """Return how payments come in, once no change of the retries goes on."""
+    for state in looks(RETRIES, lambda: _retries(environment), sleep):
+        if state in AT_REST:
+            break
+    return current(environment)
 
 
 def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
@@ -116,26 +129,22 @@ def seconds_to_end(environment: Environment) -> int:
 def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[float], None]) -> None:
     client, source = environment.client("lambda"), environment.resource(EVENT_SOURCE)
     wanted, asked = ("Enabled" if on else "Disabled"), False
-
-    def look() -> Any:
-        return client.get_event_source_mapping(UUID=source)["State"]
-
     # While it changes, an event source mapping takes no other change (Lambda API,
     # UpdateEventSourceMapping).
-    for state in looks("event source mapping of payment-retry", look, sleep):
+    for state in looks(RETRIES, lambda: _retries(environment), sleep):
         if state == wanted:
             return
-        if not asked and state in {"Enabled", "Disabled"}:
-            with translated("event source mapping of payment-retry"):
+        if not asked and state in AT_REST:
+            with translated(RETRIES):
                 client.update_event_source_mapping(UUID=source, Enabled=on)
             asked = True
 
 
-def _event_source(environment: Environment) -> Any:
-    with translated("event source mapping of payment-retry"):
-        return environment.client("lambda").get_event_source_mapping(
-            UUID=environment.resource(EVENT_SOURCE)
-        )
+def _retries(environment: Environment) -> str:
+    """Return the state of the event source mapping; failures are botocore's."""
+    source = environment.resource(EVENT_SOURCE)
+    answer = environment.client("lambda").get_event_source_mapping(UUID=source)
+    return str(answer["State"])
 
 
 def _settings(environment: Environment) -> dict[str, Any]:
