@@ -22,6 +22,8 @@ DEFAULTS: Answer = {
     "metricsEnabled": False,
 }
 EVERY = {**DEFAULTS, "loggingLevel": "INFO", "metricsEnabled": True}
+# What an event source comes to, once its change is over.
+RESTS = {"Disabling": "Disabled", "Enabling": "Enabled", "Updating": "Enabled"}
 VALIDATE, PROCESS = "~1validate/POST", "~1process/POST"
 
 
@@ -74,9 +76,7 @@ class FakeIntake:
         if self.changing:
             self.changing -= 1
         else:
-            self.state = {"Disabling": "Disabled", "Enabling": "Enabled"}.get(
-                self.state, self.state
-            )
+            self.state = RESTS.get(self.state, self.state)
         return self.state
 
     def _update_event_source(self, params: Answer) -> Answer:

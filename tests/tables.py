@@ -274,8 +274,8 @@ class FakeTables:
         return {"Items": found, "Count": len(found), **last}
 
     def _get(self, params: Answer) -> Answer:
-        rows = self._find(params["TableName"], usable=True).rows()
-        row = rows.get(params["Key"]["transaction_id"]["S"])
+        table = self._find(params["TableName"], usable=True)
+        row = table.rows().get(params["Key"][table.key]["S"])
         return {"Item": row} if row else {}
 
     def _batch_get(self, params: Answer) -> Answer:
