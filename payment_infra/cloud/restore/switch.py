@@ -22,7 +22,7 @@ from payment_infra.cloud.restore.writes import (
     settled,
     stop,
 )
-from payment_infra.errors import PaymentInfraError
+from payment_infra.errors import AwsError, PaymentInfraError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
@@ -159,9 +159,12 @@ def check(work: Work) -> None:
         PaymentInfraError: an answer was not the expected one.
     """
     api = work.environment.api()
-    failed = [one for one in smoke.run(api) if not one.passed]
-    if failed:
+    try:
+        failed = [one for one in smoke.run(api) if not one.passed]
         told = "; ".join(f"{one.name}: {one.got}, not {one.expected}" for one in failed)
+    except AwsError as error:
+        told = str(error)
+    if told:
         raise PaymentInfraError(
             f"payments are let in, but the check at {api.url} failed: {told}; the same command "
             f"checks again, `{work.command('restore --undo')}` goes back"
