@@ -50,8 +50,9 @@ class FakeStack:
     role_arn: str = ""
     notification_arns: list[str] = field(default_factory=list)
     resources: dict[str, str] = field(default_factory=dict)  # logical id to status
-    # Logical id to physical id, where they differ.
+    # Logical id to physical id, where they differ, and to type, where it matters.
     physical_ids: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
     # What makes the outputs of the parameters, if it matters.
     derive: Callable[[Mapping[str, str]], dict[str, str]] | None = None
     # Template, parameters and outputs, which a rollback brings back.
@@ -170,7 +171,7 @@ class FakeCloudFormation:
             {
                 "LogicalResourceId": name,
                 "PhysicalResourceId": stack.physical_ids.get(name, name),
-                "ResourceType": "AWS::SQS::Queue",
+                "ResourceType": stack.types.get(name, "AWS::SQS::Queue"),
                 "LastUpdatedTimestamp": START,
                 "ResourceStatus": status,
             }

@@ -233,8 +233,9 @@ class FakeTables:
         return table
 
     def _list_tags(self, params: Answer) -> Answer:
-        tags = self._of_arn(params).tags
-        return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+        tags, start = self._of_arn(params).tags, int(params.get("NextToken", "0"))
+        page = [{"Key": key, "Value": tags[key]} for key in sorted(tags)[start : start + 3]]
+        return {"Tags": page, **({"NextToken": str(start + 3)} if len(tags) > start + 3 else {})}
 
     def _tag(self, params: Answer) -> Answer:
         table = self._of_arn(params, usable=True)

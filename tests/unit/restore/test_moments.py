@@ -166,6 +166,13 @@ def test_recovery_tags_and_protection_come_back_and_the_journal_is_tags(world: W
     assert len(world.aws.called("dynamodb:UpdateContinuousBackups")) == 4
 
 
+def test_more_tags_than_a_page_holds_come_back(world: World) -> None:
+    world.own.tags |= {f"tag-{number:02}": str(number) for number in range(20)}
+    copy = world.tables.tables[copy_of(world)]
+    ours = {key: value for key, value in copy.tags.items() if not key.startswith(PREFIX)}
+    assert ours == {key: value for key, value in world.own.tags.items() if "aws:" not in key}
+
+
 def test_what_the_source_has_not_the_copy_does_not_get(world: World) -> None:
     world.own.protected, world.own.tags = False, {}
     copy = world.tables.tables[copy_of(world)]
