@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.tables import INDEX
 
 Run = Callable[[World], object]
 
+HOUR = timedelta(hours=1)
 BREAKS = (Killed, KeyboardInterrupt)
 
 
@@ -29,6 +31,9 @@ def paying() -> World:
 def restored() -> World:
     world = paying()
     world.restore()
+    world.tables.now += HOUR
+    world.clients.go_on()
+    world.tables.now += HOUR
     return world
 
 
@@ -127,6 +132,7 @@ def broken_off_everywhere(
             broken |= here
             assert not here or how is Killed or told_if_stopped(world), where
             world.aws.break_off(0, how, after=False)
+            world.tables.now += HOUR
             with suppress(ended):
                 run(world)
             assert state(world) == expected, where
