@@ -223,7 +223,7 @@ class FakeTables:
         table = self._settled(params["TableName"])
         if table.protected:
             raise Refused("ValidationException", "Deletion protection is enabled")
-        table.become("DELETING", 2)
+        table.become("DELETING", 5)
         return {}
 
     def _settled(self, name: str) -> FakeTable:

@@ -287,7 +287,7 @@ def test_a_live_tail_is_asked_for_the_groups_and_the_pattern_and_begins_again_af
     def start(**params: Any) -> dict[str, Any]:
         asked.append(params)
         aws.logs[GROUP].append(line(1000 + len(asked), f"gap {len(asked)}"))
-        return {"responseStream": FakeStream({"sessionStart": {}}, ends)}
+        return {"responseStream": FakeStream({"sessionStart": {}}, ends, update((1, "x")))}
 
     client = aws.session().client("logs")
     client.start_live_tail = start
@@ -298,6 +298,20 @@ def test_a_live_tail_is_asked_for_the_groups_and_the_pattern_and_begins_again_af
         asked
         == [{"logGroupIdentifiers": [f"arn:{GROUP}"], "logEventFilterPattern": "{ $.a = 1 }"}] * 3
     )
+
+
+def test_what_a_live_tail_leaves_out_is_read_before_the_next_update(
+    aws: FakeAws, tail: LogTail
+) -> None:
+    def sampled() -> dict[str, Any]:
+        aws.logs[GROUP] += [line(2000, "shown"), line(2001, "left out")]
+        return update((2000, "shown"), sampled=True)
+
+    stream = FakeStream(sampled, update((3000, "next")))
+    client = aws.session().client("logs")
+    client.start_live_tail = lambda **_: {"responseStream": stream}
+    given = follow_live(client, {f"arn:{GROUP}": GROUP}, tail, "", lambda _: None)
+    assert [one.text for _ in range(4) for one in next(given)] == ["shown", "left out", "next"]
 
 
 def test_a_quiet_live_tail_is_read_now_and_then(aws: FakeAws, tail: LogTail) -> None:

@@ -120,6 +120,7 @@ def broken_off_everywhere(
         how: what breaks it off.
     """
     number, expected = changes_of(begin, run)
+    assert (expected["methods"], expected["retries"]) == ({"*/*": EVERY}, "Enabled")
     at, broken = 0, True
     while broken:
         at, broken = at + 1, False

@@ -144,6 +144,18 @@ def test_what_changed_before_the_moment_is_not_touched(world: World) -> None:
     assert written == set(rows(report)) == {"since-0", "since-1", "since-2", "made-since"}
 
 
+def test_how_far_back_is_looked_for_changes_is_what_clocks_may_differ(world: World) -> None:
+    world.pay("long-ago", ("processed", -6 * MINUTE))
+    world.pay("at-its-edge", ("processed", -4 * MINUTE))
+    stops_at(world, "dynamodb:PutItem")
+    [copy] = world.copies
+    for name in ("long-ago", "at-its-edge"):
+        copy.write(world.tables.now, name, None)
+    world.restore()
+    assert "at-its-edge" in world.statuses(copy.name)
+    assert "long-ago" not in world.statuses(copy.name)
+
+
 def test_a_row_that_is_gone_since_is_neither_copied_nor_deleted(world: World) -> None:
     world.own.write(TO + MINUTE, "open", None)
     report = world.restore()
@@ -302,6 +314,7 @@ def test_an_undo_carries_back_what_came_since(world: World) -> None:
     now = world.tables.now
     for name, status in (("open", "processed"), ("new", "validated")):
         world.tables.tables[copy].write(now, name, payment(name, status, now, now))
+    world.tables.now += 10 * MINUTE
     report = world.undo()
     assert world.active == OWN
     assert rows(report) == {
