@@ -38,6 +38,9 @@ class FakeTable:
     name: str
     indexes: list[Answer] = field(default_factory=lambda: [INDEX])
     tags: dict[str, str] = field(default_factory=dict)
+    # What is read of the tags, which may be what they were before.
+    seen: dict[str, str] = field(default_factory=dict)
+    stale: int = 0
     key: str = "transaction_id"
     protected: bool = False
     recovery_since: datetime | None = None
@@ -188,11 +191,8 @@ class FakeTables:
         return {}
 
     def _restore(self, params: Answer) -> Answer:
-        source, name, at = (
-            self.tables[params["SourceTableName"]],
-            params["TargetTableName"],
-            params["RestoreDateTime"],
-        )
+        source, name = self.tables[params["SourceTableName"]], params["TargetTableName"]
+        at = params["RestoreDateTime"]
         if name in self.tables:
             raise Refused("TableAlreadyExistsException", f"Table already exists: {name}")
         if source.recovery_since is None:
@@ -233,12 +233,17 @@ class FakeTables:
         return table
 
     def _list_tags(self, params: Answer) -> Answer:
-        tags, start = self._of_arn(params).tags, int(params.get("NextToken", "0"))
+        table, start = self._of_arn(params), int(params.get("NextToken", "0"))
+        if not start:
+            table.seen = table.seen if table.stale else dict(table.tags)
+            table.stale = max(0, table.stale - 1)
+        tags = table.seen
         page = [{"Key": key, "Value": tags[key]} for key in sorted(tags)[start : start + 3]]
         return {"Tags": page, **({"NextToken": str(start + 3)} if len(tags) > start + 3 else {})}
 
     def _tag(self, params: Answer) -> Answer:
         table = self._of_arn(params, usable=True)
+        table.stale = 2
         for tag in params["Tags"]:
             if tag["Key"].startswith("aws:"):
                 raise Refused("ValidationException", "aws: prefixed tag key names are not allowed")
@@ -246,16 +251,15 @@ class FakeTables:
         return {}
 
     def _untag(self, params: Answer) -> Answer:
-        tags = self._of_arn(params, usable=True).tags
+        table = self._of_arn(params, usable=True)
+        table.stale = 2
         for key in params["TagKeys"]:
-            tags.pop(key, None)
+            table.tags.pop(key, None)
         return {}
 
     def _scan(self, params: Answer) -> Answer:
-        rows, total = (
-            self._find(params["TableName"], usable=True).rows(),
-            params.get("TotalSegments", 1),
-        )
+        rows = self._find(params["TableName"], usable=True).rows()
+        total = params.get("TotalSegments", 1)
         after = params.get("ExclusiveStartKey", {"transaction_id": {"S": ""}})
         keys = [
             key

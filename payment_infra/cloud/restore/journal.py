@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.polling import looks
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -99,24 +100,34 @@ def find_journals(client: DynamoDBClient, own_table: str, active_table: str) -> 
     return [one for one in journals if one is not None]
 
 
-def write(client: DynamoDBClient, journal: Journal) -> None:
-    """Keep the journal."""
+def write(client: DynamoDBClient, journal: Journal, sleep: Callable[[float], None]) -> None:
+    """Keep the journal, and wait until whoever goes on from here would read it.
+
+    For some seconds DynamoDB may give the tags that were before (DynamoDB API, TagResource).
+    """
+    tags, ended = journal.tags(), f"{PREFIX}writes"
     with translated(f"table {journal.copy}"):
         arn = client.describe_table(TableName=journal.copy)["Table"]["TableArn"]
-        tags = journal.tags()
         # First: a phase that ends the journal is the last that is written of it.
         if journal.writes is None:
-            client.untag_resource(ResourceArn=arn, TagKeys=[f"{PREFIX}writes"])
+            client.untag_resource(ResourceArn=arn, TagKeys=[ended])
         client.tag_resource(
             ResourceArn=arn, Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
         )
+    for seen in looks(f"tags of {arn}", lambda: _tags(client, arn), sleep):
+        if tags.items() <= seen.items() and (ended in tags) == (ended in seen):
+            break
 
 
 def tags_of(client: DynamoDBClient, arn: str) -> Mapping[str, str]:
     """Return the tags of a table, key to value."""
     with translated(f"tags of {arn}"):
-        pages = client.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
-        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        return _tags(client, arn)
+
+
+def _tags(client: DynamoDBClient, arn: str) -> dict[str, str]:
+    pages = client.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
+    return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
 
 def _read(client: DynamoDBClient, name: str, to: datetime, active_table: str) -> Journal | None:

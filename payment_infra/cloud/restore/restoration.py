@@ -62,7 +62,9 @@ def _restore(work: Work) -> Report:
     report = _report(work, journal, found, began, verification, rows)
     work.operator.tell(report)
     if not work.options.drill:
-        journals.write(work.environment.client("dynamodb"), replace(journal, phase=Phase.DONE))
+        journals.write(
+            work.environment.client("dynamodb"), replace(journal, phase=Phase.DONE), work.sleep
+        )
     return report
 
 
@@ -140,7 +142,7 @@ def _copy(work: Work, journal: Journal) -> tuple[Journal, Verification | None]:
         _wait(work, journal)
     with work.step(3, "Bring back its recovery, tags and protection"):
         copy.bring_back(client, journal.source, journal.copy, work.sleep)
-        journals.write(client, journal)
+        journals.write(client, journal, work.sleep)
     with work.step(4, "Verify it"):
         verification = verify(client, journal.source, journal.copy, journal.to)
     for problem in verification.problems:
@@ -153,7 +155,7 @@ def _copy(work: Work, journal: Journal) -> tuple[Journal, Verification | None]:
         )
     if not journal.drill:
         journal = replace(journal, phase=Phase.VERIFIED)
-        journals.write(client, journal)
+        journals.write(client, journal, work.sleep)
     return journal, verification
 
 

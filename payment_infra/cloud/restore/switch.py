@@ -138,7 +138,7 @@ def switch(
     with work.step(8, "Let payments in"):
         if journal.writes is not None:
             journal = start(work, journal)
-            journals.write(work.environment.client("dynamodb"), journal)
+            journals.write(work.environment.client("dynamodb"), journal, work.sleep)
         if work.options.smoke:
             check(work)
     return journal, rows
@@ -185,7 +185,7 @@ def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
     writes = journal.writes or settled(work.environment, work.sleep).text()
     stopped_at = journal.stopped_at or work.clock()
     journal = replace(journal, phase=phase, stopped_at=stopped_at, writes=writes)
-    journals.write(work.environment.client("dynamodb"), journal)
+    journals.write(work.environment.client("dynamodb"), journal, work.sleep)
     work.stopped = True
     stop(work.environment, work.sleep)
     left = work.options.drain_seconds

@@ -78,7 +78,7 @@ def _undo(work: Work) -> Report:
         final=True,
     )
     work.operator.tell(report)
-    journals.write(client, replace(journal, phase=Phase.UNDONE))
+    journals.write(client, replace(journal, phase=Phase.UNDONE), work.sleep)
     return report
 
 
@@ -107,7 +107,7 @@ def _abandon(work: Work, journal: Journal) -> Report:
     )
     for waiting in copy.wait(client, journal.copy, work.sleep, work.clock):
         work.operator.tell(waiting)  # before, it takes no tags
-    journals.write(client, replace(start(work, journal), phase=Phase.ABANDONED))
+    journals.write(client, replace(start(work, journal), phase=Phase.ABANDONED), work.sleep)
     report = Report(
         (
             f"The restore has ended; payments are in {journal.source}.",
