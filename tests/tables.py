@@ -33,7 +33,7 @@ INDEX = {
 
 @dataclass
 class FakeTable:
-    """A table. `looks` is how often its status is still seen, before it comes to its end."""
+    """A table. `looks` is how often its status is still seen, `unseen` how often nothing."""
 
     name: str
     indexes: list[Answer] = field(default_factory=lambda: [INDEX])
@@ -47,9 +47,8 @@ class FakeTable:
     source: str = ""
     status: str = "ACTIVE"
     looks: int = 0
-    # Looks at a new table that do not find it, and requests for its recovery that come too early.
     unseen: int = 0
-    too_early: int = 0
+    too_early: int = 0  # requests for its recovery, for which it is not ready
     history: list[tuple[datetime, str, Item | None]] = field(default_factory=list)
 
     @property
@@ -175,11 +174,8 @@ class FakeTables:
                 "EarliestRestorableDateTime": earliest,
                 "LatestRestorableDateTime": latest,
             }
-        description = {
-            "ContinuousBackupsStatus": "ENABLED",
-            "PointInTimeRecoveryDescription": recovery,
-        }
-        return {"ContinuousBackupsDescription": description}
+        status = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery}
+        return {"ContinuousBackupsDescription": status}
 
     def _update_backups(self, params: Answer) -> Answer:
         table = self._find(params["TableName"], usable=True)
@@ -209,8 +205,7 @@ class FakeTables:
             too_early=self.too_early,
         )
         copy.become("CREATING", self.creation_looks)
-        for key, row in source.rows(at).items():
-            copy.write(self.now, key, row)
+        copy.history = [(self.now, key, row) for key, row in source.rows(at).items()]
         return {}
 
     def _update(self, params: Answer) -> Answer:
