@@ -8,6 +8,11 @@ from payment_infra.errors import UsageError
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+def is_ago(text: str) -> bool:
+    """Whether a moment is written as a while ago, and so is another one every time."""
+    return _ago(text) is not None
+
+
 def parse_moment(text: str, now: datetime) -> datetime:
     """Return the moment, in UTC.
 
@@ -19,7 +24,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
     Raises:
         UsageError: it is neither; a time without an offset could be anybody's.
     """
-    if ago := re.fullmatch(rf"-?(\d{{1,6}})([{''.join(UNITS)}])", text):
+    if ago := _ago(text):
         try:
             return now.astimezone(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         except OverflowError as error:
@@ -34,6 +39,10 @@ def parse_moment(text: str, now: datetime) -> datetime:
     if moment.tzinfo is None:
         raise UsageError(f"{text!r} has no time zone; write UTC as {_example(moment)}")
     return moment.astimezone(UTC)
+
+
+def _ago(text: str) -> re.Match[str] | None:
+    return re.fullmatch(rf"-?(\d{{1,6}})([{''.join(UNITS)}])", text)
 
 
 def _example(moment: datetime) -> str:

@@ -20,7 +20,9 @@ from tests.stacks import ACCOUNT, REGION, Answer, FakeCloudFormation, FakeStack,
 
 __all__ = ["ACCOUNT", "REGION", "FakeStack", "Refused", "event"]
 
-READING = ("Describe", "Get", "Head", "List", "Filter", "Validate", "Simulate")
+READING = (
+    *("Describe", "Get", "BatchGet", "Scan", "Head", "List", "Filter", "Validate", "Simulate"),
+)
 
 
 @dataclass
@@ -38,7 +40,7 @@ class FakeAws(FakeCloudFormation):
 
     logs: dict[str, list[Answer]] = field(default_factory=dict)
     api_role: str = ""
-    errors: dict[str, Exception] = field(default_factory=dict)
+    errors: dict[str, BaseException] = field(default_factory=dict)
     # What operations of other services are answered with, if not as the account stands: an answer,
     # or what makes one of the parameters.
     answers: dict[str, Answer | Callable[[Answer], Answer]] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -50,6 +50,13 @@ class FakeStack:
     role_arn: str = ""
     notification_arns: list[str] = field(default_factory=list)
     resources: dict[str, str] = field(default_factory=dict)  # logical id to status
+    # Logical id to physical id, where they differ, and to type, where it matters.
+    physical_ids: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    # What makes the outputs of the parameters, if it matters.
+    derive: Callable[[Mapping[str, str]], dict[str, str]] | None = None
+    # Template, parameters and outputs, which a rollback brings back.
+    before: tuple[str, dict[str, str], dict[str, str]] | None = None
 
     @property
     def id(self) -> str:
@@ -59,6 +66,8 @@ class FakeStack:
     def happen(self, status: str, events: Iterable[Answer] = ()) -> None:
         """Come to a status, with these events, oldest first."""
         self.status = status
+        if status == "UPDATE_ROLLBACK_COMPLETE" and self.before:
+            self.template, self.parameters, self.outputs = self.before
         self.events[:0] = reversed(list(events))
 
 
@@ -101,6 +110,8 @@ class FakeCloudFormation:
     # What DescribeChangeSet says before it says that the change set is ready.
     change_set_waits: int = 0
     change_set_failure: str = ""
+    # What a change set would do besides what its template says.
+    further_changes: list[Answer] = field(default_factory=list)
     # What the next operation on a stack comes to, if not success at the first look.
     timeline: list[tuple[str, list[Answer]]] | None = None
 
@@ -159,8 +170,8 @@ class FakeCloudFormation:
         summaries = [
             {
                 "LogicalResourceId": name,
-                "PhysicalResourceId": name,
-                "ResourceType": "AWS::SQS::Queue",
+                "PhysicalResourceId": stack.physical_ids.get(name, name),
+                "ResourceType": stack.types.get(name, "AWS::SQS::Queue"),
                 "LastUpdatedTimestamp": START,
                 "ResourceStatus": status,
             }
@@ -182,7 +193,10 @@ class FakeCloudFormation:
         stack = self.find_stack(name)
         if creates != (stack.status == "REVIEW_IN_PROGRESS"):
             raise Refused("ValidationError", f"Stack [{name}] cannot be changed so")
-        text = params.get("TemplateBody") or self._fetch(params["TemplateURL"])
+        if params.get("UsePreviousTemplate"):
+            text = stack.template
+        else:
+            text = params.get("TemplateBody") or self._fetch(params["TemplateURL"])
         parameters = _parameters(template(text), params["Parameters"], stack)
         same = (text, parameters) == (stack.template, stack.parameters)
         change_set_id = (
@@ -216,7 +230,7 @@ class FakeCloudFormation:
             "Status": "CREATE_COMPLETE",
             "ExecutionStatus": "AVAILABLE",
         }
-        return ready | self.page(_changes(change_set), params, "Changes")
+        return ready | self.page([*_changes(change_set), *self.further_changes], params, "Changes")
 
     def list_change_sets(self, params: Answer) -> Answer:
         stack = self.find_stack(params["StackName"])
@@ -241,13 +255,15 @@ class FakeCloudFormation:
         stack: FakeStack = change_set["stack"]
         self.change_sets = {k: v for k, v in self.change_sets.items() if v["stack"] is not stack}
         word = "CREATE" if stack.status == "REVIEW_IN_PROGRESS" else "UPDATE"
+        stack.before = stack.template, stack.parameters, stack.outputs
         stack.template, stack.parameters = change_set["text"], change_set["parameters"]
         stack.role_arn = change_set["role_arn"] or stack.role_arn
         if change_set["notification_arns"] is not None:
             stack.notification_arns = change_set["notification_arns"]
-        stack.outputs = {
-            name: f"{name}-{stack.name}".lower() for name in template(stack.template)["Outputs"]
-        }
+        names = template(stack.template)["Outputs"]
+        stack.outputs = {name: f"{name}-{stack.name}".lower() for name in names}
+        if stack.derive:
+            stack.outputs = stack.derive(stack.parameters)
         if "ArtifactBucketName" in stack.outputs:
             from tests.aws import FakeBucket
 

@@ -84,11 +84,13 @@ def command(
     """
     from payment_infra.cloud.restore import restoration, undoing
     from payment_infra.cloud.restore.switch import Options, Work
+    from payment_infra.moments import is_ago
 
     if undo == (moment is not None) or (undo and drill):
         raise UsageError("give one of --to TIME and --undo; --drill goes with --to")
     options = Options(
         to=_parse(moment),
+        ago=moment is not None and is_ago(moment),
         yes=yes,
         drill=drill,
         verify=not no_verify,

@@ -447,6 +447,42 @@ def test_a_deletion_that_fails_exits_3(cli: Cli, aws: FakeAws) -> None:
     )
 
 
+# list, restore
+
+
+def test_list_prints_every_environment_past_the_first_page(cli: Cli, aws: FakeAws) -> None:
+    for number in range(130):
+        parameters = {"TransactionsTableOverride": "", "EnvironmentSuffix": f"e{number}"}
+        name = f"payment-infra-e{number:03}"
+        aws.stacks[name] = FakeStack(name, parameters=parameters)
+    result = cli("list", "--output", "json")
+    assert [one["suffix"] for one in json.loads(result.stdout)] == [f"e{n}" for n in range(130)]
+    assert len(cli("list").stdout.splitlines()) == 131
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--to", "2026-11-24T10:00:00", "--yes"), "has no time zone; write UTC as"),
+        (("--to", "soon", "--yes"), "'soon' is no moment; write 10m, 3h or 2d"),
+        (("--to", "latest"), "there is no terminal to ask on; add --yes"),
+        (("--undo",), "there is no terminal to ask on; add --yes"),
+        (("--undo", "--drill"), "--drill goes with --to"),
+        ((), "give one of --to TIME and --undo"),
+    ],
+)
+def test_a_restore_that_cannot_begin_is_one_line_and_changes_nothing(
+    cli: Cli, aws: FakeAws, arguments: tuple[str, ...], told: str
+) -> None:
+    parameters = {"TransactionsTableOverride": "", "EnvironmentSuffix": "dev"}
+    aws.stacks[STACK] = FakeStack(STACK, parameters=parameters)
+    result = cli("restore", "--suffix", "dev", *arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert aws.changes() == []
+
+
 # What holds for all.
 
 

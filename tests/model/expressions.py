@@ -1,4 +1,4 @@
-"""DynamoDB's expressions, as far as the store uses them.
+"""DynamoDB's expressions, as far as the store and the restore use them.
 
 ("Condition and filter expressions, operators, and functions" and "Update expressions" in the
 Amazon DynamoDB Developer Guide.) Anything else is refused, as is a name or value left unused.
@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 Item = dict[str, dict[str, str]]
 T = TypeVar("T")
 
-_TOKEN = re.compile(r"\s*([#:]?\w+|[(),=<+])")
+_TOKEN = re.compile(r"\s*([#:]?\w+|<=|>=|[(),=<+])")
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda left, right: bool(left == right),
     "<": lambda left, right: bool(left < right),
+    "<=": lambda left, right: bool(left <= right),
+    ">=": lambda left, right: bool(left >= right),
 }
 
 
@@ -95,10 +97,20 @@ class Expressions:
             self._expect(")")
             return name not in self._item
         left = self._item.get(self._name())
+        if self._accept("IN"):
+            return left in self._list()
         compare = _COMPARISONS[self._next()]
         right = self._values[self._next()]
         same_type = left is not None and left.keys() == right.keys()
         return left is not None and same_type and compare(plain(left), plain(right))
+
+    def _list(self) -> list[dict[str, str]]:
+        self._expect("(")
+        found = [self._values[self._next()]]
+        while self._accept(","):
+            found.append(self._values[self._next()])
+        self._expect(")")
+        return found
 
     def _sum(self) -> dict[str, str]:
         left = self._operand()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_VISIBILITY_SECONDS = 43_200
 # What says that an endpoint has no message move tasks.
 NO_TASKS = UNSUPPORTED | {"AWS.SimpleQueueService.UnsupportedOperation"}
+# What SQS says, with the last of these codes, while another task goes on.
+ALREADY_RUNNING = "already a task running"
 # Statuses of a task that goes on (SQS API, ListMessageMoveTasks).
 MOVING = frozenset({"RUNNING", "CANCELLING"})
 
@@ -108,7 +110,8 @@ def move_all(
             client.start_message_move_task(SourceArn=source, DestinationArn=target, **limit)
     except AwsError as error:
         cause = error.__cause__
-        if isinstance(cause, ClientError) and code_of(cause) in NO_TASKS:
+        has_none = isinstance(cause, ClientError) and code_of(cause) in NO_TASKS
+        if has_none and ALREADY_RUNNING not in str(error):
             return None
         raise
     try:
@@ -138,7 +141,8 @@ def _wait(
     client: Any, source: str, sleep: Callable[[float], None], tell: Callable[[Waiting], None]
 ) -> int:
     def look() -> Any:
-        return client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"][0]
+        tasks = client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"]
+        return tasks[0] if tasks else {"Status": "RUNNING"}  # it is not listed yet
 
     for task in looks("message move task", look, sleep):
         moved = int(task.get("ApproximateNumberOfMessagesMoved", 0))

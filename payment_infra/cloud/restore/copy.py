@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.polling import looks
-from payment_infra.cloud.restore.journal import PREFIX, tags_of
+from payment_infra.cloud.restore.journal import DELETING, PREFIX, tags_of
 from payment_infra.errors import AwsError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MAX_UNSEEN = 10
 
 @dataclass(frozen=True)
 class Window:
-    """The moments to which a table can be restored."""
+    """The moments to which a table can be restored, in whole seconds."""
 
     earliest: datetime
     latest: datetime
@@ -58,7 +58,9 @@ def window(client: DynamoDBClient, table: str) -> Window:
             f"the point-in-time recovery of {table} is off, so there is nothing to restore from; "
             "`aws dynamodb update-continuous-backups` switches it on for what comes"
         )
-    return Window(found["EarliestRestorableDateTime"], found["LatestRestorableDateTime"])
+    earliest, latest = found["EarliestRestorableDateTime"], found["LatestRestorableDateTime"]
+    up = timedelta(seconds=1) if earliest.microsecond else timedelta()
+    return Window(whole(earliest) + up, whole(latest))
 
 
 def moment(asked: datetime | None, found: Window) -> datetime:
@@ -71,18 +73,34 @@ def moment(asked: datetime | None, found: Window) -> datetime:
     Raises:
         UsageError: it is outside of the window.
     """
-    if asked is None:
-        return found.latest.astimezone(UTC).replace(microsecond=0)
-    if not found.earliest <= asked <= found.latest:
+    to = found.latest if asked is None else whole(asked)
+    if not found.earliest <= to <= found.latest:
         raise UsageError(
-            f"--to {_text(asked)}: the table can be restored to moments from "
+            f"--to {_text(to)}: the table can be restored to moments from "
             f"{_text(found.earliest)} to {_text(found.latest)} (--to latest)"
         )
-    return asked.astimezone(UTC).replace(microsecond=0)
+    return to
 
 
-def begin(client: DynamoDBClient, source: str, copy: str, to: datetime) -> None:
-    """Begin to make the copy."""
+def whole(moment: datetime) -> datetime:
+    """Return the second of a moment, in UTC."""
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def begin(client: DynamoDBClient, source: str, copy: str, to: datetime, sleep: Sleep) -> None:
+    """Begin to make the copy, once an earlier one that is being deleted is gone."""
+
+    def look() -> str:
+        try:
+            return client.describe_table(TableName=copy)["Table"]["TableStatus"]
+        except ClientError as error:
+            if code_of(error) == "ResourceNotFoundException":
+                return ""
+            raise
+
+    for status in looks(f"table {copy}", look, sleep):
+        if status != DELETING:
+            break
     with translated(f"table {copy}"):
         client.restore_table_to_point_in_time(
             SourceTableName=source, TargetTableName=copy, RestoreDateTime=to
@@ -143,13 +161,21 @@ def bring_back(client: DynamoDBClient, source: str, copy: str, sleep: Sleep) -> 
             client.update_table(TableName=copy, DeletionProtectionEnabled=protected)
 
 
-def delete(client: DynamoDBClient, copy: str) -> None:
+def delete(client: DynamoDBClient, copy: str, sleep: Sleep) -> None:
     """Delete a copy, protected or not."""
-    with translated(f"table {copy}"):
-        table: Any = client.describe_table(TableName=copy)["Table"]
-        if table.get("DeletionProtectionEnabled"):
+
+    def look() -> Any:
+        return client.describe_table(TableName=copy)["Table"]
+
+    # While its settings change, a table cannot be deleted (DynamoDB API, DeleteTable).
+    for table in looks(f"table {copy}", look, sleep):
+        if table["TableStatus"] != "ACTIVE":
+            continue
+        with translated(f"table {copy}"):
+            if not table.get("DeletionProtectionEnabled"):
+                client.delete_table(TableName=copy)
+                return
             client.update_table(TableName=copy, DeletionProtectionEnabled=False)
-        client.delete_table(TableName=copy)
 
 
 def _recoverable(client: DynamoDBClient, copy: str) -> bool:

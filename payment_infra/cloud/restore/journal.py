@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.errors import translated
+from botocore.exceptions import ClientError
+
+from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.polling import looks
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 PREFIX = "payment-infra:restore:"
 NAME_TIME = "%Y%m%dT%H%M%SZ"
 DRILL = "-drill"
+# The status of a table that is listed for some minutes more (DynamoDB API, DeleteTable).
+DELETING = "DELETING"
 
 
 class Phase(StrEnum):
@@ -77,7 +82,7 @@ def copy_name(own_table: str, to: datetime, *, drill: bool = False) -> str:
 
 
 def find_journals(client: DynamoDBClient, own_table: str, active_table: str) -> list[Journal]:
-    """Return every restore whose copy exists, the newest moment last.
+    """Return every restore whose copy exists and stays, the newest moment last.
 
     Args:
         client: of the stack's account and region.
@@ -88,34 +93,53 @@ def find_journals(client: DynamoDBClient, own_table: str, active_table: str) -> 
     with translated("tables"):
         pages = client.get_paginator("list_tables").paginate()
         matches = [pattern.fullmatch(name) for page in pages for name in page["TableNames"]]
-    return [
+    journals = [
         _read(client, match[0], datetime.strptime(match[1], NAME_TIME), active_table)
         for match in sorted(filter(None, matches), key=lambda match: match[0])
     ]
+    return [one for one in journals if one is not None]
 
 
-def write(client: DynamoDBClient, journal: Journal) -> None:
-    """Keep the journal."""
+def write(client: DynamoDBClient, journal: Journal, sleep: Callable[[float], None]) -> None:
+    """Keep the journal, and wait until whoever goes on from here would read it.
+
+    For some seconds DynamoDB may give the tags that were before (DynamoDB API, TagResource).
+    """
+    tags, ended = journal.tags(), f"{PREFIX}writes"
     with translated(f"table {journal.copy}"):
         arn = client.describe_table(TableName=journal.copy)["Table"]["TableArn"]
-        tags = journal.tags()
+        # First: a phase that ends the journal is the last that is written of it.
+        if journal.writes is None:
+            client.untag_resource(ResourceArn=arn, TagKeys=[ended])
         client.tag_resource(
             ResourceArn=arn, Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
         )
-        if journal.writes is None:
-            client.untag_resource(ResourceArn=arn, TagKeys=[f"{PREFIX}writes"])
+    for seen in looks(f"tags of {arn}", lambda: _tags(client, arn), sleep):
+        if tags.items() <= seen.items() and (ended in tags) == (ended in seen):
+            break
 
 
 def tags_of(client: DynamoDBClient, arn: str) -> Mapping[str, str]:
     """Return the tags of a table, key to value."""
     with translated(f"tags of {arn}"):
-        pages = client.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
-        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        return _tags(client, arn)
 
 
-def _read(client: DynamoDBClient, name: str, to: datetime, active_table: str) -> Journal:
+def _tags(client: DynamoDBClient, arn: str) -> dict[str, str]:
+    pages = client.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
+    return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+
+
+def _read(client: DynamoDBClient, name: str, to: datetime, active_table: str) -> Journal | None:
     with translated(f"table {name}"):
-        table: Any = client.describe_table(TableName=name)["Table"]
+        try:
+            table: Any = client.describe_table(TableName=name)["Table"]
+        except ClientError as error:
+            if code_of(error) == "ResourceNotFoundException":
+                return None
+            raise
+    if table["TableStatus"] == DELETING:
+        return None
     tags = {
         key.removeprefix(PREFIX): value for key, value in tags_of(client, table["TableArn"]).items()
     }

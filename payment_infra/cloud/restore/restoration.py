@@ -29,7 +29,14 @@ def restore(work: Work) -> Report:
         UsageError: the moment cannot be restored, or another restore is in progress.
         AwsError: something is not as it must be; says what.
         Declined: the answer was no; nothing was changed.
+
+    Whatever ends it while payments are stopped, that is told.
     """
+    with work.warning():
+        return _restore(work)
+
+
+def _restore(work: Work) -> Report:
     work.operator.check_answers(work.options.yes)
     if work.options.drill:
         work.steps = DRILL_STEPS
@@ -45,7 +52,7 @@ def restore(work: Work) -> Report:
     rows: list[RowChange] = []
     if work.options.drill:
         with work.step(5, f"Delete {journal.copy}"):
-            copy.delete(work.environment.client("dynamodb"), journal.copy)
+            copy.delete(work.environment.client("dynamodb"), journal.copy, work.sleep)
     else:
         _agree_to_discard(work, journal)
         journal, rows = switch(
@@ -55,7 +62,9 @@ def restore(work: Work) -> Report:
     report = _report(work, journal, found, began, verification, rows)
     work.operator.tell(report)
     if not work.options.drill:
-        journals.write(work.environment.client("dynamodb"), replace(journal, phase=Phase.DONE))
+        journals.write(
+            work.environment.client("dynamodb"), replace(journal, phase=Phase.DONE), work.sleep
+        )
     return report
 
 
@@ -64,6 +73,7 @@ def _in_progress(work: Work) -> Journal | None:
     environment, options = work.environment, work.options
     client = environment.client("dynamodb")
     every = journals.find_journals(client, environment.own_table, environment.table)
+    work.stopped = any(one.writes is not None for one in every)
     if undoing := [one for one in every if one.phase is Phase.UNDOING]:
         raise AwsError(
             f"the restore to {_text(undoing[0].to)} is being undone; "
@@ -73,8 +83,8 @@ def _in_progress(work: Work) -> Journal | None:
     if not open_ones:
         return None
     journal = open_ones[-1]
-    asked = options.to
-    if asked is not None and asked.astimezone(UTC).replace(microsecond=0) != journal.to:
+    asked = None if options.ago else options.to
+    if asked is not None and copy.whole(asked) != journal.to:
         raise UsageError(
             f"a restore to {_text(journal.to)} is in progress; give --to {_text(journal.to)} to go "
             f"on with it, or `{work.command('restore --undo')}` to end it"
@@ -90,10 +100,10 @@ def _begin(work: Work, found: Window) -> Journal:
     """Show what will happen, ask, and begin to make the copy."""
     environment, options = work.environment, work.options
     client, table = environment.client("dynamodb"), environment.table
+    if options.to and copy_name(environment.own_table, options.to) == table:
+        raise UsageError(f"payments are already in {table}, restored to {_text(options.to)}")
     to = copy.moment(options.to, found)
     name = copy_name(environment.own_table, to, drill=options.drill)
-    if name == table:
-        raise UsageError(f"payments are already in {name}, restored to {_text(to)}")
     if any(
         one.copy == name for one in journals.find_journals(client, environment.own_table, table)
     ):
@@ -119,7 +129,7 @@ def _begin(work: Work, found: Window) -> Journal:
     work.operator.tell(Report(tuple(lines), document))
     what = "Make the drill?" if options.drill else f"Restore payments to {_text(to)}?"
     work.operator.confirm(what, options.yes)
-    copy.begin(client, table, name, to)
+    copy.begin(client, table, name, to, work.sleep)
     return Journal(name, table, to)
 
 
@@ -132,7 +142,7 @@ def _copy(work: Work, journal: Journal) -> tuple[Journal, Verification | None]:
         _wait(work, journal)
     with work.step(3, "Bring back its recovery, tags and protection"):
         copy.bring_back(client, journal.source, journal.copy, work.sleep)
-        journals.write(client, journal)
+        journals.write(client, journal, work.sleep)
     with work.step(4, "Verify it"):
         verification = verify(client, journal.source, journal.copy, journal.to)
     for problem in verification.problems:
@@ -145,7 +155,7 @@ def _copy(work: Work, journal: Journal) -> tuple[Journal, Verification | None]:
         )
     if not journal.drill:
         journal = replace(journal, phase=Phase.VERIFIED)
-        journals.write(client, journal)
+        journals.write(client, journal, work.sleep)
     return journal, verification
 
 

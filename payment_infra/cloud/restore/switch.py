@@ -15,8 +15,14 @@ from payment_infra.cloud.options import STACK_NAME_PREFIX
 from payment_infra.cloud.restore import journal as journals
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
 from payment_infra.cloud.restore.repointing import repoint
-from payment_infra.cloud.restore.writes import Writes, current, let_in, seconds_to_end, stop
-from payment_infra.errors import PaymentInfraError
+from payment_infra.cloud.restore.writes import (
+    Writes,
+    let_in,
+    seconds_to_end,
+    settled,
+    stop,
+)
+from payment_infra.errors import AwsError, PaymentInfraError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
@@ -33,6 +39,7 @@ class Options:
 
     Args:
         to: the moment to restore to; None: the latest that there is.
+        ago: whether that was said as a while ago: the same words then go on with a restore.
         yes: answer the questions, but for that of discard_newer.
         drill: make a copy, verify it and delete it.
         verify: whether a copy that is not what it should be ends the restore.
@@ -43,6 +50,7 @@ class Options:
     """
 
     to: datetime | None = None
+    ago: bool = False
     yes: bool = False
     drill: bool = False
     verify: bool = True
@@ -56,7 +64,8 @@ class Options:
 class Work:
     """What a restore, a drill or an undo works with, and what it has done.
 
-    steps are those of a restore that it consists of; seconds is what each has taken.
+    steps are those of a restore that it consists of; seconds is what each has taken; stopped is
+    whether payments are, as far as is known.
     """
 
     environment: Environment
@@ -66,6 +75,22 @@ class Work:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     steps: range = range(1, 10)
     seconds: dict[str, float] = field(default_factory=dict)
+    stopped: bool = False
+
+    @contextmanager
+    def warning(self) -> Iterator[None]:
+        """Tell, whatever ends the block, that payments are stopped, if they are."""
+        try:
+            yield
+        except BaseException:
+            if self.stopped:
+                self.operator.tell(
+                    Caution(
+                        "payments are stopped; the same command goes on, and "
+                        f"`{self.command('restore --undo')}` lets them in where they were"
+                    )
+                )
+            raise
 
     @contextmanager
     def step(self, number: int, text: str) -> Iterator[None]:
@@ -99,29 +124,32 @@ def switch(
         The journal, and the payments that differed.
 
     Raises:
-        PaymentInfraError: a step failed; payments may be stopped, which is told.
+        PaymentInfraError: a step failed; payments may be stopped.
     """
     rows: list[RowChange] = []
-    try:
-        if work.environment.table != target:
-            with work.step(5, "Stop payments"):
-                journal = _stop(work, journal, phase)
-            with work.step(6, f"Carry over what changed in {source}"):
-                rows = _reconcile(work, source, target, since)
-            with work.step(7, f"Move the stack to {target}"):
-                repoint(work.environment, target, work.operator)
-                work.environment = work.environment.again()
-        with work.step(8, "Let payments in"):
-            if journal.writes is not None:
-                let_in(work.environment, Writes.parse(journal.writes), work.sleep)
-                journal = replace(journal, writes=None)
-                journals.write(work.environment.client("dynamodb"), journal)
-            if work.options.smoke:
-                check(work)
-    except BaseException:
-        _warn(work, journal)
-        raise
+    if work.environment.table != target:
+        with work.step(5, "Stop payments"):
+            journal = _stop(work, journal, phase)
+        with work.step(6, f"Carry over what changed in {source}"):
+            rows = _reconcile(work, source, target, since)
+        with work.step(7, f"Move the stack to {target}"):
+            repoint(work.environment, target, work.operator)
+            work.environment = work.environment.again()
+    with work.step(8, "Let payments in"):
+        if journal.writes is not None:
+            journal = start(work, journal)
+            journals.write(work.environment.client("dynamodb"), journal, work.sleep)
+        if work.options.smoke:
+            check(work)
     return journal, rows
+
+
+def start(work: Work, journal: Journal) -> Journal:
+    """Let payments in as they came before, if they are stopped; return the journal of that."""
+    if journal.writes is not None:
+        let_in(work.environment, Writes.parse(journal.writes), work.sleep)
+        work.stopped = False
+    return replace(journal, writes=None)
 
 
 def check(work: Work) -> None:
@@ -131,9 +159,12 @@ def check(work: Work) -> None:
         PaymentInfraError: an answer was not the expected one.
     """
     api = work.environment.api()
-    failed = [one for one in smoke.run(api) if not one.passed]
-    if failed:
+    try:
+        failed = [one for one in smoke.run(api) if not one.passed]
         told = "; ".join(f"{one.name}: {one.got}, not {one.expected}" for one in failed)
+    except AwsError as error:
+        told = str(error)
+    if told:
         raise PaymentInfraError(
             f"payments are let in, but the check at {api.url} failed: {told}; the same command "
             f"checks again, `{work.command('restore --undo')}` goes back"
@@ -151,10 +182,11 @@ def listed(rows: list[RowChange]) -> Iterator[str]:
 
 def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
     # Written down before it is done: whatever happens then, it can be taken back.
-    writes = journal.writes or current(work.environment).text()
+    writes = journal.writes or settled(work.environment, work.sleep).text()
     stopped_at = journal.stopped_at or work.clock()
     journal = replace(journal, phase=phase, stopped_at=stopped_at, writes=writes)
-    journals.write(work.environment.client("dynamodb"), journal)
+    journals.write(work.environment.client("dynamodb"), journal, work.sleep)
+    work.stopped = True
     stop(work.environment, work.sleep)
     left = work.options.drain_seconds
     if left is None:
@@ -186,13 +218,3 @@ def _reconcile(work: Work, source: str, target: str, since: datetime) -> list[Ro
             told = text.format(source=source, target=target)
             work.operator.tell(Caution(f"{number} rows {told}; the report lists them"))
     return rows
-
-
-def _warn(work: Work, journal: Journal) -> None:
-    if journal.writes is not None:
-        work.operator.tell(
-            Caution(
-                "payments are stopped; the same command goes on, and "
-                f"`{work.command('restore --undo')}` lets them in where they were"
-            )
-        )

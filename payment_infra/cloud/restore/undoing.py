@@ -12,8 +12,7 @@ from payment_infra.cloud.restore import journal as journals
 from payment_infra.cloud.restore.journal import Phase
 from payment_infra.cloud.restore.reconciliation import changes
 from payment_infra.cloud.restore.repointing import ready
-from payment_infra.cloud.restore.switch import Work, listed, switch
-from payment_infra.cloud.restore.writes import Writes, let_in
+from payment_infra.cloud.restore.switch import Work, listed, start, switch
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
@@ -29,7 +28,14 @@ def undo(work: Work) -> Report:
     Raises:
         AwsError: there is no restore to undo.
         Declined: the answer was no; nothing was changed.
+
+    Whatever ends it while payments are stopped, that is told.
     """
+    with work.warning():
+        return _undo(work)
+
+
+def _undo(work: Work) -> Report:
     work.operator.check_answers(work.options.yes)
     ready(work.environment, work.operator)
     work.environment = work.environment.again()
@@ -72,7 +78,7 @@ def undo(work: Work) -> Report:
         final=True,
     )
     work.operator.tell(report)
-    journals.write(client, replace(journal, phase=Phase.UNDONE))
+    journals.write(client, replace(journal, phase=Phase.UNDONE), work.sleep)
     return report
 
 
@@ -80,6 +86,7 @@ def _to_undo(work: Work) -> Journal:
     environment = work.environment
     client = environment.client("dynamodb")
     every = journals.find_journals(client, environment.own_table, environment.table)
+    work.stopped = any(one.writes is not None for one in every)
     for one in reversed(every):
         if not one.drill and (one.open or one.phase is Phase.UNDOING):
             return one
@@ -100,9 +107,7 @@ def _abandon(work: Work, journal: Journal) -> Report:
     )
     for waiting in copy.wait(client, journal.copy, work.sleep, work.clock):
         work.operator.tell(waiting)  # before, it takes no tags
-    if journal.writes is not None:
-        let_in(work.environment, Writes.parse(journal.writes), work.sleep)
-    journals.write(client, replace(journal, phase=Phase.ABANDONED, writes=None))
+    journals.write(client, replace(start(work, journal), phase=Phase.ABANDONED), work.sleep)
     report = Report(
         (
             f"The restore has ended; payments are in {journal.source}.",

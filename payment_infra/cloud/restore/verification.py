@@ -87,12 +87,14 @@ def _indexes(table: Any) -> Iterator[tuple[str, Any]]:
 def _bad_sample(client: DynamoDBClient, copy: str) -> Iterator[str]:
     """Read some rows as the functions do: each must be a payment."""
     with translated(f"table {copy}"):
+        schema = client.describe_table(TableName=copy)["Table"]["KeySchema"]
         rows = client.scan(TableName=copy, Limit=SAMPLE_SIZE)["Items"]
         for row in rows:
-            key = {"transaction_id": row["transaction_id"]}
+            key = {one["AttributeName"]: row[one["AttributeName"]] for one in schema}
             read = client.get_item(TableName=copy, Key=key, ConsistentRead=True).get("Item")
             if read != row or not is_payment(row):
-                yield f"its row {row['transaction_id']['S']} is no payment"
+                named = " ".join(str(text) for value in key.values() for text in value.values())
+                yield f"its row {named} is no payment"
 
 
 def _created(client: DynamoDBClient, table: str, segment: int) -> list[str]:

@@ -23,6 +23,9 @@ FUNCTIONS = ("ValidationFunction", "ProcessingFunction", "RetryFunction")
 EVENT_SOURCE = "RetryEventSource"
 REST_API = "PaymentAPI"
 EVERY_METHOD = "*/*"
+RETRIES = "event source mapping of payment-retry"
+# States of an event source mapping that nothing goes on in.
+AT_REST = frozenset({"Enabled", "Disabled"})
 
 
 @dataclass(frozen=True)
@@ -50,28 +53,42 @@ class Writes:
 def current(environment: Environment) -> Writes:
     """Return how payments come in now."""
     settings = _settings(environment)
+    with translated(RETRIES):
+        retries = _retries(environment)
     throttles = {
         method: f"{own['throttlingRateLimit']}/{own['throttlingBurstLimit']}" if own else ""
         for method in METHODS
         for own in [settings.get(f"{method}/POST")]
     }
-    return Writes(_event_source(environment)["State"] in {"Enabled", "Enabling"}, throttles)
+    return Writes(retries in {"Enabled", "Enabling"}, throttles)
+
+
+def settled(environment: Environment, sleep: Callable[[float], None]) -> Writes:
+    """Return how payments come in, once no change of the retries goes on."""
+    for state in looks(RETRIES, lambda: _retries(environment), sleep):
+        if state in AT_REST:
+            break
+    return current(environment)
 
 
 def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
     """Let no payment in; what has begun goes on (see `seconds_to_end`)."""
-    # A method's own settings replace the stage's as a whole, so each states all of them.
-    every = _settings(environment).get(EVERY_METHOD, {})
+    settings = _settings(environment)
+    every = settings.get(EVERY_METHOD, {})
+    throttled = {"throttling/rateLimit": "0", "throttling/burstLimit": "0"}
+    # A method's first settings of its own replace the stage's as a whole, so they state all.
+    as_for_all = {
+        "logging/loglevel": every.get("loggingLevel", "OFF"),
+        "metrics/enabled": str(every.get("metricsEnabled", False)).lower(),
+    }
     _patch(
         environment,
         [
             _replace(method, path, value)
             for method in METHODS
             for path, value in {
-                "throttling/rateLimit": "0",
-                "throttling/burstLimit": "0",
-                "logging/loglevel": every.get("loggingLevel", "OFF"),
-                "metrics/enabled": str(every.get("metricsEnabled", False)).lower(),
+                **throttled,
+                **({} if f"{method}/POST" in settings else as_for_all),
             }.items()
         ],
     )
@@ -112,26 +129,22 @@ def seconds_to_end(environment: Environment) -> int:
 def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[float], None]) -> None:
     client, source = environment.client("lambda"), environment.resource(EVENT_SOURCE)
     wanted, asked = ("Enabled" if on else "Disabled"), False
-
-    def look() -> Any:
-        return client.get_event_source_mapping(UUID=source)["State"]
-
     # While it changes, an event source mapping takes no other change (Lambda API,
     # UpdateEventSourceMapping).
-    for state in looks("event source mapping of payment-retry", look, sleep):
+    for state in looks(RETRIES, lambda: _retries(environment), sleep):
         if state == wanted:
             return
-        if not asked and state in {"Enabled", "Disabled"}:
-            with translated("event source mapping of payment-retry"):
+        if not asked and state in AT_REST:
+            with translated(RETRIES):
                 client.update_event_source_mapping(UUID=source, Enabled=on)
             asked = True
 
 
-def _event_source(environment: Environment) -> Any:
-    with translated("event source mapping of payment-retry"):
-        return environment.client("lambda").get_event_source_mapping(
-            UUID=environment.resource(EVENT_SOURCE)
-        )
+def _retries(environment: Environment) -> str:
+    """Return the state of the event source mapping; failures are botocore's."""
+    source = environment.resource(EVENT_SOURCE)
+    answer = environment.client("lambda").get_event_source_mapping(UUID=source)
+    return str(answer["State"])
 
 
 def _settings(environment: Environment) -> dict[str, Any]:

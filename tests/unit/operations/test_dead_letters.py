@@ -198,3 +198,56 @@ def test_a_task_that_fails_says_why_and_ctrl_c_leaves_it_alone(
     aws.answers["sqs:ListMessageMoveTasks"] = task("COMPLETED", 7)
     with pytest.raises(AwsError, match="no message move task goes on"):
         redriving.cancel_move(environment)
+
+
+def test_a_task_that_somebody_cancels_says_how_far_it_came(
+    aws: FakeAws, environment: Environment, queues: FakeQueues
+) -> None:
+    states = iter([task("RUNNING", 1), task("CANCELLING", 3), task("CANCELLED", 4)])
+    aws.answers["sqs:StartMessageMoveTask"] = {"TaskHandle": "task-1"}
+    aws.answers["sqs:ListMessageMoveTasks"] = lambda _: next(states)
+    told: list[Any] = []
+    with pytest.raises(AwsError, match="cancelled; 4 messages were moved, the others are where"):
+        redriving.move_all(environment, None, ignore, told.append)
+    assert [one.what for one in told] == ["1 of 7 moved", "3 of 7 moved"]
+
+
+def test_a_task_is_looked_at_again_where_that_is_throttled_or_it_is_not_listed_yet(
+    aws: FakeAws, environment: Environment, queues: FakeQueues
+) -> None:
+    looks = iter(
+        [Refused("ThrottlingException"), {"Results": []}, task("RUNNING"), task("COMPLETED", 7)]
+    )
+
+    def answer(_: object) -> Any:
+        look = next(looks)
+        if isinstance(look, Refused):
+            raise look
+        return look
+
+    aws.answers["sqs:StartMessageMoveTask"] = {"TaskHandle": "task-1"}
+    aws.answers["sqs:ListMessageMoveTasks"] = answer
+    assert redriving.move_all(environment, None, ignore, ignore) == 7
+    assert aws.called("sqs:ListMessageMoveTasks")[0] == {
+        "SourceArn": f"arn:aws:sqs:eu-central-1:123456789012:{DEAD_LETTERS}",
+        "MaxResults": 1,
+    }
+
+
+def test_a_second_task_is_refused_by_sqs_in_one_line(
+    aws: FakeAws, environment: Environment, queues: FakeQueues
+) -> None:
+    aws.errors["sqs:StartMessageMoveTask"] = Refused(
+        "AWS.SimpleQueueService.UnsupportedOperation", "There is already a task running."
+    )
+    with pytest.raises(AwsError, match="StartMessageMoveTask failed: There is already a task"):
+        redriving.move_all(environment, None, ignore, ignore)
+
+
+def test_where_there_never_was_a_task_none_can_be_cancelled(
+    aws: FakeAws, environment: Environment, queues: FakeQueues
+) -> None:
+    aws.answers["sqs:ListMessageMoveTasks"] = {"Results": []}
+    with pytest.raises(AwsError, match="no message move task goes on"):
+        redriving.cancel_move(environment)
+    assert aws.called("sqs:CancelMessageMoveTask") == []

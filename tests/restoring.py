@@ -1,0 +1,253 @@
+"""An environment in memory whose table is restored, while clients pay; it can be broken off.
+
+Where clients pay, they validate and process payments whenever they are let in, some with every
+change that somebody makes to the account: before, between and after the steps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from payment_infra import naming
+from payment_infra.cloud.operations.environment import Environment
+from payment_infra.cloud.restore import restoration, undoing
+from payment_infra.cloud.restore.switch import Options, Work
+from payment_infra.cloud.session import Session
+from payment_infra.cloud.stack import Stack
+from tests.aws import READING, FakeAws, FakeBoto
+from tests.intake import FakeIntake
+from tests.operators import FakeOperator
+from tests.stacks import Answer, FakeStack, own_event
+from tests.tables import START, FakeTable, FakeTables, Item
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.events import Report
+
+NAME = "payment-infra-dev"
+OWN = "TransactionsTable"
+OVERRIDE = naming.TRANSACTIONS_TABLE_OVERRIDE
+PARAMETERS = {OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev", "LogLevel": "WARNING"}
+TEMPLATE = json.dumps(
+    {
+        "Parameters": {name: {"Type": "String", "Default": "default"} for name in PARAMETERS},
+        "Resources": {},
+        "Outputs": {"TransactionsTableName": {"Value": ""}},
+    }
+)
+RESOURCES = (
+    *(OWN, "RetryEventSource", "PaymentAPI"),
+    *("ValidationFunction", "ProcessingFunction", "RetryFunction"),
+)
+URL = "https://abc.execute-api.eu-central-1.amazonaws.com/prod/"
+TO = START - timedelta(minutes=15)
+DAY = timedelta(days=1)
+# A call takes a little, a request that processes a payment longer, and less than the timeout.
+CALL = timedelta(milliseconds=10)
+REQUEST = timedelta(seconds=20)
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it would do is done any more."""
+
+
+@dataclass
+class BrokenOff(FakeAws):
+    """An account whose caller is broken off at a change: before it is made, or just after."""
+
+    at: int = 0
+    after: bool = False
+    how: type[BaseException] = Killed
+    made: int = 0
+    on_call: Callable[[bool], None] = lambda _: None
+    _lock: Any = field(default_factory=RLock)
+
+    def answer(self, service: str, operation: str, params: Answer) -> Answer:
+        changes = not operation.startswith(READING)
+        with self._lock:
+            if self.at and self.made >= self.at and self.how is Killed:
+                raise Killed
+            self.on_call(changes)
+            self.made += changes
+            here = changes and self.made == self.at
+            if here and not self.after:
+                raise self.how
+            answer = super().answer(service, operation, params)
+            if here:
+                raise self.how
+            return answer
+
+    def break_off(self, at: int, how: type[BaseException], *, after: bool) -> None:
+        """Break off at a change, counted from now; 0: at none."""
+        self.at, self.how, self.after, self.made = at, how, after, 0
+
+
+def payment(transaction_id: str, status: str, at: datetime, created: datetime) -> Item:
+    """Return a payment's row, as it was written at a moment."""
+    texts = {
+        **dict.fromkeys(("amount", "currency", "customer_id", "fingerprint"), "x"),
+        "transaction_id": transaction_id,
+        "status": status,
+        "created_at": created.isoformat(timespec="microseconds"),
+        "updated_at": at.isoformat(timespec="microseconds"),
+    }
+    return {name: {"S": text} for name, text in texts.items()} | {"amount_minor": {"N": "1"}}
+
+
+@dataclass
+class Clients:
+    """Who pays. charges counts what the gateway took for each payment; one is too much twice."""
+
+    tables: FakeTables
+    intake: FakeIntake
+    active: Callable[[], str]
+    charges: Counter[str] = field(default_factory=Counter)
+    known: list[str] = field(default_factory=list)
+    under_way: list[tuple[datetime, str, str]] = field(default_factory=list)
+
+    def go_on(self) -> None:
+        """Validate a payment and process the last one, as far as they are let in."""
+        self.finish()
+        rows = self.tables.tables[self.active()].rows()
+        last = self.known[-1]
+        if rows[last]["status"]["S"] == "validated":
+            if self.intake.takes_requests or self.intake.takes_retries:
+                self.process(last)
+        elif self.intake.takes_requests:
+            self.known.append(f"new-{len(self.known)}")
+            self._write(self.active(), self.known[-1], "validated")
+
+    def process(self, name: str) -> None:
+        """Begin to process a payment, which its row has to allow."""
+        row = self.tables.tables[self.active()].rows().get(name)
+        if row and row["status"]["S"] == "validated":
+            self._write(self.active(), name, "processing")
+            self.charges[name] += 1
+            self.under_way.append((self.tables.now + REQUEST, self.active(), name))
+
+    def finish(self, *, all_of_them: bool = False) -> None:
+        """Let requests come to their end, in the table that they began with."""
+        over = [one for one in self.under_way if all_of_them or one[0] <= self.tables.now]
+        self.under_way = [one for one in self.under_way if one not in over]
+        for _, table, name in over:
+            self._write(table, name, "processed")
+
+    def _write(self, table: str, name: str, status: str) -> None:
+        now, rows = self.tables.now, self.tables.tables[table].rows()
+        created = rows[name]["created_at"]["S"] if name in rows else now.isoformat()
+        row = payment(name, status, now, datetime.fromisoformat(created))
+        self.tables.tables[table].write(now, name, row)
+
+
+@cache
+def _shared() -> tuple[FakeBoto, Session]:
+    """Return what makes clients, which takes longer than a restore."""
+    boto: Any = FakeBoto(FakeAws())
+    return boto, Session(boto)
+
+
+@dataclass
+class World:
+    """The account with all that is in it, and the runs of the command; the last one made is it."""
+
+    aws: BrokenOff = field(default_factory=BrokenOff)
+    tables: FakeTables = field(default_factory=FakeTables)
+    intake: FakeIntake = field(default_factory=FakeIntake)
+    operator: FakeOperator = field(default_factory=FakeOperator)
+    clients: Clients = field(init=False)
+    pauses: list[float] = field(default_factory=list)
+    session: Session = field(init=False)
+    clients_pay: bool = False
+
+    def __post_init__(self) -> None:
+        stack = FakeStack(
+            NAME,
+            parameters=dict(PARAMETERS),
+            template=TEMPLATE,
+            resources=dict.fromkeys(RESOURCES, "CREATE_COMPLETE"),
+            physical_ids={"RetryEventSource": "14e0db71-5d35-4eb5-b481-8945cf9d10c2"},
+            derive=lambda of: {
+                "TransactionsTableName": of[OVERRIDE] or OWN,
+                "APIEndpoint": URL,
+            },
+        )
+        stack.outputs = {"TransactionsTableName": OWN, "APIEndpoint": URL}
+        self.aws.stacks[NAME] = stack
+        self.aws.answers |= {**self.tables.answers(), **self.intake.answers()}
+        self.aws.on_call = self._on_call
+        self.aws.timeline = [
+            ("UPDATE_IN_PROGRESS", []),
+            ("UPDATE_COMPLETE", [own_event(stack, 9, "UPDATE_COMPLETE")]),
+        ]
+        boto, self.session = _shared()
+        boto.aws = self.aws
+        self.clients = Clients(self.tables, self.intake, lambda: self.active)
+        own = self.tables.add(OWN, recovery_since=START - 2 * DAY, protected=True)
+        own.tags = {"Environment": "dev", "aws:cloudformation:stack-name": NAME}
+        self.pay("old", ("validated", -DAY - CALL), ("processed", -DAY))
+        self.pay("open", ("validated", -timedelta(minutes=30)))
+        for number in range(3):
+            before = -timedelta(minutes=30 + number)
+            self.pay(f"since-{number}", ("validated", before), ("processed", timedelta(minutes=1)))
+        self.pay("made-since", ("validated", timedelta(minutes=2)))
+
+    @property
+    def stack(self) -> FakeStack:
+        return self.aws.stacks[NAME]
+
+    @property
+    def active(self) -> str:
+        return self.stack.outputs["TransactionsTableName"]
+
+    @property
+    def own(self) -> FakeTable:
+        return self.tables.tables[OWN]
+
+    @property
+    def copies(self) -> list[FakeTable]:
+        return [one for name, one in self.tables.standing().items() if name != OWN]
+
+    def pay(self, name: str, *steps: tuple[str, timedelta], table: str = OWN) -> None:
+        """Have a payment in a table: its statuses, each with how long after TO it was written."""
+        created = TO + steps[0][1]
+        for status, since in steps:
+            row = payment(name, status, TO + since, created)
+            self.tables.tables[table].write(TO + since, name, row)
+        self.clients.known.insert(0, name)
+        self.clients.charges[name] += steps[-1][0] == "processed"
+
+    def statuses(self, table: str) -> dict[str, str]:
+        """Return the status of each payment in a table."""
+        return {key: row["status"]["S"] for key, row in self.tables.tables[table].rows().items()}
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        assert len(self.pauses) < 1000, "it waits for what never comes"
+        self.tables.now += timedelta(seconds=seconds)
+        self.clients.finish()
+
+    def work(self, **options: Any) -> Work:
+        """Return what a new run of the command works with."""
+        stack = Stack(self.session.client("cloudformation"), NAME, self.sleep)
+        environment = Environment.find(self.session, stack, "dev")
+        given = Options(**{"yes": True, "smoke": False, **options})
+        return Work(environment, given, self.operator, self.sleep, lambda: self.tables.now)
+
+    def restore(self, **options: Any) -> Report:
+        """Run `restore --to`; return the report."""
+        return restoration.restore(self.work(**{"to": TO, **options}))
+
+    def undo(self, **options: Any) -> Report:
+        """Run `restore --undo`; return the report."""
+        return undoing.undo(self.work(**options))
+
+    def _on_call(self, changes: bool) -> None:
+        self.tables.now += CALL
+        if changes and self.clients_pay:
+            self.clients.go_on()

@@ -1,0 +1,299 @@
+"""DynamoDB in memory, behind real boto3 clients: tables that know what they held at any moment.
+
+It answers as the DynamoDB API Reference and "Point-in-time recovery: How it works" say: a restore
+gives the rows and the indexes of a moment, and loses recovery, tags and deletion protection.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.model.expressions import evaluate
+from tests.stacks import ACCOUNT, REGION, Answer, Refused
+
+Item = dict[str, Any]
+
+START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+# How far the newest moment is behind.
+BEHIND = timedelta(minutes=5)
+KEPT = timedelta(days=35)
+INDEX = {
+    "IndexName": "status-index",
+    "KeySchema": [
+        {"AttributeName": "status", "KeyType": "HASH"},
+        {"AttributeName": "updated_at", "KeyType": "RANGE"},
+    ],
+    "Projection": {"ProjectionType": "ALL"},
+}
+
+
+@dataclass
+class FakeTable:
+    """A table. `looks` is how often its status is still seen, `unseen` how often nothing."""
+
+    name: str
+    indexes: list[Answer] = field(default_factory=lambda: [INDEX])
+    tags: dict[str, str] = field(default_factory=dict)
+    # What is read of the tags, which may be what they were before.
+    seen: dict[str, str] = field(default_factory=dict)
+    stale: int = 0
+    key: str = "transaction_id"
+    protected: bool = False
+    recovery_since: datetime | None = None
+    source: str = ""
+    status: str = "ACTIVE"
+    looks: int = 0
+    unseen: int = 0
+    too_early: int = 0  # requests for its recovery, for which it is not ready
+    history: list[tuple[datetime, str, Item | None]] = field(default_factory=list)
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.name}"
+
+    def write(self, at: datetime, key: str, row: Item | None) -> None:
+        """Have a row since a moment; None: not any more."""
+        self.history.append((at, key, row))
+
+    def rows(self, at: datetime | None = None) -> dict[str, Item]:
+        """Return the rows of a moment, by their keys."""
+        found = {}
+        for moment, key, row in sorted(self.history, key=lambda one: one[0]):
+            if at is None or moment <= at:
+                found[key] = row
+        return {key: row for key, row in found.items() if row is not None}
+
+    def become(self, status: str, looks: int = 1) -> None:
+        self.status, self.looks = status, looks
+
+
+@dataclass
+class FakeTables:
+    """The service. Every second read of a batch leaves half of it for another call."""
+
+    now: datetime = START
+    tables: dict[str, FakeTable] = field(default_factory=dict)
+    names_per_page: int = 100
+    rows_per_page: int = 3
+    # What a new copy is like.
+    creation_looks: int = 2
+    unseen: int = 0
+    too_early: int = 1
+    _batches: int = 0
+
+    def add(self, name: str, **more: Any) -> FakeTable:
+        self.tables[name] = FakeTable(name, **more)
+        return self.tables[name]
+
+    def standing(self) -> dict[str, FakeTable]:
+        """Return the tables that are not being deleted."""
+        return {name: one for name, one in self.tables.items() if one.status != "DELETING"}
+
+    def answers(self) -> Mapping[str, Callable[[Answer], Answer]]:
+        """Return what FakeAws is to answer with."""
+        return {
+            "dynamodb:ListTables": self._list,
+            "dynamodb:DescribeTable": self._describe,
+            "dynamodb:DescribeContinuousBackups": self._describe_backups,
+            "dynamodb:UpdateContinuousBackups": self._update_backups,
+            "dynamodb:RestoreTableToPointInTime": self._restore,
+            "dynamodb:UpdateTable": self._update,
+            "dynamodb:DeleteTable": self._delete,
+            "dynamodb:ListTagsOfResource": self._list_tags,
+            "dynamodb:TagResource": self._tag,
+            "dynamodb:UntagResource": self._untag,
+            "dynamodb:Scan": self._scan,
+            "dynamodb:GetItem": self._get,
+            "dynamodb:BatchGetItem": self._batch_get,
+            "dynamodb:PutItem": self._put,
+        }
+
+    def _find(self, name: str, *, usable: bool = False) -> FakeTable:
+        table = self.tables.get(name)
+        if table is None or (usable and table.status in {"CREATING", "DELETING"}):
+            raise Refused("ResourceNotFoundException", f"Table: {name} not found")
+        return table
+
+    def _of_arn(self, params: Answer, *, usable: bool = False) -> FakeTable:
+        return self._find(params["ResourceArn"].rpartition("/")[2], usable=usable)
+
+    def _list(self, params: Answer) -> Answer:
+        after = params.get("ExclusiveStartTableName", "")
+        names = [name for name in sorted(self.tables) if name > after]
+        page = names[: self.names_per_page]
+        last = {"LastEvaluatedTableName": page[-1]} if len(names) > len(page) else {}
+        return {"TableNames": page, **last}
+
+    def _describe(self, params: Answer) -> Answer:
+        table = self._find(params["TableName"])
+        if table.unseen:
+            table.unseen -= 1
+            raise Refused("ResourceNotFoundException", "Requested resource not found")
+        if table.looks:
+            table.looks -= 1
+        elif table.status == "DELETING":
+            del self.tables[table.name]
+            raise Refused("ResourceNotFoundException", "Requested resource not found")
+        else:
+            table.status = "ACTIVE"
+        description: Answer = {
+            "TableName": table.name,
+            "TableArn": table.arn,
+            "TableStatus": table.status,
+            "KeySchema": [{"AttributeName": table.key, "KeyType": "HASH"}],
+            "GlobalSecondaryIndexes": [
+                {**one, "IndexStatus": "ACTIVE", "ItemCount": 0} for one in table.indexes
+            ],
+            "DeletionProtectionEnabled": table.protected,
+            "ItemCount": 0,
+        }
+        if table.source:
+            arn = FakeTable(table.source).arn
+            description["RestoreSummary"] = {"SourceTableArn": arn, "RestoreInProgress": False}
+        return {"Table": description}
+
+    def window(self, table: FakeTable) -> tuple[datetime, datetime]:
+        """Return the first and the last moment to which a table can be restored."""
+        assert table.recovery_since is not None
+        earliest = max(table.recovery_since, self.now - KEPT)
+        return earliest, max(earliest, self.now - BEHIND)
+
+    def _describe_backups(self, params: Answer) -> Answer:
+        if params["TableName"] not in self.tables:
+            raise Refused("TableNotFoundException", f"Table not found: {params['TableName']}")
+        table = self.tables[params["TableName"]]
+        recovery: Answer = {"PointInTimeRecoveryStatus": "DISABLED"}
+        if table.recovery_since:
+            earliest, latest = self.window(table)
+            recovery = {
+                "PointInTimeRecoveryStatus": "ENABLED",
+                "EarliestRestorableDateTime": earliest,
+                "LatestRestorableDateTime": latest,
+            }
+        status = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery}
+        return {"ContinuousBackupsDescription": status}
+
+    def _update_backups(self, params: Answer) -> Answer:
+        table = self._find(params["TableName"], usable=True)
+        if table.too_early:
+            table.too_early -= 1
+            raise Refused("ContinuousBackupsUnavailableException", "Backups are being enabled")
+        if params["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]:
+            table.recovery_since = table.recovery_since or self.now
+        return {}
+
+    def _restore(self, params: Answer) -> Answer:
+        source, name = self.tables[params["SourceTableName"]], params["TargetTableName"]
+        at = params["RestoreDateTime"]
+        if name in self.tables:
+            raise Refused("TableAlreadyExistsException", f"Table already exists: {name}")
+        if source.recovery_since is None:
+            raise Refused("PointInTimeRecoveryUnavailableException", "not enabled")
+        earliest, latest = self.window(source)
+        if not earliest <= at <= latest:
+            raise Refused("InvalidRestoreTimeException", f"{at} is not within the window")
+        copy = self.add(
+            name,
+            indexes=list(source.indexes),
+            key=source.key,
+            source=source.name,
+            unseen=self.unseen,
+            too_early=self.too_early,
+        )
+        copy.become("CREATING", self.creation_looks)
+        copy.history = [(self.now, key, row) for key, row in source.rows(at).items()]
+        return {}
+
+    def _update(self, params: Answer) -> Answer:
+        table = self._settled(params["TableName"])
+        table.protected = params["DeletionProtectionEnabled"]
+        table.become("UPDATING")
+        return {}
+
+    def _delete(self, params: Answer) -> Answer:
+        table = self._settled(params["TableName"])
+        if table.protected:
+            raise Refused("ValidationException", "Deletion protection is enabled")
+        table.become("DELETING", 5)
+        return {}
+
+    def _settled(self, name: str) -> FakeTable:
+        table = self._find(name)
+        if table.status != "ACTIVE":
+            raise Refused("ResourceInUseException", f"Table is being {table.status}: {name}")
+        return table
+
+    def _list_tags(self, params: Answer) -> Answer:
+        table, start = self._of_arn(params), int(params.get("NextToken", "0"))
+        if not start:
+            table.seen = table.seen if table.stale else dict(table.tags)
+            table.stale = max(0, table.stale - 1)
+        tags = table.seen
+        page = [{"Key": key, "Value": tags[key]} for key in sorted(tags)[start : start + 3]]
+        return {"Tags": page, **({"NextToken": str(start + 3)} if len(tags) > start + 3 else {})}
+
+    def _tag(self, params: Answer) -> Answer:
+        table = self._of_arn(params, usable=True)
+        table.stale = 2
+        for tag in params["Tags"]:
+            if tag["Key"].startswith("aws:"):
+                raise Refused("ValidationException", "aws: prefixed tag key names are not allowed")
+            table.tags[tag["Key"]] = tag["Value"]
+        return {}
+
+    def _untag(self, params: Answer) -> Answer:
+        table = self._of_arn(params, usable=True)
+        table.stale = 2
+        for key in params["TagKeys"]:
+            table.tags.pop(key, None)
+        return {}
+
+    def _scan(self, params: Answer) -> Answer:
+        rows = self._find(params["TableName"], usable=True).rows()
+        total = params.get("TotalSegments", 1)
+        after = params.get("ExclusiveStartKey", {"transaction_id": {"S": ""}})
+        keys = [
+            key
+            for key in sorted(rows)
+            if zlib.crc32(key.encode()) % total == params.get("Segment", 0)
+            and key > after["transaction_id"]["S"]
+        ]
+        page = keys[: min(self.rows_per_page, params.get("Limit", self.rows_per_page))]
+        found = [rows[key] for key in page]
+        if "FilterExpression" in params:
+            held = [evaluate(params, row, "FilterExpression") for row in found]
+            text = params["FilterExpression"]
+            found = [row for row, one in zip(found, held, strict=True) if one.condition(text)]
+        if names := params.get("ProjectionExpression"):
+            found = [{name: row[name] for name in names.split(",") if name in row} for row in found]
+        last = {"LastEvaluatedKey": {"transaction_id": {"S": page[-1]}}} if page != keys else {}
+        return {"Items": found, "Count": len(found), **last}
+
+    def _get(self, params: Answer) -> Answer:
+        table = self._find(params["TableName"], usable=True)
+        row = table.rows().get(params["Key"][table.key]["S"])
+        return {"Item": row} if row else {}
+
+    def _batch_get(self, params: Answer) -> Answer:
+        [(name, wanted)] = params["RequestItems"].items()
+        rows, keys = self._find(name, usable=True).rows(), wanted["Keys"]
+        assert 1 <= len(keys) <= 100
+        self._batches += 1
+        now = keys[: (len(keys) + 1) // 2] if self._batches % 2 else keys
+        found = [rows[key] for one in now if (key := one["transaction_id"]["S"]) in rows]
+        left = {name: {**wanted, "Keys": keys[len(now) :]}} if len(now) < len(keys) else {}
+        return {"Responses": {name: found}, "UnprocessedKeys": left}
+
+    def _put(self, params: Answer) -> Answer:
+        table = self._find(params["TableName"], usable=True)
+        key = params["Item"]["transaction_id"]["S"]
+        present = table.rows().get(key, {})
+        text = params["ConditionExpression"]
+        if not evaluate(params, present, "ConditionExpression").condition(text):
+            raise Refused("ConditionalCheckFailedException", "The conditional request failed")
+        table.write(self.now, key, params["Item"])
+        return {}

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from payment_infra.cloud.operations.export import Since, pages, save
+from payment_infra.errors import AwsError
+from tests.stacks import Refused
+from tests.tables import FakeTables
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from tests.aws import FakeAws
+
+TABLE = "transactions-dev"
+NAMES = [f"t-{number:03}" for number in range(200)]
+SINCE = "2026-11-24T12:00:00.000000+00:00"
+
+
+@pytest.fixture
+def client(aws: FakeAws) -> DynamoDBClient:
+    tables = FakeTables(rows_per_page=7)
+    table = tables.add(TABLE)
+    for number, name in enumerate(NAMES):
+        # Every page but those of the last rows holds older ones only.
+        text = SINCE if number >= 150 else "2026-11-23T12:00:00.000000+00:00"
+        row = {"transaction_id": {"S": name}, "updated_at": {"S": text}}
+        table.write(tables.now, name, row)
+    aws.answers |= tables.answers()
+    client: DynamoDBClient = aws.session().client("dynamodb")
+    return client
+
+
+def exported(text: str) -> list[str]:
+    return [json.loads(line)["transaction_id"] for line in text.splitlines()]
+
+
+def test_every_page_is_read_and_each_payment_once(aws: FakeAws, client: DynamoDBClient) -> None:
+    found = list(pages(client, TABLE, None))
+    assert exported("".join(one.lines for one in found)) == NAMES
+    assert len(found) == len(aws.called("dynamodb:Scan")) == 29
+    assert [one.next_key is None for one in found] == [False] * 28 + [True]
+
+
+def test_pages_without_a_row_that_is_asked_for_do_not_end_it(client: DynamoDBClient) -> None:
+    found = list(pages(client, TABLE, SINCE))
+    assert found[0].rows == 0
+    assert exported("".join(one.lines for one in found)) == NAMES[150:]
+
+
+def test_an_export_that_fails_between_two_pages_goes_on_after_the_last_one(
+    aws: FakeAws, client: DynamoDBClient, tmp_path: Path
+) -> None:
+    file, counts = tmp_path / "all.jsonl", list[int]()
+
+    def count(rows: int) -> None:
+        counts.append(rows)
+        if rows == 70:
+            aws.errors["dynamodb:Scan"] = Refused("ExpiredTokenException")
+
+    with pytest.raises(AwsError, match="expired"):
+        save(client, TABLE, Since(), file, count)
+    assert not file.exists()
+    aws.errors.clear()
+    calls = len(aws.called("dynamodb:Scan"))
+    assert save(client, TABLE, Since(), file, counts.append) == 200
+    assert aws.called("dynamodb:Scan")[calls]["ExclusiveStartKey"] == {
+        "transaction_id": {"S": NAMES[69]}
+    }
+    assert exported(file.read_text()) == NAMES
+    assert counts == sorted(set(counts))

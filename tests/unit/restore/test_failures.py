@@ -1,0 +1,208 @@
+"""What fails on the way is one line, and says whether payments are stopped and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from payment_infra.cloud import smoke
+from payment_infra.cloud.events import Caution
+from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError
+from tests.intake import EVERY
+from tests.restoring import OWN, World
+from tests.stacks import Answer, Refused
+
+EXPIRED = Refused("ExpiredTokenException", "The security token included has expired")
+STOPPED = (
+    "payments are stopped; the same command goes on, and `payment-infra restore --undo --suffix "
+    "dev` lets them in where they were"
+)
+
+
+def cautions(world: World) -> list[str]:
+    return [one.message for one in world.operator.of(Caution)]
+
+
+def failing_first(world: World, operation: str, error: Refused, times: int = 3) -> None:
+    """Let an operation fail, then answer as it would."""
+    answer: Any = world.aws.answers[operation]
+    failures: Iterator[int] = iter(range(times))
+
+    def answers(params: Answer) -> Answer:
+        if next(failures, None) is not None:
+            raise error
+        answered: Answer = answer(params)
+        return answered
+
+    world.aws.answers[operation] = answers
+
+
+@pytest.mark.parametrize(
+    ("operation", "error"),
+    [
+        ("dynamodb:UpdateContinuousBackups", Refused("ThrottlingException")),
+        ("dynamodb:UpdateContinuousBackups", Refused("InternalServerError", status=500)),
+        ("lambda:GetEventSourceMapping", Refused("TooManyRequestsException", status=429)),
+    ],
+)
+def test_what_is_throttled_while_it_is_waited_for_is_asked_again(
+    world: World, operation: str, error: Refused
+) -> None:
+    failing_first(world, operation, error)
+    world.restore()
+    assert world.active != OWN
+    assert world.intake.state == "Enabled"
+
+
+def test_a_new_table_whose_look_is_throttled_is_looked_at_again(world: World) -> None:
+    describe, looks = world.tables.answers()["dynamodb:DescribeTable"], iter(range(3))
+
+    def answer(params: Answer) -> Answer:
+        if params["TableName"] != OWN and world.copies and next(looks, None) is not None:
+            raise Refused("ThrottlingException")
+        return describe(params)
+
+    world.aws.answers["dynamodb:DescribeTable"] = answer
+    world.restore()
+    assert world.active != OWN
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "dynamodb:Scan",
+        "dynamodb:PutItem",
+        "cloudformation:ExecuteChangeSet",
+        "sts:GetCallerIdentity",
+    ],
+)
+def test_credentials_that_expire_are_one_line_and_whether_payments_are_stopped(
+    world: World, operation: str
+) -> None:
+    def expire(_: object) -> None:
+        if not world.intake.takes_retries:
+            world.aws.errors["*"] = EXPIRED
+
+    world.operator.on_tell = expire
+    with pytest.raises(AwsError, match="expired; sign in again") as raised:
+        world.restore()
+    assert "\n" not in str(raised.value)
+    assert cautions(world)[-1] == STOPPED
+    world.operator.on_tell = lambda _: None
+    world.aws.errors.clear()
+    world.restore()
+    assert world.intake.methods == {"*/*": EVERY}
+
+
+def test_credentials_that_expire_before_anything_is_stopped_say_nothing_of_it(
+    world: World,
+) -> None:
+    world.aws.errors["dynamodb:Scan"] = EXPIRED
+    with pytest.raises(AwsError, match="expired"):
+        world.restore()
+    assert cautions(world) == []
+
+
+def stopped(world: World) -> None:
+    world.aws.errors["dynamodb:PutItem"] = EXPIRED
+    with pytest.raises(AwsError):
+        world.restore()
+    world.aws.errors.clear()
+    world.operator.told.clear()
+
+
+@pytest.mark.parametrize("run", [World.restore, World.undo])
+def test_a_no_while_payments_are_stopped_says_that_they_are(
+    world: World, run: Callable[..., object]
+) -> None:
+    stopped(world)
+    world.operator.answer = False
+    with pytest.raises(Declined):
+        run(world, yes=False)
+    assert cautions(world) == [STOPPED]
+
+
+def test_an_end_half_done_that_fails_says_that_payments_are_stopped(world: World) -> None:
+    stopped(world)
+    world.aws.errors["apigateway:UpdateStage"] = Refused("InternalError", "try later")
+    with pytest.raises(AwsError, match="try later"):
+        world.undo()
+    assert cautions(world) == [STOPPED]
+    world.aws.errors.clear()
+    world.undo()
+    assert (world.active, world.intake.methods, world.intake.state) == (
+        OWN,
+        {"*/*": EVERY},
+        "Enabled",
+    )
+
+
+def test_ctrl_c_while_requests_come_to_their_end_says_that_payments_are_stopped(
+    world: World,
+) -> None:
+    def interrupt(event: object) -> None:
+        if "requests that have begun" in str(event):
+            raise KeyboardInterrupt
+
+    world.operator.on_tell = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        world.restore()
+    assert cautions(world) == [STOPPED]
+
+
+def test_ctrl_c_while_the_copy_is_made_says_how_it_goes_on(world: World) -> None:
+    def interrupt(event: object) -> None:
+        if "is CREATING" in str(event):
+            raise KeyboardInterrupt
+
+    world.operator.on_tell = interrupt
+    with pytest.raises(Interrupted, match=f"payments go on in {OWN}; the same command goes on"):
+        world.restore()
+    assert cautions(world) == []
+
+
+@dataclass
+class FakeHttp:
+    """The deployed API: it refuses every request with a status, or does not answer."""
+
+    status: int
+    content: bytes = b'{"error": "Internal error"}'
+    requests: list[Any] = field(default_factory=list)
+
+    @property
+    def status_code(self) -> int:
+        return self.status
+
+    @property
+    def text(self) -> str:
+        return self.content.decode()
+
+    def send(self, request: Any) -> FakeHttp:
+        from botocore.exceptions import EndpointConnectionError
+
+        if not self.status:
+            raise EndpointConnectionError(endpoint_url=request.url)
+        self.requests.append(request)
+        return self
+
+
+@pytest.mark.parametrize("status", [500, 0])
+def test_a_check_that_fails_says_that_payments_are_let_in_and_how_to_go_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(smoke, "URLLib3Session", lambda **_: FakeHttp(status))
+    with pytest.raises(PaymentInfraError, match="payments are let in, but the check at") as raised:
+        world.restore(smoke=True)
+    assert str(raised.value).endswith(
+        "the same command checks again, `payment-infra restore --undo --suffix dev` goes back"
+    )
+    assert world.intake.methods == {"*/*": EVERY}
+    assert cautions(world) == []
+    copy = world.active
+    report = world.restore()  # this time, the check is left out
+    assert (report.document["copy"], world.active) == (copy, copy)
+    world.undo()
+    assert world.active == OWN

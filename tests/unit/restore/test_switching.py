@@ -1,0 +1,353 @@
+"""Payments are stopped, carried over, moved, and let in again as they were before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
+from payment_infra.errors import AwsError, DeploymentFailed, UsageError
+from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
+from tests.restoring import OVERRIDE, OWN, PARAMETERS, TO, World, payment
+from tests.stacks import Refused, own_event
+
+MINUTE = timedelta(minutes=1)
+STOPPING = ("apigateway:UpdateStage", "lambda:UpdateEventSourceMapping")
+
+
+def stops_at(world: World, operation: str) -> None:
+    """End a restore where this operation is called."""
+    world.aws.errors[operation] = Refused("ValidationException", "stop here")
+    with pytest.raises(AwsError, match="stop here"):
+        world.restore()
+    world.aws.errors.clear()
+
+
+def cautions(world: World) -> list[str]:
+    return [one.message for one in world.operator.of(Caution)]
+
+
+def rows(report: Report) -> dict[str, tuple[str, str | None, str]]:
+    found: Any = report.document["rows"]
+    return {one["transaction_id"]: (one["before"], one["after"], one["action"]) for one in found}
+
+
+def test_payments_are_stopped_before_they_are_carried_over_and_moved(world: World) -> None:
+    report = world.restore()
+    names = [name for name in world.aws.changes() if not name.startswith("dynamodb:T")]
+    first, last = names.index(STOPPING[0]), names.index("cloudformation:ExecuteChangeSet")
+    assert names[first:] == [
+        *STOPPING,
+        *["dynamodb:PutItem"] * (last - first - 3),
+        "cloudformation:CreateChangeSet",
+        "cloudformation:ExecuteChangeSet",
+        *STOPPING,
+        "dynamodb:UntagResource",
+        "dynamodb:UntagResource",
+    ]
+    assert sum(world.pauses) > 29
+    assert [one.text for one in world.operator.of(StepBegun)] == [
+        "Check what can be restored",
+        f"Restore to {world.active}",
+        "Bring back its recovery, tags and protection",
+        "Verify it",
+        "Stop payments",
+        f"Carry over what changed in {OWN}",
+        f"Move the stack to {world.active}",
+        "Let payments in",
+        "Report",
+    ]
+    assert report.lines[-3:] == (
+        "What is left to do:",
+        f"- `payment-infra restore --undo --suffix dev` goes back to {OWN}",
+        f"- {OWN} belongs to the stack: it stays, with what it holds",
+    )
+
+
+def test_how_payments_came_in_is_written_down_before_they_are_stopped(world: World) -> None:
+    world.intake.methods[PROCESS] = {**EVERY, "throttlingRateLimit": 7.5}
+    stops_at(world, "apigateway:UpdateStage")
+    [copy] = world.copies
+    assert copy.tags["payment-infra:restore:writes"] == "retries=on validate= process=7.5/5000"
+    assert copy.tags["payment-infra:restore:phase"] == "switching"
+
+
+def test_what_is_stopped_is_the_two_methods_and_the_retries_and_nothing_else(world: World) -> None:
+    world.intake.methods["~1health/GET"] = dict(DEFAULTS)
+    stops_at(world, "dynamodb:PutItem")
+    stopped = {**EVERY, "throttlingRateLimit": 0.0, "throttlingBurstLimit": 0}
+    assert world.intake.methods == {
+        "*/*": EVERY,
+        "~1health/GET": DEFAULTS,
+        VALIDATE: stopped,
+        PROCESS: stopped,
+    }
+    assert world.intake.state == "Disabled"
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_throttle_of_a_methods_own_comes_back_with_all_that_it_says(
+    world: World, interrupted: bool
+) -> None:
+    own = {
+        "throttlingRateLimit": 2.5,
+        "throttlingBurstLimit": 3,
+        "loggingLevel": "ERROR",
+        "metricsEnabled": False,
+    }
+    world.intake.methods[PROCESS] = dict(own)
+    if interrupted:
+        stops_at(world, "dynamodb:PutItem")
+    world.restore()
+    assert world.intake.methods == {"*/*": EVERY, PROCESS: own}
+
+
+@pytest.mark.parametrize("state", ["Disabled", "Disabling"])
+def test_retries_that_were_off_stay_off(world: World, state: str) -> None:
+    world.intake.state, world.intake.changing = state, 3
+    world.restore()
+    world.undo()
+    assert world.intake.state == "Disabled"
+
+
+@pytest.mark.parametrize("state", ["Enabling", "Updating"])
+def test_retries_that_are_just_changed_come_back(world: World, state: str) -> None:
+    world.intake.state, world.intake.changing = state, 3
+    world.restore()
+    assert world.intake.state == "Enabled"
+
+
+def test_only_what_was_asked_to_be_waited_for_is(world: World) -> None:
+    world.restore(drain_seconds=0)
+    assert sum(world.pauses) < 5
+
+
+def test_a_payment_that_was_settled_since_is_settled_in_the_copy(world: World) -> None:
+    report = world.restore()
+    assert world.statuses(world.active) == world.statuses(OWN)
+    assert rows(report) == {
+        **dict.fromkeys(("since-0", "since-1", "since-2"), ("processed", "validated", "copied")),
+        "made-since": ("validated", None, "copied"),
+    }
+    assert cautions(world) == []
+
+
+def test_what_changed_before_the_moment_is_not_touched(world: World) -> None:
+    world.pay("long-ago", ("processed", -6 * MINUTE))
+    world.pay("at-its-edge", ("processed", -4 * MINUTE))
+    world.own.write(TO - MINUTE, "gone-then", None)
+    report = world.restore()
+    written = {one["Item"]["transaction_id"]["S"] for one in world.aws.called("dynamodb:PutItem")}
+    # What is the same in both is not written either.
+    assert written == set(rows(report)) == {"since-0", "since-1", "since-2", "made-since"}
+
+
+def test_how_far_back_is_looked_for_changes_is_what_clocks_may_differ(world: World) -> None:
+    world.pay("long-ago", ("processed", -6 * MINUTE))
+    world.pay("at-its-edge", ("processed", -4 * MINUTE))
+    stops_at(world, "dynamodb:PutItem")
+    [copy] = world.copies
+    for name in ("long-ago", "at-its-edge"):
+        copy.write(world.tables.now, name, None)
+    world.restore()
+    assert "at-its-edge" in world.statuses(copy.name)
+    assert "long-ago" not in world.statuses(copy.name)
+
+
+def test_a_row_that_is_gone_since_is_neither_copied_nor_deleted(world: World) -> None:
+    world.own.write(TO + MINUTE, "open", None)
+    report = world.restore()
+    assert world.statuses(world.active)["open"] == "validated"
+    assert "open" not in rows(report)
+
+
+def test_a_payment_that_is_settled_in_the_copy_is_never_moved_back(world: World) -> None:
+    stops_at(world, "dynamodb:PutItem")
+    [copy] = world.copies
+    # Somebody's own repair, of a payment that is open in the table that is left.
+    world.own.write(TO, "open", payment("open", "processing", world.tables.now, TO))
+    settled = payment("open", "processed", TO, TO)
+    copy.write(world.tables.now, "open", settled)
+    report = world.restore()
+    assert copy.rows()["open"] == settled
+    assert rows(report)["open"] == ("processing", "processed", "kept")
+    assert cautions(world)[-1].startswith(f"1 rows are settled, or newer, in {copy.name}")
+
+
+def test_a_settled_payment_that_could_not_be_carried_over_is_told(world: World) -> None:
+    stops_at(world, "dynamodb:PutItem")
+    [copy] = world.copies
+    newer = payment("since-0", "processing", world.tables.now, TO)
+    copy.write(world.tables.now, "since-0", newer)
+    report = world.restore()
+    assert rows(report)["since-0"] == ("processed", "processing", "kept")
+    assert (
+        f"1 rows could be charged again, as they are settled in {OWN} only; the report"
+        in "".join(cautions(world))
+    )
+    assert "- compare the 1 that could be charged again with the gateway's records" in report.lines
+
+
+def test_a_row_that_is_no_payment_stays_where_it_is(world: World) -> None:
+    foreign = payment("foreign", "refunded", TO + MINUTE, TO + MINUTE)
+    world.own.write(TO + MINUTE, "foreign", foreign)
+    report = world.restore()
+    assert rows(report)["foreign"] == ("refunded", None, "foreign")
+    assert "foreign" not in world.statuses(world.active)
+    assert "1 rows of TransactionsTable are no payments, and were not copied" in cautions(world)[0]
+
+
+def test_a_copy_of_many_pages_gets_all_of_them(world: World) -> None:
+    names = [f"many-{number}" for number in range(450)]
+    for name in names:
+        world.own.write(TO + MINUTE, name, payment(name, "processed", TO + MINUTE, TO + MINUTE))
+    world.tables.rows_per_page = 130
+    world.restore()
+    assert set(world.statuses(world.active)) > set(names)
+    assert max(len(batch_keys(one)) for one in world.aws.called("dynamodb:BatchGetItem")) <= 100
+
+
+def batch_keys(call: Any) -> list[Any]:
+    [wanted] = call["RequestItems"].values()
+    found: list[Any] = wanted["Keys"]
+    return found
+
+
+def test_discarding_asks_once_more_and_ends_before_payments_are_stopped(world: World) -> None:
+    with pytest.raises(UsageError, match="--confirm-discard"):
+        world.restore(discard_newer=True)
+    assert world.aws.called("apigateway:UpdateStage") == []
+    assert world.active == OWN
+    assert world.operator.asked == ["Leave them behind, although 3 of them could be charged again?"]
+    listed = world.operator.of(Report)[-1]
+    assert listed.lines[0] == "4 payments changed since 2026-11-24T11:45:00Z:"
+    assert "  since-0  processed (there: validated), left" in listed.lines
+
+
+def test_what_is_discarded_is_not_copied_and_stays_in_the_report(world: World) -> None:
+    report = world.restore(discard_newer=True, confirm_discard=True)
+    assert world.aws.called("dynamodb:PutItem") == []
+    assert world.statuses(world.active)["since-0"] == "validated"
+    assert rows(report)["since-0"] == ("processed", "validated", "left")
+    assert f"3 rows could be charged again, as they are settled in {OWN} only" in cautions(world)[0]
+    assert "- compare the 3 that could be charged again with the gateway's records" in report.lines
+
+
+def test_the_update_changes_the_override_and_keeps_every_other_value(world: World) -> None:
+    world.restore()
+    [call] = world.aws.called("cloudformation:CreateChangeSet")
+    assert call["UsePreviousTemplate"] is True
+    assert {one["ParameterKey"]: one.get("ParameterValue") for one in call["Parameters"]} == {
+        **dict.fromkeys(PARAMETERS),
+        OVERRIDE: world.active,
+    }
+    assert all(
+        one.get("UsePreviousValue") for one in call["Parameters"] if "ParameterValue" not in one
+    )
+    assert world.stack.parameters == {**PARAMETERS, OVERRIDE: world.active}
+    world.undo()
+    assert world.stack.parameters == PARAMETERS
+
+
+def test_an_update_that_would_replace_the_table_is_not_made(world: World) -> None:
+    world.aws.further_changes = [
+        {
+            "Type": "Resource",
+            "ResourceChange": {
+                "Action": "Modify",
+                "LogicalResourceId": "TransactionsTable",
+                "ResourceType": "AWS::DynamoDB::Table",
+                "Replacement": "True",
+                "Details": [],
+            },
+        }
+    ]
+    with pytest.raises(AwsError, match="would replace or remove TransactionsTable, so it was not"):
+        world.restore()
+    assert world.aws.called("cloudformation:ExecuteChangeSet") == []
+    assert world.aws.change_sets == {}
+    assert len(world.operator.of(Preview)) == 1
+    assert_told_that_payments_are_stopped(world)
+
+
+def assert_told_that_payments_are_stopped(world: World) -> None:
+    assert not world.intake.takes_requests
+    assert not world.intake.takes_retries
+    assert cautions(world)[-1] == (
+        "payments are stopped; the same command goes on, and `payment-infra restore --undo "
+        "--suffix dev` lets them in where they were"
+    )
+
+
+def test_an_update_that_is_rolled_back_leaves_both_ways_out(world: World) -> None:
+    stack = world.stack
+    world.aws.timeline = [
+        ("UPDATE_ROLLBACK_COMPLETE", [own_event(stack, 9, "UPDATE_ROLLBACK_COMPLETE")])
+    ]
+    with pytest.raises(DeploymentFailed):
+        world.restore()
+    assert world.active == OWN
+    assert_told_that_payments_are_stopped(world)
+    world.undo()
+    assert world.intake.takes_requests
+    assert world.intake.takes_retries
+
+
+def test_an_update_that_is_rolled_back_can_be_made_again(world: World) -> None:
+    stack = world.stack
+    world.aws.timeline = [
+        ("UPDATE_ROLLBACK_COMPLETE", [own_event(stack, 9, "UPDATE_ROLLBACK_COMPLETE")])
+    ]
+    with pytest.raises(DeploymentFailed):
+        world.restore()
+    world.restore()
+    assert world.active != OWN
+    assert world.intake.methods == {"*/*": EVERY}
+
+
+def test_an_undo_carries_back_what_came_since(world: World) -> None:
+    world.restore()
+    copy = world.active
+    world.tables.now += 10 * MINUTE
+    now = world.tables.now
+    for name, status in (("open", "processed"), ("new", "validated")):
+        world.tables.tables[copy].write(now, name, payment(name, status, now, now))
+    world.tables.now += 10 * MINUTE
+    report = world.undo()
+    assert world.active == OWN
+    assert rows(report) == {
+        "open": ("processed", "validated", "copied"),
+        "new": ("validated", None, "copied"),
+    }
+    assert world.statuses(OWN)["open"] == "processed"
+    with pytest.raises(AwsError, match=f"to undo: payments are in {OWN}"):
+        world.undo()
+
+
+def test_an_undo_needs_its_second_consent_too(world: World) -> None:
+    world.restore()
+    now = world.tables.now
+    world.tables.tables[world.active].write(now, "open", payment("open", "processed", now, TO))
+    copy, stops = world.active, len(world.aws.called("apigateway:UpdateStage"))
+    with pytest.raises(UsageError, match="--confirm-discard"):
+        world.undo(discard_newer=True)
+    assert (world.active, len(world.aws.called("apigateway:UpdateStage"))) == (copy, stops)
+    report = world.undo(discard_newer=True, confirm_discard=True)
+    assert rows(report)["open"] == ("processed", "validated", "left")
+    assert world.statuses(OWN)["open"] == "validated"
+
+
+def test_a_restore_waits_for_the_undo_of_the_last_one(world: World) -> None:
+    world.restore()
+    world.aws.errors["cloudformation:CreateChangeSet"] = Refused("ValidationError", "stop here")
+    with pytest.raises(AwsError, match="stop here"):
+        world.undo()
+    world.aws.errors.clear()
+    told = len(cautions(world))
+    with pytest.raises(
+        AwsError, match="`payment-infra restore --undo --suffix dev` completes that"
+    ):
+        world.restore()
+    assert "payments are stopped" in cautions(world)[told]
