@@ -75,8 +75,7 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
 def test_the_doctor_finds_nothing_to_mend_where_the_stack_is_deployed(
     aws: Emulator, deployed: Deployed, tmp_path: Path
 ) -> None:
-    variables = aws_variables(aws.url)
-    done = run("payment-infra", "doctor", *SUFFIX, "--output", "json", cwd=tmp_path, **variables)
+    done = Program(aws.url, tmp_path)("doctor", *SUFFIX, "--output", "json")
     found = {one["name"]: one for one in json.loads(done.stdout)}
     assert (done.returncode, done.stderr) == (0, "")
     # The emulator's caller is the root user, whom IAM does not simulate.

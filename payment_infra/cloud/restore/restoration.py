@@ -122,8 +122,8 @@ def _begin(work: Work, found: Window) -> Journal:
     else:
         kept = "stay behind" if options.discard_newer else "are carried over"
         lines += [
-            f"  then    payments are stopped, those that changed since {kept}, the stack moves to",
-            "          the new table, and payments are let in again",
+            f"  then    payments are stopped, those that changed since {kept},",
+            "          the stack moves to the new table, and payments are let in again",
         ]
     document = {"kind": "plan", "source": table, "copy": name, "to": _text(to)}
     work.operator.tell(Report(tuple(lines), document))
@@ -198,7 +198,7 @@ def _report(
     rows: list[RowChange],
 ) -> Report:
     now = work.clock()
-    took = (now - began).total_seconds()
+    took = sum(work.seconds.values())  # without the time that the person has taken to answer
     behind = max(0.0, (began - found.latest).total_seconds()) if found else None
     document = {
         "kind": "drill" if journal.drill else "restore",

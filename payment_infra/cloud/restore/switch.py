@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -137,6 +137,9 @@ def switch(
             work.environment = work.environment.again()
     with work.step(8, "Let payments in"):
         if journal.writes is not None:
+            # A throttle is a target, not a ceiling (API Gateway, "Throttle requests to your REST
+            # APIs"): what was let through after the last look is carried over, too.
+            rows += _reconcile(work, source, target, journal.stopped_at or since, known=rows)
             journal = start(work, journal)
             journals.write(work.environment.client("dynamodb"), journal, work.sleep)
         if work.options.smoke:
@@ -197,9 +200,14 @@ def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
     return journal
 
 
-def _reconcile(work: Work, source: str, target: str, since: datetime) -> list[RowChange]:
+def _reconcile(
+    work: Work, source: str, target: str, since: datetime, known: Sequence[RowChange] = ()
+) -> list[RowChange]:
+    """Carry over what changed in the source since; return it, but for what is known already."""
     client = work.environment.client("dynamodb")
-    rows = changes(client, source, target, since, write=not work.options.discard_newer)
+    found = changes(client, source, target, since, write=not work.options.discard_newer)
+    told_of = {(one.transaction_id, one.updated_at) for one in known}
+    rows = [one for one in found if (one.transaction_id, one.updated_at) not in told_of]
     for text, chosen in (
         (
             "could be charged again, as they are settled in {source} only",

@@ -60,7 +60,7 @@ def current(environment: Environment) -> Writes:
         for method in METHODS
         for own in [settings.get(f"{method}/POST")]
     }
-    return Writes(retries in {"Enabled", "Enabling"}, throttles)
+    return Writes(retries not in {"Disabled", "Disabling"}, throttles)
 
 
 def settled(environment: Environment, sleep: Callable[[float], None]) -> Writes:

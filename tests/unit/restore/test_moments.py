@@ -90,9 +90,8 @@ def test_what_will_happen_is_shown_before_the_question_and_a_no_changes_nothing(
         f"  from    {OWN}, as it was at 2026-11-24T11:45:00Z",
         f"  to      a new table, {OWN}-20261124T114500Z",
         "  window  2026-11-22T12:00:00Z to 2026-11-24T11:55:00Z",
-        "  then    payments are stopped, those that changed since are carried over, the stack moves"
-        " to",
-        "          the new table, and payments are let in again",
+        "  then    payments are stopped, those that changed since are carried over,",
+        "          the stack moves to the new table, and payments are let in again",
     )
     assert world.operator.asked == ["Restore payments to 2026-11-24T11:45:00Z?"]
     assert world.aws.changes() == []

@@ -10,7 +10,7 @@ import pytest
 from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
 from payment_infra.errors import AwsError, DeploymentFailed, UsageError
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
-from tests.restoring import OVERRIDE, OWN, PARAMETERS, TO, World, payment
+from tests.restoring import OVERRIDE, OWN, PARAMETERS, TO, Killed, World, payment
 from tests.stacks import Refused, own_event
 
 MINUTE = timedelta(minutes=1)
@@ -132,6 +132,42 @@ def test_a_payment_that_was_settled_since_is_settled_in_the_copy(world: World) -
         "made-since": ("validated", None, "copied"),
     }
     assert cautions(world) == []
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_request_that_slips_through_the_throttle_is_carried_over_too(
+    world: World, killed: bool
+) -> None:
+    def slip(name: str, status: str) -> None:
+        row = payment(name, status, world.tables.now, TO)
+        world.own.write(world.tables.now, name, row)
+
+    def move(event: object) -> None:
+        if isinstance(event, StepBegun) and event.number == 7:
+            slip("made-since", "processed")
+            slip("slipped", "validated")
+            if killed:
+                world.operator.on_tell = lambda _: None
+                world.aws.break_off(2, Killed, after=True)
+
+    world.operator.on_tell = move
+    if killed:
+        with pytest.raises(Killed):
+            world.restore()
+        world.aws.break_off(0, Killed, after=False)
+        assert world.active != OWN
+    report = world.restore()
+    statuses = world.statuses(world.active)
+    assert (statuses["made-since"], statuses["slipped"]) == ("processed", "validated")
+    assert rows(report)["slipped"] == ("validated", None, "copied")
+    assert rows(report)["made-since"] == ("processed", "validated", "copied")
+
+
+def test_what_is_left_behind_is_told_once(world: World) -> None:
+    report = world.restore(discard_newer=True, confirm_discard=True)
+    listed: Any = report.document["rows"]
+    names = [one["transaction_id"] for one in listed]
+    assert len(names) == len(set(names)) == 4
 
 
 def test_what_changed_before_the_moment_is_not_touched(world: World) -> None:
