@@ -219,6 +219,8 @@ def _take_back(stack: Stack, name: str, *, made_stack: bool) -> None:
             if code_of(error) not in {"ChangeSetNotFound", "ValidationError"}:
                 raise
         if made_stack and (state := stack.state()) is not None and state.status == REVIEW:
+            if state.termination_protection:
+                stack.protect(state.id, on=False)
             stack.client.delete_stack(StackName=state.id)
 
 

@@ -18,7 +18,7 @@ from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.options import BROADEN, REPLACE, Options
-from payment_infra.cloud.recovery import going_on, settle
+from payment_infra.cloud.recovery import STEPS, Step, going_on, settle
 from payment_infra.cloud.release import (
     check_environment,
     check_protection,
@@ -205,12 +205,15 @@ class Deployment:
     ) -> Iterator[StackEvent | Waiting]:
         """Start the execution; protection and policy come first, where there is what to lose."""
         self._protect(change_set.stack_id, live)
-        return change_sets.execute(
-            self._stack,
-            change_set,
-            change_sets.token_of(self._session.principal()),
-            rollback=self._options.rollback,
-        )
+        token = change_sets.token_of(self._session.principal())
+        rollback = self._options.rollback
+        try:
+            return change_sets.execute(self._stack, change_set, token, rollback=rollback)
+        except KeyboardInterrupt as interrupt:
+            state = self._stack.state()  # the call may have taken effect
+            if state is not None and STEPS.get(state.status) is Step.WAIT:
+                raise Interrupted(going_on(self._stack.name)) from interrupt
+            raise
 
     def _protect(self, stack_id: str, live: StackState | None) -> None:
         wanted = self._resolved.config.termination_protection

@@ -20,7 +20,7 @@ from payment_infra.errors import (
     UsageError,
 )
 from payment_infra.sources import resolve
-from tests.aws import FakeAws, FakeBucket, FakeStack, event
+from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -304,6 +304,33 @@ def test_ctrl_c_at_the_preview_leaves_nothing_behind(session: Session, aws: Fake
 
     with pytest.raises(KeyboardInterrupt):
         run(session, FakeOperator(on_tell=pressed))
+    assert (aws.stacks, aws.change_sets) == ({}, {})
+
+
+def test_ctrl_c_when_the_execution_has_just_begun_says_that_it_goes_on(
+    session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = aws.answer
+
+    def interrupted(service: str, name: str, params: dict[str, Any]) -> Any:
+        answered = answer(service, name, params)
+        if name == "ExecuteChangeSet":
+            aws.stacks[NAME].timeline.appendleft(("CREATE_IN_PROGRESS", []))
+            raise KeyboardInterrupt  # the call took effect, and its answer never came
+        return answered
+
+    monkeypatch.setattr(aws, "answer", interrupted)
+    with pytest.raises(Interrupted, match=f"the operation on {NAME} goes on"):
+        run(session)
+    assert NAME in aws.stacks
+
+
+def test_what_ends_before_the_execution_leaves_no_protected_empty_stack(
+    session: Session, aws: FakeAws
+) -> None:
+    aws.errors["cloudformation:ExecuteChangeSet"] = Refused("AccessDenied")
+    with pytest.raises(AwsError, match="not allowed to call ExecuteChangeSet"):
+        run(session, preset="production")
     assert (aws.stacks, aws.change_sets) == ({}, {})
 
 
