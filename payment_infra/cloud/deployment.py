@@ -236,7 +236,7 @@ class Deployment:
             raise Interrupted(going_on(name)) from interrupt
         except DeploymentFailed as failed:
             raise self._explained(failed) from failed
-        state = self._stack.state()
+        state = self._stack.state_for_sure()
         if state is None:
             raise AwsError(f"stack {name} was deleted by somebody else")
         self._operator.tell(Outputs(state.outputs))
@@ -251,7 +251,7 @@ class Deployment:
                 self._cancel(limit)
 
     def _cancel(self, limit: float) -> None:
-        state = self._stack.state()
+        state = self._stack.state_for_sure()
         if state is not None and state.status in CANCELLABLE:
             self._operator.tell(Caution(f"not done after {limit:.0f} s; cancelling"))
             for event in self._stack.cancel(state):

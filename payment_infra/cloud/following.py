@@ -104,10 +104,11 @@ class Following:
                 self._sleep(seconds)
                 continue
             failed_looks = 0
+            # For a moment after it has begun, the stack can still have its last status, also when
+            # the operation's first events come right after that was seen.
+            begun = bool(self.seen) or status == "DELETE_COMPLETE"
             self.seen += fresh
             yield from fresh
-            # For a moment after it has begun, the stack can still have its last status.
-            begun = bool(self.seen) or status == "DELETE_COMPLETE"
             if not status.endswith("_IN_PROGRESS") and begun:
                 break
             if not fresh:

@@ -304,5 +304,5 @@ def _existing(stack: Stack) -> StackState:
 
 
 def _came_to(stack: Stack) -> Result:
-    state = stack.state()
+    state = stack.state_for_sure()
     return Result(stack.name, state.status if state else "DELETE_COMPLETE", changed=True)

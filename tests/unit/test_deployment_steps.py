@@ -267,6 +267,27 @@ def test_a_stack_policy_is_set_before_an_update_begins(session: Session, aws: Fa
 # The operation itself.
 
 
+def test_a_look_that_fails_after_the_end_is_made_again_and_fails_nothing(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    name = "cloudformation:DescribeStacks"
+
+    def pause(_: float) -> None:
+        aws.errors.pop(name, None)
+
+    def ended(told: Event) -> None:
+        if isinstance(told, StackEvent) and told.status == "UPDATE_COMPLETE":
+            aws.errors[name] = Refused("Throttling")
+
+    operator = FakeOperator(on_tell=ended)
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **READY}, {})
+    stack = Stack(session.client("cloudformation"), NAME, pause)
+    result = Deployment(session, stack, resolved, Options(yes=True), operator).run()
+    assert result == Result(NAME, "UPDATE_COMPLETE", changed=True)
+    assert operator.of(Outputs)
+
+
 def test_detach_returns_as_soon_as_it_has_begun(session: Session, aws: FakeAws) -> None:
     operator = FakeOperator()
     result = run(session, operator, options=Options(yes=True, detach=True))
