@@ -18,7 +18,7 @@ from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.options import BROADEN, REPLACE, Options
-from payment_infra.cloud.recovery import STEPS, Step, going_on, settle
+from payment_infra.cloud.recovery import STEPS, Step, follow_cancelling, going_on, settle
 from payment_infra.cloud.release import (
     check_environment,
     check_protection,
@@ -254,8 +254,7 @@ class Deployment:
         state = self._stack.state_for_sure()
         if state is not None and state.status in CANCELLABLE:
             self._operator.tell(Caution(f"not done after {limit:.0f} s; cancelling"))
-            for event in self._stack.cancel(state):
-                self._operator.tell(event)
+            follow_cancelling(self._stack, self._stack.cancel(state), self._operator)
             raise DeploymentFailed(
                 f"stack {self._stack.name} was not done after {limit:.0f} s, and was cancelled"
             )

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from payment_infra.cloud.change_sets import operator_of
-from payment_infra.cloud.events import Result, StackEvent
+from payment_infra.cloud.events import Caution, Result, StackEvent
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.errors import AwsError, DeploymentFailed, Interrupted
@@ -173,7 +173,7 @@ def cancel(stack: Stack, operator: Operator, *, yes: bool) -> Result:
     undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
     if state.status in CANCELLABLE:
         operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
-    follow(stack, stack.cancel(state), operator)
+    follow_cancelling(stack, stack.cancel(state), operator)
     return _came_to(stack)
 
 
@@ -223,19 +223,14 @@ def destroy(
     question = f"Delete the stack {stack.name} in {region}, with all that it does not keep?"
     operator.confirm(question, yes)
     first()
-    kept = []
-    for event in stack.delete(state):
-        operator.tell(event)
-        if isinstance(event, StackEvent) and event.status == "DELETE_SKIPPED":
-            kept.append(event.logical_id)
-    return kept
+    return follow(stack, stack.delete(state), operator)
 
 
-def going_on(name: str) -> str:
+def going_on(name: str, *, cancellable: bool = True) -> str:
     """Say how to see and how to stop an operation that nobody looks at any more."""
+    stop = f", `payment-infra cancel --stack-name {name}` stops it" if cancellable else ""
     return (
-        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it, "
-        f"`payment-infra cancel --stack-name {name}` stops it"
+        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it{stop}"
     )
 
 
@@ -282,18 +277,41 @@ def _not_deleted(stack: Stack) -> list[str]:
     return sorted(name for name, status in statuses.items() if status == "DELETE_FAILED")
 
 
-def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> None:
-    """Tell the events of an operation until it has ended.
+def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> list[str]:
+    """Tell the events of an operation until it has ended; return the logical ids of what it keeps.
 
     Raises:
         Interrupted: Ctrl-C, after which the operation goes on.
         DeploymentFailed: it failed.
     """
+    kept, cancellable = [], True
     try:
         for event in events:
+            if isinstance(event, StackEvent):
+                if event.logical_id == stack.name:
+                    cancellable = event.status in CANCELLABLE
+                if event.status == "DELETE_SKIPPED":
+                    kept.append(event.logical_id)
             operator.tell(event)
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(going_on(stack.name)) from interrupt
+        raise Interrupted(going_on(stack.name, cancellable=cancellable)) from interrupt
+    return kept
+
+
+def follow_cancelling(
+    stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator
+) -> None:
+    """Tell the events of an operation that undoes another, and what stays of that.
+
+    Raises as `follow` does.
+    """
+    if kept := follow(stack, events, operator):
+        operator.tell(
+            Caution(
+                f"{', '.join(kept)}: kept, as the template says of a deletion; delete what is in "
+                "the way before the next deployment, or choose another --suffix"
+            )
+        )
 
 
 def _existing(stack: Stack) -> StackState:

@@ -197,6 +197,9 @@ class Stack:
                 "cancelled while it goes on"
             )
         if state.status == "CREATE_IN_PROGRESS":
+            # The protection is that of a stack which holds nothing yet.
+            if state.termination_protection:
+                self.protect(state.id, on=False)
             return self.delete(state)
         following = self._following_from_now(state)
         with translated(f"stack {self.name}"):

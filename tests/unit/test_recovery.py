@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from payment_infra.cloud import recovery
-from payment_infra.cloud.events import StackEvent
+from payment_infra.cloud.events import Caution, StackEvent
 from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.stack import Stack, StackState
 from payment_infra.errors import (
@@ -240,6 +240,16 @@ def test_cancel_asks_and_says_what_it_came_to(
     assert operator.asked == [f"Cancel the operation on {NAME}, and roll it back?"]
 
 
+def test_cancel_says_what_stays_in_the_way(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "CREATE_IN_PROGRESS")
+    aws.timeline = [("DELETE_COMPLETE", [event(1, "Table", "DELETE_SKIPPED")])]
+    recovery.cancel(stack, operator, yes=True)
+    [caution] = operator.of(Caution)
+    assert caution.message.startswith("Table: kept")
+
+
 @pytest.mark.parametrize(
     ("status", "comes_to"),
     [
@@ -273,6 +283,21 @@ def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(
     with pytest.raises(AwsError, match="--no-termination-protection` lifts it"):
         recovery.destroy(stack, state, operator, region="here", yes=False)
     assert (operator.asked, aws.changes()) == ([], [])
+
+
+def test_ctrl_c_while_it_is_deleted_says_that_it_goes_on_and_offers_no_cancel(
+    aws: FakeAws, stack: Stack
+) -> None:
+    def press(_: object) -> None:
+        raise KeyboardInterrupt
+
+    exists(aws, "CREATE_COMPLETE")
+    state = stack.state()
+    assert state is not None
+    with pytest.raises(Interrupted) as interrupted:
+        recovery.destroy(stack, state, FakeOperator(on_tell=press), region="here", yes=True)
+    assert "goes on" in str(interrupted.value)
+    assert "cancel" not in str(interrupted.value)
 
 
 def test_destroy_tells_what_was_kept(aws: FakeAws, stack: Stack, operator: FakeOperator) -> None:
