@@ -123,7 +123,7 @@ def settle(
                     "again?",
                     yes,
                 )
-                _delete(stack, state, operator)
+                _remove(stack, state, operator)
             case Step.DELETE_AGAIN:
                 left = _not_deleted(stack)
                 operator.confirm(
@@ -251,9 +251,13 @@ def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None
         follow(stack, stack.watch(state), operator)
 
 
-def _delete(stack: Stack, state: StackState, operator: Operator) -> None:
+def _remove(stack: Stack, state: StackState, operator: Operator) -> None:
+    """Delete what is left of a creation that failed."""
     if state.termination_protection:
         stack.protect(state.id, on=False)
+    if state.status == "CREATE_FAILED":
+        # A rollback takes what is to be retained too, which would be in the way afterwards.
+        follow(stack, stack.roll_back(state), operator)
     follow(stack, stack.delete(state), operator)
 
 

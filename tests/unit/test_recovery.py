@@ -85,6 +85,16 @@ def test_what_was_never_created_is_deleted_after_a_question(
     assert NAME not in aws.stacks
 
 
+def test_what_was_kept_of_a_creation_is_undone_with_what_is_to_be_retained(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "CREATE_FAILED")
+    assert settle(stack, operator) is None
+    assert aws.changes() == ["cloudformation:RollbackStack", "cloudformation:DeleteStack"]
+    [request] = aws.called("cloudformation:RollbackStack")
+    assert request["RetainExceptOnCreate"] is True
+
+
 @pytest.mark.parametrize(
     ("status", "operation"),
     [
