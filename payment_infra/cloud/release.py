@@ -16,6 +16,7 @@ from payment_infra.cloud.bootstrap import find_bucket, foreign
 from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.parameters import parameters
+from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.layer import build_layer
@@ -96,6 +97,8 @@ def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
     Raises as `find_stack` and `plan` do.
     """
     state = find_stack(stack, resolved.config.suffix)
+    if state is not None and STEPS.get(state.status) in {Step.REMOVE, Step.DELETE_AGAIN}:
+        state = None  # nothing of its template is deployed, and it would be created anew
     deployed = stack.template() if state else {}
     planned = plan(session, state, resolved, {})
     values = state.parameters if state else {}

@@ -207,6 +207,18 @@ def test_an_update_that_would_end_the_protection_of_payments_is_refused(
     assert aws.changes() == before
 
 
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"])
+def test_a_stack_that_never_came_to_be_differs_in_everything(
+    status: str, session: Session, aws: FakeAws
+) -> None:
+    resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
+    deploy(session)
+    assert releases.compare(session, stack_of(session), resolved).same
+    aws.stacks[NAME].status = status
+    comparison = releases.compare(session, stack_of(session), resolved)
+    assert {one.old for one in comparison.template} == {None}
+
+
 def test_protection_ends_when_that_is_asked_for(session: Session, aws: FakeAws) -> None:
     deploy(session, preset="production")
     assert deploy(session, retain_data=False, deletion_protection=False)
