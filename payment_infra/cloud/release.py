@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 ZIP = "application/zip"
+# The parameters that a deployment follows: which stack it is for, and where its zips go.
+FLAGS_OF_PARAMETERS = {naming.ENVIRONMENT_SUFFIX: "--suffix", naming.ARTIFACT_BUCKET: "--bucket"}
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,12 @@ def plan(
         overrides: parameters and the values that they get whatever the configuration says.
 
     Raises:
-        UsageError: an override names no parameter.
+        UsageError: an override names no parameter, or one that more hangs on than its value.
         PaymentInfraError: a handler cannot be read.
     """
+    for name, flag in FLAGS_OF_PARAMETERS.items():
+        if name in overrides:
+            raise UsageError(f"--parameter {name}: give {flag} instead, which all else follows")
     deployed = state.parameters.get(naming.ARTIFACT_BUCKET, "") if state else ""
     bucket = resolved.config.bucket or deployed
     planned = _plan(resolved.config, bucket, parameters(session, state, resolved, bucket))

@@ -230,6 +230,17 @@ def test_a_parameter_that_is_given_wins_and_an_unknown_one_is_refused(
     assert aws.changes() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "flag"), [("EnvironmentSuffix", "--suffix"), ("ArtifactBucket", "--bucket")]
+)
+def test_a_parameter_that_a_deployment_follows_has_a_flag_of_its_own(
+    name: str, flag: str, session: Session, aws: FakeAws
+) -> None:
+    with pytest.raises(UsageError, match=f"--parameter {name}: give {flag} instead"):
+        run(session, options=Options(yes=True, parameters={name: "other"}))
+    assert aws.changes() == []
+
+
 # Protection and policy.
 
 
