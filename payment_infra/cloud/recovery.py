@@ -162,14 +162,19 @@ def watch(stack: Stack, operator: Operator) -> Result:
     return _came_to(stack)
 
 
-def cancel(stack: Stack, operator: Operator, *, yes: bool) -> Result:
+def cancel(
+    stack: Stack, operator: Operator, *, check: Callable[[StackState], None], yes: bool
+) -> Result:
     """Cancel the update that goes on, or delete the stack that is being created.
+
+    `check` raises if the stack is not to be touched.
 
     Raises:
         AwsError: there is no such stack, or nothing goes on that could be cancelled.
         DeploymentFailed: what was done could not be undone.
     """
     state = _existing(stack)
+    check(state)
     undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
     if state.status in CANCELLABLE:
         operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
@@ -177,14 +182,24 @@ def cancel(stack: Stack, operator: Operator, *, yes: bool) -> Result:
     return _came_to(stack)
 
 
-def roll_back(stack: Stack, operator: Operator, *, yes: bool, skip: Collection[str] = ()) -> Result:
+def roll_back(
+    stack: Stack,
+    operator: Operator,
+    *,
+    check: Callable[[StackState], None],
+    yes: bool,
+    skip: Collection[str] = (),
+) -> Result:
     """Undo what a failed operation has left, or go on with a rollback that failed.
+
+    `check` raises if the stack is not to be touched.
 
     Raises:
         AwsError: there is no such stack, or nothing of it is to be rolled back.
         DeploymentFailed: the rollback failed.
     """
     state = _existing(stack)
+    check(state)
     question = f"stack {stack.name} is {state.status}. Roll it back?"
     match state.status:
         case "CREATE_FAILED" | "UPDATE_FAILED":

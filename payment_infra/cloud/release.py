@@ -202,6 +202,16 @@ def is_ours(state: StackState) -> bool:
     return naming.TRANSACTIONS_TABLE_OVERRIDE in state.parameters
 
 
+def check_ours(name: str, state: StackState) -> None:
+    """Make sure that a stack is this tool's.
+
+    Raises:
+        AwsError: it is not.
+    """
+    if not is_ours(state):
+        raise foreign(name)
+
+
 def check_environment(name: str, state: StackState, suffix: str) -> None:
     """Make sure that a stack is this tool's and this environment's; one in review is nobody's yet.
 
@@ -210,8 +220,7 @@ def check_environment(name: str, state: StackState, suffix: str) -> None:
     """
     if state.status == REVIEW:
         return
-    if not is_ours(state):
-        raise foreign(name)
+    check_ours(name, state)
     deployed = state.parameters.get(naming.ENVIRONMENT_SUFFIX, "")
     if deployed != suffix:
         raise AwsError(

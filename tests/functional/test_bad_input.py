@@ -269,6 +269,18 @@ def test_a_stack_of_something_else_is_left_alone(
     assert aws.changes() == []
 
 
+@pytest.mark.parametrize(
+    ("command", "status"), [("cancel", "CREATE_IN_PROGRESS"), ("rollback", "CREATE_FAILED")]
+)
+def test_an_operation_of_something_else_is_left_alone(
+    command: str, status: str, cli: Cli, aws: FakeAws
+) -> None:
+    aws.stacks["network"] = FakeStack("network", status, {"Vpc": "vpc-1"})
+    line = refused(cli(command, "--stack-name", "network", "--yes"), 1)
+    assert line.startswith("a stack named network exists and was not made by payment-infra")
+    assert aws.changes() == []
+
+
 @pytest.mark.parametrize("outputs", [{}, {"VpcId": "vpc-1"}])
 @pytest.mark.parametrize(
     "arguments",
