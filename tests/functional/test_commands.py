@@ -351,6 +351,19 @@ def test_a_failure_in_ndjson_has_a_line_with_its_cause(cli: Cli, aws: FakeAws) -
     assert "choose another --suffix" in cause["remedy"]
 
 
+def test_ctrl_c_in_ndjson_has_a_line_too(
+    cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(_: object) -> dict[str, object]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aws, "create_change_set", pressed)
+    result = cli(*DEPLOY, "--output", "json")
+    assert (result.exit_code, result.stderr) == (130, "Error: interrupted\n")
+    [line] = map(json.loads, result.stdout.splitlines())
+    assert line == {"type": "error", "message": "interrupted", "exit_code": 130}
+
+
 def test_a_change_set_that_is_refused_exits_3(cli: Cli, aws: FakeAws) -> None:
     aws.change_set_failure = "Template error"
     result = cli(*DEPLOY)
