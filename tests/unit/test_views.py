@@ -241,6 +241,14 @@ def test_every_event_is_a_line_and_silence_is_broken_after_30_seconds(
     ]
 
 
+def test_a_reason_of_several_lines_is_one_line_of_the_event(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    PlainView(NAME, 80, lambda: START).tell(happened(1, "Queue", "CREATE_FAILED", "It\nis wrong"))
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("It is wrong")
+
+
 @COLORS
 def test_lines(color: bool, capsys: pytest.CaptureFixture[str]) -> None:
     view = PlainView(NAME, 80, lambda: START)
