@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from payment_infra.cloud.change_sets import operator_of
+from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Result, StackEvent
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.stack import CANCELLABLE
@@ -146,8 +147,12 @@ def settle(
                 )
 
 
-def watch(stack: Stack, operator: Operator) -> Result:
+def watch(
+    stack: Stack, operator: Operator, built: Callable[[], Mapping[str, str]] = lambda: {}
+) -> Result:
     """Show the operation that goes on until it has ended; return what it came to.
+
+    `built` returns by logical id which module builds a resource, to be told of what has failed.
 
     Raises:
         AwsError: there is no such stack.
@@ -158,7 +163,10 @@ def watch(stack: Stack, operator: Operator) -> Result:
         if STEPS.get(state.status) is Step.UPDATE:
             return Result(stack.name, state.status, changed=False)
         raise DeploymentFailed(f"stack {stack.name} is {state.status}, and nothing goes on")
-    follow(stack, stack.watch(state), operator)
+    try:
+        follow(stack, stack.watch(state), operator)
+    except DeploymentFailed as failed:
+        raise failure(stack.name, failed.status, failed.events, built()) from failed
     return _came_to(stack)
 
 

@@ -338,6 +338,20 @@ def test_a_deployment_that_fails_says_which_resource_and_why_and_exits_3(
     assert progress[-1].endswith("AlarmTopic  AWS::SQS::Queue  Name is taken")
 
 
+def test_watch_names_the_root_cause_and_its_place_as_deploy_does(cli: Cli, aws: FakeAws) -> None:
+    aws.timeline = [
+        ("CREATE_IN_PROGRESS", []),
+        ("ROLLBACK_COMPLETE", [event(5, "AlarmTopic", "CREATE_FAILED", "Name is taken")]),
+    ]
+    assert cli(*DEPLOY, "--detach").exit_code == 0
+    result = cli("watch", "--suffix", "dev")
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: stack {STACK} is ROLLBACK_COMPLETE: AlarmTopic (Resources.AlarmTopic, built in "
+        "payment_infra/groups/notifications.py): Name is taken"
+    )
+
+
 def test_a_failure_in_ndjson_has_a_line_with_its_cause(cli: Cli, aws: FakeAws) -> None:
     aws.timeline = [
         ("ROLLBACK_COMPLETE", [event(5, "AlarmTopic", "CREATE_FAILED", "Topic already exists")])
