@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -117,6 +118,16 @@ def test_a_preview(width: int, color: bool) -> None:
     snapshots.check(f"preview-{width}-{'color' if color else 'plain'}", shown(text, color) + "\n")
 
 
+@WIDTHS
+@COLORS
+def test_a_preview_of_a_creation(width: int, color: bool) -> None:
+    added = tuple(one for one in PREVIEW.changes if one.action == "Add")
+    grants = tuple(one for one in PREVIEW.grants if one.added)
+    text = draw(replace(PREVIEW, creates=True, changes=added, grants=grants), width)
+    check_width(text, width)
+    snapshots.check(f"creation-{width}-{'color' if color else 'plain'}", shown(text, color) + "\n")
+
+
 def test_a_preview_warns_of_each_data_that_may_be_lost() -> None:
     warnings = [
         line for line in click.unstyle(draw(PREVIEW, 300)).splitlines() if "Warning" in line
@@ -182,9 +193,17 @@ def test_what_has_ended_stays_as_a_list(width: int, color: bool) -> None:
     snapshots.check(f"finished-{width}-{'color' if color else 'plain'}", shown(text, color))
 
 
-def test_a_rollback_is_told_in_the_live_view() -> None:
-    known = operation(*EVENTS, of_stack(100, "UPDATE_ROLLBACK_IN_PROGRESS"))
-    assert "rolling back" in rendered(known, 80, 101, color=False)
+@WIDTHS
+@COLORS
+def test_a_rollback_is_told_in_the_live_view(width: int, color: bool) -> None:
+    known = operation(
+        *EVENTS,
+        of_stack(100, "UPDATE_ROLLBACK_IN_PROGRESS"),
+        *(happened(101, f"Alarm{number}", "DELETE_IN_PROGRESS") for number in range(10)),
+    )
+    text = rendered(known, width, 3 * 3600, color)
+    check_width(text, width)
+    snapshots.check(f"rollback-{width}-{'color' if color else 'plain'}", text)
 
 
 def test_many_in_flight_are_counted_and_a_long_name_is_cut() -> None:
@@ -304,6 +323,54 @@ def test_every_line_of_ndjson_is_an_object_with_its_type(
 
 
 # The live view on a terminal.
+
+
+def screen(raw: str) -> str:
+    """Return what a terminal shows after this; it knows only what rich's Live sends."""
+    lines, row = [""], 0
+    for part in re.split(r"(\x1b\[1A|\x1b\[2K|\x1b\[\?25[hl]|\r|\n)", raw):
+        match part:
+            case "\n":
+                row += 1
+                lines += [""] * (row - len(lines) + 1)
+            case "\x1b[1A":
+                row -= 1
+            case "\x1b[2K":
+                lines[row] = ""
+            case "\r" | "\x1b[?25h" | "\x1b[?25l":
+                pass
+            case _:
+                lines[row] += part
+    return "".join(f"{line}\n" for line in lines).rstrip("\n") + "\n"
+
+
+@WIDTHS
+@COLORS
+def test_what_stays_on_the_screen_of_a_deployment_that_fails(
+    width: int, color: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    reason = (
+        'Resource handler returned message: "Queue payment-infra-failed-transactions-dev already '
+        'exists (Service: Sqs, Status Code: 400)"'
+    )
+    failed = happened(96, "FailedTransactionsQueue", "UPDATE_FAILED", reason)
+    view = LiveView(NAME, width, lambda: START + timedelta(seconds=96))
+    with click.Context(click.Command("deploy")) as context:
+        context.color = color
+        for one in (*EVENTS, Waiting(), failed, of_stack(97, "UPDATE_ROLLBACK_IN_PROGRESS")):
+            view.tell(one)
+        view.tell(happened(98, "FailedTransactionsQueue", "UPDATE_COMPLETE"))
+        view.tell(Caution("change set payment-infra-1 is kept"))
+        error = failure(NAME, "UPDATE_ROLLBACK_COMPLETE", [failed], {})
+        view.fail(error)
+        click.secho(f"Error: {error}", fg="red", err=True)
+    text = screen(capsys.readouterr().err)
+    *above, _ = text.splitlines()
+    check_width("\n".join(above), width)
+    snapshots.check(f"failed-{width}-{'color' if color else 'plain'}", text)
 
 
 def test_the_live_view_leaves_the_terminal_as_it_was(
