@@ -17,7 +17,7 @@ from payment_infra.cloud import change_sets, preflight
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
 from payment_infra.cloud.following import REVIEW
-from payment_infra.cloud.options import BROADEN, REPLACE, Options
+from payment_infra.cloud.options import BROADEN, REPLACE, STACK_NAME_PREFIX, Options
 from payment_infra.cloud.recovery import STEPS, Step, follow_cancelling, going_on, settle
 from payment_infra.cloud.release import (
     check_environment,
@@ -110,16 +110,18 @@ class Deployment:
                 return self._unchanged(live)
             self._preview(change_set, deployed, release.plan.template)
             if not options.execute:
-                self._operator.tell(
-                    Caution(
-                        f"change set {change_set.name} is kept; `payment-infra deploy "
-                        f"--suffix {self._resolved.config.suffix} --change-set {change_set.name}` "
-                        "executes it"
-                    )
-                )
+                self._operator.tell(Caution(self._kept(change_set.name)))
                 return Result(self._stack.name, live.status if live else REVIEW, changed=False)
             events = self._begin(change_set, live)
         return self._end(change_set, events)
+
+    def _kept(self, change_set: str) -> str:
+        suffix, name = self._resolved.config.suffix, self._stack.name
+        named = "" if name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {name}"
+        return (
+            f"change set {change_set} is kept; `payment-infra deploy --suffix {suffix}{named} "
+            f"--change-set {change_set}` executes it"
+        )
 
     def _execute_later(
         self, state: StackState | None, deployed: Mapping[str, Any], name: str

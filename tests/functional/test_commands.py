@@ -322,6 +322,12 @@ def test_deploy_takes_another_stack_name(cli: Cli, aws: FakeAws) -> None:
     assert set(aws.stacks) == {"mine"}
 
 
+def test_the_command_for_a_change_set_that_is_left_names_its_stack(cli: Cli, aws: FakeAws) -> None:
+    result = cli(*DEPLOY, "--stack-name", "mine", "--no-execute")
+    assert "`payment-infra deploy --suffix dev --stack-name mine --change-set " in result.stderr
+    assert "--stack-name" not in cli(*DEPLOY, "--no-execute").stderr
+
+
 def test_a_deployment_that_fails_says_which_resource_and_why_and_exits_3(
     cli: Cli, aws: FakeAws
 ) -> None:
