@@ -374,6 +374,22 @@ def test_a_slip_on_the_command_line_is_one_line(
     assert complaint in refused(cli(*arguments), 2)
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--no-execute", "--change-set", "one"), "--no-execute leaves a change set"),
+        (("--detach", "--timeout", "5"), "--timeout needs somebody who looks"),
+    ],
+    ids=" ".join,
+)
+def test_options_of_a_deployment_that_exclude_each_other_are_refused(
+    options: tuple[str, ...], complaint: str, cli: Cli, aws: FakeAws
+) -> None:
+    line = refused(cli("deploy", "--suffix", "dev", "--yes", *options), 2)
+    assert line.startswith(complaint)
+    assert aws.calls == []
+
+
 @pytest.mark.parametrize("option", ["--check", "--validate"])
 def test_a_file_that_cannot_be_read_is_named(option: str, cli: Cli) -> None:
     arguments = ("render", "--check", "-o") if option == "--check" else ("validate",)
