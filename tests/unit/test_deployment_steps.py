@@ -191,6 +191,26 @@ def test_nothing_to_do_takes_two_calls_after_the_credentials_check(
     ]
 
 
+def test_a_stack_that_the_aws_cli_deployed_with_values_of_its_own_is_unchanged(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    assert aws.stacks[NAME].template.count("Default: zips\n") == 1
+    aws.stacks[NAME].template = aws.stacks[NAME].template.replace("    Default: zips\n", "")
+    assert not run(session).changed
+    assert len(aws.called("cloudformation:CreateChangeSet")) == 1
+
+
+def test_a_change_set_that_failed_in_an_earlier_run_is_cleaned_up(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    left = {"name": "payment-infra-0", "stack": aws.stacks[NAME], "failure": "no", "waits": 0}
+    aws.change_sets["left"] = left
+    run(session, options=Options(yes=True, execute=False), **READY)
+    assert "left" not in aws.change_sets
+
+
 def test_force_goes_the_long_way_and_leaves_no_change_set(session: Session, aws: FakeAws) -> None:
     run(session)
     result = run(session, options=Options(yes=True, force=True))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,10 +14,12 @@ from typing import Any
 import click
 import pytest
 
+from payment_infra.cli import progress
 from payment_infra.cli.ndjson import JsonView
+from payment_infra.cli.operating import operating
 from payment_infra.cli.operation import MAX_IN_FLIGHT, Operation, elapsed, finished, frame
 from payment_infra.cli.preview import draw, draw_diff
-from payment_infra.cli.progress import LiveView, PlainView
+from payment_infra.cli.progress import LiveView, PlainView, view
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import (
     STACK_TYPE,
@@ -283,6 +287,26 @@ def test_lines(color: bool, capsys: pytest.CaptureFixture[str]) -> None:
         for one in told:
             view.tell(one)
     snapshots.check(f"lines-{'color' if color else 'plain'}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("ci", "kind"), [("true", PlainView), ("", LiveView)])
+def test_continuous_integration_gets_lines_though_it_has_a_terminal(
+    ci: str, kind: type[PlainView | LiveView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[object] = []
+
+    @contextmanager
+    def noted(*_: object, terminal: bool) -> Iterator[object]:
+        with view("text", NAME, terminal=terminal, width=80) as made:
+            shown.append(made)
+            yield made
+
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(progress, "view", noted)
+    with operating(NAME, "text"):
+        pass
+    assert [type(one) for one in shown] == [kind]
 
 
 # NDJSON.
