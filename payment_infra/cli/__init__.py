@@ -2,6 +2,7 @@
 
 import gc
 import io
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -144,9 +145,17 @@ def root() -> None:
     """
 
 
+def _interrupt_once(*_: Any) -> None:
+    """Raise for Ctrl-C; a second one ends the program at once, whatever still takes its time."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line."""
     # What a command imports and builds stays until it ends: to look through it for garbage again
     # and again takes a tenth of its time.
     gc.set_threshold(100_000)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt_once)
     root.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)

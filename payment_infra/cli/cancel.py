@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -41,8 +42,10 @@ def command(
       payment-infra cancel --suffix dev-001
     """
     from payment_infra.cloud import recovery
+    from payment_infra.cloud.release import check_ours
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:
-        operator.tell(recovery.cancel(stack, operator, yes=yes))
+        check = partial(check_ours, stack.name)
+        operator.tell(recovery.cancel(stack, operator, check=check, yes=yes))

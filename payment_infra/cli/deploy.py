@@ -18,6 +18,7 @@ from payment_infra.cli.options import (
     stack_name_option,
     yes_option,
 )
+from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -140,6 +141,10 @@ def command(
       payment-infra deploy --suffix dev-001
     """
     require_suffix(resolved)
+    if no_execute and options["change_set"] is not None:
+        raise UsageError("--no-execute leaves a change set, and --change-set executes one")
+    if timeout_minutes is not None and options["detach"]:
+        raise UsageError("--timeout needs somebody who looks, and --detach looks no more")
     from payment_infra.cloud.deployment import Deployment
     from payment_infra.cloud.options import Options
     from payment_infra.cloud.stack import Stack

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from payment_infra.cli.output import check_answers, confirm
-from payment_infra.errors import PaymentInfraError
+from payment_infra.errors import Interrupted, PaymentInfraError
 
 if TYPE_CHECKING:
     from payment_infra.cli.progress import View
@@ -52,4 +54,7 @@ def operating(stack_name: str, output: str) -> Iterator[TerminalOperator]:
             yield TerminalOperator(shown)
         except PaymentInfraError as error:
             shown.fail(error)
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            shown.fail(Interrupted("interrupted"))
             raise

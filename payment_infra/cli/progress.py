@@ -205,14 +205,18 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
 
 def _line(event: StackEvent) -> str:
     color = COLORS.get(event.status.rpartition("_")[2])
-    reason = f"  {event.reason}" if event.failed else ""
+    reason = f"  {_one_line(event.reason)}" if event.failed else ""
     status = click.style(f"{event.status:<28}", fg=color)
     return f"{event.time:%H:%M:%S}  {status}  {event.logical_id}  {event.resource_type}{reason}"
 
 
 def _failure(event: StackEvent) -> str:
     status = click.style(event.status, fg="red")
-    return f"{status}  {event.logical_id}: {event.reason}"
+    return f"{status}  {event.logical_id}: {_one_line(event.reason)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _console(width: int) -> Console:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -49,8 +50,10 @@ def command(
       payment-infra rollback --suffix dev-001
     """
     from payment_infra.cloud import recovery
+    from payment_infra.cloud.release import check_ours
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:
-        operator.tell(recovery.roll_back(stack, operator, yes=yes, skip=skip))
+        check = partial(check_ours, stack.name)
+        operator.tell(recovery.roll_back(stack, operator, check=check, yes=yes, skip=skip))

@@ -17,6 +17,8 @@ from payment_infra.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from payment_infra.cloud.session import Session
     from payment_infra.sources import Resolved
 
@@ -42,4 +44,12 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:
-        operator.tell(recovery.watch(stack, operator))
+        operator.tell(recovery.watch(stack, operator, lambda: _sources(resolved)))
+
+
+def _sources(resolved: Resolved) -> Mapping[str, str]:
+    """Return by logical id which module builds a resource; only a failure needs it."""
+    from payment_infra.artifacts import code_keys
+    from payment_infra.template import sources
+
+    return sources(resolved.config, code_keys())

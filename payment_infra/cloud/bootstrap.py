@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.bucket import Bucket
@@ -23,21 +24,40 @@ BOOTSTRAP_STACK = "payment-artifacts"
 def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
     """Create or update the artifact bucket's stack; return the bucket, and if anything changed."""
     stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)
-    state = stack.state()
-    if state is not None and not _is_bucket_stack(state):
-        raise foreign(BOOTSTRAP_STACK)
-    step = STEPS[state.status] if state else Step.CREATE
-    if step not in {Step.CREATE, Step.UPDATE}:
-        raise DeploymentFailed(
-            f"stack {BOOTSTRAP_STACK} is {state.status if state else 'gone'}; `aws cloudformation "
-            f"delete-stack --stack-name {BOOTSTRAP_STACK}` keeps the bucket, then try again"
-        )
+    state = _at_rest(stack, tell)
     request = Request({"TemplateBody": render(build_bootstrap_template())}, {})
     with created(stack, state, request) as change_set:
         if change_set is not None:
             for event in execute(stack, change_set, token_of(session.principal())):
                 tell(event)
     return stack.outputs()[ARTIFACT_BUCKET_OUTPUT], change_set is not None
+
+
+def _at_rest(stack: Stack, tell: Tell) -> StackState | None:
+    """Return the bucket's stack when it can be created or updated, None if there is none.
+
+    What another deployment does with it is waited for, and what a failed creation has left, which
+    is nothing but a name, goes.
+    """
+    while True:
+        state = stack.state()
+        if state is not None and not _is_bucket_stack(state):
+            raise foreign(BOOTSTRAP_STACK)
+        step = STEPS[state.status] if state else Step.CREATE
+        if state is None or step in {Step.CREATE, Step.UPDATE}:
+            return state
+        if step is Step.WAIT:
+            with suppress(DeploymentFailed):  # the next look decides what to do with it
+                for event in stack.watch(state):
+                    tell(event)
+        elif state.status == "ROLLBACK_COMPLETE":
+            for event in stack.delete(state):
+                tell(event)
+        else:
+            raise DeploymentFailed(
+                f"stack {BOOTSTRAP_STACK} is {state.status}; `aws cloudformation delete-stack "
+                f"--stack-name {BOOTSTRAP_STACK}` keeps the bucket, then try again"
+            )
 
 
 def find_bucket(session: Session, given: str, tell: Tell) -> Bucket:

@@ -154,12 +154,16 @@ def execute(
 def delete_failed(stack: Stack) -> None:
     """Delete the change sets that failed in earlier runs of this tool."""
     with translated(f"stack {stack.name}"):
-        pages = stack.client.get_paginator("list_change_sets").paginate(StackName=stack.name)
-        for page in pages:
-            for one in page["Summaries"]:
-                ours = one["ChangeSetName"].startswith(NAME_PREFIX)
-                if ours and one["Status"] == "FAILED":
-                    stack.client.delete_change_set(ChangeSetName=one["ChangeSetId"])
+        for one in _summaries(stack):
+            if one["ChangeSetName"].startswith(NAME_PREFIX) and one["Status"] == "FAILED":
+                stack.client.delete_change_set(ChangeSetName=one["ChangeSetId"])
+
+
+def _summaries(stack: Stack) -> Iterator[Any]:
+    """Yield what ListChangeSets says of each change set that is not deleted."""
+    pages = stack.client.get_paginator("list_change_sets").paginate(StackName=stack.name)
+    for page in pages:
+        yield from (one for one in page["Summaries"] if not one["Status"].startswith("DELETE_"))
 
 
 def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
@@ -218,7 +222,15 @@ def _take_back(stack: Stack, name: str, *, made_stack: bool) -> None:
             # The call that makes it may have been interrupted before it took effect.
             if code_of(error) not in {"ChangeSetNotFound", "ValidationError"}:
                 raise
-        if made_stack and (state := stack.state()) is not None and state.status == REVIEW:
+        if not made_stack:
+            return
+        # Another deployment, begun at the same moment, may have a change set of the same stack.
+        state = stack.state()
+        if state is None or state.status != REVIEW:
+            return
+        if all(one["ChangeSetName"] == name for one in _summaries(stack)):
+            if state.termination_protection:
+                stack.protect(state.id, on=False)
             stack.client.delete_stack(StackName=state.id)
 
 

@@ -17,8 +17,8 @@ from payment_infra.cloud import change_sets, preflight
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
 from payment_infra.cloud.following import REVIEW
-from payment_infra.cloud.options import BROADEN, REPLACE, Options
-from payment_infra.cloud.recovery import going_on, settle
+from payment_infra.cloud.options import BROADEN, REPLACE, STACK_NAME_PREFIX, Options
+from payment_infra.cloud.recovery import STEPS, Step, follow_cancelling, going_on, settle
 from payment_infra.cloud.release import (
     check_environment,
     check_protection,
@@ -110,16 +110,18 @@ class Deployment:
                 return self._unchanged(live)
             self._preview(change_set, deployed, release.plan.template)
             if not options.execute:
-                self._operator.tell(
-                    Caution(
-                        f"change set {change_set.name} is kept; `payment-infra deploy "
-                        f"--suffix {self._resolved.config.suffix} --change-set {change_set.name}` "
-                        "executes it"
-                    )
-                )
+                self._operator.tell(Caution(self._kept(change_set.name)))
                 return Result(self._stack.name, live.status if live else REVIEW, changed=False)
             events = self._begin(change_set, live)
         return self._end(change_set, events)
+
+    def _kept(self, change_set: str) -> str:
+        suffix, name = self._resolved.config.suffix, self._stack.name
+        named = "" if name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {name}"
+        return (
+            f"change set {change_set} is kept; `payment-infra deploy --suffix {suffix}{named} "
+            f"--change-set {change_set}` executes it"
+        )
 
     def _execute_later(
         self, state: StackState | None, deployed: Mapping[str, Any], name: str
@@ -205,12 +207,15 @@ class Deployment:
     ) -> Iterator[StackEvent | Waiting]:
         """Start the execution; protection and policy come first, where there is what to lose."""
         self._protect(change_set.stack_id, live)
-        return change_sets.execute(
-            self._stack,
-            change_set,
-            change_sets.token_of(self._session.principal()),
-            rollback=self._options.rollback,
-        )
+        token = change_sets.token_of(self._session.principal())
+        rollback = self._options.rollback
+        try:
+            return change_sets.execute(self._stack, change_set, token, rollback=rollback)
+        except KeyboardInterrupt as interrupt:
+            state = self._stack.state()  # the call may have taken effect
+            if state is not None and STEPS.get(state.status) is Step.WAIT:
+                raise Interrupted(going_on(self._stack.name)) from interrupt
+            raise
 
     def _protect(self, stack_id: str, live: StackState | None) -> None:
         wanted = self._resolved.config.termination_protection
@@ -233,7 +238,7 @@ class Deployment:
             raise Interrupted(going_on(name)) from interrupt
         except DeploymentFailed as failed:
             raise self._explained(failed) from failed
-        state = self._stack.state()
+        state = self._stack.state_for_sure()
         if state is None:
             raise AwsError(f"stack {name} was deleted by somebody else")
         self._operator.tell(Outputs(state.outputs))
@@ -248,11 +253,10 @@ class Deployment:
                 self._cancel(limit)
 
     def _cancel(self, limit: float) -> None:
-        state = self._stack.state()
+        state = self._stack.state_for_sure()
         if state is not None and state.status in CANCELLABLE:
             self._operator.tell(Caution(f"not done after {limit:.0f} s; cancelling"))
-            for event in self._stack.cancel(state):
-                self._operator.tell(event)
+            follow_cancelling(self._stack, self._stack.cancel(state), self._operator)
             raise DeploymentFailed(
                 f"stack {self._stack.name} was not done after {limit:.0f} s, and was cancelled"
             )

@@ -158,7 +158,7 @@ class Diagnosis:
     def __str__(self) -> str:
         """Return it on one line: what, where, why, and what to do."""
         place = f" ({self.template_path}, built in {self.source})" if self.source else ""
-        reason = (self.reason or self.status).rstrip(".")
+        reason = " ".join((self.reason or self.status).split()).rstrip(".")
         return f"{self.logical_id}{place}: {reason}" + (f"; {self.remedy}" if self.remedy else "")
 
 

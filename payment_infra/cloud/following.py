@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -104,17 +104,22 @@ class Following:
                 self._sleep(seconds)
                 continue
             failed_looks = 0
+            # For a moment after it has begun, the stack can still have its last status, also when
+            # the operation's first events come right after that was seen.
+            told = bool(self.seen) or self._is_told(status, fresh)
             self.seen += fresh
             yield from fresh
-            # For a moment after it has begun, the stack can still have its last status.
-            begun = bool(self.seen) or status == "DELETE_COMPLETE"
-            if not status.endswith("_IN_PROGRESS") and begun:
+            if status == "DELETE_COMPLETE" or (told and not status.endswith("_IN_PROGRESS")):
                 break
             if not fresh:
                 yield Waiting()
             self._sleep(seconds)
         if status not in expected:
             raise failure(self._name, status, tuple(self.seen))
+
+    def _is_told(self, status: str, events: Iterable[StackEvent]) -> bool:
+        """Whether the stack's own events say that it has come to that status."""
+        return any(one.logical_id == self._name and one.status == status for one in events)
 
     def _status(self) -> str:
         try:

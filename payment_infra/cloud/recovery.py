@@ -8,7 +8,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from payment_infra.cloud.change_sets import operator_of
-from payment_infra.cloud.events import Result, StackEvent
+from payment_infra.cloud.diagnosis import failure
+from payment_infra.cloud.events import Caution, Result, StackEvent
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.errors import AwsError, DeploymentFailed, Interrupted
@@ -123,7 +124,7 @@ def settle(
                     "again?",
                     yes,
                 )
-                _delete(stack, state, operator)
+                _remove(stack, state, operator)
             case Step.DELETE_AGAIN:
                 left = _not_deleted(stack)
                 operator.confirm(
@@ -146,8 +147,12 @@ def settle(
                 )
 
 
-def watch(stack: Stack, operator: Operator) -> Result:
+def watch(
+    stack: Stack, operator: Operator, built: Callable[[], Mapping[str, str]] = lambda: {}
+) -> Result:
     """Show the operation that goes on until it has ended; return what it came to.
+
+    `built` returns by logical id which module builds a resource, to be told of what has failed.
 
     Raises:
         AwsError: there is no such stack.
@@ -158,33 +163,51 @@ def watch(stack: Stack, operator: Operator) -> Result:
         if STEPS.get(state.status) is Step.UPDATE:
             return Result(stack.name, state.status, changed=False)
         raise DeploymentFailed(f"stack {stack.name} is {state.status}, and nothing goes on")
-    follow(stack, stack.watch(state), operator)
+    try:
+        follow(stack, stack.watch(state), operator)
+    except DeploymentFailed as failed:
+        raise failure(stack.name, failed.status, failed.events, built()) from failed
     return _came_to(stack)
 
 
-def cancel(stack: Stack, operator: Operator, *, yes: bool) -> Result:
+def cancel(
+    stack: Stack, operator: Operator, *, check: Callable[[StackState], None], yes: bool
+) -> Result:
     """Cancel the update that goes on, or delete the stack that is being created.
+
+    `check` raises if the stack is not to be touched.
 
     Raises:
         AwsError: there is no such stack, or nothing goes on that could be cancelled.
         DeploymentFailed: what was done could not be undone.
     """
     state = _existing(stack)
+    check(state)
     undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
     if state.status in CANCELLABLE:
         operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
-    follow(stack, stack.cancel(state), operator)
+    follow_cancelling(stack, stack.cancel(state), operator)
     return _came_to(stack)
 
 
-def roll_back(stack: Stack, operator: Operator, *, yes: bool, skip: Collection[str] = ()) -> Result:
+def roll_back(
+    stack: Stack,
+    operator: Operator,
+    *,
+    check: Callable[[StackState], None],
+    yes: bool,
+    skip: Collection[str] = (),
+) -> Result:
     """Undo what a failed operation has left, or go on with a rollback that failed.
+
+    `check` raises if the stack is not to be touched.
 
     Raises:
         AwsError: there is no such stack, or nothing of it is to be rolled back.
         DeploymentFailed: the rollback failed.
     """
     state = _existing(stack)
+    check(state)
     question = f"stack {stack.name} is {state.status}. Roll it back?"
     match state.status:
         case "CREATE_FAILED" | "UPDATE_FAILED":
@@ -222,19 +245,14 @@ def destroy(
         )
     operator.confirm(f"Delete the stack {stack.name} in {region}?", yes)
     first()
-    kept = []
-    for event in stack.delete(state):
-        operator.tell(event)
-        if isinstance(event, StackEvent) and event.status == "DELETE_SKIPPED":
-            kept.append(event.logical_id)
-    return kept
+    return follow(stack, stack.delete(state), operator)
 
 
-def going_on(name: str) -> str:
+def going_on(name: str, *, cancellable: bool = True) -> str:
     """Say how to see and how to stop an operation that nobody looks at any more."""
+    stop = f", `payment-infra cancel --stack-name {name}` stops it" if cancellable else ""
     return (
-        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it, "
-        f"`payment-infra cancel --stack-name {name}` stops it"
+        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it{stop}"
     )
 
 
@@ -255,9 +273,13 @@ def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None
         follow(stack, stack.watch(state), operator)
 
 
-def _delete(stack: Stack, state: StackState, operator: Operator) -> None:
+def _remove(stack: Stack, state: StackState, operator: Operator) -> None:
+    """Delete what is left of a creation that failed."""
     if state.termination_protection:
         stack.protect(state.id, on=False)
+    if state.status == "CREATE_FAILED":
+        # A rollback takes what is to be retained too, which would be in the way afterwards.
+        follow(stack, stack.roll_back(state), operator)
     follow(stack, stack.delete(state), operator)
 
 
@@ -281,18 +303,41 @@ def _not_deleted(stack: Stack) -> list[str]:
     return sorted(name for name, status in statuses.items() if status == "DELETE_FAILED")
 
 
-def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> None:
-    """Tell the events of an operation until it has ended.
+def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> list[str]:
+    """Tell the events of an operation until it has ended; return the logical ids of what it keeps.
 
     Raises:
         Interrupted: Ctrl-C, after which the operation goes on.
         DeploymentFailed: it failed.
     """
+    kept, cancellable = [], True
     try:
         for event in events:
+            if isinstance(event, StackEvent):
+                if event.logical_id == stack.name:
+                    cancellable = event.status in CANCELLABLE
+                if event.status == "DELETE_SKIPPED":
+                    kept.append(event.logical_id)
             operator.tell(event)
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(going_on(stack.name)) from interrupt
+        raise Interrupted(going_on(stack.name, cancellable=cancellable)) from interrupt
+    return kept
+
+
+def follow_cancelling(
+    stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator
+) -> None:
+    """Tell the events of an operation that undoes another, and what stays of that.
+
+    Raises as `follow` does.
+    """
+    if kept := follow(stack, events, operator):
+        operator.tell(
+            Caution(
+                f"{', '.join(kept)}: kept, as the template says of a deletion; delete what is in "
+                "the way before the next deployment, or choose another --suffix"
+            )
+        )
 
 
 def _existing(stack: Stack) -> StackState:
@@ -303,5 +348,5 @@ def _existing(stack: Stack) -> StackState:
 
 
 def _came_to(stack: Stack) -> Result:
-    state = stack.state()
+    state = stack.state_for_sure()
     return Result(stack.name, state.status if state else "DELETE_COMPLETE", changed=True)

@@ -16,6 +16,7 @@ from payment_infra.cloud.bootstrap import find_bucket, foreign
 from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.parameters import parameters
+from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.layer import build_layer
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 ZIP = "application/zip"
+# The parameters that a deployment follows: which stack it is for, and where its zips go.
+FLAGS_OF_PARAMETERS = {naming.ENVIRONMENT_SUFFIX: "--suffix", naming.ARTIFACT_BUCKET: "--bucket"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
     Raises as `find_stack` and `plan` do.
     """
     state = find_stack(stack, resolved.config.suffix)
+    if state is not None and STEPS.get(state.status) in {Step.REMOVE, Step.DELETE_AGAIN}:
+        state = None  # nothing of its template is deployed, and it would be created anew
     deployed = stack.template() if state else {}
     planned = plan(session, state, resolved, {})
     values = state.parameters if state else {}
@@ -117,9 +122,12 @@ def plan(
         overrides: parameters and the values that they get whatever the configuration says.
 
     Raises:
-        UsageError: an override names no parameter.
+        UsageError: an override names no parameter, or one that more hangs on than its value.
         PaymentInfraError: a handler cannot be read.
     """
+    for name, flag in FLAGS_OF_PARAMETERS.items():
+        if name in overrides:
+            raise UsageError(f"--parameter {name}: give {flag} instead, which all else follows")
     deployed = state.parameters.get(naming.ARTIFACT_BUCKET, "") if state else ""
     bucket = resolved.config.bucket or deployed
     planned = _plan(resolved.config, bucket, parameters(session, state, resolved, bucket))
@@ -194,6 +202,16 @@ def is_ours(state: StackState) -> bool:
     return naming.TRANSACTIONS_TABLE_OVERRIDE in state.parameters
 
 
+def check_ours(name: str, state: StackState) -> None:
+    """Make sure that a stack is this tool's.
+
+    Raises:
+        AwsError: it is not.
+    """
+    if not is_ours(state):
+        raise foreign(name)
+
+
 def check_environment(name: str, state: StackState, suffix: str) -> None:
     """Make sure that a stack is this tool's and this environment's; one in review is nobody's yet.
 
@@ -202,8 +220,7 @@ def check_environment(name: str, state: StackState, suffix: str) -> None:
     """
     if state.status == REVIEW:
         return
-    if not is_ours(state):
-        raise foreign(name)
+    check_ours(name, state)
     deployed = state.parameters.get(naming.ENVIRONMENT_SUFFIX, "")
     if deployed != suffix:
         raise AwsError(

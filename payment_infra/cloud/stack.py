@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.following import REVIEW, Following
+from payment_infra.cloud.polling import looks
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
@@ -83,7 +84,15 @@ class Stack:
 
     def state(self) -> StackState | None:
         """Return the stack's state, or None if there is no such stack."""
-        return self._describe(self.name)
+        with translated(f"stack {self.name}"):
+            return self._look()
+
+    def state_for_sure(self) -> StackState | None:
+        """Return the stack's state, and look again if a look fails for a passing reason.
+
+        For what follows an operation, whose end such a failure must not hide.
+        """
+        return next(looks(f"stack {self.name}", self._look, self.sleep))
 
     def outputs(self) -> Mapping[str, str]:
         """Return the stack's outputs.
@@ -188,6 +197,9 @@ class Stack:
                 "cancelled while it goes on"
             )
         if state.status == "CREATE_IN_PROGRESS":
+            # The protection is that of a stack which holds nothing yet.
+            if state.termination_protection:
+                self.protect(state.id, on=False)
             return self.delete(state)
         following = self._following_from_now(state)
         with translated(f"stack {self.name}"):
@@ -218,15 +230,14 @@ class Stack:
         following.skip_past()
         return following
 
-    def _describe(self, name_or_id: str) -> StackState | None:
-        with translated(f"stack {self.name}"):
-            try:
-                stack = self.client.describe_stacks(StackName=name_or_id)["Stacks"][0]
-            except ClientError as error:
-                # CloudFormation has no error code of its own for this.
-                if code_of(error) == "ValidationError" and "does not exist" in str(error):
-                    return None
-                raise
+    def _look(self) -> StackState | None:
+        try:
+            stack = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
+        except ClientError as error:
+            # CloudFormation has no error code of its own for this.
+            if code_of(error) == "ValidationError" and "does not exist" in str(error):
+                return None
+            raise
         if stack["StackStatus"] == "DELETE_COMPLETE":
             return None
         return StackState.of(stack)

@@ -269,6 +269,18 @@ def test_a_stack_of_something_else_is_left_alone(
     assert aws.changes() == []
 
 
+@pytest.mark.parametrize(
+    ("command", "status"), [("cancel", "CREATE_IN_PROGRESS"), ("rollback", "CREATE_FAILED")]
+)
+def test_an_operation_of_something_else_is_left_alone(
+    command: str, status: str, cli: Cli, aws: FakeAws
+) -> None:
+    aws.stacks["network"] = FakeStack("network", status, {"Vpc": "vpc-1"})
+    line = refused(cli(command, "--stack-name", "network", "--yes"), 1)
+    assert line.startswith("a stack named network exists and was not made by payment-infra")
+    assert aws.changes() == []
+
+
 @pytest.mark.parametrize("outputs", [{}, {"VpcId": "vpc-1"}])
 @pytest.mark.parametrize(
     "arguments",
@@ -360,6 +372,22 @@ def test_a_slip_on_the_command_line_is_one_line(
     arguments: tuple[str, ...], complaint: str, cli: Cli
 ) -> None:
     assert complaint in refused(cli(*arguments), 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--no-execute", "--change-set", "one"), "--no-execute leaves a change set"),
+        (("--detach", "--timeout", "5"), "--timeout needs somebody who looks"),
+    ],
+    ids=" ".join,
+)
+def test_options_of_a_deployment_that_exclude_each_other_are_refused(
+    options: tuple[str, ...], complaint: str, cli: Cli, aws: FakeAws
+) -> None:
+    line = refused(cli("deploy", "--suffix", "dev", "--yes", *options), 2)
+    assert line.startswith(complaint)
+    assert aws.calls == []
 
 
 @pytest.mark.parametrize("option", ["--check", "--validate"])

@@ -322,6 +322,12 @@ def test_deploy_takes_another_stack_name(cli: Cli, aws: FakeAws) -> None:
     assert set(aws.stacks) == {"mine"}
 
 
+def test_the_command_for_a_change_set_that_is_left_names_its_stack(cli: Cli, aws: FakeAws) -> None:
+    result = cli(*DEPLOY, "--stack-name", "mine", "--no-execute")
+    assert "`payment-infra deploy --suffix dev --stack-name mine --change-set " in result.stderr
+    assert "--stack-name" not in cli(*DEPLOY, "--no-execute").stderr
+
+
 def test_a_deployment_that_fails_says_which_resource_and_why_and_exits_3(
     cli: Cli, aws: FakeAws
 ) -> None:
@@ -338,6 +344,20 @@ def test_a_deployment_that_fails_says_which_resource_and_why_and_exits_3(
     assert progress[-1].endswith("AlarmTopic  AWS::SQS::Queue  Name is taken")
 
 
+def test_watch_names_the_root_cause_and_its_place_as_deploy_does(cli: Cli, aws: FakeAws) -> None:
+    aws.timeline = [
+        ("CREATE_IN_PROGRESS", []),
+        ("ROLLBACK_COMPLETE", [event(5, "AlarmTopic", "CREATE_FAILED", "Name is taken")]),
+    ]
+    assert cli(*DEPLOY, "--detach").exit_code == 0
+    result = cli("watch", "--suffix", "dev")
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: stack {STACK} is ROLLBACK_COMPLETE: AlarmTopic (Resources.AlarmTopic, built in "
+        "payment_infra/groups/notifications.py): Name is taken"
+    )
+
+
 def test_a_failure_in_ndjson_has_a_line_with_its_cause(cli: Cli, aws: FakeAws) -> None:
     aws.timeline = [
         ("ROLLBACK_COMPLETE", [event(5, "AlarmTopic", "CREATE_FAILED", "Topic already exists")])
@@ -349,6 +369,19 @@ def test_a_failure_in_ndjson_has_a_line_with_its_cause(cli: Cli, aws: FakeAws) -
     cause = lines[-1]["cause"]
     assert (cause["logical_id"], cause["template_path"]) == ("AlarmTopic", "Resources.AlarmTopic")
     assert "choose another --suffix" in cause["remedy"]
+
+
+def test_ctrl_c_in_ndjson_has_a_line_too(
+    cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(_: object) -> dict[str, object]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aws, "create_change_set", pressed)
+    result = cli(*DEPLOY, "--output", "json")
+    assert (result.exit_code, result.stderr) == (130, "Error: interrupted\n")
+    [line] = map(json.loads, result.stdout.splitlines())
+    assert line == {"type": "error", "message": "interrupted", "exit_code": 130}
 
 
 def test_a_change_set_that_is_refused_exits_3(cli: Cli, aws: FakeAws) -> None:

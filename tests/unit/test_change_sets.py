@@ -151,6 +151,21 @@ def test_what_leaves_the_block_takes_the_change_set_with_it(
     assert list(aws.stacks) == ([NAME] if status else [])
 
 
+def test_what_another_deployment_has_begun_at_the_same_moment_stays(
+    aws: FakeAws, stack: Stack
+) -> None:
+    def decline() -> None:
+        with change_sets.created(stack, None, REQUEST):
+            raise KeyboardInterrupt
+
+    with change_sets.created(stack, None, REQUEST) as theirs:
+        with pytest.raises(KeyboardInterrupt):
+            decline()
+        assert theirs is not None
+        assert list(aws.change_sets) == [theirs.id]
+        assert list(aws.stacks) == [NAME]
+
+
 @pytest.mark.parametrize("operation", ["CreateChangeSet", "DescribeChangeSet"])
 def test_ctrl_c_while_it_is_made_leaves_nothing_behind(
     operation: str, aws: FakeAws, stack: Stack, monkeypatch: pytest.MonkeyPatch

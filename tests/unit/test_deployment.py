@@ -20,6 +20,7 @@ from payment_infra.sources import resolve
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
 from tests.offline import TINY_LAYER
 from tests.operators import FakeOperator
+from tests.stacks import own_event
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -207,6 +208,18 @@ def test_an_update_that_would_end_the_protection_of_payments_is_refused(
     assert aws.changes() == before
 
 
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"])
+def test_a_stack_that_never_came_to_be_differs_in_everything(
+    status: str, session: Session, aws: FakeAws
+) -> None:
+    resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
+    deploy(session)
+    assert releases.compare(session, stack_of(session), resolved).same
+    aws.stacks[NAME].status = status
+    comparison = releases.compare(session, stack_of(session), resolved)
+    assert {one.old for one in comparison.template} == {None}
+
+
 def test_protection_ends_when_that_is_asked_for(session: Session, aws: FakeAws) -> None:
     deploy(session, preset="production")
     assert deploy(session, retain_data=False, deletion_protection=False)
@@ -247,6 +260,24 @@ def test_bootstrap_says_whether_anything_changed(session: Session, aws: FakeAws)
     bucket, changed = bootstrap(session, ignore)
     assert changed
     assert bootstrap(session, ignore) == (bucket, False)
+
+
+def test_a_bucket_that_another_deployment_makes_is_waited_for(
+    session: Session, aws: FakeAws
+) -> None:
+    made = FakeStack(BOOTSTRAP, "CREATE_IN_PROGRESS", outputs={"ArtifactBucketName": "theirs"})
+    made.happen("CREATE_IN_PROGRESS", [own_event(made, 0, "CREATE_IN_PROGRESS")])
+    made.timeline.extend([("CREATE_IN_PROGRESS", []), ("CREATE_COMPLETE", [])])
+    aws.stacks[BOOTSTRAP] = made
+    assert bootstrap(session, ignore)[0]
+    [request] = aws.called("cloudformation:CreateChangeSet")
+    assert request["ChangeSetType"] == "UPDATE"
+
+
+def test_a_bucket_whose_creation_failed_is_made_again(session: Session, aws: FakeAws) -> None:
+    aws.stacks[BOOTSTRAP] = FakeStack(BOOTSTRAP, "ROLLBACK_COMPLETE")
+    assert bootstrap(session, ignore)[1]
+    assert aws.stacks[BOOTSTRAP].status == "CREATE_COMPLETE"
 
 
 @pytest.mark.parametrize("outputs", [{}, {"Other": "thing"}])

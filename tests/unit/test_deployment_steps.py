@@ -20,7 +20,7 @@ from payment_infra.errors import (
     UsageError,
 )
 from payment_infra.sources import resolve
-from tests.aws import FakeAws, FakeBucket, FakeStack, event
+from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -191,6 +191,26 @@ def test_nothing_to_do_takes_two_calls_after_the_credentials_check(
     ]
 
 
+def test_a_stack_that_the_aws_cli_deployed_with_values_of_its_own_is_unchanged(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    assert aws.stacks[NAME].template.count("Default: zips\n") == 1
+    aws.stacks[NAME].template = aws.stacks[NAME].template.replace("    Default: zips\n", "")
+    assert not run(session).changed
+    assert len(aws.called("cloudformation:CreateChangeSet")) == 1
+
+
+def test_a_change_set_that_failed_in_an_earlier_run_is_cleaned_up(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    left = {"name": "payment-infra-0", "stack": aws.stacks[NAME], "failure": "no", "waits": 0}
+    aws.change_sets["left"] = left
+    run(session, options=Options(yes=True, execute=False), **READY)
+    assert "left" not in aws.change_sets
+
+
 def test_force_goes_the_long_way_and_leaves_no_change_set(session: Session, aws: FakeAws) -> None:
     run(session)
     result = run(session, options=Options(yes=True, force=True))
@@ -230,6 +250,17 @@ def test_a_parameter_that_is_given_wins_and_an_unknown_one_is_refused(
     assert aws.changes() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "flag"), [("EnvironmentSuffix", "--suffix"), ("ArtifactBucket", "--bucket")]
+)
+def test_a_parameter_that_a_deployment_follows_has_a_flag_of_its_own(
+    name: str, flag: str, session: Session, aws: FakeAws
+) -> None:
+    with pytest.raises(UsageError, match=f"--parameter {name}: give {flag} instead"):
+        run(session, options=Options(yes=True, parameters={name: "other"}))
+    assert aws.changes() == []
+
+
 # Protection and policy.
 
 
@@ -265,6 +296,27 @@ def test_a_stack_policy_is_set_before_an_update_begins(session: Session, aws: Fa
 
 
 # The operation itself.
+
+
+def test_a_look_that_fails_after_the_end_is_made_again_and_fails_nothing(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    name = "cloudformation:DescribeStacks"
+
+    def pause(_: float) -> None:
+        aws.errors.pop(name, None)
+
+    def ended(told: Event) -> None:
+        if isinstance(told, StackEvent) and told.status == "UPDATE_COMPLETE":
+            aws.errors[name] = Refused("Throttling")
+
+    operator = FakeOperator(on_tell=ended)
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **READY}, {})
+    stack = Stack(session.client("cloudformation"), NAME, pause)
+    result = Deployment(session, stack, resolved, Options(yes=True), operator).run()
+    assert result == Result(NAME, "UPDATE_COMPLETE", changed=True)
+    assert operator.of(Outputs)
 
 
 def test_detach_returns_as_soon_as_it_has_begun(session: Session, aws: FakeAws) -> None:
@@ -304,6 +356,33 @@ def test_ctrl_c_at_the_preview_leaves_nothing_behind(session: Session, aws: Fake
 
     with pytest.raises(KeyboardInterrupt):
         run(session, FakeOperator(on_tell=pressed))
+    assert (aws.stacks, aws.change_sets) == ({}, {})
+
+
+def test_ctrl_c_when_the_execution_has_just_begun_says_that_it_goes_on(
+    session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = aws.answer
+
+    def interrupted(service: str, name: str, params: dict[str, Any]) -> Any:
+        answered = answer(service, name, params)
+        if name == "ExecuteChangeSet":
+            aws.stacks[NAME].timeline.appendleft(("CREATE_IN_PROGRESS", []))
+            raise KeyboardInterrupt  # the call took effect, and its answer never came
+        return answered
+
+    monkeypatch.setattr(aws, "answer", interrupted)
+    with pytest.raises(Interrupted, match=f"the operation on {NAME} goes on"):
+        run(session)
+    assert NAME in aws.stacks
+
+
+def test_what_ends_before_the_execution_leaves_no_protected_empty_stack(
+    session: Session, aws: FakeAws
+) -> None:
+    aws.errors["cloudformation:ExecuteChangeSet"] = Refused("AccessDenied")
+    with pytest.raises(AwsError, match="not allowed to call ExecuteChangeSet"):
+        run(session, preset="production")
     assert (aws.stacks, aws.change_sets) == ({}, {})
 
 

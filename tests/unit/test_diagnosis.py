@@ -116,6 +116,11 @@ def test_a_diagnosis_tells_where_and_what_to_do() -> None:
     assert (own.template_path, str(own)) == (None, f"{NAME}: no")
 
 
+def test_a_reason_of_several_lines_is_told_on_one() -> None:
+    cause = diagnose(NAME, [happened("Failed", "CREATE_FAILED", "It is\n  wrong.\n")], {})
+    assert str(cause) == "Failed: It is wrong"
+
+
 # Messages as the services write them.
 @pytest.mark.parametrize(
     ("reason", "remedy"),

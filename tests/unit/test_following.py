@@ -92,6 +92,20 @@ def test_a_stack_that_still_has_its_last_status_has_not_ended(
     assert ids(list(follow.events())) == ["event-10"]
 
 
+def test_a_status_that_is_seen_just_before_the_first_events_is_no_end(
+    aws: FakeAws, stack: FakeStack, pauses: list[float]
+) -> None:
+    follow = following(aws, stack, pauses)
+    follow.skip_past()
+    # The status is looked at first, and by the time of the events the update has begun.
+    stack.timeline.append(("CREATE_COMPLETE", [own_event(stack, 10, "UPDATE_IN_PROGRESS")]))
+    failed = [event(11, "A", "UPDATE_FAILED", "no")]
+    stack.timeline.append(("UPDATE_IN_PROGRESS", failed))
+    stack.timeline.append(("UPDATE_ROLLBACK_COMPLETE", []))
+    with pytest.raises(DeploymentFailed, match="is UPDATE_ROLLBACK_COMPLETE: A"):
+        list(follow.events())
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,9 +106,9 @@ def test_a_lookup_that_is_not_allowed_hides_no_name_that_is_taken(aws: FakeAws) 
 
 
 def test_names_follow_the_parameters_that_are_deployed(aws: FakeAws) -> None:
-    resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
-    overridden = plan(aws.session(), None, resolved, {"EnvironmentSuffix": "other"})
-    check_all(aws.session(), overridden, creates=True)
+    found = planned(aws)
+    values = {**found.parameters, "EnvironmentSuffix": "other"}
+    check_all(aws.session(), replace(found, parameters=values), creates=True)
     assert aws.called("dynamodb:DescribeTable") == [{"TableName": "transactions-other"}]
 
 

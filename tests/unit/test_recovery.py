@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from payment_infra.cloud import recovery
-from payment_infra.cloud.events import StackEvent
+from payment_infra.cloud.events import Caution, StackEvent
 from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.stack import Stack, StackState
 from payment_infra.errors import (
@@ -45,9 +45,13 @@ def exists(aws: FakeAws, status: str) -> FakeStack:
     return aws.stacks[NAME]
 
 
+def anything(_: StackState) -> None:
+    """Let any stack be touched."""
+
+
 def settle(stack: Stack, operator: FakeOperator, **options: Any) -> StackState | None:
     return recovery.settle(
-        stack, operator, check=lambda _: None, **{"yes": False, "wait": None, **options}
+        stack, operator, check=anything, **{"yes": False, "wait": None, **options}
     )
 
 
@@ -83,6 +87,16 @@ def test_what_was_never_created_is_deleted_after_a_question(
     assert len(operator.asked) == 1
     assert aws.changes()[-1] == "cloudformation:DeleteStack"
     assert NAME not in aws.stacks
+
+
+def test_what_was_kept_of_a_creation_is_undone_with_what_is_to_be_retained(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "CREATE_FAILED")
+    assert settle(stack, operator) is None
+    assert aws.changes() == ["cloudformation:RollbackStack", "cloudformation:DeleteStack"]
+    [request] = aws.called("cloudformation:RollbackStack")
+    assert request["RetainExceptOnCreate"] is True
 
 
 @pytest.mark.parametrize(
@@ -226,7 +240,7 @@ def test_ctrl_c_says_that_the_operation_goes_on(
     def press(_: object) -> None:
         raise KeyboardInterrupt
 
-    options = {"yes": True} if operation is recovery.cancel else {}
+    options = {"yes": True, "check": anything} if operation is recovery.cancel else {}
     with pytest.raises(Interrupted, match=f"the operation on {NAME} goes on"):
         operation(stack, FakeOperator(on_tell=press), **options)
 
@@ -235,9 +249,19 @@ def test_cancel_asks_and_says_what_it_came_to(
     aws: FakeAws, stack: Stack, operator: FakeOperator
 ) -> None:
     exists(aws, "UPDATE_IN_PROGRESS")
-    result = recovery.cancel(stack, operator, yes=False)
+    result = recovery.cancel(stack, operator, check=anything, yes=False)
     assert result.status == "UPDATE_ROLLBACK_COMPLETE"
     assert operator.asked == [f"Cancel the operation on {NAME}, and roll it back?"]
+
+
+def test_cancel_says_what_stays_in_the_way(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "CREATE_IN_PROGRESS")
+    aws.timeline = [("DELETE_COMPLETE", [event(1, "Table", "DELETE_SKIPPED")])]
+    recovery.cancel(stack, operator, check=anything, yes=True)
+    [caution] = operator.of(Caution)
+    assert caution.message.startswith("Table: kept")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +276,7 @@ def test_rollback_undoes_what_failed(
     status: str, comes_to: str, aws: FakeAws, stack: Stack, operator: FakeOperator
 ) -> None:
     exists(aws, status)
-    assert recovery.roll_back(stack, operator, yes=False).status == comes_to
+    assert recovery.roll_back(stack, operator, check=anything, yes=False).status == comes_to
     assert operator.asked == [f"stack {NAME} is {status}. Roll it back?"]
 
 
@@ -261,7 +285,7 @@ def test_nothing_that_is_complete_is_rolled_back(
 ) -> None:
     exists(aws, "UPDATE_COMPLETE")
     with pytest.raises(AwsError, match="there is nothing to roll back"):
-        recovery.roll_back(stack, operator, yes=True)
+        recovery.roll_back(stack, operator, check=anything, yes=True)
 
 
 def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(
@@ -273,6 +297,21 @@ def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(
     with pytest.raises(AwsError, match="--no-termination-protection` lifts it"):
         recovery.destroy(stack, state, operator, region="here", yes=False)
     assert (operator.asked, aws.changes()) == ([], [])
+
+
+def test_ctrl_c_while_it_is_deleted_says_that_it_goes_on_and_offers_no_cancel(
+    aws: FakeAws, stack: Stack
+) -> None:
+    def press(_: object) -> None:
+        raise KeyboardInterrupt
+
+    exists(aws, "CREATE_COMPLETE")
+    state = stack.state()
+    assert state is not None
+    with pytest.raises(Interrupted) as interrupted:
+        recovery.destroy(stack, state, FakeOperator(on_tell=press), region="here", yes=True)
+    assert "goes on" in str(interrupted.value)
+    assert "cancel" not in str(interrupted.value)
 
 
 def test_destroy_tells_what_was_kept(aws: FakeAws, stack: Stack, operator: FakeOperator) -> None:

@@ -88,6 +88,14 @@ def test_what_goes_on_is_cancelled_by_the_call_for_it(
     assert aws.changes() == [f"cloudformation:{operation}"]
 
 
+def test_a_creation_is_cancelled_though_its_stack_is_protected(aws: FakeAws, stack: Stack) -> None:
+    exists(aws, "CREATE_IN_PROGRESS").protected = True
+    state = stack.state()
+    assert state is not None
+    list(stack.cancel(state))
+    assert NAME not in aws.stacks
+
+
 @pytest.mark.parametrize("status", ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_IN_PROGRESS"])
 def test_nothing_else_is_cancelled(status: str, aws: FakeAws, stack: Stack) -> None:
     exists(aws, status)

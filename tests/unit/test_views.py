@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 import pytest
 
+from payment_infra.cli import progress
 from payment_infra.cli.ndjson import JsonView
+from payment_infra.cli.operating import operating
 from payment_infra.cli.operation import MAX_IN_FLIGHT, Operation, elapsed, finished, frame
 from payment_infra.cli.preview import draw, draw_diff
-from payment_infra.cli.progress import LiveView, PlainView
+from payment_infra.cli.progress import LiveView, PlainView, view
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import (
     STACK_TYPE,
@@ -117,6 +122,16 @@ def test_a_preview(width: int, color: bool) -> None:
     snapshots.check(f"preview-{width}-{'color' if color else 'plain'}", shown(text, color) + "\n")
 
 
+@WIDTHS
+@COLORS
+def test_a_preview_of_a_creation(width: int, color: bool) -> None:
+    added = tuple(one for one in PREVIEW.changes if one.action == "Add")
+    grants = tuple(one for one in PREVIEW.grants if one.added)
+    text = draw(replace(PREVIEW, creates=True, changes=added, grants=grants), width)
+    check_width(text, width)
+    snapshots.check(f"creation-{width}-{'color' if color else 'plain'}", shown(text, color) + "\n")
+
+
 def test_a_preview_warns_of_each_data_that_may_be_lost() -> None:
     warnings = [
         line for line in click.unstyle(draw(PREVIEW, 300)).splitlines() if "Warning" in line
@@ -182,9 +197,17 @@ def test_what_has_ended_stays_as_a_list(width: int, color: bool) -> None:
     snapshots.check(f"finished-{width}-{'color' if color else 'plain'}", shown(text, color))
 
 
-def test_a_rollback_is_told_in_the_live_view() -> None:
-    known = operation(*EVENTS, of_stack(100, "UPDATE_ROLLBACK_IN_PROGRESS"))
-    assert "rolling back" in rendered(known, 80, 101, color=False)
+@WIDTHS
+@COLORS
+def test_a_rollback_is_told_in_the_live_view(width: int, color: bool) -> None:
+    known = operation(
+        *EVENTS,
+        of_stack(100, "UPDATE_ROLLBACK_IN_PROGRESS"),
+        *(happened(101, f"Alarm{number}", "DELETE_IN_PROGRESS") for number in range(10)),
+    )
+    text = rendered(known, width, 3 * 3600, color)
+    check_width(text, width)
+    snapshots.check(f"rollback-{width}-{'color' if color else 'plain'}", text)
 
 
 def test_many_in_flight_are_counted_and_a_long_name_is_cut() -> None:
@@ -241,6 +264,14 @@ def test_every_event_is_a_line_and_silence_is_broken_after_30_seconds(
     ]
 
 
+def test_a_reason_of_several_lines_is_one_line_of_the_event(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    PlainView(NAME, 80, lambda: START).tell(happened(1, "Queue", "CREATE_FAILED", "It\nis wrong"))
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("It is wrong")
+
+
 @COLORS
 def test_lines(color: bool, capsys: pytest.CaptureFixture[str]) -> None:
     view = PlainView(NAME, 80, lambda: START)
@@ -256,6 +287,26 @@ def test_lines(color: bool, capsys: pytest.CaptureFixture[str]) -> None:
         for one in told:
             view.tell(one)
     snapshots.check(f"lines-{'color' if color else 'plain'}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("ci", "kind"), [("true", PlainView), ("", LiveView)])
+def test_continuous_integration_gets_lines_though_it_has_a_terminal(
+    ci: str, kind: type[PlainView | LiveView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[object] = []
+
+    @contextmanager
+    def noted(*_: object, terminal: bool) -> Iterator[object]:
+        with view("text", NAME, terminal=terminal, width=80) as made:
+            shown.append(made)
+            yield made
+
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(progress, "view", noted)
+    with operating(NAME, "text"):
+        pass
+    assert [type(one) for one in shown] == [kind]
 
 
 # NDJSON.
@@ -296,6 +347,54 @@ def test_every_line_of_ndjson_is_an_object_with_its_type(
 
 
 # The live view on a terminal.
+
+
+def screen(raw: str) -> str:
+    """Return what a terminal shows after this; it knows only what rich's Live sends."""
+    lines, row = [""], 0
+    for part in re.split(r"(\x1b\[1A|\x1b\[2K|\x1b\[\?25[hl]|\r|\n)", raw):
+        match part:
+            case "\n":
+                row += 1
+                lines += [""] * (row - len(lines) + 1)
+            case "\x1b[1A":
+                row -= 1
+            case "\x1b[2K":
+                lines[row] = ""
+            case "\r" | "\x1b[?25h" | "\x1b[?25l":
+                pass
+            case _:
+                lines[row] += part
+    return "".join(f"{line}\n" for line in lines).rstrip("\n") + "\n"
+
+
+@WIDTHS
+@COLORS
+def test_what_stays_on_the_screen_of_a_deployment_that_fails(
+    width: int, color: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    reason = (
+        'Resource handler returned message: "Queue payment-infra-failed-transactions-dev already '
+        'exists (Service: Sqs, Status Code: 400)"'
+    )
+    failed = happened(96, "FailedTransactionsQueue", "UPDATE_FAILED", reason)
+    view = LiveView(NAME, width, lambda: START + timedelta(seconds=96))
+    with click.Context(click.Command("deploy")) as context:
+        context.color = color
+        for one in (*EVENTS, Waiting(), failed, of_stack(97, "UPDATE_ROLLBACK_IN_PROGRESS")):
+            view.tell(one)
+        view.tell(happened(98, "FailedTransactionsQueue", "UPDATE_COMPLETE"))
+        view.tell(Caution("change set payment-infra-1 is kept"))
+        error = failure(NAME, "UPDATE_ROLLBACK_COMPLETE", [failed], {})
+        view.fail(error)
+        click.secho(f"Error: {error}", fg="red", err=True)
+    text = screen(capsys.readouterr().err)
+    *above, _ = text.splitlines()
+    check_width("\n".join(above), width)
+    snapshots.check(f"failed-{width}-{'color' if color else 'plain'}", text)
 
 
 def test_the_live_view_leaves_the_terminal_as_it_was(
