@@ -60,7 +60,7 @@ def command(
       payment-infra destroy --suffix dev-001 --export payments.jsonl
     """
     suffix = require_suffix(resolved)
-    from payment_infra.cloud import recovery
+    from payment_infra.cloud import intervention
     from payment_infra.cloud.operations.destruction import (
         check_protection,
         delete_late_log_groups,
@@ -85,7 +85,7 @@ def command(
     note("\n".join(draw(found, width)))
     check_protection(environment, found)
     with operating(stack.name, "text") as operator:
-        recovery.destroy(
+        intervention.destroy(
             stack,
             state,
             operator,

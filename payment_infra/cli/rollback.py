@@ -49,11 +49,11 @@ def command(
     Example:
       payment-infra rollback --suffix dev-001
     """
-    from payment_infra.cloud import recovery
+    from payment_infra.cloud import intervention
     from payment_infra.cloud.release import check_ours
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:
         check = partial(check_ours, stack.name)
-        operator.tell(recovery.roll_back(stack, operator, check=check, yes=yes, skip=skip))
+        operator.tell(intervention.roll_back(stack, operator, check=check, yes=yes, skip=skip))

@@ -39,12 +39,12 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     Example:
       payment-infra watch --suffix dev-001
     """
-    from payment_infra.cloud import recovery
+    from payment_infra.cloud import intervention
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:
-        operator.tell(recovery.watch(stack, operator, lambda: _sources(resolved)))
+        operator.tell(intervention.watch(stack, operator, lambda: _sources(resolved)))
 
 
 def _sources(resolved: Resolved) -> Mapping[str, str]:

@@ -17,8 +17,9 @@ from payment_infra.cloud import change_sets, preflight
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
 from payment_infra.cloud.following import REVIEW
+from payment_infra.cloud.operator import follow_cancelling, going_on
 from payment_infra.cloud.options import BROADEN, REPLACE, STACK_NAME_PREFIX, Options
-from payment_infra.cloud.recovery import STEPS, Step, follow_cancelling, going_on, settle
+from payment_infra.cloud.recovery import STEPS, Step, settle
 from payment_infra.cloud.release import (
     check_environment,
     check_protection,
@@ -35,7 +36,7 @@ from payment_infra.template import sources
 if TYPE_CHECKING:
     from payment_infra.cloud.change_sets import ChangeSet
     from payment_infra.cloud.events import Change, StackEvent, Waiting
-    from payment_infra.cloud.recovery import Operator
+    from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.release import Plan
     from payment_infra.cloud.session import Session
     from payment_infra.cloud.stack import Stack, StackState

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from payment_infra.cloud.change_sets import operator_of
-from payment_infra.cloud.diagnosis import failure
-from payment_infra.cloud.events import Caution, Result, StackEvent
 from payment_infra.cloud.following import REVIEW
-from payment_infra.cloud.stack import CANCELLABLE
-from payment_infra.errors import AwsError, DeploymentFailed, Interrupted
+from payment_infra.cloud.operator import follow
+from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from payment_infra.cloud.events import Event, Waiting
+    from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.stack import Stack, StackState
 
 
@@ -60,28 +56,6 @@ STEPS: Mapping[str, Step] = {
     "UPDATE_ROLLBACK_FAILED": Step.CONTINUE_ROLLBACK,
     "UPDATE_ROLLBACK_IN_PROGRESS": Step.WAIT,
 }
-
-
-class Operator(Protocol):
-    """The person, or the program, that a deployment is made for."""
-
-    def tell(self, event: Event) -> None:
-        """Take note of what happened."""
-
-    def check_answers(self, agreed: bool) -> None:
-        """Make sure, before anything is changed, that a question can be answered.
-
-        Raises:
-            UsageError: nobody can answer, and it has not been agreed to.
-        """
-
-    def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None:
-        """Go on if it has been agreed to, or if the answer is yes.
-
-        Raises:
-            UsageError: nobody can answer, and `flag` was not given.
-            Declined: the answer is no.
-        """
 
 
 def settle(
@@ -139,121 +113,12 @@ def settle(
             case Step.CONTINUE_ROLLBACK:
                 skipped = f" without {', '.join(skip)}" if skip else ""
                 operator.confirm(f"{found}. Continue its rollback{skipped}?", yes)
-                _continue(stack, state, operator, skip)
+                continue_rollback(stack, state, operator, skip)
             case _:
                 raise AwsError(
                     f"{found}, which no deployment can mend: see its events in the console, and "
                     "bring it to rest with CloudFormation itself"
                 )
-
-
-def watch(
-    stack: Stack, operator: Operator, built: Callable[[], Mapping[str, str]] = lambda: {}
-) -> Result:
-    """Show the operation that goes on until it has ended; return what it came to.
-
-    `built` returns by logical id which module builds a resource, to be told of what has failed.
-
-    Raises:
-        AwsError: there is no such stack.
-        DeploymentFailed: the operation failed, or nothing goes on and the last one has.
-    """
-    state = _existing(stack)
-    if STEPS.get(state.status) is not Step.WAIT:
-        if STEPS.get(state.status) is Step.UPDATE:
-            return Result(stack.name, state.status, changed=False)
-        raise DeploymentFailed(f"stack {stack.name} is {state.status}, and nothing goes on")
-    try:
-        follow(stack, stack.watch(state), operator)
-    except DeploymentFailed as failed:
-        raise failure(stack.name, failed.status, failed.events, built()) from failed
-    return _came_to(stack)
-
-
-def cancel(
-    stack: Stack, operator: Operator, *, check: Callable[[StackState], None], yes: bool
-) -> Result:
-    """Cancel the update that goes on, or delete the stack that is being created.
-
-    `check` raises if the stack is not to be touched.
-
-    Raises:
-        AwsError: there is no such stack, or nothing goes on that could be cancelled.
-        DeploymentFailed: what was done could not be undone.
-    """
-    state = _existing(stack)
-    check(state)
-    undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
-    if state.status in CANCELLABLE:
-        operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
-    follow_cancelling(stack, stack.cancel(state), operator)
-    return _came_to(stack)
-
-
-def roll_back(
-    stack: Stack,
-    operator: Operator,
-    *,
-    check: Callable[[StackState], None],
-    yes: bool,
-    skip: Collection[str] = (),
-) -> Result:
-    """Undo what a failed operation has left, or go on with a rollback that failed.
-
-    `check` raises if the stack is not to be touched.
-
-    Raises:
-        AwsError: there is no such stack, or nothing of it is to be rolled back.
-        DeploymentFailed: the rollback failed.
-    """
-    state = _existing(stack)
-    check(state)
-    question = f"stack {stack.name} is {state.status}. Roll it back?"
-    match state.status:
-        case "CREATE_FAILED" | "UPDATE_FAILED":
-            operator.confirm(question, yes)
-            follow(stack, stack.roll_back(state), operator)
-        case "UPDATE_ROLLBACK_FAILED":
-            operator.confirm(question, yes)
-            _continue(stack, state, operator, skip)
-        case _:
-            raise AwsError(f"stack {stack.name} is {state.status}: there is nothing to roll back")
-    return _came_to(stack)
-
-
-def destroy(
-    stack: Stack,
-    state: StackState,
-    operator: Operator,
-    *,
-    region: str,
-    yes: bool,
-    first: Callable[[], None] = lambda: None,
-) -> list[str]:
-    """Delete the stack; return the logical ids of what it keeps.
-
-    `first` is done between the question and the deletion; if it fails, nothing is deleted.
-
-    Raises:
-        AwsError: termination protection is on; nothing was changed.
-        DeploymentFailed: the deletion failed.
-    """
-    if state.termination_protection:
-        raise AwsError(
-            f"stack {stack.name} has termination protection; `payment-infra deploy "
-            "--no-termination-protection` lifts it"
-        )
-    operator.confirm(f"Delete the stack {stack.name} in {region}?", yes)
-    first()
-    return follow(stack, stack.delete(state), operator)
-
-
-def going_on(name: str, *, cancellable: bool = True) -> str:
-    """Say how to see and how to stop an operation that nobody looks at any more."""
-    stop = f", `payment-infra cancel --stack-name {name}` stops it" if cancellable else ""
-    return (
-        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it{stop}"
-    )
 
 
 def current_operation(stack: Stack, state: StackState) -> str:
@@ -283,7 +148,14 @@ def _remove(stack: Stack, state: StackState, operator: Operator) -> None:
     follow(stack, stack.delete(state), operator)
 
 
-def _continue(stack: Stack, state: StackState, operator: Operator, skip: Collection[str]) -> None:
+def continue_rollback(
+    stack: Stack, state: StackState, operator: Operator, skip: Collection[str]
+) -> None:
+    """Go on with a rollback that failed, without the resources with these logical ids.
+
+    Raises:
+        DeploymentFailed: it failed again; says what to mend or to skip.
+    """
     try:
         follow(stack, stack.continue_rollback(state, skip), operator)
     except DeploymentFailed as failed:
@@ -301,52 +173,3 @@ def _not_deleted(stack: Stack) -> list[str]:
     """Return the logical ids of the resources that could not be deleted."""
     statuses = stack.resource_statuses()
     return sorted(name for name, status in statuses.items() if status == "DELETE_FAILED")
-
-
-def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> list[str]:
-    """Tell the events of an operation until it has ended; return the logical ids of what it keeps.
-
-    Raises:
-        Interrupted: Ctrl-C, after which the operation goes on.
-        DeploymentFailed: it failed.
-    """
-    kept, cancellable = [], True
-    try:
-        for event in events:
-            if isinstance(event, StackEvent):
-                if event.logical_id == stack.name:
-                    cancellable = event.status in CANCELLABLE
-                if event.status == "DELETE_SKIPPED":
-                    kept.append(event.logical_id)
-            operator.tell(event)
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(going_on(stack.name, cancellable=cancellable)) from interrupt
-    return kept
-
-
-def follow_cancelling(
-    stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator
-) -> None:
-    """Tell the events of an operation that undoes another, and what stays of that.
-
-    Raises as `follow` does.
-    """
-    if kept := follow(stack, events, operator):
-        operator.tell(
-            Caution(
-                f"{', '.join(kept)}: kept, as the template says of a deletion; delete what is in "
-                "the way before the next deployment, or choose another --suffix"
-            )
-        )
-
-
-def _existing(stack: Stack) -> StackState:
-    state = stack.state()
-    if state is None:
-        raise AwsError(f"there is no stack {stack.name}")
-    return state
-
-
-def _came_to(stack: Stack) -> Result:
-    state = stack.state_for_sure()
-    return Result(stack.name, state.status if state else "DELETE_COMPLETE", changed=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,13 @@ import boto3
 import pytest
 
 from payment_infra.cloud import recovery
-from payment_infra.cloud.events import Caution, StackEvent
+from payment_infra.cloud.events import StackEvent
 from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.stack import Stack, StackState
 from payment_infra.errors import (
     AwsError,
     Declined,
     DeploymentFailed,
-    Interrupted,
     UsageError,
 )
 from tests.aws import FakeAws, FakeStack, event
@@ -197,127 +195,3 @@ def test_what_only_a_person_can_mend_is_left_alone(
     with pytest.raises(AwsError, match="no deployment can mend"):
         settle(stack, operator)
     assert aws.changes() == []
-
-
-# watch, cancel, rollback, destroy
-
-
-def test_watch_shows_the_operation_and_says_what_it_came_to(
-    aws: FakeAws, stack: Stack, operator: FakeOperator
-) -> None:
-    busy = exists(aws, "UPDATE_IN_PROGRESS")
-    busy.happen("UPDATE_IN_PROGRESS", [own_event(busy, 0, "UPDATE_IN_PROGRESS")])
-    busy.timeline.extend([("UPDATE_IN_PROGRESS", []), ("UPDATE_COMPLETE", [])])
-    assert recovery.watch(stack, operator).status == "UPDATE_COMPLETE"
-    assert len(operator.of(StackEvent)) == 1
-
-
-@pytest.mark.parametrize(
-    ("status", "error"), [("ROLLBACK_COMPLETE", DeploymentFailed), (None, AwsError)]
-)
-def test_watch_of_nothing_tells_how_it_stands(
-    status: str | None,
-    error: type[Exception],
-    aws: FakeAws,
-    stack: Stack,
-    operator: FakeOperator,
-) -> None:
-    if status:
-        exists(aws, status)
-    with pytest.raises(error):
-        recovery.watch(stack, operator)
-    exists(aws, "UPDATE_COMPLETE")
-    assert not recovery.watch(stack, operator).changed
-
-
-@pytest.mark.parametrize("operation", [recovery.watch, recovery.cancel])
-def test_ctrl_c_says_that_the_operation_goes_on(
-    operation: Callable[..., object], aws: FakeAws, stack: Stack
-) -> None:
-    busy = exists(aws, "UPDATE_IN_PROGRESS")
-    busy.happen("UPDATE_IN_PROGRESS", [own_event(busy, 0, "UPDATE_IN_PROGRESS")])
-
-    def press(_: object) -> None:
-        raise KeyboardInterrupt
-
-    options = {"yes": True, "check": anything} if operation is recovery.cancel else {}
-    with pytest.raises(Interrupted, match=f"the operation on {NAME} goes on"):
-        operation(stack, FakeOperator(on_tell=press), **options)
-
-
-def test_cancel_asks_and_says_what_it_came_to(
-    aws: FakeAws, stack: Stack, operator: FakeOperator
-) -> None:
-    exists(aws, "UPDATE_IN_PROGRESS")
-    result = recovery.cancel(stack, operator, check=anything, yes=False)
-    assert result.status == "UPDATE_ROLLBACK_COMPLETE"
-    assert operator.asked == [f"Cancel the operation on {NAME}, and roll it back?"]
-
-
-def test_cancel_says_what_stays_in_the_way(
-    aws: FakeAws, stack: Stack, operator: FakeOperator
-) -> None:
-    exists(aws, "CREATE_IN_PROGRESS")
-    aws.timeline = [("DELETE_COMPLETE", [event(1, "Table", "DELETE_SKIPPED")])]
-    recovery.cancel(stack, operator, check=anything, yes=True)
-    [caution] = operator.of(Caution)
-    assert caution.message.startswith("Table: kept")
-
-
-@pytest.mark.parametrize(
-    ("status", "comes_to"),
-    [
-        ("CREATE_FAILED", "ROLLBACK_COMPLETE"),
-        ("UPDATE_FAILED", "UPDATE_ROLLBACK_COMPLETE"),
-        ("UPDATE_ROLLBACK_FAILED", "UPDATE_ROLLBACK_COMPLETE"),
-    ],
-)
-def test_rollback_undoes_what_failed(
-    status: str, comes_to: str, aws: FakeAws, stack: Stack, operator: FakeOperator
-) -> None:
-    exists(aws, status)
-    assert recovery.roll_back(stack, operator, check=anything, yes=False).status == comes_to
-    assert operator.asked == [f"stack {NAME} is {status}. Roll it back?"]
-
-
-def test_nothing_that_is_complete_is_rolled_back(
-    aws: FakeAws, stack: Stack, operator: FakeOperator
-) -> None:
-    exists(aws, "UPDATE_COMPLETE")
-    with pytest.raises(AwsError, match="there is nothing to roll back"):
-        recovery.roll_back(stack, operator, check=anything, yes=True)
-
-
-def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(
-    aws: FakeAws, stack: Stack, operator: FakeOperator
-) -> None:
-    exists(aws, "CREATE_COMPLETE").protected = True
-    state = stack.state()
-    assert state is not None
-    with pytest.raises(AwsError, match="--no-termination-protection` lifts it"):
-        recovery.destroy(stack, state, operator, region="here", yes=False)
-    assert (operator.asked, aws.changes()) == ([], [])
-
-
-def test_ctrl_c_while_it_is_deleted_says_that_it_goes_on_and_offers_no_cancel(
-    aws: FakeAws, stack: Stack
-) -> None:
-    def press(_: object) -> None:
-        raise KeyboardInterrupt
-
-    exists(aws, "CREATE_COMPLETE")
-    state = stack.state()
-    assert state is not None
-    with pytest.raises(Interrupted) as interrupted:
-        recovery.destroy(stack, state, FakeOperator(on_tell=press), region="here", yes=True)
-    assert "goes on" in str(interrupted.value)
-    assert "cancel" not in str(interrupted.value)
-
-
-def test_destroy_tells_what_was_kept(aws: FakeAws, stack: Stack, operator: FakeOperator) -> None:
-    exists(aws, "CREATE_COMPLETE")
-    aws.timeline = [("DELETE_COMPLETE", [event(1, "Table", "DELETE_SKIPPED")])]
-    state = stack.state()
-    assert state is not None
-    kept = recovery.destroy(stack, state, operator, region="here", yes=True)
-    assert kept == ["Table"]

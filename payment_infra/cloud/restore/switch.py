@@ -26,7 +26,7 @@ from payment_infra.errors import AwsError, PaymentInfraError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.recovery import Operator
+    from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.restore.journal import Journal, Phase
 
 # Payments that are listed one by one for a person; a report has them all.

@@ -1,0 +1,130 @@
+"""What a person does about a stack besides deploying: watch, cancel, roll back, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+from payment_infra.cloud.diagnosis import failure
+from payment_infra.cloud.events import Result
+from payment_infra.cloud.operator import follow, follow_cancelling
+from payment_infra.cloud.recovery import STEPS, Step, continue_rollback
+from payment_infra.cloud.stack import CANCELLABLE
+from payment_infra.errors import AwsError, DeploymentFailed
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operator import Operator
+    from payment_infra.cloud.stack import Stack, StackState
+
+
+def watch(
+    stack: Stack, operator: Operator, built: Callable[[], Mapping[str, str]] = lambda: {}
+) -> Result:
+    """Show the operation that goes on until it has ended; return what it came to.
+
+    `built` returns by logical id which module builds a resource, to be told of what has failed.
+
+    Raises:
+        AwsError: there is no such stack.
+        DeploymentFailed: the operation failed, or nothing goes on and the last one has.
+    """
+    state = _existing(stack)
+    if STEPS.get(state.status) is not Step.WAIT:
+        if STEPS.get(state.status) is Step.UPDATE:
+            return Result(stack.name, state.status, changed=False)
+        raise DeploymentFailed(f"stack {stack.name} is {state.status}, and nothing goes on")
+    try:
+        follow(stack, stack.watch(state), operator)
+    except DeploymentFailed as failed:
+        raise failure(stack.name, failed.status, failed.events, built()) from failed
+    return _came_to(stack)
+
+
+def cancel(
+    stack: Stack, operator: Operator, *, check: Callable[[StackState], None], yes: bool
+) -> Result:
+    """Cancel the update that goes on, or delete the stack that is being created.
+
+    `check` raises if the stack is not to be touched.
+
+    Raises:
+        AwsError: there is no such stack, or nothing goes on that could be cancelled.
+        DeploymentFailed: what was done could not be undone.
+    """
+    state = _existing(stack)
+    check(state)
+    undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
+    if state.status in CANCELLABLE:
+        operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
+    follow_cancelling(stack, stack.cancel(state), operator)
+    return _came_to(stack)
+
+
+def roll_back(
+    stack: Stack,
+    operator: Operator,
+    *,
+    check: Callable[[StackState], None],
+    yes: bool,
+    skip: Collection[str] = (),
+) -> Result:
+    """Undo what a failed operation has left, or go on with a rollback that failed.
+
+    `check` raises if the stack is not to be touched.
+
+    Raises:
+        AwsError: there is no such stack, or nothing of it is to be rolled back.
+        DeploymentFailed: the rollback failed.
+    """
+    state = _existing(stack)
+    check(state)
+    question = f"stack {stack.name} is {state.status}. Roll it back?"
+    match state.status:
+        case "CREATE_FAILED" | "UPDATE_FAILED":
+            operator.confirm(question, yes)
+            follow(stack, stack.roll_back(state), operator)
+        case "UPDATE_ROLLBACK_FAILED":
+            operator.confirm(question, yes)
+            continue_rollback(stack, state, operator, skip)
+        case _:
+            raise AwsError(f"stack {stack.name} is {state.status}: there is nothing to roll back")
+    return _came_to(stack)
+
+
+def destroy(
+    stack: Stack,
+    state: StackState,
+    operator: Operator,
+    *,
+    region: str,
+    yes: bool,
+    first: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Delete the stack; return the logical ids of what it keeps.
+
+    `first` is done between the question and the deletion; if it fails, nothing is deleted.
+
+    Raises:
+        AwsError: termination protection is on; nothing was changed.
+        DeploymentFailed: the deletion failed.
+    """
+    if state.termination_protection:
+        raise AwsError(
+            f"stack {stack.name} has termination protection; `payment-infra deploy "
+            "--no-termination-protection` lifts it"
+        )
+    operator.confirm(f"Delete the stack {stack.name} in {region}?", yes)
+    first()
+    return follow(stack, stack.delete(state), operator)
+
+
+def _existing(stack: Stack) -> StackState:
+    state = stack.state()
+    if state is None:
+        raise AwsError(f"there is no stack {stack.name}")
+    return state
+
+
+def _came_to(stack: Stack) -> Result:
+    state = stack.state_for_sure()
+    return Result(stack.name, state.status if state else "DELETE_COMPLETE", changed=True)

@@ -1,0 +1,82 @@
+"""Whoever a stack is worked on for: is told what happens, and asked before anything is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from payment_infra.cloud.events import Caution, StackEvent
+from payment_infra.cloud.stack import CANCELLABLE
+from payment_infra.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from payment_infra.cloud.events import Event, Waiting
+    from payment_infra.cloud.stack import Stack
+
+
+class Operator(Protocol):
+    """The person, or the program, that a deployment is made for."""
+
+    def tell(self, event: Event) -> None:
+        """Take note of what happened."""
+
+    def check_answers(self, agreed: bool) -> None:
+        """Make sure, before anything is changed, that a question can be answered.
+
+        Raises:
+            UsageError: nobody can answer, and it has not been agreed to.
+        """
+
+    def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None:
+        """Go on if it has been agreed to, or if the answer is yes.
+
+        Raises:
+            UsageError: nobody can answer, and `flag` was not given.
+            Declined: the answer is no.
+        """
+
+
+def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> list[str]:
+    """Tell the events of an operation until it has ended; return the logical ids of what it keeps.
+
+    Raises:
+        Interrupted: Ctrl-C, after which the operation goes on.
+        DeploymentFailed: it failed.
+    """
+    kept, cancellable = [], True
+    try:
+        for event in events:
+            if isinstance(event, StackEvent):
+                if event.logical_id == stack.name:
+                    cancellable = event.status in CANCELLABLE
+                if event.status == "DELETE_SKIPPED":
+                    kept.append(event.logical_id)
+            operator.tell(event)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(going_on(stack.name, cancellable=cancellable)) from interrupt
+    return kept
+
+
+def follow_cancelling(
+    stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator
+) -> None:
+    """Tell the events of an operation that undoes another, and what stays of that.
+
+    Raises as `follow` does.
+    """
+    if kept := follow(stack, events, operator):
+        operator.tell(
+            Caution(
+                f"{', '.join(kept)}: kept, as the template says of a deletion; delete what is in "
+                "the way before the next deployment, or choose another --suffix"
+            )
+        )
+
+
+def going_on(name: str, *, cancellable: bool = True) -> str:
+    """Say how to see and how to stop an operation that nobody looks at any more."""
+    stop = f", `payment-infra cancel --stack-name {name}` stops it" if cancellable else ""
+    return (
+        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it{stop}"
+    )
