@@ -59,19 +59,21 @@ def create_private(path: Path, content: bytes) -> None:
         raise PaymentInfraError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def read_json(path: Path) -> str:
-    """Return the text of a JSON file.
+def read_json_object(path: Path) -> str:
+    """Return the text of a file with a JSON object.
 
     Raises:
-        UsageError: there is no such file, or it is not JSON.
+        UsageError: there is no such file, or it holds something else.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        json.loads(text)
+        content = json.loads(text)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise UsageError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: must hold a JSON object")
     return text
 
 

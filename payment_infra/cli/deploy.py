@@ -48,9 +48,9 @@ def _pairs(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> di
 
 
 def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str | None:
-    from payment_infra.files import read_json
+    from payment_infra.files import read_json_object
 
-    return None if value is None else read_json(value)
+    return None if value is None else read_json_object(value)
 
 
 @click.command("deploy")
@@ -143,6 +143,12 @@ def command(
     require_suffix(resolved)
     if no_execute and options["change_set"] is not None:
         raise UsageError("--no-execute leaves a change set, and --change-set executes one")
+    fixed = options["parameters"] or options["role_arn"] or notification_arns
+    if fixed and options["change_set"] is not None:
+        raise UsageError(
+            "--change-set: a change set has its parameters, role and topics already; leave out "
+            "--parameter, --role-arn and --notification-arn"
+        )
     if timeout_minutes is not None and options["detach"]:
         raise UsageError("--timeout needs somebody who looks, and --detach looks no more")
     from payment_infra.cloud.deployment import Deployment

@@ -22,6 +22,7 @@ from payment_infra.cloud.events import (
     Result,
     StackEvent,
     StepBegun,
+    Target,
     Waiting,
 )
 
@@ -191,6 +192,8 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
             from payment_infra.cli.preview import draw
 
             note(draw(event, width))
+        case Target():
+            note(f"{event.stack}: account {event.account}, {event.region}, as {event.principal}")
         case Caution():
             note(click.style(f"Warning: {event.message}", fg="yellow"))
         case Outputs():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud import change_sets, preflight
 from payment_infra.cloud.diagnosis import failure
-from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result
+from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result, Target
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.operator import follow_cancelling, going_on
 from payment_infra.cloud.options import BROADEN, REPLACE, STACK_NAME_PREFIX, Options
@@ -97,6 +97,11 @@ class Deployment:
         self._check(planned, creates=live is None)
         if options.execute:
             self._operator.check_answers(options.yes)
+        if not planned.bucket:  # it may be made, before there is a preview that says where
+            session = self._session
+            self._operator.tell(
+                Target(self._stack.name, session.account(), session.region, session.principal())
+            )
         release = upload(self._session, planned, self._operator.tell)
         if state is not None:
             change_sets.delete_failed(self._stack)

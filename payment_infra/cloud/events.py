@@ -56,6 +56,16 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What is about to be worked on, and as whom: the principal's ARN."""
+
+    stack: str
+    account: str
+    region: str
+    principal: str
+
+
+@dataclass(frozen=True)
 class Preview:
     """A change set before it is executed."""
 
@@ -148,5 +158,5 @@ class Report:
     final: bool = False
 
 
-Event = Preview | StackEvent | Waiting | StepBegun | Caution | Outputs | Report | Result
+Event = Target | Preview | StackEvent | Waiting | StepBegun | Caution | Outputs | Report | Result
 Tell = Callable[[Event], None]

@@ -41,7 +41,13 @@ class Terminal:
             assert self._read(1.0) or self._process.poll() is None, self.text
 
     def press(self, keys: str) -> None:
-        """Type something."""
+        """Type something; a key that interrupts, only once the program waits for something.
+
+        Just before it waits at a question, Python would notice the interruption after the answer.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while keys == CTRL_C and not self._waits():
+            assert time.monotonic() < deadline, self.text
         os.write(self._descriptor, keys.encode())
 
     def end(self) -> int:
@@ -53,6 +59,14 @@ class Terminal:
         while self._read(0.1):
             pass
         return int(self._process.returncode)
+
+    def _waits(self) -> bool:
+        """Whether the program's main thread sleeps, as far as the system tells."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:  # it has ended, or this is no Linux
+            return True
+        return stat.rpartition(")")[2].split()[0] != "R"
 
     def _read(self, seconds: float) -> bool:
         ready, _, _ = select.select([self._descriptor], [], [], seconds)

@@ -378,6 +378,14 @@ def test_a_slip_on_the_command_line_is_one_line(
     ("options", "complaint"),
     [
         (("--no-execute", "--change-set", "one"), "--no-execute leaves a change set"),
+        (
+            ("--change-set", "one", "--parameter", "LogRetentionDays=14"),
+            "--change-set: a change set has its parameters, role and topics already",
+        ),
+        (
+            ("--change-set", "one", "--role-arn", "arn:aws:iam::1:role/r"),
+            "--change-set: a change set has its parameters, role and topics already",
+        ),
         (("--detach", "--timeout", "5"), "--timeout needs somebody who looks"),
     ],
     ids=" ".join,

@@ -18,7 +18,7 @@ from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys,
 from payment_infra.cli import COMMANDS, root
 from payment_infra.cloud import release
 from payment_infra.config import FIELDS
-from tests.aws import FakeAws, FakeBucket, FakeStack, event
+from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
 from tests.functional.conftest import REPOSITORY, Cli, Program
 from tests.offline import TINY_LAYER
 
@@ -294,6 +294,18 @@ def test_deploy_creates_the_stack_and_prints_its_outputs(cli: Cli, aws: FakeAws)
     assert dict(rows[1:]) == aws.stacks[STACK].outputs
     assert {"APIEndpoint", "CallerPolicyArn"} < set(aws.stacks[STACK].outputs)
     assert re.search(rf"^21:27:0\d  CREATE_COMPLETE +{STACK}  AWS::", result.stderr, re.MULTILINE)
+
+
+def test_a_first_deployment_names_account_and_region_before_it_makes_the_bucket(
+    cli: Cli, aws: FakeAws
+) -> None:
+    aws.errors["cloudformation:CreateChangeSet"] = Refused("AccessDenied", "no")
+    result = cli("deploy", "--suffix", "dev", "--yes")
+    assert result.exit_code == 1
+    assert "payment-artifacts" not in aws.stacks
+    target, refusal = result.stderr.splitlines()
+    assert target.startswith(f"{STACK}: account 123456789012, eu-central-1, as arn:aws:sts::")
+    assert refusal.startswith("Error: stack payment-artifacts: ")
 
 
 def test_deploy_updates_what_is_there(cli: Cli, aws: FakeAws) -> None:

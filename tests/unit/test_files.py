@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from payment_infra.errors import PaymentInfraError
-from payment_infra.files import write_file
+from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.files import read_json_object, write_file
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -83,8 +83,8 @@ def test_a_full_device_is_named() -> None:
 FILLS_THE_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from payment_infra.errors import PaymentInfraError
-from payment_infra.files import write_file
+from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.files import read_json_object, write_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
@@ -111,3 +111,24 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert done.stdout == f"{path}: cannot be written (File too large)\n"
     assert list(tmp_path.iterdir()) == ([path] if exists else [])
     assert not exists or path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("{", "not valid JSON"), ("[]", "must hold a JSON object"), (None, "cannot be read")],
+)
+def test_what_is_no_json_object_is_refused_by_its_name(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    path = tmp_path / "policy.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=told) as refused:
+        read_json_object(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_json_object_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text('{"Statement":  []}')
+    assert read_json_object(path) == '{"Statement":  []}'
