@@ -17,7 +17,7 @@ from payment_infra.local.emulator import ACCESS_KEY, emulator
 from payment_infra.local.stack import open_session
 from tests.bench.figures import Figure
 
-ROUNDS = 9
+ROUNDS = 15
 UNCHANGED_LIMIT = 0.8
 FIRST_LIMIT = 1.2
 BUCKET = "bench-zips"
