@@ -193,7 +193,7 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
 
             note(draw(event, width))
         case Target():
-            note(f"{event.stack}: account {event.account}, {event.region}, as {event.principal}")
+            note(f"{event.stack}: account {event.account}, {event.region}")
         case Caution():
             note(click.style(f"Warning: {event.message}", fg="yellow"))
         case Outputs():

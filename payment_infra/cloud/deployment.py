@@ -98,10 +98,8 @@ class Deployment:
         if options.execute:
             self._operator.check_answers(options.yes)
         if not planned.bucket:  # it may be made, before there is a preview that says where
-            session = self._session
-            self._operator.tell(
-                Target(self._stack.name, session.account(), session.region, session.principal())
-            )
+            account, region = self._session.account(), self._session.region
+            self._operator.tell(Target(self._stack.name, account, region))
         release = upload(self._session, planned, self._operator.tell)
         if state is not None:
             change_sets.delete_failed(self._stack)

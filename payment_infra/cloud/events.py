@@ -57,12 +57,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Target:
-    """What is about to be worked on, and as whom: the principal's ARN."""
+    """Where a stack is about to be worked on."""
 
     stack: str
     account: str
     region: str
-    principal: str
 
 
 @dataclass(frozen=True)
