@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 import platform
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from payment_infra import __version__
 from payment_infra.artifacts import HANDLERS
@@ -22,26 +22,6 @@ from payment_infra.sources import FILE_NAME, Resolved, resolve
 DISTRIBUTION = "payment-infra"
 # Whose requirements are looked at: boto3 is bound to one botocore, which other programs replace.
 DEMANDING = (DISTRIBUTION, "boto3")
-# The part of PEP 508 that metadata of ours and of boto3 has: name[extras]specifiers; marker.
-REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?\s*([^;]*?)\s*(?:;\s*(.*))?")
-# Of PEP 440 likewise; a specifier with another operator is not judged.
-SPECIFIER = re.compile(r"(>=|<=|==|!=|<|>)\s*([\d.]+)(?![\w.*])")
-OPERATORS: Mapping[str, Callable[[list[int], list[int]], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    ">": operator.gt,
-}
-
-
-@dataclass(frozen=True)
-class Requirement:
-    """What a distribution needs: another one, in versions as `<3,>=2.6`."""
-
-    name: str
-    specifiers: str
 
 
 class Installed:
@@ -54,12 +34,13 @@ class Installed:
         except metadata.PackageNotFoundError:
             return None
 
-    def python(self) -> str:
-        """Return the specifiers of the Python that this package needs."""
+    def python(self) -> SpecifierSet:
+        """Return the versions of Python that this package takes."""
         try:
-            return str(metadata.metadata(DISTRIBUTION).json.get("requires_python", ""))
+            wanted = metadata.metadata(DISTRIBUTION).json.get("requires_python", "")
         except metadata.PackageNotFoundError:
-            return ""
+            wanted = ""
+        return SpecifierSet(str(wanted))
 
     def requires(self, name: str) -> Sequence[str]:
         """Return the requirements, each as in the metadata."""
@@ -99,8 +80,8 @@ def check_libraries(installed: Installed) -> Check:
             version = installed.version(one.name)
             if version is None:
                 wrong.append(f"{one.name} is not installed")
-            elif not fits(version, one.specifiers):
-                wrong.append(f"{one.name} {version}, and {name} needs {one.specifiers}")
+            elif not fits(version, one.specifier):
+                wrong.append(f"{one.name} {version}, and {name} needs {one.specifier}")
             if name == DISTRIBUTION or one.name == "botocore":
                 versions.append(f"{one.name} {version}")
     if wrong:
@@ -152,11 +133,11 @@ def check_emulator(installed: Installed, present: bool) -> Check:
             f"pip install '{DISTRIBUTION}[{EXTRA}]'",
         )
     for one in requirements(installed.requires(DISTRIBUTION), EXTRA):
-        if one.name == PACKAGE and not fits(version, one.specifiers):
+        if one.name == PACKAGE and not fits(version, one.specifier):
             return Check(
                 "emulator",
                 "warn",
-                f"{PACKAGE} {version}, and payment-infra is measured against {one.specifiers}",
+                f"{PACKAGE} {version}, and payment-infra is measured against {one.specifier}",
                 f"pip install '{DISTRIBUTION}[{EXTRA}]'",
             )
     return Check("emulator", "ok", f"{PACKAGE} {version}")
@@ -179,25 +160,12 @@ def check_settings(
 
 def requirements(lines: Sequence[str], extra: str = "") -> Iterator[Requirement]:
     """Yield the requirements that always hold, or those of an extra."""
-    for line in lines:
-        if found := REQUIREMENT.fullmatch(line):
-            name, specifiers, marker = found.groups(default="")
-            if marker.replace("'", '"') == (f'extra == "{extra}"' if extra else ""):
-                yield Requirement(name, specifiers)
+    for one in map(Requirement, lines):
+        holds = one.marker is None or one.marker.evaluate({"extra": extra})
+        if holds and ("extra" in str(one.marker)) == bool(extra):
+            yield one
 
 
-def fits(version: str, specifiers: str) -> bool:
-    """Whether a version is one of `<3,>=2.6`; only its numbers are compared."""
-    return all(
-        OPERATORS[sign](_numbers(version), _numbers(wanted))
-        for sign, wanted in SPECIFIER.findall(specifiers)
-    )
-
-
-def _numbers(version: str) -> list[int]:
-    """Return the numbers that a version begins with, without zeros at the end: 2.0 is 2."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    numbers = [int(part) for part in found[0].split(".")] if found else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return numbers
+def fits(version: str, specifiers: SpecifierSet) -> bool:
+    """Whether a version, be it a pre-release, is one of those."""
+    return specifiers.contains(version, prereleases=True)
