@@ -5,7 +5,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
@@ -23,12 +23,30 @@ QUICK_CONFIG = Config(
 )
 
 
+class Boto:
+    """What is used of boto3.Session; S3 transfers, which take a command long to import, are not."""
+
+    def __init__(self, core: botocore.session.Session, region: str) -> None:
+        self.region_name = region
+        self._core = core
+
+    def client(self, service: str, endpoint_url: str | None, config: Config) -> Any:
+        """Return a new client."""
+        return self._core.create_client(
+            service, region_name=self.region_name, endpoint_url=endpoint_url, config=config
+        )
+
+    def get_credentials(self) -> Any:
+        """Return the credentials, None if there are none."""
+        return self._core.get_credentials()
+
+
 class Session:
     """Makes clients, each once."""
 
     def __init__(
         self,
-        session: boto3.Session,
+        session: Boto,
         endpoint_url: str | None = None,
         config: Config = CLIENT_CONFIG,
         profile: str | None = None,
@@ -50,14 +68,14 @@ class Session:
             UsageError: the region does not exist.
         """
         try:
-            session = boto3.Session(profile_name=profile, region_name=region)
-            if session.region_name is None:
-                session = boto3.Session(profile_name=profile, region_name=DEFAULT_REGION)
+            core = botocore.session.Session(profile=profile)
+            region = region or core.get_config_variable("region") or DEFAULT_REGION
+            core.get_scoped_config()  # which tells whether there is such a profile
         except BotoCoreError as error:
             raise AwsError(explain(error)) from error
         if endpoint_url is None:
-            _check_region(session)
-        return cls(session, endpoint_url, profile=profile)
+            _check_region(core, region)
+        return cls(Boto(core, region), endpoint_url, profile=profile)
 
     def quick(self) -> "Session":
         """Return the same session with clients that soon give up."""
@@ -66,7 +84,7 @@ class Session:
     @property
     def region(self) -> str:
         """The region, as us-east-1."""
-        return str(self._session.region_name)
+        return self._session.region_name
 
     @property
     def endpoint_url(self) -> str | None:
@@ -117,15 +135,15 @@ class Session:
         return self._known_identity
 
 
-def _check_region(session: boto3.Session) -> None:
+def _check_region(core: botocore.session.Session, name: str) -> None:
     regions = [
         region
-        for partition in session.get_available_partitions()
-        for region in session.get_available_regions("cloudformation", partition)
+        for partition in core.get_available_partitions()
+        for region in core.get_available_regions("cloudformation", partition)
     ]
-    if session.region_name not in regions:
-        close = difflib.get_close_matches(str(session.region_name), regions, 1)
+    if name not in regions:
+        import boto3
+
+        close = difflib.get_close_matches(name, regions, 1)
         hint = f"did you mean {close[0]}?" if close else "see --region and AWS_REGION"
-        raise UsageError(
-            f"region {session.region_name!r} is none that boto3 {boto3.__version__} knows; {hint}"
-        )
+        raise UsageError(f"region {name!r} is none that boto3 {boto3.__version__} knows; {hint}")

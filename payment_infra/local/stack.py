@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import boto3
 import botocore.session
 from botocore.config import Config
 
@@ -15,7 +14,7 @@ from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.logs import LogTail
 from payment_infra.cloud.options import STACK_NAME_PREFIX, Options
-from payment_infra.cloud.session import Session
+from payment_infra.cloud.session import Boto, Session
 from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.cloud.stack import Stack
 from payment_infra.local.emulator import ACCESS_KEY
@@ -45,8 +44,7 @@ def open_session(emulator: Emulator) -> Session:
     core = botocore.session.Session()
     core.set_config_variable("profile", None)
     core.set_credentials(ACCESS_KEY, ACCESS_KEY)
-    session = boto3.Session(botocore_session=core, region_name=emulator.region)
-    return Session(session, emulator.url, CONFIG)
+    return Session(Boto(core, emulator.region), emulator.url, CONFIG)
 
 
 def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> LocalStack:

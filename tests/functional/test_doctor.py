@@ -144,7 +144,7 @@ def test_secrets_are_never_shown(program: Program) -> None:
 def test_a_library_that_cannot_be_imported_ends_no_check_of_the_machine(
     program: Program, source: Path
 ) -> None:
-    (source / "boto3.py").write_text("raise ImportError('no boto3 here')")
+    (source / "botocore.py").write_text("raise ImportError('no botocore here')")
     done = program(*JSON, source=source, **CREDENTIALS)
-    assert failed(done) == {"imports": "no boto3 here"}
+    assert failed(done) == {"imports": "no botocore here"}
     assert json.loads(done.stdout)[-1]["message"] == "not checked: what needs AWS"
