@@ -90,7 +90,9 @@ def resource(name: str, status: str, *differences: tuple[str, str, str]) -> Answ
     }
 
 
-def test_drift(terminal: Transcript, aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drift_shows_each_property_with_both_values(
+    terminal: Transcript, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer_drift(aws, monkeypatch, *(resource(name, "IN_SYNC") for name in RESOURCES[:5]))
     assert terminal("drift", *ENVIRONMENT, "--fail") == 0
     policy = json.dumps(
@@ -112,7 +114,9 @@ def test_drift(terminal: Transcript, aws: FakeAws, monkeypatch: pytest.MonkeyPat
     terminal.check("drift")
 
 
-def test_failed(terminal: Transcript, aws: FakeAws) -> None:
+def test_redrive_and_purge_ask_with_a_number_and_say_what_came_of_it(
+    terminal: Transcript, aws: FakeAws
+) -> None:
     queues = FakeQueues()
     aws.answers |= queues.answers()
     terminal("failed", "redrive", *ENVIRONMENT, "--all", "--yes")
@@ -134,7 +138,7 @@ def test_failed(terminal: Transcript, aws: FakeAws) -> None:
     terminal.check("dead-letters")
 
 
-def test_subscribe(terminal: Transcript, aws: FakeAws) -> None:
+def test_subscribe_asks_and_says_who_is_told(terminal: Transcript, aws: FakeAws) -> None:
     topic = "arn:aws:sns:eu-central-1:123456789012:payment-alarms-prod-eu"
     pager = "https://pager.example.com/hook"
     found: list[Answer] = []
@@ -161,7 +165,9 @@ def test_subscribe(terminal: Transcript, aws: FakeAws) -> None:
     terminal.check("subscribe")
 
 
-def test_bootstrap(terminal: Transcript, aws: FakeAws) -> None:
+def test_the_bucket_is_deleted_after_its_contents_were_told(
+    terminal: Transcript, aws: FakeAws
+) -> None:
     terminal("bootstrap", "--destroy")
     terminal("bootstrap")
     terminal("bootstrap")
@@ -185,7 +191,9 @@ def rows(tables: FakeTables, number: int) -> None:
 
 
 @pytest.mark.parametrize("live", [True, False], ids=["terminal", "lines"])
-def test_export(live: bool, cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_counts_in_place_on_a_terminal_and_in_lines_elsewhere(
+    live: bool, cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at_terminal(monkeypatch, WIDTH, Clock(1))
     monkeypatch.setattr(export, "LINE_ROWS", 4)
     init = export.Count.__init__

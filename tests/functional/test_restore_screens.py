@@ -55,7 +55,7 @@ def terminal(
 
 
 @COLORS
-def test_a_restore_and_its_undoing(
+def test_a_restore_shows_plan_steps_and_report_and_so_does_its_undoing(
     color: bool, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = terminal(world, color, monkeypatch)
@@ -69,14 +69,16 @@ def test_a_restore_and_its_undoing(
 
 
 @COLORS
-def test_a_drill(color: bool, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drill_reports_that_its_copy_is_gone(
+    color: bool, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = terminal(world, color, monkeypatch)
     assert shown(*RESTORE, "--to", "latest", "--drill", typed="y\n") == 0
     shown.check("restore-drill")
 
 
 @COLORS
-def test_a_restore_that_leaves_newer_payments_behind(
+def test_what_a_restore_leaves_behind_is_listed_before_the_second_question(
     color: bool, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = terminal(world, color, monkeypatch)
@@ -86,7 +88,7 @@ def test_a_restore_that_leaves_newer_payments_behind(
 
 
 @COLORS
-def test_a_restore_that_is_broken_off_and_goes_on(
+def test_a_restore_that_is_broken_off_warns_that_payments_are_stopped(
     color: bool, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = terminal(world, color, monkeypatch)
@@ -107,7 +109,7 @@ def test_a_restore_that_is_broken_off_and_goes_on(
     shown.check("restore-broken-off")
 
 
-def test_a_restore_where_nothing_can_be_drawn(
+def test_what_a_restore_waits_for_is_a_line_where_nothing_can_be_drawn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = terminal(world, False, monkeypatch, live=False)
