@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
 from payment_infra.cli.options import aws_options, output_option, yes_option
 from payment_infra.cli.output import confirm, note, print_json
-from payment_infra.cli.progress import tell
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -38,7 +38,8 @@ def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
         return
     from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrap
 
-    bucket, changed = bootstrap(session, tell)
+    with operating(BOOTSTRAP_STACK, "text") as operator:
+        bucket, changed = bootstrap(session, operator.tell)
     if not changed:
         note(f"{BOOTSTRAP_STACK} is up to date")
     if output == "json":
@@ -49,18 +50,22 @@ def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
 
 def _destroy(session: Session, output: str, yes: bool) -> None:
     from payment_infra.cli.status_view import size
+    from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK
     from payment_infra.cloud.operations.bucket_removal import examine, remove
+    from payment_infra.wording import counted
 
     contents = examine(session)
     if contents is None:
         note(f"there is no artifact bucket in {session.region}; nothing to delete")
     else:
         note(
-            f"{contents.bucket} in {session.region}: {contents.versions} versions of objects, "
+            f"{contents.bucket} in {session.region}\n"
+            f"  {counted(contents.versions, 'version')} of objects, "
             f"{size(contents.size_bytes)}"
         )
         confirm("Delete them, the bucket, and its stack?", yes)
-        remove(session, contents, tell, lambda _: None)
+        with operating(BOOTSTRAP_STACK, "text") as operator:
+            remove(session, contents, operator.tell, lambda _: None)
         note(f"{contents.bucket} is deleted")
     if output == "json":
         deleted = contents.bucket if contents else None

@@ -133,10 +133,11 @@ def draw_remains(left: list[Kept]) -> Iterator[str]:
 def _export(environment: Environment, file: Path | None) -> None:
     from payment_infra.cli.export import Count
     from payment_infra.cloud.operations.export import Since, save
+    from payment_infra.wording import counted
 
     if file is None:
         return
     count = Count()
     rows = save(environment.client("dynamodb"), environment.table, Since(), file, count)
     count.end()
-    note(f"{file}: {rows} transactions")
+    note(f"{file}: {counted(rows, 'transaction')}")

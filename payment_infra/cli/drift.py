@@ -52,16 +52,18 @@ def command(environment: Environment, fail: bool, output: str) -> None:
 
 def draw(drift: Drift, width: int) -> Iterator[str]:
     """Yield the lines of a drift: each resource, and below it what differs, old and new."""
+    from payment_infra.cli.operation import cut_right
     from payment_infra.cli.preview import cut
     from payment_infra.rendering import describe
+    from payment_infra.wording import counted
 
     for one in drift.resources:
         sign, color = ("-", "red") if one.status == "DELETED" else ("~", "yellow")
         head = f"{sign} {one.logical_id}  {one.resource_type}  {one.status}"
-        yield click.style(cut(head, width), fg=color)
+        yield click.style(cut_right(head, width), fg=color)
         for changed in one.properties:
             yield f"    {cut(changed.path, width - 4)}"
             yield click.style(f"      - {cut(describe(changed.expected), width - 8)}", fg="red")
             yield click.style(f"      + {cut(describe(changed.actual), width - 8)}", fg="green")
-    total = f"{drift.checked} resources compared, {drift.not_checked} that cannot be"
-    yield f"{drift.status}: {len(drift.resources)} drifted of {total}"
+    cannot = f"{counted(drift.not_checked, 'resource')} cannot be compared"
+    yield f"{drift.status}: {len(drift.resources)} drifted of {drift.checked} compared; {cannot}"

@@ -13,6 +13,7 @@ from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
 from payment_infra.cli.output import note, print_json
 from payment_infra.errors import Interrupted, UsageError
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
@@ -69,14 +70,15 @@ def command(
         rows = save(client, environment.table, chosen, file, count, replace=force)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
-            f"{count.rows} transactions are in {file}.part; the same command goes on from there"
+            f"{file}.part has {counted(count.rows, 'transaction')}; the same command goes on from "
+            "there"
         ) from interrupt
     finally:
         count.end()
     if output == "json":
         print_json({"file": str(file), "rows": rows})
     else:
-        note(f"{file}: {rows} transactions")
+        note(f"{file}: {counted(rows, 'transaction')}")
 
 
 class Count:
@@ -85,16 +87,18 @@ class Count:
     def __init__(self) -> None:
         self.rows = 0
         self._terminal = sys.stderr.isatty()
+        self._drawn = False
 
     def __call__(self, rows: int) -> None:
         """Take note of how many there are by now."""
         before, self.rows = self.rows, rows
         if self._terminal:
-            click.echo(f"\r{rows} transactions", err=True, nl=False)
+            self._drawn = True
+            click.echo(f"\r{counted(rows, 'transaction')}", err=True, nl=False)
         elif rows // LINE_ROWS > before // LINE_ROWS:
-            note(f"{rows} transactions")
+            note(counted(rows, "transaction"))
 
     def end(self) -> None:
-        """Leave the line."""
-        if self._terminal:
+        """Leave the line, if there is one."""
+        if self._drawn:
             note("")

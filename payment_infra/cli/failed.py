@@ -18,12 +18,15 @@ from payment_infra.cli.operating import operating
 from payment_infra.cli.options import environment_options, output_option, yes_option
 from payment_infra.cli.output import check_answers, confirm, note, print_json
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.dead_letters import DeadLetter
     from payment_infra.cloud.operations.environment import Environment
 
 Command = Callable[..., Any]
+
+EMPTY = "the dead-letter queue has no messages; nothing was done"
 
 ID_OPTION = click.option(
     "--id", "ids", multiple=True, metavar="ID", help="Only this message; repeat it."
@@ -152,14 +155,16 @@ def redrive(
     if [everything, bool(ids), cancel].count(True) != 1:
         raise UsageError("give one of --all, --id ID and --cancel")
     if cancel:
-        _tell({"moved": cancel_move(environment), "cancelled": True}, output)
+        before = cancel_move(environment)
+        told = f"the redrive is cancelled; it had moved {counted(before, 'message')}"
+        _tell({"moved": before, "cancelled": True}, told, output)
         return
     check_answers(yes)
     chosen = _chosen(environment, ids)
     if not chosen:
-        _tell({"moved": 0}, output)
+        _tell({"moved": 0}, EMPTY, output)
         return
-    confirm(f"Send {len(chosen)} messages back to be retried?", yes)
+    confirm(f"Send {counted(len(chosen), 'message')} back to be retried?", yes)
     with operating(environment.stack.name, "text") as operator:
         moved = None
         if everything:
@@ -168,7 +173,7 @@ def redrive(
             moved = move(
                 environment, {one.id for one in chosen}, max_rate, time.sleep, operator.tell
             )
-    _tell({"moved": moved}, output)
+    _tell({"moved": moved}, f"sent back: {counted(moved, 'message')}", output)
 
 
 @command.command("purge")
@@ -202,13 +207,15 @@ def purge(
     check_answers(yes)
     chosen = _chosen(environment, ids)
     if not chosen:
-        _tell({"deleted": 0}, output)
+        _tell({"deleted": 0}, EMPTY, output)
         return
     lines = (json.dumps(one.document()) for one in chosen)
     create_private(file, "".join(f"{line}\n" for line in lines).encode())
-    note(f"{len(chosen)} messages are in {file}")
-    confirm(f"Delete these {len(chosen)} messages from the queue?", yes)
-    _tell({"deleted": delete(environment, {one.id for one in chosen})}, output)
+    number = counted(len(chosen), "message")
+    note(f"{file}: {number}")
+    confirm(f"Delete {number} from the queue?", yes)
+    deleted = delete(environment, {one.id for one in chosen})
+    _tell({"deleted": deleted}, f"deleted: {counted(deleted, 'message')}", output)
 
 
 def _chosen(environment: Environment, ids: tuple[str, ...]) -> list[DeadLetter]:
@@ -244,8 +251,8 @@ def _readable(message: DeadLetter) -> dict[str, Any]:
     return document
 
 
-def _tell(document: dict[str, Any], output: str) -> None:
+def _tell(document: dict[str, Any], text: str, output: str) -> None:
     if output == "json":
         print_json(document)
     else:
-        note(", ".join(f"{name}: {value}" for name, value in document.items()))
+        note(text)

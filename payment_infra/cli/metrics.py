@@ -23,6 +23,7 @@ ASCII = "_.:-=+*#"
 LABEL = 26
 # What stands beside a line: the last value and the largest.
 NUMBERS = 24
+UNITS = {"T": 1e12, "G": 1e9, "M": 1e6}
 NO_DATA = "no data"
 
 
@@ -109,6 +110,9 @@ def _largest(series: Series) -> float:
 
 
 def _short(value: float) -> str:
+    for unit, size in UNITS.items():
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.2g}"
 
 

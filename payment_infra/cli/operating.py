@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.output import check_answers, confirm
-from payment_infra.errors import Interrupted, PaymentInfraError
+from payment_infra.errors import Declined, Interrupted, PaymentInfraError
 
 if TYPE_CHECKING:
     from payment_infra.cli.progress import View
@@ -23,6 +23,7 @@ class TerminalOperator:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._agreed = False
 
     def tell(self, event: Event) -> None:
         """Show what happened."""
@@ -35,7 +36,13 @@ class TerminalOperator:
     def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None:
         """Ask, unless it has been agreed to; see `output.confirm`."""
         self._view.pause()
-        confirm(question, agreed, flag)
+        try:
+            confirm(question, agreed, flag)
+        except Declined as declined:
+            if self._agreed:  # and what that was a question of may have been done
+                raise Declined("declined; nothing more was changed") from declined
+            raise
+        self._agreed = True
 
 
 @contextmanager

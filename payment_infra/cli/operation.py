@@ -24,7 +24,7 @@ class Operation:
 
     done holds the last event of each resource that has come to rest, in that order; started the
     moment when each began; total the number of resources, as far as it is known; waits_for what is
-    waited for, where that is no stack.
+    waited for, where that is no stack; previewed whether what it would change was shown.
     """
 
     def __init__(self, stack: str) -> None:
@@ -33,6 +33,7 @@ class Operation:
         self.ended: datetime | None = None
         self.label = ""
         self.waits_for = ""
+        self.previewed = False
         self.done: dict[str, StackEvent] = {}
         self.in_flight: dict[str, StackEvent] = {}
         self._started: dict[str, datetime] = {}

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+# A space at which no line is broken.
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def note(message: str) -> None:
@@ -65,9 +70,18 @@ def confirm(question: str, agreed: bool, flag: str = "--yes") -> None:
         return
     check_answers(agreed, flag)
     try:
-        answer = click.confirm(question, err=True)
+        answer = click.confirm(_wrapped(question), err=True)
     except click.Abort:
         note("")  # the question's line has not ended
         raise
     if not answer:
         raise Declined("declined; nothing was changed")
+
+
+def _wrapped(question: str) -> str:
+    """Return a question in lines that the terminal holds, the last with room for the answer."""
+    width = shutil.get_terminal_size().columns
+    room = NO_BREAK * len(" [y/N]: y")
+    return textwrap.fill(
+        f"{question}{room}", width, break_long_words=False, break_on_hyphens=False
+    ).rstrip(NO_BREAK)

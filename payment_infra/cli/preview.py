@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,8 @@ VERBS = {"Add": "add", "Modify": "modify", "Remove": "remove"}
 ACTION_WIDTH = 32
 INDENT = "    "
 GAP = "  "
+# What a long value is taken apart into where it has no room: words, and the parts of an ARN.
+PARTS = re.compile(r".+?(?:\s+|/|(?<!arn|aws|..:):(?![:*])\s*|$)")
 
 
 def draw(preview: Preview, width: int) -> str:
@@ -36,7 +39,7 @@ def draw(preview: Preview, width: int) -> str:
     total = ", ".join(f"{number} to {verb}" for verb, number in counts.items())
     verb = "creates" if preview.creates else "changes"
     where = f"account {preview.account}, {preview.region}"
-    heading = f"This {verb} {preview.stack} in {where}: {total}"
+    heading = f"This {verb} {preview.stack} in {where}: {total or 'no resources'}"
     lines = [click.style(line, bold=True) for line in textwrap.wrap(heading, width)]
     names = min(max((len(one.logical_id) for one in preview.changes), default=0), width // 2)
     for change in preview.changes:
@@ -136,7 +139,16 @@ def _grants(grants: Iterable[GrantChange], width: int) -> Iterator[str]:
 def _wrap(texts: Iterable[str], width: int) -> Iterator[str]:
     """Yield the lines of texts that are wrapped, never cut: what is granted is seen whole."""
     for text in texts:
-        yield from textwrap.wrap(text, width, break_on_hyphens=False)
+        line = ""
+        for part in PARTS.findall(text):
+            if line and len(f"{line}{part}".rstrip()) > width:
+                yield line.rstrip()
+                line = ""
+            line += part
+            while len(line.rstrip()) > width:
+                yield line[:width]
+                line = line[width:]
+        yield line.rstrip()
 
 
 def _loss(change: Change, width: int) -> Iterator[str]:

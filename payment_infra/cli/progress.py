@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from payment_infra.cli.ndjson import JsonView
-from payment_infra.cli.operation import COLORS, Operation, elapsed, finished, frame
+from payment_infra.cli.operation import (
+    COLORS,
+    MAX_IN_FLIGHT,
+    Operation,
+    elapsed,
+    finished,
+    frame,
+)
 from payment_infra.cli.output import note, print_outputs
 from payment_infra.cloud.events import (
     Caution,
@@ -85,6 +92,7 @@ class PlainView:
     """Writes one line on stderr for an event, and one after every 30 s of silence."""
 
     def __init__(self, stack: str, width: int, now: Now) -> None:
+        self._stack = stack
         self._operation = Operation(stack)
         self._width = width
         self._now = now
@@ -99,6 +107,8 @@ class PlainView:
         elif isinstance(event, Waiting):
             self._break_silence(event.what)
         else:
+            if isinstance(event, Preview):  # what was before it, was another operation
+                self._operation = Operation(self._stack)
             tell_rest(event, self._operation, self._width)
             self._last_line = self._now()
 
@@ -113,18 +123,23 @@ class PlainView:
         if now - self._last_line < SILENCE:
             return
         self._last_line = now
-        names = ", ".join(self._operation.in_flight) or "the stack"
+        names = list(self._operation.in_flight) or ["the stack"]
+        more = len(names) - MAX_IN_FLIGHT
+        named = ", ".join(names[:MAX_IN_FLIGHT]) + (f" and {more} more" if more > 0 else "")
         began = self._operation.began or now
         took = elapsed((now - began).total_seconds())
-        note(f"still in progress: {what or f'{names} ({took})'}")
+        note(f"still in progress: {what or f'{named} ({took})'}")
 
 
 class LiveView:
-    """Draws a bar and what is in flight on a terminal, and keeps what has ended above it."""
+    """Draws a bar and what is in flight on a terminal, and keeps what has ended above it.
+
+    operation is what is drawn now.
+    """
 
     def __init__(self, stack: str, width: int, now: Now) -> None:
         self._stack = stack
-        self._operation = Operation(stack)
+        self.operation = Operation(stack)
         self._width = width
         self._now = now
         self._live: Live | None = None
@@ -132,18 +147,18 @@ class LiveView:
     def tell(self, event: Event) -> None:
         """Take the event into the drawing, or write it above."""
         if isinstance(event, Waiting):
-            self._operation.waits_for = event.what
+            self.operation.waits_for = event.what
             self._start()
         elif isinstance(event, StackEvent):
-            self._operation.add(event)
+            self.operation.add(event)
             self._start()
             if event.failed:
                 self._write(_failure(event))
         else:
-            if isinstance(event, Preview):
-                self._operation.total = len(event.changes)
             self.pause()
-            tell_rest(event, self._operation, self._width)
+            if isinstance(event, Preview):
+                self.operation.total = len(event.changes)
+            tell_rest(event, self.operation, self._width)
 
     def pause(self) -> None:
         """Take the drawing away; when the operation was begun, leave the list of what has ended."""
@@ -151,9 +166,9 @@ class LiveView:
             return
         self._live.stop()
         self._live = None
-        for line in finished(self._operation, self._width):
+        for line in finished(self.operation, self._width):
             note(line)
-        self._operation = Operation(self._stack)
+        self.operation = Operation(self._stack)
 
     def fail(self, error: PaymentInfraError) -> None:
         """Take the drawing away, so that the error has the last line."""
@@ -165,7 +180,7 @@ class LiveView:
         from rich.live import Live
 
         self._live = Live(
-            get_renderable=lambda: frame(self._operation, self._width, self._now()),
+            get_renderable=lambda: frame(self.operation, self._width, self._now()),
             console=_console(self._width),
             refresh_per_second=4,
             transient=True,
@@ -179,12 +194,6 @@ class LiveView:
             self._live.console.print(Text.from_ansi(line))
 
 
-def tell(event: Event) -> None:
-    """Write one line on stderr for a stack's event; for commands that show nothing else."""
-    if isinstance(event, StackEvent):
-        note(_line(event))
-
-
 def tell_rest(event: Event, operation: Operation, width: int) -> None:
     """Write, as text, what is not an event of the stack."""
     match event:
@@ -192,6 +201,7 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
             from payment_infra.cli.preview import draw
 
             note(draw(event, width))
+            operation.previewed = True
         case Target():
             note(f"{event.stack}: account {event.account}, {event.region}")
         case Caution():
@@ -203,7 +213,8 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
         case Report():
             click.echo("\n".join(event.lines), err=not event.final)
         case Result():
-            note(f"{event.stack}: {event.status if event.changed else 'no changes'}")
+            unchanged = "nothing was changed yet" if operation.previewed else "no changes"
+            note(f"{event.stack}: {event.status if event.changed else unchanged}")
 
 
 def _line(event: StackEvent) -> str:

@@ -97,10 +97,10 @@ def _add(
     if same and same[-1].confirmed:
         _told(same[-1], f"{endpoint} is subscribed already; nothing was changed", output)
         return
-    again = "Ask again, as it has yet to confirm:" if same else "Subscribe"
-    confirm(f"{again} {endpoint}, to the alarms of {environment.stack.name}?", yes)
+    what = f"Ask {endpoint} once more to confirm" if same else f"Subscribe {endpoint} to"
+    confirm(f"{what} the alarms of {environment.stack.name}?", yes)
     added = subscribe(environment, protocol, endpoint)
-    pending = "gets a message with a link, and is told of alarms once that was opened"
+    pending = "gets a link to confirm with, and is told of alarms after that"
     _told(added, f"{endpoint} {'is subscribed' if added.confirmed else pending}", output)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
     config_options,
@@ -17,7 +18,6 @@ from payment_infra.cli.options import (
     stack_name_option,
 )
 from payment_infra.cli.output import note, print_json
-from payment_infra.cli.progress import tell
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -42,10 +42,12 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     """
     require_suffix(resolved)
     from payment_infra.cloud import release as releases
+    from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
-    release = releases.prepare(session, stack, resolved, tell)
+    with operating(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
+        release = releases.prepare(session, stack, resolved, operator.tell)
     objects = (*release.code, release.template)
     shell = releases.deploy_command(session, stack.name, release)
     if output == "json":

@@ -15,6 +15,7 @@ from payment_infra.cli.options import (
     stack_name_of,
     stack_name_option,
 )
+from payment_infra.cli.output import note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,11 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:
-        operator.tell(intervention.watch(stack, operator, lambda: _sources(resolved)))
+        result = intervention.watch(stack, operator, lambda: _sources(resolved))
+        if result.changed or output == "json":
+            operator.tell(result)
+        else:
+            note(f"{stack.name}: {result.status}, and nothing goes on")
 
 
 def _sources(resolved: Resolved) -> Mapping[str, str]:

@@ -38,6 +38,7 @@ from payment_infra.difference import compare_all
 from payment_infra.errors import UsageError
 from payment_infra.grants import GrantChange
 from tests import snapshots
+from tests.transcripts import screen
 from tests.unit.template import load
 
 NAME = "payment-infra-dev"
@@ -191,6 +192,26 @@ def test_the_live_view_while_it_goes_on(width: int, color: bool) -> None:
 
 @WIDTHS
 @COLORS
+def test_what_is_waited_for_is_told_where_it_is_no_stack(width: int, color: bool) -> None:
+    texts = (
+        "transactions-prod-eu-20261124T100000Z is CREATING (0:12:45)",
+        "requests that have begun may go on for 29 s",
+        "CloudFormation compares the resources of payment-infra-prod-eu",
+        "another detection of payment-infra-prod-eu goes on",
+        "1200 of 5000 moved",
+        f"{LONG} is CREATING (0:12:45)",
+    )
+    frames = []
+    for one in texts:
+        known = operation()
+        known.waits_for = one
+        frames.append(rendered(known, width, 64, color))
+    check_width("".join(frames), width)
+    snapshots.check(f"waiting-{width}-{'color' if color else 'plain'}", "".join(frames))
+
+
+@WIDTHS
+@COLORS
 def test_what_has_ended_stays_as_a_list(width: int, color: bool) -> None:
     text = "".join(f"{line}\n" for line in finished(operation(*EVENTS), width))
     check_width(text, width)
@@ -262,6 +283,20 @@ def test_every_event_is_a_line_and_silence_is_broken_after_30_seconds(
         "still in progress: TransactionsTable, ProcessingFunction (30 s)",
         "still in progress: TransactionsTable, ProcessingFunction (1 m 30 s)",
     ]
+
+
+def test_silence_is_broken_by_some_names_and_how_many_more_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    view = PlainView(NAME, 80, clock)
+    for number in range(MAX_IN_FLIGHT + 3):
+        view.tell(happened(1, f"Alarm{number}", "CREATE_IN_PROGRESS"))
+    capsys.readouterr()
+    clock.now += timedelta(seconds=31)
+    view.tell(Waiting())
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"Alarm6, Alarm{MAX_IN_FLIGHT - 1} and 3 more (30 s)")
 
 
 def test_a_reason_of_several_lines_is_one_line_of_the_event(
@@ -349,25 +384,6 @@ def test_every_line_of_ndjson_is_an_object_with_its_type(
 # The live view on a terminal.
 
 
-def screen(raw: str) -> str:
-    """Return what a terminal shows after this; it knows only what rich's Live sends."""
-    lines, row = [""], 0
-    for part in re.split(r"(\x1b\[1A|\x1b\[2K|\x1b\[\?25[hl]|\r|\n)", raw):
-        match part:
-            case "\n":
-                row += 1
-                lines += [""] * (row - len(lines) + 1)
-            case "\x1b[1A":
-                row -= 1
-            case "\x1b[2K":
-                lines[row] = ""
-            case "\r" | "\x1b[?25h" | "\x1b[?25l":
-                pass
-            case _:
-                lines[row] += part
-    return "".join(f"{line}\n" for line in lines).rstrip("\n") + "\n"
-
-
 @WIDTHS
 @COLORS
 def test_what_stays_on_the_screen_of_a_deployment_that_fails(
@@ -395,6 +411,15 @@ def test_what_stays_on_the_screen_of_a_deployment_that_fails(
     *above, _ = text.splitlines()
     check_width("\n".join(above), width)
     snapshots.check(f"failed-{width}-{'color' if color else 'plain'}", text)
+
+
+def test_the_bar_counts_the_previews_changes_after_another_operation_was_waited_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    view = LiveView(NAME, 80, lambda: START)
+    for one in (EVENTS[1], EVENTS[3], PREVIEW):
+        view.tell(one)
+    assert view.operation.total == len(PREVIEW.changes)
 
 
 def test_the_live_view_leaves_the_terminal_as_it_was(

@@ -15,6 +15,7 @@ from payment_infra.cloud.restore.repointing import ready
 from payment_infra.cloud.restore.switch import Work, listed, switch
 from payment_infra.cloud.restore.verification import Verification, verify
 from payment_infra.errors import AwsError, Interrupted, UsageError
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.restore.copy import Window
@@ -179,7 +180,8 @@ def _agree_to_discard(work: Work, journal: Journal) -> None:
     client = work.environment.client("dynamodb")
     rows = changes(client, journal.source, journal.copy, journal.to, write=False)
     rewound = sum(one.rewound for one in rows)
-    lines = (f"{len(rows)} payments changed since {_text(journal.to)}:", *listed(rows))
+    changed = counted(len(rows), "payment")
+    lines = (f"{changed} changed since {_text(journal.to)}:", *listed(rows))
     document = {"kind": "discarded", "rows": [asdict(one) for one in rows]}
     work.operator.tell(Report(lines, document))
     work.operator.confirm(
@@ -223,8 +225,8 @@ def _report(
         )
     if verification:
         lines.append(
-            f"{verification.in_copy} payments were restored; {verification.created_since} of the "
-            f"{verification.in_source} in {journal.source} were made since"
+            f"payments restored: {verification.in_copy}; made since then: "
+            f"{verification.created_since} of {verification.in_source}"
         )
     if journal.drill:
         return Report((*lines, f"{journal.copy} was deleted again"), document, final=True)
@@ -234,7 +236,8 @@ def _report(
 def _what_is_left(work: Work, journal: Journal, rows: list[RowChange]) -> list[str]:
     lines = [f"Payments are in {journal.copy}."]
     if rows:
-        lines += [f"{len(rows)} payments had changed since {_text(journal.to)}:", *listed(rows)]
+        changed = counted(len(rows), "payment")
+        lines += [f"{changed} had changed since {_text(journal.to)}:", *listed(rows)]
     lines.append("What is left to do:")
     if rewound := sum(one.rewound for one in rows):
         lines.append(
@@ -244,10 +247,10 @@ def _what_is_left(work: Work, journal: Journal, rows: list[RowChange]) -> list[s
     if journal.source == work.environment.own_table:
         lines.append(f"- {journal.source} belongs to the stack: it stays, with what it holds")
     else:
-        lines.append(
-            f"- {journal.source} is not used any more: `aws dynamodb delete-table --table-name "
-            f"{journal.source}`"
-        )
+        lines += [
+            f"- {journal.source} is not used any more:",
+            f"  aws dynamodb delete-table --table-name {journal.source}",
+        ]
     return lines
 
 

@@ -23,6 +23,7 @@ from payment_infra.cloud.restore.writes import (
     stop,
 )
 from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
@@ -208,21 +209,17 @@ def _reconcile(
     found = changes(client, source, target, since, write=not work.options.discard_newer)
     told_of = {(one.transaction_id, one.updated_at) for one in known}
     rows = [one for one in found if (one.transaction_id, one.updated_at) not in told_of]
-    for text, chosen in (
+    for told, chosen in (
+        (f"could be charged again: settled in {source} only", [one.rewound for one in rows]),
         (
-            "could be charged again, as they are settled in {source} only",
-            [one.rewound for one in rows],
-        ),
-        (
-            "are settled, or newer, in {target}, and stay as they are there",
+            f"kept as found in {target}: settled there, or newer",
             [one.action == "kept" for one in rows],
         ),
         (
-            "of {source} are no payments, and were not copied",
+            f"of {source} not copied: not as a payment is",
             [one.action == "foreign" for one in rows],
         ),
     ):
         if number := sum(chosen):
-            told = text.format(source=source, target=target)
-            work.operator.tell(Caution(f"{number} rows {told}; the report lists them"))
+            work.operator.tell(Caution(f"{counted(number, 'row')} {told}; see the report"))
     return rows

@@ -14,6 +14,7 @@ from payment_infra.cloud.restore.reconciliation import changes
 from payment_infra.cloud.restore.repointing import ready
 from payment_infra.cloud.restore.switch import Work, listed, start, switch
 from payment_infra.errors import AwsError
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.restore.journal import Journal
@@ -51,7 +52,7 @@ def _undo(work: Work) -> Report:
     since = journal.stopped_at or journal.to
     if work.options.discard_newer and work.environment.table == journal.copy:
         rows = changes(client, journal.copy, journal.source, since, write=False)
-        lines = (f"{len(rows)} payments changed since the restore:", *listed(rows))
+        lines = (f"{counted(len(rows), 'payment')} changed since the restore:", *listed(rows))
         work.operator.tell(Report(lines, {"kind": "discarded", "rows": [asdict(r) for r in rows]}))
         work.operator.confirm(
             f"Leave them behind, although {sum(one.rewound for one in rows)} of them could be "
@@ -64,9 +65,10 @@ def _undo(work: Work) -> Report:
     report = Report(
         (
             f"Payments are in {journal.source} again.",
-            *([f"{len(rows)} payments had changed since:", *listed(rows)] if rows else []),
-            f"{journal.copy} is not used any more: `aws dynamodb delete-table --table-name "
-            f"{journal.copy}`",
+            *([f"{counted(len(rows), 'payment')} had changed since:"] if rows else []),
+            *listed(rows),
+            f"{journal.copy} is not used any more:",
+            f"  aws dynamodb delete-table --table-name {journal.copy}",
         ),
         {
             "kind": "undo",
@@ -111,7 +113,8 @@ def _abandon(work: Work, journal: Journal) -> Report:
     report = Report(
         (
             f"The restore has ended; payments are in {journal.source}.",
-            f"{journal.copy} is not used: `aws dynamodb delete-table --table-name {journal.copy}`",
+            f"{journal.copy} is not used:",
+            f"  aws dynamodb delete-table --table-name {journal.copy}",
         ),
         {"kind": "abandoned", "table": journal.source, "left": journal.copy},
         final=True,

@@ -4,9 +4,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 
-from payment_infra.cli.metrics import ASCII, BLOCKS, draw, sparkline
+from payment_infra.cli.metrics import ASCII, BLOCKS, LABEL, NUMBERS, draw, sparkline
 from payment_infra.cloud.operations.alarms import Alarm
 from payment_infra.cloud.operations.dashboard import Series, Widget, read_dashboard
 from payment_infra.cloud.operations.environment import Environment
@@ -15,6 +16,7 @@ from payment_infra.cloud.stack import Stack, StackState
 from payment_infra.errors import AwsError
 from tests import snapshots
 from tests.aws import FakeAws, FakeStack
+from tests.transcripts import check_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +115,8 @@ def test_a_line_shows_levels_between_nothing_and_the_largest_value_and_gaps() ->
     assert sparkline([-1, 0, 1], ASCII) == "_=#"
 
 
-def test_the_drawing_is_as_it_was_reviewed() -> None:
+@pytest.mark.parametrize("color", [True, False], ids=["color", "plain"])
+def test_the_drawing_is_as_it_was_reviewed(color: bool) -> None:
     metric = Metric("N", "M", {}, "Sum", 600)
 
     def points(*values: float) -> tuple[Point, ...]:
@@ -128,6 +131,7 @@ def test_the_drawing_is_as_it_was_reviewed() -> None:
             "Payments",
             (
                 Series("Validated", metric, points(*range(0, 1800, 100))),
+                Series("Processed", metric, points(*range(0, 18_000_000, 1_000_000))),
                 Series("ConsumedWriteCapacityUnits", metric, points(1, 2.5, -1, -1, 0.25)),
                 Series("Declined", metric),
                 Series("Rate", None),
@@ -141,6 +145,15 @@ def test_the_drawing_is_as_it_was_reviewed() -> None:
             ),
         ),
     ]
-    lines = list(draw(widgets, START, END))
-    assert max(map(len, lines)) <= 80
-    snapshots.check("metrics", "\n".join(lines) + "\n")
+    text = "\n".join(draw(widgets, START, END)) + "\n"
+    check_width(text, 80)
+    form = "color" if color else "plain"
+    snapshots.check(f"metrics-80-{form}", text if color else click.unstyle(text))
+
+
+def test_no_number_is_too_long_for_its_place() -> None:
+    metric = Metric("N", "M", {}, "Sum", 400)
+    numbers = (999_999.0, 1_234_567.0, 987_654_321_000.0, 0.000_123)
+    series = tuple(Series("L" * 40, metric, (Point(START, one),)) for one in numbers)
+    assert int((END - START).total_seconds()) // 400 == 80 - LABEL - NUMBERS - 3
+    check_width("\n".join(draw([Widget("T", series)], START, END)), 80)

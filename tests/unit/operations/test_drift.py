@@ -4,9 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cli.drift import draw
 from payment_infra.cloud.operations.drift import PropertyDrift, detect
-from tests import snapshots
 from tests.stacks import Refused
 
 if TYPE_CHECKING:
@@ -89,8 +87,6 @@ def test_every_page_of_resources_is_read_and_differences_are_values(
     assert drift.resources[0].properties[0] == PropertyDrift(
         "RedrivePolicy.maxReceiveCount", 3, 9, "NOT_EQUAL"
     )
-    lines = list(draw(drift, 80))
-    snapshots.check("drift-80-color", "\n".join(lines) + "\n")
 
 
 def test_another_detection_is_waited_for_and_one_that_fails_still_shows_what_it_found(

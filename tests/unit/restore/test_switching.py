@@ -209,7 +209,7 @@ def test_a_payment_that_is_settled_in_the_copy_is_never_moved_back(world: World)
     report = world.restore()
     assert copy.rows()["open"] == settled
     assert rows(report)["open"] == ("processing", "processed", "kept")
-    assert cautions(world)[-1].startswith(f"1 rows are settled, or newer, in {copy.name}")
+    assert cautions(world)[-1].startswith(f"1 row kept as found in {copy.name}: settled")
 
 
 def test_a_settled_payment_that_could_not_be_carried_over_is_told(world: World) -> None:
@@ -219,9 +219,8 @@ def test_a_settled_payment_that_could_not_be_carried_over_is_told(world: World) 
     copy.write(world.tables.now, "since-0", newer)
     report = world.restore()
     assert rows(report)["since-0"] == ("processed", "processing", "kept")
-    assert (
-        f"1 rows could be charged again, as they are settled in {OWN} only; the report"
-        in "".join(cautions(world))
+    assert f"1 row could be charged again: settled in {OWN} only; see the report" in "".join(
+        cautions(world)
     )
     assert "- compare the 1 that could be charged again with the gateway's records" in report.lines
 
@@ -232,7 +231,7 @@ def test_a_row_that_is_no_payment_stays_where_it_is(world: World) -> None:
     report = world.restore()
     assert rows(report)["foreign"] == ("refunded", None, "foreign")
     assert "foreign" not in world.statuses(world.active)
-    assert "1 rows of TransactionsTable are no payments, and were not copied" in cautions(world)[0]
+    assert "1 row of TransactionsTable not copied: not as a payment is" in cautions(world)[0]
 
 
 def test_a_copy_of_many_pages_gets_all_of_them(world: World) -> None:
@@ -267,7 +266,7 @@ def test_what_is_discarded_is_not_copied_and_stays_in_the_report(world: World) -
     assert world.aws.called("dynamodb:PutItem") == []
     assert world.statuses(world.active)["since-0"] == "validated"
     assert rows(report)["since-0"] == ("processed", "validated", "left")
-    assert f"3 rows could be charged again, as they are settled in {OWN} only" in cautions(world)[0]
+    assert f"3 rows could be charged again: settled in {OWN} only" in cautions(world)[0]
     assert "- compare the 3 that could be charged again with the gateway's records" in report.lines
 
 
