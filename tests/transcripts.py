@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from tests.functional.conftest import Cli
 
 # What is to be copied, or read as a sentence, and so may be longer than the terminal is wide.
-MAY_BE_LONG = ("Error: ", "Warning: ", "$ ", "APIEndpoint", "CallerPolicyArn", "AlarmTopicArn")
+MAY_BE_LONG = (
+    *("Error: ", "Warning: ", "$ ", "  aws "),
+    *("APIEndpoint", "CallerPolicyArn", "AlarmTopicArn"),
+)
 
 
 # A logical id that is another with every change of the API.

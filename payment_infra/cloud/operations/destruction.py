@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
+from payment_infra.cloud.restore.copy import delete_commands
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.errors import AwsError
 from payment_infra.template import METADATA_KEY, PROTECTIONS
@@ -136,7 +137,8 @@ def remains(environment: Environment, found: Destruction) -> list[Kept]:
     """Return all that there is left after the deletion, the artifact bucket included."""
     region = environment.session.region
     own_table = f"transactions-{environment.suffix}"
-    journals = find_journals(environment.client("dynamodb"), own_table, own_table)
+    client = environment.client("dynamodb")
+    journals = find_journals(client, own_table, own_table)
     left = [
         *found.kept,
         *(
@@ -144,7 +146,7 @@ def remains(environment: Environment, found: Destruction) -> list[Kept]:
                 name=one.copy,
                 resource_type="AWS::DynamoDB::Table",
                 reason="a restore made it, and it never was the stack's",
-                command=_command("AWS::DynamoDB::Table", one.copy, region),
+                command=" && ".join(delete_commands(client, one.copy)),
             )
             for one in journals
         ),

@@ -234,6 +234,7 @@ def _report(
 
 
 def _what_is_left(work: Work, journal: Journal, rows: list[RowChange]) -> list[str]:
+    client = work.environment.client("dynamodb")
     lines = [f"Payments are in {journal.copy}."]
     if rows:
         changed = counted(len(rows), "payment")
@@ -249,7 +250,7 @@ def _what_is_left(work: Work, journal: Journal, rows: list[RowChange]) -> list[s
     else:
         lines += [
             f"- {journal.source} is not used any more:",
-            f"  aws dynamodb delete-table --table-name {journal.source}",
+            *(f"  {one}" for one in copy.delete_commands(client, journal.source)),
         ]
     return lines
 

@@ -68,7 +68,7 @@ def _undo(work: Work) -> Report:
             *([f"{counted(len(rows), 'payment')} had changed since:"] if rows else []),
             *listed(rows),
             f"{journal.copy} is not used any more:",
-            f"  aws dynamodb delete-table --table-name {journal.copy}",
+            *(f"  {one}" for one in copy.delete_commands(client, journal.copy)),
         ),
         {
             "kind": "undo",
@@ -114,7 +114,7 @@ def _abandon(work: Work, journal: Journal) -> Report:
         (
             f"The restore has ended; payments are in {journal.source}.",
             f"{journal.copy} is not used:",
-            f"  aws dynamodb delete-table --table-name {journal.copy}",
+            *(f"  {one}" for one in copy.delete_commands(client, journal.copy)),
         ),
         {"kind": "abandoned", "table": journal.source, "left": journal.copy},
         final=True,
