@@ -82,6 +82,15 @@ def test_every_requirement_of_ours_is_understood() -> None:
     }
 
 
+def test_what_the_emulator_pins_is_pinned_by_its_extra_too() -> None:
+    """Or an older pip tries for minutes to find out which boto3 goes with it."""
+    ours = requirements(Installed().requires(DISTRIBUTION), "local")
+    theirs = requirements(Installed().requires("ministack"))
+    pins = {one.name: one.specifier for one in theirs if one.name == "botocore"}
+    assert pins
+    assert pins.items() <= {one.name: one.specifier for one in ours}.items()
+
+
 def test_what_is_installed_here_is_what_is_needed() -> None:
     assert [check.level for check in check_machine()] == ["ok"] * 4
 
