@@ -40,7 +40,7 @@ SECTIONS = {
         "status": "Show on one screen how an environment is.",
         "list": "List the environments of the region, in any state.",
         "health": "Ask the API how it is.",
-        "logs": "Show what the functions have logged, merged in the order of time.",
+        "logs": "Show the logs of all functions, in the order of time.",
         "metrics": "Draw the dashboard's widgets in the terminal.",
         "outputs": "Print the outputs of the deployed stack.",
         "drift": "Show what was changed outside of CloudFormation.",

@@ -41,11 +41,18 @@ def command(
     Example:
       payment-infra cancel --suffix dev-001
     """
-    from payment_infra.cloud import intervention
+    from payment_infra.cloud import intervention, leftovers
     from payment_infra.cloud.release import check_ours
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:
         check = partial(check_ours, stack.name)
-        operator.tell(intervention.cancel(stack, operator, check=check, yes=yes))
+        result = intervention.cancel(
+            stack,
+            operator,
+            check=check,
+            yes=yes,
+            remove=lambda kept: leftovers.remove(session, kept, stack.sleep),
+        )
+        operator.tell(result)

@@ -192,7 +192,7 @@ def redrive(
 def purge(
     environment: Environment, file: Path, ids: tuple[str, ...], output: str, yes: bool
 ) -> None:
-    """Delete messages of the dead-letter queue, once they are in a file.
+    """Save dead letters to a file, then delete them.
 
     Only what is in the file is deleted, not what has come since. The file holds whole messages,
     customers' ids among them, and only you can read it.

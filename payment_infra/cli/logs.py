@@ -59,7 +59,7 @@ def command(
     everything: bool,
     output: str,
 ) -> None:
-    """Show what the functions have logged, merged in the order of time.
+    """Show the logs of all functions, in the order of time.
 
     Without a name it is all functions; `api` is the API's access log. Times are UTC. With --output
     json each line is a JSON document.

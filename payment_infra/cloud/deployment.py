@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
-from payment_infra.cloud import change_sets, preflight
+from payment_infra.cloud import change_sets, leftovers, preflight
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result, Target
 from payment_infra.cloud.following import REVIEW
@@ -260,7 +260,12 @@ class Deployment:
         state = self._stack.state_for_sure()
         if state is not None and state.status in CANCELLABLE:
             self._operator.tell(Caution(f"not done after {limit:.0f} s; cancelling"))
-            follow_cancelling(self._stack, self._stack.cancel(state), self._operator)
+            follow_cancelling(
+                self._stack,
+                self._stack.cancel(state),
+                self._operator,
+                lambda kept: leftovers.remove(self._session, kept, self._stack.sleep),
+            )
             raise DeploymentFailed(
                 f"stack {self._stack.name} was not done after {limit:.0f} s, and was cancelled"
             )

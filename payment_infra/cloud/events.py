@@ -81,7 +81,8 @@ class Preview:
 class StackEvent:
     """One event of a stack: what happened to which resource, when, and why.
 
-    token is the ClientRequestToken of the call that began the operation.
+    token is the ClientRequestToken of the call that began the operation; physical_id is "" while
+    the resource has none.
     """
 
     id: str
@@ -91,6 +92,7 @@ class StackEvent:
     status: str
     reason: str
     token: str = ""
+    physical_id: str = ""
 
     @property
     def failed(self) -> bool:

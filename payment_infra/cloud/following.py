@@ -165,4 +165,5 @@ def _event(raw: Mapping[str, Any]) -> StackEvent:
         status=raw.get("ResourceStatus", ""),
         reason=raw.get("ResourceStatusReason", ""),
         token=raw.get("ClientRequestToken", ""),
+        physical_id=raw.get("PhysicalResourceId", ""),
     )

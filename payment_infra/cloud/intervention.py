@@ -13,7 +13,7 @@ from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operator import Operator
+    from payment_infra.cloud.operator import Operator, Remove
     from payment_infra.cloud.stack import Stack, StackState
 
 
@@ -41,11 +41,21 @@ def watch(
 
 
 def cancel(
-    stack: Stack, operator: Operator, *, check: Callable[[StackState], None], yes: bool
+    stack: Stack,
+    operator: Operator,
+    *,
+    check: Callable[[StackState], None],
+    yes: bool,
+    remove: Remove = list,
 ) -> Result:
     """Cancel the update that goes on, or delete the stack that is being created.
 
-    `check` raises if the stack is not to be touched.
+    Args:
+        stack: the stack.
+        operator: is asked first, unless `yes`.
+        check: raises if the stack is not to be touched.
+        yes: whether to go ahead without a question.
+        remove: removes what it can of what the deletion keeps, and returns the rest.
 
     Raises:
         AwsError: there is no such stack, or nothing goes on that could be cancelled.
@@ -56,7 +66,7 @@ def cancel(
     undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
     if state.status in CANCELLABLE:
         operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
-    follow_cancelling(stack, stack.cancel(state), operator)
+    follow_cancelling(stack, stack.cancel(state), operator, remove)
     return _came_to(stack)
 
 
@@ -115,7 +125,7 @@ def destroy(
         )
     operator.confirm(f"Delete the stack {stack.name} in {region}?", yes)
     first()
-    return follow(stack, stack.delete(state), operator)
+    return [one.logical_id for one in follow(stack, stack.delete(state), operator)]
 
 
 def _existing(stack: Stack) -> StackState:

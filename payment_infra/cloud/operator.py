@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from payment_infra.cloud.events import Caution, StackEvent
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     from payment_infra.cloud.events import Event, Waiting
     from payment_infra.cloud.stack import Stack
+
+
+Remove = Callable[[list[StackEvent]], list[StackEvent]]
 
 
 class Operator(Protocol):
@@ -37,8 +41,10 @@ class Operator(Protocol):
         """
 
 
-def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator) -> list[str]:
-    """Tell the events of an operation until it has ended; return the logical ids of what it keeps.
+def follow(
+    stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator
+) -> list[StackEvent]:
+    """Tell the events of an operation until it has ended; return those of what it keeps.
 
     Raises:
         Interrupted: Ctrl-C, after which the operation goes on.
@@ -51,7 +57,7 @@ def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Opera
                 if event.logical_id == stack.name:
                     cancellable = event.status in CANCELLABLE
                 if event.status == "DELETE_SKIPPED":
-                    kept.append(event.logical_id)
+                    kept.append(event)
             operator.tell(event)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(going_on(stack.name, cancellable=cancellable)) from interrupt
@@ -59,17 +65,23 @@ def follow(stack: Stack, events: Iterator[StackEvent | Waiting], operator: Opera
 
 
 def follow_cancelling(
-    stack: Stack, events: Iterator[StackEvent | Waiting], operator: Operator
+    stack: Stack,
+    events: Iterator[StackEvent | Waiting],
+    operator: Operator,
+    remove: Remove = list,
 ) -> None:
     """Tell the events of an operation that undoes another, and what stays of that.
 
+    `remove` removes what it can of what was kept, and returns the rest.
+
     Raises as `follow` does.
     """
-    if kept := follow(stack, events, operator):
+    if stays := remove(follow(stack, events, operator)):
         operator.tell(
             Caution(
-                f"{', '.join(kept)}: kept, as the template says of a deletion; delete what is in "
-                "the way before the next deployment, or choose another --suffix"
+                f"{', '.join(one.logical_id for one in stays)}: kept, as the template says of a "
+                "deletion; delete what is in the way before the next deployment, or choose another "
+                "--suffix"
             )
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra import naming
-from tests.aws import FakeAws, FakeStack, Refused
+from tests.aws import FakeAws, FakeStack, Refused, event
 
 if TYPE_CHECKING:
     from tests.functional.conftest import Cli
@@ -27,3 +27,14 @@ def test_a_status_whose_alarms_cannot_be_read_is_no_success(cli: Cli, aws: FakeA
     assert "alarms     unknown" in result.stdout
     [line] = result.stderr.splitlines()
     assert line.startswith("Error: the alarms cannot be read: stack payment-infra-dev: ")
+
+
+def test_a_cancelled_creation_takes_with_it_what_it_made_to_be_kept(cli: Cli, aws: FakeAws) -> None:
+    aws.stacks["payment-infra-dev"].status = "CREATE_IN_PROGRESS"
+    made = event(1, "RetryLogGroup", "DELETE_SKIPPED") | {"ResourceType": "AWS::Logs::LogGroup"}
+    aws.timeline = [("DELETE_COMPLETE", [made])]
+    aws.answers["logs:DeleteLogGroup"] = {}
+    result = cli("cancel", "--suffix", "dev", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert aws.called("logs:DeleteLogGroup") == [{"logGroupName": "RetryLogGroup"}]
+    assert "Warning" not in result.stderr

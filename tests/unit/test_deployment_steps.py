@@ -398,6 +398,26 @@ def test_an_operation_that_takes_too_long_is_cancelled(session: Session, aws: Fa
     assert [one.message for one in operator.of(Caution)] == ["not done after 60 s; cancelling"]
 
 
+def test_what_a_creation_that_took_too_long_has_made_is_removed(
+    session: Session, aws: FakeAws
+) -> None:
+    clock = iter(range(0, 1000, 40))
+    made = event(9, "RetryLogGroup", "DELETE_SKIPPED") | {"ResourceType": "AWS::Logs::LogGroup"}
+
+    def tell(told: object) -> None:
+        if isinstance(told, Caution):  # that it is cancelled now
+            aws.timeline = [("DELETE_COMPLETE", [made])]
+
+    aws.answers["logs:DeleteLogGroup"] = {}
+    aws.timeline = [("CREATE_IN_PROGRESS", [])] * 20
+    operator = FakeOperator(on_tell=tell)
+    options = Options(yes=True, timeout_seconds=60)
+    with pytest.raises(DeploymentFailed, match="and was cancelled"):
+        run(session, operator, lambda: next(clock), options)
+    assert aws.called("logs:DeleteLogGroup") == [{"logGroupName": "RetryLogGroup"}]
+    assert len(operator.of(Caution)) == 1
+
+
 def test_a_failure_names_the_root_cause_where_it_was_built(session: Session, aws: FakeAws) -> None:
     aws.timeline = [
         (

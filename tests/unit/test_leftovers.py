@@ -1,0 +1,94 @@
+"""What a cancelled creation leaves is removed, unless it holds something."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from payment_infra.cloud import leftovers
+from payment_infra.cloud.events import StackEvent
+from tests.aws import FakeAws
+from tests.queues import QUEUE, FakeQueues
+from tests.stacks import Refused
+from tests.tables import START, FakeTables
+
+TABLE = "transactions-dev"
+
+
+def skipped(resource_type: str, physical_id: str) -> StackEvent:
+    moment = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+    return StackEvent(
+        "id", moment, "One", resource_type, "DELETE_SKIPPED", "", physical_id=physical_id
+    )
+
+
+@pytest.fixture
+def tables() -> FakeTables:
+    return FakeTables()
+
+
+@pytest.fixture
+def queues() -> FakeQueues:
+    return FakeQueues()
+
+
+@pytest.fixture
+def aws(tables: FakeTables, queues: FakeQueues) -> FakeAws:
+    def delete_queue(params: Any) -> Any:
+        del queues.waiting[params["QueueUrl"]]
+        return {}
+
+    answers = {**tables.answers(), **queues.answers(), "sqs:DeleteQueue": delete_queue}
+    return FakeAws(answers={**answers, "logs:DeleteLogGroup": {}})
+
+
+def remove(aws: FakeAws, *kept: StackEvent) -> list[str]:
+    return [one.physical_id for one in leftovers.remove(aws.session(), kept, lambda _: None)]
+
+
+def test_an_empty_table_goes_protected_and_not_ready_yet_as_it_may_be(
+    aws: FakeAws, tables: FakeTables
+) -> None:
+    tables.add(TABLE, protected=True).become("CREATING", 2)
+    assert remove(aws, skipped("AWS::DynamoDB::Table", TABLE)) == []
+    assert tables.standing() == {}
+
+
+def test_a_table_with_a_payment_stays_as_it_is(aws: FakeAws, tables: FakeTables) -> None:
+    tables.add(TABLE, protected=True).write(START, "one", {"transaction_id": {"S": "one"}})
+    assert remove(aws, skipped("AWS::DynamoDB::Table", TABLE)) == [TABLE]
+    assert aws.changes() == []
+
+
+def test_a_queue_goes_unless_it_has_a_message(aws: FakeAws, queues: FakeQueues) -> None:
+    queues.put("m", "{}", QUEUE)
+    assert remove(aws, skipped("AWS::SQS::Queue", QUEUE)) == [QUEUE]
+    assert aws.changes() == []
+    queues.waiting[QUEUE].clear()
+    assert remove(aws, skipped("AWS::SQS::Queue", QUEUE)) == []
+    assert QUEUE not in queues.waiting
+
+
+def test_a_log_group_goes(aws: FakeAws) -> None:
+    assert remove(aws, skipped("AWS::Logs::LogGroup", "/aws/lambda/one")) == []
+    assert aws.called("logs:DeleteLogGroup") == [{"logGroupName": "/aws/lambda/one"}]
+
+
+@pytest.mark.parametrize("kind", ["AWS::DynamoDB::Table", "AWS::Logs::LogGroup"])
+def test_what_is_gone_already_is_in_nobodys_way(aws: FakeAws, kind: str) -> None:
+    aws.errors["logs:DeleteLogGroup"] = Refused("ResourceNotFoundException")
+    assert remove(aws, skipped(kind, "gone"), skipped(kind, "")) == []
+
+
+def test_what_nobody_may_remove_or_knows_how_to_is_told(aws: FakeAws) -> None:
+    aws.errors["logs:DeleteLogGroup"] = Refused("AccessDeniedException")
+    kept = (skipped("AWS::Logs::LogGroup", "group"), skipped("AWS::KMS::Key", "key"))
+    assert remove(aws, *kept) == ["group", "key"]
+
+
+def test_what_serves_the_whole_region_stays_and_is_in_nobodys_way(aws: FakeAws) -> None:
+    kinds = ("AWS::ApiGateway::Account", "AWS::IAM::Role")
+    assert remove(aws, *(skipped(kind, "shared") for kind in kinds)) == []
+    assert aws.changes() == []
