@@ -116,7 +116,7 @@ def draw(found: Destruction, width: int) -> Iterator[str]:
     for kind in kinds(found.goes):
         yield f"    {cut(kind, width - 4)}"
     if found.kept:
-        yield click.style(f"+ resources that are kept: {len(found.kept)}", fg="green")
+        yield click.style(f"+ what is kept: {len(found.kept)}", fg="green")
     for one in found.kept:
         yield f"    {one.resource_type} {one.name}"
         yield f"      {cut(one.reason, width - 6)}"
@@ -126,7 +126,8 @@ def draw_remains(left: list[Kept]) -> Iterator[str]:
     """Yield what is left and the commands that remove it, which are to be copied: none is cut."""
     yield "What remains, and what removes it:"
     for one in left:
-        yield f"  {one.resource_type} {one.name}: {one.reason}"
+        yield f"  {one.resource_type} {one.name}"
+        yield f"    {one.reason}"
         yield f"    {one.command}"
 
 

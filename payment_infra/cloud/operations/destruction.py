@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
+from payment_infra.cloud.operations.environment import TABLE_OUTPUT
 from payment_infra.cloud.restore.copy import delete_commands
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.errors import AwsError
@@ -97,7 +98,10 @@ def examine(environment: Environment) -> Destruction:
         messages=_messages(environment, goes),
         protected_by=tuple(name for name, on in protections.items() if on),
         retains_data=recorded.get(PROTECTIONS["retain_data"]) is True,
-        kept=tuple(_kept(one, environment.session.region) for one in stays),
+        kept=(
+            *(_kept(one, environment.session.region) for one in stays),
+            *_copies(environment),
+        ),
         log_groups=tuple(
             one["PhysicalResourceId"] for one in goes if one["ResourceType"] == LOG_GROUP
         ),
@@ -135,22 +139,7 @@ def delete_late_log_groups(environment: Environment, found: Destruction) -> list
 
 def remains(environment: Environment, found: Destruction) -> list[Kept]:
     """Return all that there is left after the deletion, the artifact bucket included."""
-    region = environment.session.region
-    own_table = f"transactions-{environment.suffix}"
-    client = environment.client("dynamodb")
-    journals = find_journals(client, own_table, own_table)
-    left = [
-        *found.kept,
-        *(
-            Kept(
-                name=one.copy,
-                resource_type="AWS::DynamoDB::Table",
-                reason="a restore made it, and it never was the stack's",
-                command=" && ".join(delete_commands(client, one.copy)),
-            )
-            for one in journals
-        ),
-    ]
+    region, left = environment.session.region, [*found.kept]
     if bucket := bootstrapped(environment.session):
         left.append(
             Kept(
@@ -161,6 +150,20 @@ def remains(environment: Environment, found: Destruction) -> list[Kept]:
             )
         )
     return left
+
+
+def _copies(environment: Environment) -> Iterator[Kept]:
+    """Yield the tables that restores have made; payments may be in one of them."""
+    client, own_table = environment.client("dynamodb"), f"transactions-{environment.suffix}"
+    active = environment.state.outputs.get(TABLE_OUTPUT)
+    for one in find_journals(client, own_table, own_table):
+        now = "payments are in it now" if one.copy == active else "payments are not in it"
+        yield Kept(
+            name=one.copy,
+            resource_type="AWS::DynamoDB::Table",
+            reason=f"a restore made it outside the stack; {now}",
+            command=" && ".join(delete_commands(client, one.copy)),
+        )
 
 
 def _describe(client: Any, table: str) -> Any:

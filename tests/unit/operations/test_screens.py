@@ -237,7 +237,7 @@ def test_a_destruction(color: bool, check: Check, capsys: pytest.CaptureFixture[
     copy = Kept(
         "transactions-prod-eu-20261124T100000Z",
         "AWS::DynamoDB::Table",
-        "a restore made it, and it never was the stack's",
+        "a restore made it outside the stack; payments are in it now",
         "aws dynamodb delete-table --table-name transactions-prod-eu-20261124T100000Z",
     )
     found = Destruction(
@@ -249,7 +249,7 @@ def test_a_destruction(color: bool, check: Check, capsys: pytest.CaptureFixture[
         messages={"failed-transactions-dlq-prod-eu": 2},
         protected_by=(),
         retains_data=False,
-        kept=(role,),
+        kept=(role, copy),
         log_groups=(),
     )
     with colored(color):

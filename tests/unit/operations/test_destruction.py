@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from payment_infra.cloud.operations.destruction import check_protection, examine
+from payment_infra.cloud.operations.environment import Environment
+from payment_infra.cloud.stack import Stack
+from payment_infra.errors import AwsError
+from tests.queues import FakeQueues
+from tests.tables import FakeTables
+
+if TYPE_CHECKING:
+    from tests.aws import FakeAws
+
+COPY = "transactions-dev-20261124T100000Z"
+
+
+@pytest.fixture
+def tables() -> FakeTables:
+    return FakeTables()
+
+
+@pytest.fixture
+def aws(aws: FakeAws, tables: FakeTables) -> FakeAws:
+    aws.answers |= {**tables.answers(), **FakeQueues().answers()}
+    [stack] = aws.stacks.values()
+    stack.template = json.dumps(template())
+    return aws
+
+
+def template(**metadata: Any) -> Any:
+    return {"Metadata": {"PaymentInfra": metadata}, "Resources": {}, "Parameters": {}}
+
+
+def found(aws: FakeAws) -> Environment:
+    session = aws.session()
+    stack = Stack(session.client("cloudformation"), "payment-infra-dev", lambda _: None)
+    return Environment.find(session, stack, "dev")
+
+
+def test_restored_tables_are_kept_and_the_one_with_the_payments_is_told(
+    aws: FakeAws, tables: FakeTables
+) -> None:
+    old = COPY.replace("10", "09")
+    tables.add(old)
+    tables.add(COPY, protected=True)
+    [stack] = aws.stacks.values()
+    stack.outputs["TransactionsTableName"] = COPY
+    kept = {one.name: one for one in examine(found(aws)).kept}
+    assert kept.keys() == {old, COPY}
+    assert kept[COPY].reason.endswith("; payments are in it now")
+    assert kept[old].reason.endswith("; payments are not in it")
+    assert kept[old].command.startswith(f"aws dynamodb delete-table --table-name {old} ")
+    assert [one.split()[2] for one in kept[COPY].command.split(" && ")] == [
+        *("update-table", "wait", "delete-table"),
+    ]
+    assert aws.changes() == []
+
+
+def test_what_lifts_the_protection_keeps_the_data_retained(
+    aws: FakeAws, tables: FakeTables
+) -> None:
+    tables.add("TransactionsTable", protected=True)
+    [stack] = aws.stacks.values()
+    stack.protected, stack.template = True, json.dumps(template(RetainData=True))
+    environment = found(aws)
+    with pytest.raises(AwsError) as refused:
+        check_protection(environment, examine(environment))
+    assert str(refused.value) == (
+        "stack payment-infra-dev has termination protection and deletion protection; "
+        "`payment-infra deploy --suffix dev --stack-name payment-infra-dev --retain-data "
+        "--no-termination-protection --no-deletion-protection` lifts it"
+    )
