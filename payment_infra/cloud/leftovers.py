@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from payment_infra.cloud import tables
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.polling import looks
 from payment_infra.cloud.preflight import MISSING
-from payment_infra.cloud.restore import copy
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _remove_table(session: Session, name: str, sleep: Sleep) -> bool:
     with translated(f"table {name}"):
         if client.scan(TableName=name, Limit=1, ConsistentRead=True)["Items"]:
             return False
-    copy.delete(client, name, sleep)
+    tables.delete(client, name, sleep)
     return True
 
 

@@ -12,8 +12,8 @@ from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
 from payment_infra.cloud.operations.environment import TABLE_OUTPUT
-from payment_infra.cloud.restore.copy import delete_commands
 from payment_infra.cloud.restore.journal import find_journals
+from payment_infra.cloud.tables import delete_commands
 from payment_infra.errors import AwsError
 from payment_infra.template import METADATA_KEY, PROTECTIONS
 

@@ -161,36 +161,6 @@ def bring_back(client: DynamoDBClient, source: str, copy: str, sleep: Sleep) -> 
             client.update_table(TableName=copy, DeletionProtectionEnabled=protected)
 
 
-def delete(client: DynamoDBClient, copy: str, sleep: Sleep) -> None:
-    """Delete a copy, protected or not."""
-
-    def look() -> Any:
-        return client.describe_table(TableName=copy)["Table"]
-
-    # While its settings change, a table cannot be deleted (DynamoDB API, DeleteTable).
-    for table in looks(f"table {copy}", look, sleep):
-        if table["TableStatus"] != "ACTIVE":
-            continue
-        with translated(f"table {copy}"):
-            if not table.get("DeletionProtectionEnabled"):
-                client.delete_table(TableName=copy)
-                return
-            client.update_table(TableName=copy, DeletionProtectionEnabled=False)
-
-
-def delete_commands(client: DynamoDBClient, table: str) -> list[str]:
-    """Return the AWS CLI's commands that delete a table, protected or not."""
-    with translated(f"table {table}"):
-        described: Any = client.describe_table(TableName=table)["Table"]
-    named = f"--table-name {table} --region {client.meta.region_name}"
-    lift = [
-        f"aws dynamodb update-table --no-deletion-protection-enabled {named}",
-        f"aws dynamodb wait table-exists {named}",
-    ]
-    protected = described.get("DeletionProtectionEnabled", False)
-    return [*(lift if protected else []), f"aws dynamodb delete-table {named}"]
-
-
 def _recoverable(client: DynamoDBClient, copy: str) -> bool:
     try:
         client.update_continuous_backups(

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud import tables
 from payment_infra.cloud.events import Caution, Report, StepBegun
 from payment_infra.cloud.restore import copy
 from payment_infra.cloud.restore import journal as journals
@@ -53,7 +54,7 @@ def _restore(work: Work) -> Report:
     rows: list[RowChange] = []
     if work.options.drill:
         with work.step(5, f"Delete {journal.copy}"):
-            copy.delete(work.environment.client("dynamodb"), journal.copy, work.sleep)
+            tables.delete(work.environment.client("dynamodb"), journal.copy, work.sleep)
     else:
         _agree_to_discard(work, journal)
         journal, rows = switch(
@@ -250,7 +251,7 @@ def _what_is_left(work: Work, journal: Journal, rows: list[RowChange]) -> list[s
     else:
         lines += [
             f"- {journal.source} is not used any more:",
-            *(f"  {one}" for one in copy.delete_commands(client, journal.source)),
+            *(f"  {one}" for one in tables.delete_commands(client, journal.source)),
         ]
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud import tables
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.restore import copy
@@ -68,7 +69,7 @@ def _undo(work: Work) -> Report:
             *([f"{counted(len(rows), 'payment')} had changed since:"] if rows else []),
             *listed(rows),
             f"{journal.copy} is not used any more:",
-            *(f"  {one}" for one in copy.delete_commands(client, journal.copy)),
+            *(f"  {one}" for one in tables.delete_commands(client, journal.copy)),
         ),
         {
             "kind": "undo",
@@ -114,7 +115,7 @@ def _abandon(work: Work, journal: Journal) -> Report:
         (
             f"The restore has ended; payments are in {journal.source}.",
             f"{journal.copy} is not used:",
-            *(f"  {one}" for one in copy.delete_commands(client, journal.copy)),
+            *(f"  {one}" for one in tables.delete_commands(client, journal.copy)),
         ),
         {"kind": "abandoned", "table": journal.source, "left": journal.copy},
         final=True,

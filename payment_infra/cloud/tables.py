@@ -1,0 +1,42 @@
+"""Deleting a table, which may be protected from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from payment_infra.cloud.errors import translated
+from payment_infra.cloud.polling import looks
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+def delete(client: DynamoDBClient, name: str, sleep: Callable[[float], None]) -> None:
+    """Delete a table, protected or not, once it is at rest."""
+
+    def look() -> Any:
+        return client.describe_table(TableName=name)["Table"]
+
+    # While its settings change, a table cannot be deleted (DynamoDB API, DeleteTable).
+    for table in looks(f"table {name}", look, sleep):
+        if table["TableStatus"] != "ACTIVE":
+            continue
+        with translated(f"table {name}"):
+            if not table.get("DeletionProtectionEnabled"):
+                client.delete_table(TableName=name)
+                return
+            client.update_table(TableName=name, DeletionProtectionEnabled=False)
+
+
+def delete_commands(client: DynamoDBClient, name: str) -> list[str]:
+    """Return the AWS CLI's commands that delete a table, protected or not."""
+    with translated(f"table {name}"):
+        described: Any = client.describe_table(TableName=name)["Table"]
+    named = f"--table-name {name} --region {client.meta.region_name}"
+    lift = [
+        f"aws dynamodb update-table --no-deletion-protection-enabled {named}",
+        f"aws dynamodb wait table-exists {named}",
+    ]
+    protected = described.get("DeletionProtectionEnabled", False)
+    return [*(lift if protected else []), f"aws dynamodb delete-table {named}"]
