@@ -20,11 +20,6 @@ CREATE = "cloudformation:CreateChangeSet"
 
 
 @pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
-
-
-@pytest.fixture
 def pauses() -> list[float]:
     return []
 

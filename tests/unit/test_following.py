@@ -15,11 +15,6 @@ NAME = "payment-infra-dev"
 
 
 @pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
-
-
-@pytest.fixture
 def pauses() -> list[float]:
     """The pauses that were made, none of which took any time."""
     return []

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from payment_infra.cloud import intervention
 from payment_infra.cloud.events import Caution, StackEvent
-from payment_infra.cloud.stack import Stack, StackState
 from payment_infra.errors import (
     AwsError,
     DeploymentFailed,
@@ -16,22 +16,10 @@ from tests.aws import FakeAws, FakeStack, event
 from tests.operators import FakeOperator
 from tests.stacks import own_event
 
+if TYPE_CHECKING:
+    from payment_infra.cloud.stack import Stack, StackState
+
 NAME = "payment-infra-dev"
-
-
-@pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
-
-
-@pytest.fixture
-def stack(aws: FakeAws) -> Stack:
-    return Stack(aws.session().client("cloudformation"), NAME, lambda _: None)
-
-
-@pytest.fixture
-def operator() -> FakeOperator:
-    return FakeOperator(answer=True)
 
 
 def exists(aws: FakeAws, status: str) -> FakeStack:

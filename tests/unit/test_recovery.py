@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -9,7 +9,6 @@ import pytest
 from payment_infra.cloud import recovery
 from payment_infra.cloud.events import StackEvent
 from payment_infra.cloud.recovery import STEPS, Step
-from payment_infra.cloud.stack import Stack, StackState
 from payment_infra.errors import (
     AwsError,
     Declined,
@@ -20,22 +19,10 @@ from tests.aws import FakeAws, FakeStack, event
 from tests.operators import FakeOperator
 from tests.stacks import own_event
 
+if TYPE_CHECKING:
+    from payment_infra.cloud.stack import Stack, StackState
+
 NAME = "payment-infra-dev"
-
-
-@pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
-
-
-@pytest.fixture
-def stack(aws: FakeAws) -> Stack:
-    return Stack(aws.session().client("cloudformation"), NAME, lambda _: None)
-
-
-@pytest.fixture
-def operator() -> FakeOperator:
-    return FakeOperator(answer=True)
 
 
 def exists(aws: FakeAws, status: str) -> FakeStack:

@@ -1,22 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.aws import FakeAws, FakeStack, event
 
+if TYPE_CHECKING:
+    from payment_infra.cloud.stack import Stack
+
 NAME = "payment-infra-dev"
-
-
-@pytest.fixture
-def aws() -> FakeAws:
-    return FakeAws()
-
-
-@pytest.fixture
-def stack(aws: FakeAws) -> Stack:
-    return Stack(aws.session().client("cloudformation"), NAME, lambda _: None)
 
 
 def exists(aws: FakeAws, status: str) -> FakeStack:
