@@ -72,6 +72,35 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
     assert degraded.stderr.startswith("Error: degraded: ")
 
 
+def test_metrics_are_those_of_the_deployed_dashboard(
+    aws: Emulator, deployed: Deployed, tmp_path: Path
+) -> None:
+    deployed.session.client("cloudwatch").put_metric_data(
+        Namespace="PaymentInfra",
+        MetricData=[
+            {
+                "MetricName": "PaymentsValidated",
+                "Dimensions": [{"Name": "service", "Value": "payment-status-1"}],
+                "Value": 7,
+            }
+        ],
+    )
+    program = Program(aws.url, tmp_path, SUFFIX)
+    widgets = {one["title"]: one for one in program.json("metrics", "--since", "1h")}
+    dashboard = deployed.session.client("cloudwatch").get_dashboard(
+        DashboardName="payment-dashboard-status-1"
+    )
+    drawn = json.loads(dashboard["DashboardBody"])["widgets"]
+    assert widgets.keys() == {one["properties"]["title"] for one in drawn}
+    [validated] = [one for one in widgets["Payments"]["series"] if one["label"] == "Validated"]
+    assert [point["value"] for point in validated["points"]] == [7]
+    assert len(widgets["Alarms"]["alarms"]) == 18
+    [line] = [
+        line for line in program("metrics").stdout.splitlines() if line.startswith("Validated ")
+    ]
+    assert line.endswith("last 7, max 7")
+
+
 def test_the_doctor_finds_nothing_to_mend_where_the_stack_is_deployed(
     aws: Emulator, deployed: Deployed, tmp_path: Path
 ) -> None:
