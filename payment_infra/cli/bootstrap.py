@@ -65,7 +65,7 @@ def _destroy(session: Session, output: str, yes: bool) -> None:
         )
         confirm("Delete them, the bucket, and its stack?", yes)
         with operating(BOOTSTRAP_STACK, "text") as operator:
-            remove(session, contents, operator.tell, lambda _: None)
+            remove(session, contents, operator.tell)
         note(f"{contents.bucket} is deleted")
     if output == "json":
         deleted = contents.bucket if contents else None

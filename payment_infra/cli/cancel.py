@@ -53,6 +53,6 @@ def command(
             operator,
             check=check,
             yes=yes,
-            remove=lambda kept: leftovers.remove(session, kept, stack.sleep),
+            remove=partial(leftovers.remove, session, stack.sleep),
         )
         operator.tell(result)

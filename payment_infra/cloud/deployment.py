@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
@@ -18,7 +19,7 @@ from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result, Target
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.operator import follow_cancelling, going_on
-from payment_infra.cloud.options import BROADEN, REPLACE, STACK_NAME_PREFIX, Options
+from payment_infra.cloud.options import BROADEN, REPLACE, Options, naming_flags
 from payment_infra.cloud.recovery import STEPS, Step, settle
 from payment_infra.cloud.release import (
     check_environment,
@@ -120,11 +121,10 @@ class Deployment:
         return self._end(change_set, events)
 
     def _kept(self, change_set: str) -> str:
-        suffix, name = self._resolved.config.suffix, self._stack.name
-        named = "" if name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {name}"
+        named = naming_flags(self._resolved.config.suffix, self._stack.name)
         return (
-            f"change set {change_set} is kept; `payment-infra deploy --suffix {suffix}{named} "
-            f"--change-set {change_set}` executes it"
+            f"change set {change_set} is kept; `payment-infra deploy {named} --change-set "
+            f"{change_set}` executes it"
         )
 
     def _execute_later(
@@ -262,9 +262,9 @@ class Deployment:
             self._operator.tell(Caution(f"not done after {limit:.0f} s; cancelling"))
             follow_cancelling(
                 self._stack,
-                self._stack.cancel(state),
+                state,
                 self._operator,
-                lambda kept: leftovers.remove(self._session, kept, self._stack.sleep),
+                partial(leftovers.remove, self._session, self._stack.sleep),
             )
             raise DeploymentFailed(
                 f"stack {self._stack.name} was not done after {limit:.0f} s, and was cancelled"

@@ -46,7 +46,7 @@ def cancel(
     *,
     check: Callable[[StackState], None],
     yes: bool,
-    remove: Remove = list,
+    remove: Remove = lambda kept, _: kept,
 ) -> Result:
     """Cancel the update that goes on, or delete the stack that is being created.
 
@@ -55,7 +55,7 @@ def cancel(
         operator: is asked first, unless `yes`.
         check: raises if the stack is not to be touched.
         yes: whether to go ahead without a question.
-        remove: removes what it can of what the deletion keeps, and returns the rest.
+        remove: see `follow_cancelling`.
 
     Raises:
         AwsError: there is no such stack, or nothing goes on that could be cancelled.
@@ -66,7 +66,7 @@ def cancel(
     undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
     if state.status in CANCELLABLE:
         operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
-    follow_cancelling(stack, stack.cancel(state), operator, remove)
+    follow_cancelling(stack, state, operator, remove)
     return _came_to(stack)
 
 

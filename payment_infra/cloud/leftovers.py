@@ -6,7 +6,7 @@ not, but nobody can ask for one then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -32,16 +32,22 @@ MESSAGES = (
 )
 
 
-def remove(session: Session, kept: Sequence[StackEvent], sleep: Sleep) -> list[StackEvent]:
+def remove(
+    session: Session, sleep: Sleep, kept: Sequence[StackEvent], made: Collection[str]
+) -> list[StackEvent]:
     """Delete tables and queues that are empty, and log groups; return what stays in the way.
 
     Args:
         session: whose account.
-        kept: the events that say what the deletion has skipped.
         sleep: waits between two looks at a table that changes.
+        kept: the events that say what the deletion has skipped.
+        made: the logical ids of what the creation itself has made. What has the name of another is
+            perhaps an earlier stack's, and is left as it is.
     """
     wanted = [one for one in kept if one.physical_id and one.resource_type not in SHARED]
-    return [one for one in wanted if not _removed(session, one, sleep)]
+    return [
+        one for one in wanted if one.logical_id not in made or not _removed(session, one, sleep)
+    ]
 
 
 def _removed(session: Session, one: StackEvent, sleep: Sleep) -> bool:

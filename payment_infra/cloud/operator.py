@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from payment_infra.cloud.events import Caution, StackEvent
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from payment_infra.cloud.events import Event, Waiting
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stack import Stack, StackState
 
 
-Remove = Callable[[list[StackEvent]], list[StackEvent]]
+# Removes what it can of what was kept, of that only what has these logical ids; returns the rest.
+Remove = Callable[[Sequence[StackEvent], Collection[str]], Sequence[StackEvent]]
 
 
 class Operator(Protocol):
@@ -66,17 +67,19 @@ def follow(
 
 def follow_cancelling(
     stack: Stack,
-    events: Iterator[StackEvent | Waiting],
+    state: StackState,
     operator: Operator,
-    remove: Remove = list,
+    remove: Remove = lambda kept, _: kept,
 ) -> None:
-    """Tell the events of an operation that undoes another, and what stays of that.
+    """Cancel what goes on; tell the events of that, and what stays.
 
-    `remove` removes what it can of what was kept, and returns the rest.
+    `remove` gets what was kept of a creation, with the logical ids of what this creation itself has
+    made: under the name of another there can be an earlier stack's.
 
-    Raises as `follow` does.
+    Raises as `Stack.cancel` and `follow` do.
     """
-    if stays := remove(follow(stack, events, operator)):
+    made = stack.created() if state.status == "CREATE_IN_PROGRESS" else frozenset()
+    if stays := remove(follow(stack, stack.cancel(state), operator), made):
         operator.tell(
             Caution(
                 f"{', '.join(one.logical_id for one in stays)}: kept, as the template says of a "

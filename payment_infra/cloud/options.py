@@ -11,6 +11,12 @@ BROADEN = "broaden"
 REPLACE = "replace"
 
 
+def naming_flags(suffix: str, stack_name: str) -> str:
+    """Return the flags that name an environment in a command for a person to repeat."""
+    named = "" if stack_name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {stack_name}"
+    return f"--suffix {suffix}{named}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How a deployment is made.

@@ -140,6 +140,11 @@ class Stack:
         """Return logical id to status of every resource."""
         return {one["LogicalResourceId"]: one["ResourceStatus"] for one in self.resources()}
 
+    def created(self) -> frozenset[str]:
+        """Return the logical ids of the resources whose creation has come to its end."""
+        statuses = self.resource_statuses()
+        return frozenset(name for name, status in statuses.items() if status == "CREATE_COMPLETE")
+
     def following(self, stack_id: str) -> Following:
         """Return what yields the events of an operation that is begun after this."""
         return Following(self.client, self.name, stack_id, self.sleep)

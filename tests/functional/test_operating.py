@@ -30,7 +30,8 @@ def test_a_status_whose_alarms_cannot_be_read_is_no_success(cli: Cli, aws: FakeA
 
 
 def test_a_cancelled_creation_takes_with_it_what_it_made_to_be_kept(cli: Cli, aws: FakeAws) -> None:
-    aws.stacks["payment-infra-dev"].status = "CREATE_IN_PROGRESS"
+    stack = aws.stacks["payment-infra-dev"]
+    stack.status, stack.resources = "CREATE_IN_PROGRESS", {"RetryLogGroup": "CREATE_COMPLETE"}
     made = event(1, "RetryLogGroup", "DELETE_SKIPPED") | {"ResourceType": "AWS::Logs::LogGroup"}
     aws.timeline = [("DELETE_COMPLETE", [made])]
     aws.answers["logs:DeleteLogGroup"] = {}
@@ -38,3 +39,14 @@ def test_a_cancelled_creation_takes_with_it_what_it_made_to_be_kept(cli: Cli, aw
     assert result.exit_code == 0, result.stderr
     assert aws.called("logs:DeleteLogGroup") == [{"logGroupName": "RetryLogGroup"}]
     assert "Warning" not in result.stderr
+
+
+def test_a_cancelled_creation_leaves_what_was_in_its_way(cli: Cli, aws: FakeAws) -> None:
+    stack = aws.stacks["payment-infra-dev"]
+    stack.status, stack.resources = "CREATE_IN_PROGRESS", {"RetryLogGroup": "CREATE_FAILED"}
+    other = event(1, "RetryLogGroup", "DELETE_SKIPPED") | {"ResourceType": "AWS::Logs::LogGroup"}
+    aws.timeline = [("DELETE_COMPLETE", [other])]
+    result = cli("cancel", "--suffix", "dev", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert aws.called("logs:DeleteLogGroup") == []
+    assert "Warning: RetryLogGroup: kept" in result.stderr

@@ -406,6 +406,7 @@ def test_what_a_creation_that_took_too_long_has_made_is_removed(
 
     def tell(told: object) -> None:
         if isinstance(told, Caution):  # that it is cancelled now
+            aws.stacks[NAME].resources = {"RetryLogGroup": "CREATE_COMPLETE"}
             aws.timeline = [("DELETE_COMPLETE", [made])]
 
     aws.answers["logs:DeleteLogGroup"] = {}

@@ -45,7 +45,8 @@ def aws(tables: FakeTables, queues: FakeQueues) -> FakeAws:
 
 
 def remove(aws: FakeAws, *kept: StackEvent) -> list[str]:
-    return [one.physical_id for one in leftovers.remove(aws.session(), kept, lambda _: None)]
+    stays = leftovers.remove(aws.session(), lambda _: None, kept, {"One"})
+    return [one.physical_id for one in stays]
 
 
 def test_an_empty_table_goes_protected_and_not_ready_yet_as_it_may_be(
@@ -92,3 +93,16 @@ def test_what_serves_the_whole_region_stays_and_is_in_nobodys_way(aws: FakeAws) 
     kinds = ("AWS::ApiGateway::Account", "AWS::IAM::Role")
     assert remove(aws, *(skipped(kind, "shared") for kind in kinds)) == []
     assert aws.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("AWS::DynamoDB::Table", TABLE), ("AWS::SQS::Queue", QUEUE), ("AWS::Logs::LogGroup", "group")],
+)
+def test_what_the_creation_has_not_made_itself_may_be_anothers_and_stays(
+    aws: FakeAws, tables: FakeTables, kind: str, name: str
+) -> None:
+    tables.add(TABLE)
+    stays = leftovers.remove(aws.session(), lambda _: None, [skipped(kind, name)], {"Another"})
+    assert [one.physical_id for one in stays] == [name]
+    assert aws.calls == []

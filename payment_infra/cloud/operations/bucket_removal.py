@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.bucket import MISSING
 from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.operations.stacks import find_stacks
 from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError
@@ -51,7 +52,7 @@ def examine(session: Session) -> Contents | None:
     return Contents(bucket, len(sizes), sum(sizes))
 
 
-def remove(session: Session, contents: Contents, tell: Tell, count: Callable[[int], None]) -> None:
+def remove(session: Session, contents: Contents, tell: Tell) -> None:
     """Delete every version of every object, the bucket, and the stack that has made it.
 
     The stack goes last: until then, it tells an interrupted run's repetition the bucket's name.
@@ -59,8 +60,7 @@ def remove(session: Session, contents: Contents, tell: Tell, count: Callable[[in
     Args:
         session: whose account.
         contents: what `examine` has found.
-        tell: gets the events of the stack.
-        count: gets the number of versions that are gone.
+        tell: is told how many versions are gone, and the events of the stack.
 
     Raises:
         AwsError: something could not be deleted; repeat it.
@@ -84,7 +84,7 @@ def remove(session: Session, contents: Contents, tell: Tell, count: Callable[[in
                     f"({errors[0].get('Message') or errors[0].get('Code')})"
                 )
             gone += len(objects)
-            count(gone)
+            tell(Waiting(f"{gone} of {contents.versions} versions are deleted"))
     with translated(f"bucket {contents.bucket}"):
         try:
             client.delete_bucket(Bucket=contents.bucket, ExpectedBucketOwner=session.account())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud import smoke
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
-from payment_infra.cloud.options import STACK_NAME_PREFIX
+from payment_infra.cloud.options import naming_flags
 from payment_infra.cloud.restore import journal as journals
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
 from payment_infra.cloud.restore.repointing import repoint
@@ -103,9 +103,8 @@ class Work:
 
     def command(self, arguments: str) -> str:
         """Return a command line for this environment, for a person to repeat."""
-        suffix, name = self.environment.suffix, self.environment.stack.name
-        named = "" if name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {name}"
-        return f"payment-infra {arguments} --suffix {suffix}{named}"
+        named = naming_flags(self.environment.suffix, self.environment.stack.name)
+        return f"payment-infra {arguments} {named}"
 
 
 def switch(
