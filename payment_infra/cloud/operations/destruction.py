@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TABLE = "TransactionsTable"
 LOG_GROUP = "AWS::Logs::LogGroup"
+# What failed to be created may have failed because its name is an earlier stack's.
+NOT_THERE = frozenset({"DELETE_COMPLETE", "CREATE_FAILED"})
 RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
 # The AWS CLI's command that removes one, by type; {} is the physical id.
 COMMANDS = {
@@ -78,7 +80,7 @@ def examine(environment: Environment) -> Destruction:
     stack, client = environment.stack, environment.client("dynamodb")
     template = stack.template()
     policies = {name: one.get("DeletionPolicy") for name, one in template["Resources"].items()}
-    resources = [one for one in stack.resources() if one["ResourceStatus"] != "DELETE_COMPLETE"]
+    resources = [one for one in stack.resources() if one["ResourceStatus"] not in NOT_THERE]
     made = [one for one in resources if one.get("PhysicalResourceId")]
     stays = [one for one in made if policies.get(one["LogicalResourceId"]) in RETAINED]
     goes = [one for one in made if one not in stays]

@@ -74,3 +74,11 @@ def test_what_lifts_the_protection_keeps_the_data_retained(
         "`payment-infra deploy --suffix dev --stack-name payment-infra-dev --retain-data "
         "--no-termination-protection --no-deletion-protection` lifts it"
     )
+
+
+def test_what_the_stack_failed_to_make_is_not_taken_for_its_own(aws: FakeAws) -> None:
+    [stack] = aws.stacks.values()
+    stack.resources = {"Ours": "CREATE_COMPLETE", "Taken": "CREATE_FAILED"}
+    stack.physical_ids = {"Ours": "/aws/lambda/ours", "Taken": "/aws/lambda/an-earlier-stacks"}
+    stack.types = dict.fromkeys(stack.resources, "AWS::Logs::LogGroup")
+    assert examine(found(aws)).log_groups == ("/aws/lambda/ours",)
