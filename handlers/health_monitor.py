@@ -10,10 +10,12 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.shared import clients, logs, metrics
+from handlers.shared.charging import SET_ASIDE
 from handlers.shared.clock import utc_now
+from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.failures import error_code
 from handlers.shared.health import Report, build_checks, examine
-from handlers.shared.recovery import RECOVER_AFTER_SECONDS, recover
+from handlers.shared.recovery import RECOVER_AFTER_SECONDS, Recovery
 from handlers.shared.requests import Event, request_id
 from handlers.shared.responses import Answer, proxy_response
 
@@ -33,7 +35,7 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     request = request_id(event, context)
     logs.begin(request_id=request)
     if event.get("source") == "aws.events":
-        return _scheduled(request)
+        return _scheduled(request, context)
     try:
         report = _recent_report()
         unhealthy = report["overall_status"] != "healthy"
@@ -47,7 +49,7 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     return proxy_response(answer, request)
 
 
-def _scheduled(request: str) -> Report:
+def _scheduled(request: str, context: Any) -> Report:
     """Report, publish the report when it is news, and recover payments that are left over."""
     try:
         report = _report()
@@ -57,7 +59,7 @@ def _scheduled(request: str) -> Report:
             if degraded and not _is_known():
                 _publish(report)
         finally:  # a payment does not wait for those who tell people
-            _recover(request)
+            _recover(request, context)
     except Exception as error:
         logs.unexpected(error)
         raise
@@ -67,9 +69,11 @@ def _scheduled(request: str) -> Report:
     return report
 
 
-def _recover(request: str) -> None:
-    after = int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS))
-    recover(clients.store(), clients.retry_queue(), utc_now(), request, after)
+def _recover(request: str, context: Any) -> None:
+    """Recover payments; what is reserved is for counting those that are set aside."""
+    deadline = Deadline.of_invocation(context, utc_now, len(SET_ASIDE) * CALL_SECONDS)
+    run = Recovery(clients.store(), clients.retry_queue(), utc_now(), request, deadline)
+    run.run(int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS)))
 
 
 def _is_known() -> bool:

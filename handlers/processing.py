@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from handlers.shared import clients, logs, metrics
-from handlers.shared.charging import let_go, settle
+from handlers.shared.callers import caller_of
+from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import timestamp, utc_now
-from handlers.shared.failures import DependencyFailed
+from handlers.shared.deadline import SEND_AND_LET_GO_SECONDS, Deadline
 from handlers.shared.fields import InvalidField, parse_transaction_id
 from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
-from handlers.shared.responses import Answer, bad_request, failed, proxy_response
+from handlers.shared.responses import (
+    NOT_CHARGED,
+    OUTCOME_UNKNOWN,
+    Answer,
+    bad_request,
+    failed,
+    proxy_response,
+)
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.transactions import DECLINED, PROCESSED
+from handlers.shared.transactions import DECLINED, PROCESSED, Flawed
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from handlers.shared.transactions import Transaction
+    from handlers.shared.failures import DependencyFailed
+    from handlers.shared.transactions import Standing
 
 FAILURE = "Processing failed"
 
@@ -30,12 +38,12 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     transaction_id = None
     try:
         transaction_id = _parse(event)
-        answer = _process(transaction_id, request)
+        answer = _process(transaction_id, event, request)
     except InvalidRequest as refusal:
         answer = bad_request(refusal)
     except Exception as error:  # noqa: BLE001
         logs.unexpected(error)
-        answer = failed(FAILURE, transaction_id, queued=False)
+        answer = failed(FAILURE, transaction_id, queued=False, unqueued=OUTCOME_UNKNOWN)
     logs.info("process", status=answer.status, transaction_id=transaction_id)
     metrics.end(answer.status)
     return proxy_response(answer, request)
@@ -51,56 +59,60 @@ def _parse(event: Event) -> str:
         raise InvalidRequest(f"Invalid {invalid.field}", message=str(invalid)) from invalid
 
 
-def _process(transaction_id: str, request: str) -> Answer:
-    store = clients.store()
-    attempt_id = str(uuid.uuid4())
-    claimed = None
-    try:
-        row = store.claim(transaction_id, attempt_id, utc_now())
-        if row is None:
-            return Answer(404, {"error": "Transaction not found", "transaction_id": transaction_id})
-        if not row.held_by(attempt_id):
-            return _answer(row, utc_now())
-        claimed = row
-        return _answer(settle(claimed, store, clients.gateway(), utc_now), utc_now(), charged=True)
-    except DependencyFailed as failure:
-        logs.error(
-            "process failed",
-            transaction_id=transaction_id,
-            reason=failure.reason,
-            code=failure.code,
-        )
+def _process(transaction_id: str, event: Event, request: str) -> Answer:
+    caller = caller_of(event)
+
+    def send(failure: DependencyFailed) -> bool:
         message = RetryMessage(
             operation="process",
             transaction_id=transaction_id,
             reason=failure.reason,
             request_id=request,
             first_failed_at=timestamp(utc_now()),
+            caller=caller,
         )
-        queued = clients.retry_queue().send(message)
-        if claimed:
-            let_go(claimed, store, utc_now())
-        return failed(FAILURE, transaction_id, queued=queued)
+        return clients.retry_queue().send(message)
+
+    deadline = Deadline.of_request(event, utc_now, SEND_AND_LET_GO_SECONDS)
+    attempt = Attempt(clients.store(), clients.gateway, deadline, send)
+    try:
+        standing = attempt.settle(transaction_id, clients.claimant(caller))
+    except NotSettled as unsettled:
+        failure = unsettled.failure
+        logs.error(
+            "process failed",
+            transaction_id=transaction_id,
+            reason=failure.reason,
+            code=failure.code,
+        )
+        return failed(FAILURE, transaction_id, queued=unsettled.queued, unqueued=OUTCOME_UNKNOWN)
+    except Flawed:
+        return failed(FAILURE, transaction_id, queued=False, unqueued=NOT_CHARGED)
+    if standing is None:
+        return Answer(404, {"error": "Transaction not found", "transaction_id": transaction_id})
+    return _answer(standing, utc_now())
 
 
-def _answer(row: Transaction, now: datetime, *, charged: bool = False) -> Answer:
-    transaction = {"transaction_id": row.transaction_id, "status": row.status}
-    if row.status == PROCESSED and charged:
+def _answer(standing: Standing, now: datetime) -> Answer:
+    transaction = {"transaction_id": standing.transaction_id, "status": standing.status}
+    if standing.status == PROCESSED and standing.charged:
         message = "Payment processed successfully"
-        return Answer(200, {"message": message, **transaction, "processed_at": row.processed_at})
-    if row.status == PROCESSED:
+        return Answer(
+            200, {"message": message, **transaction, "processed_at": standing.processed_at}
+        )
+    if standing.status == PROCESSED:
         return Answer(200, {"message": "Transaction already processed", **transaction})
-    if row.status == DECLINED:
+    if standing.status == DECLINED:
         return Answer(
             402,
             {
                 "error": "Payment declined",
-                "transaction_id": row.transaction_id,
-                "reason": row.decline_reason,
+                "transaction_id": standing.transaction_id,
+                "reason": standing.decline_reason,
             },
         )
     return Answer(
         409,
-        {"error": "Transaction in progress", "transaction_id": row.transaction_id},
-        {"Retry-After": str(row.lease_seconds_left(now))},
+        {"error": "Transaction in progress", "transaction_id": standing.transaction_id},
+        {"Retry-After": str(standing.lease_seconds_left(now))},
     )

@@ -7,7 +7,6 @@ receive to the dead-letter queue.
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.batch import (
@@ -17,21 +16,16 @@ from aws_lambda_powertools.utilities.batch import (
 )
 
 from handlers.shared import clients, logs, metrics
-from handlers.shared.charging import let_go, settle
+from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import utc_now
+from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
-from handlers.shared.retry_messages import InvalidMessage, RetryMessage
+from handlers.shared.retry_messages import CALLER_ATTRIBUTE, InvalidMessage, RetryMessage
 from handlers.shared.store import TransactionExists
-from handlers.shared.transactions import DECLINED, PROCESSED
+from handlers.shared.transactions import SETTLED, Flawed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
-    from handlers.shared.transactions import Transaction
-
-# The longest that one message may take: the secret, claim, charge, finish and let go (the budget in
-# clients.py), with a second to spare.
-MESSAGE_SECONDS = 24
 
 
 class NotNow(Exception):
@@ -57,28 +51,36 @@ def _retry(record: SQSRecord, context: Any) -> None:
     """Repeat one message; raise if it is to come back. Each message is one log line."""
     logs.begin(request_id=context.aws_request_id, message_id=record.message_id)
     try:
+        # Letting go is all that a failed one needs: it comes back by itself.
+        deadline = Deadline.of_invocation(context, utc_now, CALL_SECONDS)
         if context.get_remaining_time_in_millis() < MESSAGE_SECONDS * 1000:
             raise NotNow("no_time_left")
-        message = RetryMessage.from_json(record.body)
+        message = RetryMessage.from_json(record.body, _caller(record))
         logs.add(
             operation=message.operation,
             transaction_id=message.transaction_id,
             original_request_id=message.request_id,
         )
-        status = _validate(message) if message.operation == "validate" else _process(message)
+        if message.operation == "validate":
+            status = _validate(message)
+        else:
+            status = _process(message, deadline)
+    except NotSettled as unsettled:
+        _failed(unsettled.failure.reason, unsettled.failure.code)
+        raise
     except DependencyFailed as failure:
-        logs.error("retry failed", reason=failure.reason, code=failure.code)
+        _failed(failure.reason, failure.code)
         raise
     except InvalidMessage as invalid:
         if invalid.transaction_id:
             logs.add(transaction_id=invalid.transaction_id)
-        logs.error("retry failed", reason=str(invalid))
+        _failed(str(invalid))
         raise
-    except TransactionExists as conflict:
-        logs.error("retry failed", reason=conflict.reason)
+    except (Flawed, TransactionExists) as refusal:
+        _failed(refusal.reason)
         raise
     except NotNow as postponed:
-        logs.error("retry failed", reason=str(postponed))
+        _failed(str(postponed))
         raise
     except Exception as failure:
         logs.unexpected(failure)
@@ -87,30 +89,27 @@ def _retry(record: SQSRecord, context: Any) -> None:
     logs.info("retried", status=status)
 
 
+def _failed(reason: str, code: str | None = None) -> None:
+    logs.error("retry failed", reason=reason, **({} if code is None else {"code": code}))
+
+
+def _caller(record: SQSRecord) -> str | None:
+    attributes: dict[str, dict[str, str]] = record.raw_event.get("messageAttributes") or {}
+    return attributes.get(CALLER_ATTRIBUTE, {}).get("stringValue")
+
+
 def _validate(message: RetryMessage) -> str:
     transaction = message.transaction()
-    if clients.store().add(transaction):
+    if clients.store().add(transaction, message.more()).done:
         metrics.count(metrics.VALIDATED)
     return transaction.status
 
 
-def _process(message: RetryMessage) -> str:
-    store = clients.store()
-    attempt_id = str(uuid.uuid4())
-    row = store.claim(message.transaction_id, attempt_id, utc_now())
-    if row is None:
+def _process(message: RetryMessage, deadline: Deadline) -> str:
+    attempt = Attempt(clients.store(), clients.gateway, deadline)
+    standing = attempt.settle(message.transaction_id, clients.claimant(message.caller))
+    if standing is None:
         raise NotNow("transaction_not_found")
-    if row.held_by(attempt_id):
-        row = _charge(row)
-    if row.status not in {PROCESSED, DECLINED}:
+    if standing.status not in SETTLED:
         raise NotNow("in_progress_elsewhere")
-    return row.status
-
-
-def _charge(claimed: Transaction) -> Transaction:
-    store = clients.store()
-    try:
-        return settle(claimed, store, clients.gateway(), utc_now)
-    except DependencyFailed:
-        let_go(claimed, store, utc_now())
-        raise
+    return standing.status

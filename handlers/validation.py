@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from handlers.shared import clients, logs, metrics
+from handlers.shared.callers import caller_of
 from handlers.shared.clock import timestamp, utc_now
+from handlers.shared.deadline import CALL_SECONDS, Deadline
+from handlers.shared.failures import DependencyFailed
 from handlers.shared.fields import InvalidField, parse_customer_id
 from handlers.shared.idempotency import REPLAYED_HEADER, transaction_id_for
 from handlers.shared.money import Money
 from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
 from handlers.shared.responses import Answer, bad_request, failed, proxy_response
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.store import StoreUnavailable, TransactionExists
+from handlers.shared.store import TransactionExists
 from handlers.shared.transactions import Transaction
 
 REQUIRED_FIELDS = ("amount", "currency", "customer_id")
@@ -27,8 +30,9 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     try:
         money, customer_id = _parse(event)
         transaction_id = transaction_id_for(event)
-        transaction = Transaction.validated(transaction_id, money, customer_id, utc_now())
-        answer = _validate(transaction, request)
+        caller = caller_of(event)
+        transaction = Transaction.validated(transaction_id, money, customer_id, utc_now(), caller)
+        answer = _validate(transaction, Deadline.of_request(event, utc_now, CALL_SECONDS), request)
     except InvalidRequest as refusal:
         answer = bad_request(refusal)
     except Exception as error:  # noqa: BLE001
@@ -50,9 +54,10 @@ def _parse(event: Event) -> tuple[Money, str]:
         raise InvalidRequest(f"Invalid {invalid.field}", message=str(invalid)) from invalid
 
 
-def _validate(transaction: Transaction, request: str) -> Answer:
+def _validate(transaction: Transaction, deadline: Deadline, request: str) -> Answer:
     try:
-        replayed = not clients.store().add(transaction)
+        deadline.require(CALL_SECONDS)
+        write = clients.store().add(transaction)
     except TransactionExists:
         return Answer(
             422,
@@ -61,20 +66,26 @@ def _validate(transaction: Transaction, request: str) -> Answer:
                 "message": "The Idempotency-Key belongs to another payment; use a new key",
             },
         )
-    except StoreUnavailable as failure:
+    except DependencyFailed as failure:
         logs.error("validate failed", reason=failure.reason, code=failure.code)
+        record = transaction.to_record()
+        # The caller travels beside the body, which the release before this one has to read.
+        record.pop("caller", None)
         message = RetryMessage(
             operation="validate",
             transaction_id=transaction.transaction_id,
-            record=transaction.to_record(),
+            record=record,
             reason=failure.reason,
             request_id=request,
             first_failed_at=timestamp(utc_now()),
+            caller=transaction.caller,
         )
         queued = clients.retry_queue().send(message)
         return failed(FAILURE, transaction.transaction_id, queued=queued)
-    if not replayed:
+    if write.done:
         metrics.count(metrics.VALIDATED)
+    # What this request has stored itself, in a call that the SDK repeated, is no replay.
+    replayed = not write.done and write.row.get("created_at") != transaction.created_at
     return Answer(
         200,
         {

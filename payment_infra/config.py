@@ -112,6 +112,11 @@ class StackConfig:
     authorization: str = _setting(
         "iam", "Who may call the POST methods: iam (SigV4) or none.", _one_of("iam", "none")
     )
+    payment_access: str = _setting(
+        "caller",
+        "Who may process a payment: the caller that validated it, or any principal of its account.",
+        _one_of("caller", "account"),
+    )
     runtime: str = _setting("python3.13", "Lambda runtime.", _one_of(*RUNTIMES))
     architecture: str = _setting("arm64", "Lambda architecture.", _one_of(*ARCHITECTURES))
     gateway: str = _setting(

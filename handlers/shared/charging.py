@@ -1,79 +1,281 @@
-"""Taking one payment from claim to end, as the API and the retry do it alike."""
+"""One attempt to bring a payment to its end, made alike by the API and by the retry.
+
+Claim the payment, charge it at the gateway, write down what that came to. If it fails, first make
+sure that somebody tries again, then let the lease go.
+"""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from handlers.shared import logs, metrics
-from handlers.shared.failures import DependencyFailed
-from handlers.shared.gateway import Declined
-from handlers.shared.transactions import DECLINED, LEASE_SECONDS, PROCESSED
+from handlers.shared.clock import epoch_seconds, timestamp
+from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS
+from handlers.shared.failures import DependencyFailed, error_code
+from handlers.shared.gateway import Charged, Declined, NoCharge
+from handlers.shared.store import StoreUnavailable
+from handlers.shared.transactions import (
+    DECLINED,
+    LEASE_SECONDS,
+    MISMATCHED,
+    PROCESSED,
+    PROCESSING,
+    SETTLED,
+    STUCK,
+    UNREADABLE,
+    Flawed,
+    Standing,
+    Transaction,
+    Unreadable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-    from handlers.shared.gateway import Charged, Gateway
+    from handlers.shared.callers import Claimant
+    from handlers.shared.deadline import Deadline
+    from handlers.shared.gateway import Gateway
     from handlers.shared.store import Store
-    from handlers.shared.transactions import Transaction
+
+# Longer than the queue's own retries take: 3 receives, 300 s apart.
+QUEUE_RETRY_SECONDS = 3 * 300
+# How far the clocks of two machines may be apart, each 60 s from the true time.
+CLOCK_SKEW_SECONDS = 2 * 60
+# What counts the payments that are set aside under a key of the index.
+SET_ASIDE: Mapping[str, str] = {
+    STUCK: metrics.STUCK,
+    MISMATCHED: metrics.MISMATCHED,
+    UNREADABLE: metrics.UNREADABLE,
+}
+
+# Sends a message that lets the payment be tried again; returns whether that worked.
+Send = Callable[[DependencyFailed], bool]
 
 
 class OutcomeUnknown(DependencyFailed):
-    """The gateway has forgotten the key of an earlier charge, and knows of no capture.
+    """Another charge could be a second one, so nobody charges: somebody has to look.
 
-    Another charge could be a second one, so nobody charges: somebody has to look.
+    The gateway has forgotten the key of an earlier charge, or a restore that of the payment, and
+    the gateway cannot say for certain that there is no charge.
     """
 
     reason = "outcome_unknown"
 
 
-def settle(
-    claimed: Transaction, store: Store, gateway: Gateway, clock: Callable[[], datetime]
-) -> Transaction:
-    """Charge a claimed payment and record the result; return the row as it then stands.
+class Unforeseen(DependencyFailed):
+    """A gateway's class, or our own code, raised what nobody foresaw; the log says what and where.
 
-    The transaction_id is the gateway's idempotency key, so an attempt that lost its lease and
-    charged late made no second capture, and what the row says is true for it too.
-
-    Raises a DependencyFailed if the gateway or the store fails; the lease is then still held.
+    It may have happened before or after the charge.
     """
-    with metrics.timed(metrics.GATEWAY_LATENCY):
-        result = _charge_once(claimed, gateway, clock())
-    if isinstance(result, Declined):
-        row = store.decline(claimed, result.reason, clock())
-    else:
-        row = store.finish(claimed, result.reference, clock())
-        if row.status in {PROCESSED, DECLINED} and row.gateway_reference != result.reference:
+
+    reason = "unforeseen"
+
+
+class NotSettled(Exception):
+    """The payment did not come to its end: why, and whether it is queued to be tried again."""
+
+    def __init__(self, failure: DependencyFailed, *, queued: bool) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+        self.queued = queued
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an attempt works with; without `send`, what asked for it will ask again by itself."""
+
+    store: Store
+    gateway: Callable[[], Gateway]
+    deadline: Deadline
+    send: Send | None = None
+
+    def settle(self, transaction_id: str, claimant: Claimant) -> Standing | None:
+        """Claim, charge and finish a payment; return where it stands then.
+
+        That is processed or declined, by this attempt or an earlier one, or in processing by one
+        that goes on. It is None if there is no such payment, or none for this claimant.
+
+        Raises:
+            NotSettled: something failed. The lease was let go, and the outcome may be unknown.
+            Flawed: the row must not be charged. It was set aside, if it could be claimed.
+        """
+        attempt_id = str(uuid.uuid4())
+        claimed = None
+        held = False
+        try:
+            self.deadline.require(CALL_SECONDS)
+            now = self.deadline.clock()
+            claim = self.store.claim(transaction_id, attempt_id, claimant, now)
+            held = claim.done
+            if not held:
+                return _in_the_way(transaction_id, claim.row, claimant, now)
+            claimed = Transaction.payable(claim.row)
+            return self._charge(claimed)
+        except Flawed as flaw:
+            report(transaction_id, flaw)
+            if held:
+                self._let_go(transaction_id, attempt_id, key=flaw.key)
+            raise
+        except Exception as error:
+            failure = _failure(transaction_id, error)
+            queued_until = self._queue(claimed, failure)
+            # The claim itself may have failed only in its answer.
+            self._let_go(transaction_id, attempt_id, queued_until=queued_until or None)
+            raise NotSettled(failure, queued=queued_until is not None) from error
+
+    def _charge(self, claimed: Transaction) -> Standing:
+        """Charge a claimed payment and record the result.
+
+        The transaction_id is the gateway's idempotency key, so an attempt that lost its lease and
+        charged late made no second capture, and what the row says is true for it too.
+        """
+        self.deadline.require(CHARGE_SECONDS)
+        gateway = self.gateway()
+        with metrics.timed(metrics.GATEWAY_LATENCY):
+            result = self._ask(claimed, gateway)
+        now = self.deadline.clock()
+        transaction_id = claimed.transaction_id
+        captured = None
+        match result:
+            case Charged(str(reference)):
+                captured = reference
+                write, metric = self.store.finish(claimed, reference, now), metrics.PROCESSED
+                ended = Standing(
+                    transaction_id=transaction_id, status=PROCESSED, processed_at=timestamp(now)
+                )
+            case Declined(str(reason)):
+                write, metric = self.store.decline(claimed, reason, now), metrics.DECLINED
+                ended = Standing(
+                    transaction_id=transaction_id, status=DECLINED, decline_reason=reason
+                )
+            case _:
+                raise TypeError("a gateway answers Charged or Declined, each with a text")
+        if not write.done:
+            return self._overtaken(claimed, write.row, captured)
+        metrics.count(metric)
+        return replace(ended, charged=True)
+
+    def _ask(self, claimed: Transaction, gateway: Gateway) -> object:
+        """Charge, unless there may be a charge that the key no longer stands for: then look it up.
+
+        No attempt outlives its lease, so a charge that begins now arrives within LEASE_SECONDS.
+        """
+        key = claimed.transaction_id
+        arrives_before = self.deadline.clock() + timedelta(
+            seconds=LEASE_SECONDS + CLOCK_SKEW_SECONDS
+        )
+        first_charge_at = datetime.fromisoformat(claimed.first_charge_at or claimed.updated_at)
+        key_is_known = arrives_before - first_charge_at < gateway.KEY_RETENTION
+        if key_is_known and claimed.rewound is None:
+            return gateway.charge(claimed, idempotency_key=key)
+        found = gateway.find(key)
+        if key_is_known and isinstance(found, NoCharge):
+            self.deadline.require(CHARGE_SECONDS)
+            return gateway.charge(claimed, idempotency_key=key)
+        if found is None or isinstance(found, NoCharge):
+            raise OutcomeUnknown
+        return found
+
+    def _overtaken(
+        self, claimed: Transaction, row: Mapping[str, object], reference: str | None
+    ) -> Standing:
+        """Return what the row says that another attempt holds, or has ended.
+
+        A capture (its reference) that a settled row does not name, or that has no row, is reported.
+        """
+        transaction_id = claimed.transaction_id
+        settled = row.get("status") in SETTLED
+        if reference and (not row or (settled and row.get("gateway_reference") != reference)):
+            metrics.count(metrics.CONTRADICTED)
             logs.error(
                 "capture is not the one on record",
-                transaction_id=claimed.transaction_id,
-                gateway_reference=result.reference,
+                transaction_id=transaction_id,
+                gateway_reference=reference,
+                status=row.get("status"),
             )
-    if row.status == PROCESSED:
-        metrics.count(metrics.PROCESSED)
-    elif row.status == DECLINED:
-        metrics.count(metrics.DECLINED)
-    return row
+            if row:
+                self._note(transaction_id, reference)
+        if not row:
+            raise StoreUnavailable("RowMissing")
+        try:
+            return replace(Standing.of(transaction_id, row), charged=True)
+        except Flawed as flaw:
+            raise StoreUnavailable("RowChanged") from flaw
+
+    def _queue(self, claimed: Transaction | None, failure: DependencyFailed) -> int | None:
+        """See to it that the payment is tried again; None if nobody will but its client.
+
+        Returns until when the queue does so, in epoch seconds, 0 where that is known already: what
+        was queued a moment ago is not queued twice.
+        """
+        if self.send is None:
+            return 0
+        if claimed and (claimed.queued_until or 0) > epoch_seconds(self.deadline.clock()):
+            return 0
+        if not self.send(failure):
+            return None
+        return epoch_seconds(self.deadline.clock()) + QUEUE_RETRY_SECONDS
+
+    def _let_go(
+        self,
+        transaction_id: str,
+        attempt_id: str,
+        *,
+        queued_until: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        try:
+            self.store.let_go(
+                transaction_id,
+                attempt_id,
+                self.deadline.clock(),
+                queued_until=queued_until,
+                key=key,
+            )
+        except StoreUnavailable as failure:
+            logs.error("lease not let go", transaction_id=transaction_id, code=failure.code)
+
+    def _note(self, transaction_id: str, reference: str) -> None:
+        try:
+            self.store.note_capture(transaction_id, reference)
+        except StoreUnavailable as failure:
+            logs.error("capture not noted", transaction_id=transaction_id, code=failure.code)
 
 
-def _charge_once(claimed: Transaction, gateway: Gateway, now: datetime) -> Charged | Declined:
-    """Charge, or look the charge up if the gateway may forget the key before a charge arrives.
+def report(transaction_id: str, flaw: Flawed) -> None:
+    """Count and log a row that must not be charged; never what it holds."""
+    metrics.count(SET_ASIDE[flaw.key])
+    logs.error(
+        "payment not charged",
+        transaction_id=transaction_id,
+        reason=flaw.reason,
+        attribute=flaw.attribute,
+    )
 
-    No attempt outlives its lease, so a charge that begins now arrives within LEASE_SECONDS.
+
+def _in_the_way(
+    transaction_id: str, row: Mapping[str, object], claimant: Claimant, now: datetime
+) -> Standing | None:
+    """Return where the row stands that refused a claim, None for a claimant who may not know.
+
+    Raises Unreadable if it is neither settled nor held: so it is not as a payment is.
     """
-    first_charge_at = datetime.fromisoformat(claimed.first_charge_at or claimed.updated_at)
-    arrives_before = now + timedelta(seconds=LEASE_SECONDS)
-    if arrives_before - first_charge_at < gateway.KEY_RETENTION:
-        return gateway.charge(claimed, idempotency_key=claimed.transaction_id)
-    found = gateway.find(claimed.transaction_id)
-    if found is None:
-        raise OutcomeUnknown
-    return found
+    if not row or not claimant.may_process(row):
+        return None
+    lease_end = row.get("lease_expires_at")
+    held = type(lease_end) is int and lease_end >= epoch_seconds(now)
+    if row.get("status") not in SETTLED and not (row.get("status") == PROCESSING and held):
+        Transaction.from_record(row)  # which says what is wrong with it
+        raise Unreadable("status")
+    return Standing.of(transaction_id, row)
 
 
-def let_go(claimed: Transaction, store: Store, now: datetime) -> None:
-    """Let the lease of a payment go, so that the next attempt need not wait for its end."""
-    try:
-        store.let_go(claimed, now)
-    except DependencyFailed as failure:
-        logs.error("lease not let go", transaction_id=claimed.transaction_id, code=failure.code)
+def _failure(transaction_id: str, error: Exception) -> DependencyFailed:
+    if isinstance(error, DependencyFailed):
+        return error
+    logs.unexpected(error, transaction_id=transaction_id)
+    return Unforeseen(error_code(error))

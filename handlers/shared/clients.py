@@ -1,18 +1,7 @@
-"""The AWS clients and the gateway: each made when it is first needed, within a time budget.
+"""The AWS clients and the gateway: each made when it is first needed.
 
-API Gateway gives up after 29 s ("Amazon API Gateway quotas": integration timeout). By then a
-payment must have failed, been queued for a retry and been let go. One call lasts at most
-
-    2 attempts x (0.5 s to connect + 1.5 s to read) + 1 s between them = 5 s
-
-("Retry behavior" in the AWS SDKs and Tools Reference Guide: standard mode waits up to 1 s before
-the second attempt). The longest path through processing is claim, charge, finish, send, let go:
-
-    5 s + 6 s for the gateway + 5 s + 5 s + 5 s = 26 s
-
-which leaves 3 s for a cold start. A gateway with a secret fetches that in one attempt, 2 s.
-Validation is put, send: 10 s. /health makes one call, which may read for longer, since CloudWatch
-is slower: 2 x (0.5 s + 5 s) + 1 s = 12 s.
+How long a call may take is part of the time budget in deadline.py. /health reads CloudWatch, which
+is slower, for longer: 2 x (0.5 s + 5 s) + 1 s = 12 s.
 """
 
 from __future__ import annotations
@@ -27,6 +16,13 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from handlers.shared import logs
+from handlers.shared.callers import Claimant
+from handlers.shared.deadline import (
+    CONNECT_TIMEOUT_SECONDS,
+    READ_TIMEOUT_SECONDS,
+    TOTAL_ATTEMPTS,
+)
 from handlers.shared.failures import error_code
 from handlers.shared.gateway import GatewayUnavailable
 from handlers.shared.retry_messages import RetryQueue
@@ -42,11 +38,7 @@ if TYPE_CHECKING:
 
     from handlers.shared.gateway import Gateway
 
-TOTAL_ATTEMPTS = 2
-CONNECT_TIMEOUT_SECONDS = 0.5
-READ_TIMEOUT_SECONDS = 1.5
 METRICS_READ_TIMEOUT_SECONDS = 5.0
-MAX_BACKOFF_SECONDS = 1.0
 SIMULATED = "handlers.shared.gateway:SimulatedGateway"
 SECRET_SECONDS = 300
 
@@ -116,7 +108,8 @@ def gateway() -> Gateway:
     It is made with the text of the secret GATEWAY_SECRET_ARN, or with None; with a secret it is
     made anew every SECRET_SECONDS, so that a rotated one gets in.
 
-    Raises GatewayUnavailable if there is no such class, or no secret to be had.
+    Raises GatewayUnavailable if there is no secret to be had, or the class cannot be made, whatever
+    that is due to; the log says what and where.
     """
     arn = os.environ.get("GATEWAY_SECRET_ARN")
     return _gateway(
@@ -130,10 +123,19 @@ def _gateway(name: str, secret_arn: str | None, _period: int) -> Gateway:
     try:
         make = getattr(import_module(module), class_name)
         secret = secret_arn and secrets().get_secret_value(SecretId=secret_arn).get("SecretString")
-    except (ImportError, AttributeError, BotoCoreError, ClientError) as error:
+        made: Gateway = make(secret)
+    except (BotoCoreError, ClientError) as error:
         raise GatewayUnavailable(error_code(error)) from error
-    made: Gateway = make(secret)
+    except Exception as error:  # the class is not ours, and may raise anything
+        logs.unexpected(error, gateway=name)
+        raise GatewayUnavailable(error_code(error)) from error
     return made
+
+
+def claimant(caller: str | None) -> Claimant:
+    """Who asks for a payment, with the access that PAYMENT_ACCESS gives; None is the system."""
+    account = os.environ.get("PAYMENT_ACCESS") == "account"
+    return Claimant(caller, "account" if account else "caller")
 
 
 def store() -> Store:

@@ -13,7 +13,8 @@ from handlers.shared.failures import DependencyFailed
 if TYPE_CHECKING:
     from handlers.shared.transactions import Transaction
 
-# What an implementation must keep to; part of the time budget in clients.py.
+
+# What an implementation must keep to; part of the time budget in deadline.py.
 GATEWAY_TIMEOUT_SECONDS = 6
 
 
@@ -31,6 +32,11 @@ class Declined:
     reason: str
 
 
+@dataclass(frozen=True)
+class NoCharge:
+    """The gateway knows for certain that there is no charge with this key, and none under way."""
+
+
 class GatewayUnavailable(DependencyFailed):
     """The gateway could not be asked."""
 
@@ -46,6 +52,8 @@ class GatewayTimeout(DependencyFailed):
 class Gateway(Protocol):
     """Charges payments. Every call ends within GATEWAY_TIMEOUT_SECONDS.
 
+    Any other exception than the two above counts as an unknown outcome.
+
     The configuration names the class. It is called with the text of the gateway's secret, or with
     None if none is configured.
     """
@@ -59,9 +67,11 @@ class Gateway(Protocol):
         A repeated key returns the first result. Raises GatewayUnavailable or GatewayTimeout.
         """
 
-    def find(self, idempotency_key: str) -> Charged | Declined | None:
-        """Return what a charge with this key came to, None if the gateway knows of none.
+    def find(self, idempotency_key: str) -> Charged | Declined | NoCharge | None:
+        """Return what a charge with this key came to.
 
+        NoCharge is a promise, on which a payment is charged: a search that lags behind, or forgets,
+        cannot make it. None means that the gateway knows of no charge, and cannot rule one out.
         Raises GatewayUnavailable or GatewayTimeout.
         """
 
@@ -109,5 +119,5 @@ class SimulatedGateway:
         return self.captures[idempotency_key]
 
     def find(self, idempotency_key: str) -> Charged | None:
-        """Return the capture with this key that this gateway has made."""
+        """Return the capture with this key that this object remembers; others it cannot know."""
         return self.captures.get(idempotency_key)

@@ -12,6 +12,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING
 
+from handlers.shared.callers import caller_of
 from handlers.shared.requests import InvalidRequest
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
 MAX_KEY_CHARACTERS = 255
-ANONYMOUS = "anonymous"
 
 # Fixed for ever: rows hold the ids that are made with it.
 _NAMESPACE = uuid.UUID("8d6b3a0e-5c0f-4b57-9d0a-6f1f5c1f7a42")
@@ -37,7 +37,7 @@ def transaction_id_for(event: Event) -> str:
     key = idempotency_key(event)
     if key is None:
         return str(uuid.uuid4())
-    return str(uuid.uuid5(_NAMESPACE, f"{caller(event)}\n{key}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{caller_of(event)}\n{key}"))
 
 
 def idempotency_key(event: Event) -> str | None:
@@ -62,14 +62,6 @@ def idempotency_key(event: Event) -> str | None:
             ),
         )
     return key
-
-
-def caller(event: Event) -> str:
-    """Return who sent the request: the IAM principal without its session name, or anonymous."""
-    identity = (event.get("requestContext") or {}).get("identity") or {}
-    arn = str(identity.get("userArn") or ANONYMOUS)
-    role, _, session = arn.rpartition("/")
-    return role if ":assumed-role/" in arn and session else arn
 
 
 def _header_values(event: Event) -> list[str]:

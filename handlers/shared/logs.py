@@ -36,12 +36,18 @@ def error(message: str, **keys: object) -> None:
     logger.error(message, extra=keys)
 
 
-def unexpected(failure: Exception) -> None:
+def unexpected(failure: Exception, **keys: object) -> None:
     """Log an exception that nobody foresaw: its type, code and place, not its text."""
-    frame = traceback.extract_tb(failure.__traceback__)[-1]
+    frames = traceback.extract_tb(failure.__traceback__)
+    # Not the import system's own, which raises what is wrong with somebody else's import.
+    own = [frame for frame in frames if not frame.filename.startswith("<")]
+    place = (own or frames)[-1]
     logger.error(
         "unexpected failure",
-        type=type(failure).__name__,
-        code=error_code(failure),
-        place=f"{frame.filename}:{frame.lineno}",
+        extra={
+            **keys,
+            "type": type(failure).__name__,
+            "code": error_code(failure),
+            "place": f"{place.filename}:{place.lineno}",
+        },
     )

@@ -1,64 +1,175 @@
-"""Payments whose attempt never came to its end: found in the index, and queued again."""
+"""Payments whose attempt never came to its end: found in the index, and queued again.
+
+Each row is taken by itself: one that cannot be read, or cannot be written, is counted and reported,
+and never keeps the others from their turn.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from handlers.shared import logs, metrics
+from handlers.shared.charging import QUEUE_RETRY_SECONDS, SET_ASIDE
 from handlers.shared.clock import epoch_seconds, timestamp
+from handlers.shared.deadline import CALL_SECONDS, OutOfTime
+from handlers.shared.failures import DependencyFailed
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.store import StoreUnavailable
-from handlers.shared.transactions import MAX_RECOVERIES
+from handlers.shared.transactions import (
+    IN_FLIGHT_KEYS,
+    MAX_RECOVERIES,
+    PROCESSING,
+    STUCK,
+    Flawed,
+    Transaction,
+    Unreadable,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from handlers.shared.deadline import Deadline
     from handlers.shared.retry_messages import RetryQueue
     from handlers.shared.store import Store
 
 # Longer than the queue's own retries take: 3 receives, 300 s apart.
 RECOVER_AFTER_SECONDS = 20 * 60
-# A run queues no more than this; the next one, five minutes later, goes on. Payments that are stuck
-# do not count, since they are the oldest in the index and would keep the others from their turn.
+SCHEDULE_SECONDS = 300
+# A run queues no more than this; the next one, five minutes later, goes on.
 MAX_PAYMENTS_A_RUN = 500
+# A queue that has refused so many messages in a row is left alone until the next run.
+MAX_UNSENT = 3
+# One payment: the page of the index, a look, a message, and the count.
+PAYMENT_SECONDS = 4 * CALL_SECONDS
+# Of the payments that are set aside, so many are named in the log of a run.
+MAX_NAMED = 100
 
 
-def recover(
-    store: Store, queue: RetryQueue, now: datetime, request_id: str, after_seconds: int
-) -> None:
-    """Queue every payment whose lease expired that long ago; count those that are given up.
+class RecoveryIncomplete(Exception):
+    """Some payments could not be recovered in this run, for the reasons in its log lines."""
 
-    Each is queued at most MAX_RECOVERIES times, and then counted as stuck on every run until
-    somebody has looked after it. Raises StoreUnavailable if DynamoDB fails.
+
+@dataclass
+class Recovery:
+    """One run at a moment, with what it works with, and what it has come to so far.
+
+    queued are payments, failed are payments and parts of the index; unsent are messages in a row;
+    aside are the ids that were set aside, by the key of the index.
     """
-    stuck = recovered = 0
-    try:
-        for transaction_id, lease_end in store.expired(epoch_seconds(now) - after_seconds):
-            outcome = store.recover(transaction_id, lease_end, now)
-            if outcome == "stuck":
-                logs.error(
-                    "payment is stuck", transaction_id=transaction_id, recoveries=MAX_RECOVERIES
-                )
-                stuck += 1
-            elif outcome == "recovered":
-                _queue(transaction_id, queue, now, request_id)
-                recovered += 1
-                if recovered == MAX_PAYMENTS_A_RUN:
+
+    store: Store
+    queue: RetryQueue
+    now: datetime
+    request_id: str
+    deadline: Deadline
+    queued: int = 0
+    failed: int = 0
+    unsent: int = 0
+    aside: dict[str, set[str]] = field(default_factory=lambda: {key: set() for key in SET_ASIDE})
+
+    def run(self, after_seconds: int) -> None:
+        """Queue every payment whose lease expired that long ago, unless it is to be set aside.
+
+        A payment is queued at most MAX_RECOVERIES times; only what SQS took counts. Those that are
+        set aside are counted in every run, until somebody has looked after them.
+
+        Raises RecoveryIncomplete if something failed; what could be done has been done.
+        """
+        try:
+            for key, transaction_id, lease_end in self._overdue(after_seconds):
+                self._take_up_alone(transaction_id, key, lease_end)
+                if self.queued == MAX_PAYMENTS_A_RUN or self.unsent == MAX_UNSENT:
                     break
-    except StoreUnavailable:
-        if stuck:
-            metrics.count(metrics.STUCK, stuck)
-        raise
-    metrics.count(metrics.STUCK, stuck)
+                self.deadline.require(PAYMENT_SECONDS)
+        except OutOfTime:
+            logs.info("recovery goes on in the next run", queued=self.queued)
+        for key in SET_ASIDE:
+            self._count(key)
+        if self.failed:
+            raise RecoveryIncomplete(f"{self.failed} payments, or parts of the index")
+
+    def _overdue(self, after_seconds: int) -> Iterator[tuple[str, str, int]]:
+        """Yield key, id and lease end of what is overdue in the index."""
+        seconds = epoch_seconds(self.now)
+        # Each run begins elsewhere, so that what one has no time for is the first of another.
+        first = seconds // SCHEDULE_SECONDS % len(IN_FLIGHT_KEYS)
+        for key in IN_FLIGHT_KEYS[first:] + IN_FLIGHT_KEYS[:first]:
+            self.deadline.require(PAYMENT_SECONDS)
+            try:
+                for transaction_id, lease_end in self.store.in_index(key, seconds - after_seconds):
+                    yield key, transaction_id, lease_end
+            except DependencyFailed as failure:
+                logs.error("index not read", key=key, code=failure.code)
+                self.failed += 1
+
+    def _take_up_alone(self, transaction_id: str, key: str, lease_end: int) -> None:
+        """Take up one payment; whatever is wrong with it concerns no other."""
+        try:
+            self._take_up(transaction_id, key, lease_end)
+        except DependencyFailed as failure:
+            logs.error("payment not recovered", transaction_id=transaction_id, code=failure.code)
+            self.failed += 1
+        except Exception as error:  # noqa: BLE001
+            logs.unexpected(error, transaction_id=transaction_id)
+            self.failed += 1
+
+    def _take_up(self, transaction_id: str, key: str, lease_end: int) -> None:
+        look = self.store.look_at(transaction_id, key, lease_end)
+        if not look.done:
+            return  # it has moved on
+        aside = _set_aside_under(transaction_id, look.row)
+        if aside:
+            self.store.set_aside(transaction_id, key, lease_end, aside)
+            self.aside[aside].add(transaction_id)
+            return
+        message = RetryMessage(
+            operation="process",
+            transaction_id=transaction_id,
+            reason="lease_expired",
+            request_id=self.request_id,
+            first_failed_at=timestamp(self.now),
+        )
+        sent = self.queue.send(message)
+        logs.info("payment recovered", transaction_id=transaction_id, queued=sent)
+        if not sent:
+            self.unsent += 1
+            return
+        self.unsent = 0
+        self.queued += 1
+        queued_until = epoch_seconds(self.now) + QUEUE_RETRY_SECONDS
+        self.store.count_recovery(transaction_id, key, lease_end, queued_until, self.now)
+
+    def _count(self, key: str) -> None:
+        """Count the payments under a key, and name the first of them in the log."""
+        # The index may not show yet what this run has set aside.
+        payments = set(self.aside[key])
+        try:
+            payments.update(transaction_id for transaction_id, _ in self.store.in_index(key))
+        except DependencyFailed as failure:
+            logs.error("index not read", key=key, code=failure.code)
+            self.failed += 1
+        else:
+            if key == STUCK and not payments:
+                metrics.count(metrics.STUCK, 0)  # the others cost nothing while there are none
+        if payments:
+            metrics.count(SET_ASIDE[key], len(payments))
+        for transaction_id in sorted(payments)[:MAX_NAMED]:
+            logs.error(f"payment is {key}", transaction_id=transaction_id)
 
 
-def _queue(transaction_id: str, queue: RetryQueue, now: datetime, request_id: str) -> None:
-    message = RetryMessage(
-        operation="process",
-        transaction_id=transaction_id,
-        reason="lease_expired",
-        request_id=request_id,
-        first_failed_at=timestamp(now),
-    )
-    queued = queue.send(message)
-    logs.info("payment recovered", transaction_id=transaction_id, queued=queued)
+def _set_aside_under(transaction_id: str, row: Mapping[str, object]) -> str | None:
+    """Return the key for a row that is not to be queued, None for one that is."""
+    try:
+        transaction = Transaction.payable(row)
+        if transaction.status != PROCESSING:
+            raise Unreadable("status")
+    except Flawed as flaw:
+        logs.error(
+            "payment set aside",
+            transaction_id=transaction_id,
+            reason=flaw.reason,
+            attribute=flaw.attribute,
+        )
+        return flaw.key
+    return STUCK if (transaction.recoveries or 0) >= MAX_RECOVERIES else None

@@ -40,17 +40,31 @@ def bad_request(refusal: InvalidRequest) -> Answer:
     return Answer(400, refusal.body)
 
 
-def failed(error: str, transaction_id: str | None, *, queued: bool) -> Answer:
-    """Return the 500 of a payment that could not be taken further, and who tries it again."""
+# What is known of a request that nobody will repeat but its client.
+TRY_AGAIN = "The request could not be completed; please send it again"
+OUTCOME_UNKNOWN = (
+    "The outcome is unknown: the payment may have been charged, or may still be. Ask again with the"
+    " same transaction_id"
+)
+NOT_CHARGED = (
+    "The stored payment is not what was validated, so this request has not charged it; somebody has"
+    " to look after it"
+)
+_WILL_BE_RETRIED = "The request could not be completed now and will be retried"
+
+
+def failed(
+    error: str, transaction_id: str | None, *, queued: bool, unqueued: str = TRY_AGAIN
+) -> Answer:
+    """Return the 500 of a payment that could not be taken further, and who tries it again.
+
+    `unqueued` is what the client is told if no one else does.
+    """
     return Answer(
         500,
         {
             "error": error,
-            "message": (
-                "The request could not be completed now and will be retried"
-                if queued
-                else "The request could not be completed; please send it again"
-            ),
+            "message": _WILL_BE_RETRIED if queued else unqueued,
             **({"transaction_id": transaction_id} if transaction_id else {}),
             "retry": "queued" if queued else "not queued",
         },

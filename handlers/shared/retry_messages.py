@@ -1,9 +1,16 @@
-"""What is queued for a payment that failed: the message, its queue, and reading it back."""
+"""What is queued for a payment that failed: the message, its queue, and reading it back.
+
+While a deployment goes on, and after a rollback, messages are read by other releases than those
+that wrote them. A reader therefore takes a message with fields that it does not know, and a writer
+gives the body no field that the release before it would refuse: that one took no unknown field, so
+the caller travels as an attribute of the SQS message. The version changes only if readers of the
+old one must not take the new one.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,29 +18,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handlers.shared import logs, metrics
 from handlers.shared.failures import error_code
 from handlers.shared.fields import InvalidField, parse_transaction_id
-from handlers.shared.transactions import VALIDATED, Transaction
+from handlers.shared.transactions import REQUIRED, TYPES, VALIDATED, Transaction, Unreadable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
     from handlers.shared.transactions import Record
 
 SCHEMA_VERSION = 1
+# The attribute of the SQS message that names the caller; without it the system itself asks.
+CALLER_ATTRIBUTE = "caller"
 
 Operation = Literal["validate", "process"]
 OPERATIONS: tuple[Operation, ...] = ("validate", "process")
 
-# What a transaction that is just validated consists of.
-_RECORD_TYPES = {
-    **dict.fromkeys(
-        (
-            *("transaction_id", "amount", "currency", "customer_id"),
-            *("status", "fingerprint", "created_at", "updated_at"),
-        ),
-        str,
-    ),
-    "amount_minor": int,
-}
+# The attributes of a transaction that is just validated, and those that it gets only later.
+_RECORD_NAMES = frozenset(REQUIRED)
+_LATER_NAMES = TYPES.keys() - _RECORD_NAMES - {"caller"}
 
 
 class InvalidMessage(ValueError):
@@ -53,7 +55,7 @@ class RetryMessage:
 
     record is the whole validated record of a payment that has no row yet, for validate, and None
     for process. reason is a short code; request_id is the request's that failed first;
-    first_failed_at is ISO 8601 in UTC.
+    first_failed_at is ISO 8601 in UTC. caller is the principal that asked, None for the system.
     """
 
     operation: Operation
@@ -62,12 +64,14 @@ class RetryMessage:
     request_id: str
     first_failed_at: str
     record: Record | None = field(default=None, repr=False)
+    caller: str | None = None
 
     @classmethod
-    def from_json(cls, body: str) -> RetryMessage:
-        """Return the message that an SQS message's body holds.
+    def from_json(cls, body: str, caller: str | None = None) -> RetryMessage:
+        """Return the message of an SQS message's body and caller attribute.
 
-        Raises InvalidMessage for anything that `to_json` does not write.
+        Fields that it does not know are left out. Raises InvalidMessage for anything that `to_json`
+        of this release, or of another one, does not write.
         """
         try:
             message = json.loads(body)
@@ -81,9 +85,10 @@ class RetryMessage:
         _check_strings(message, "transaction_id", "reason", "request_id", "first_failed_at")
         try:
             parse_transaction_id(message["transaction_id"])
-            parsed = cls(**message)
-        except (InvalidField, TypeError) as error:
+        except InvalidField as error:
             raise InvalidMessage("bad_schema", message) from error
+        known = {name: message[name] for name in _BODY_FIELDS if name in message}
+        parsed = cls(**known, caller=caller)
         if parsed.operation == "validate":
             parsed.transaction()
         elif "record" in message:
@@ -93,23 +98,41 @@ class RetryMessage:
     def transaction(self) -> Transaction:
         """Return the transaction that the record of a validate message holds.
 
-        Raises InvalidMessage if it holds none, or more than a transaction that is just validated.
+        Raises InvalidMessage if it holds none, or one that is further than just validated.
         """
         record = self.record
         if not (
             isinstance(record, dict)
-            and record.keys() == _RECORD_TYPES.keys()
-            and all(type(value) is _RECORD_TYPES[name] for name, value in record.items())
+            and record.keys() >= _RECORD_NAMES
+            and not record.keys() & _LATER_NAMES
+            and all(type(value) in {str, int} for value in record.values())
             and record["transaction_id"] == self.transaction_id
             and record["status"] == VALIDATED
         ):
             raise InvalidMessage("bad_record", {"transaction_id": self.transaction_id})
-        return Transaction.from_record(record)
+        try:
+            transaction = Transaction.from_record(record)
+        except Unreadable as error:
+            raise InvalidMessage("bad_record", {"transaction_id": self.transaction_id}) from error
+        return replace(transaction, caller=self.caller or transaction.caller)
+
+    def more(self) -> Record:
+        """Return what the record holds that only a later release knows, to be stored as it is."""
+        return {name: value for name, value in (self.record or {}).items() if name not in TYPES}
 
     def to_json(self) -> str:
         """Return the body of the SQS message, in ASCII, which SQS takes whatever was escaped."""
-        message = {"version": SCHEMA_VERSION, **asdict(self)}
+        message = {
+            "version": SCHEMA_VERSION,
+            **{name: getattr(self, name) for name in _BODY_FIELDS},
+        }
         return json.dumps({name: value for name, value in message.items() if value is not None})
+
+
+# In the order in which the body has them.
+_BODY_FIELDS = tuple(
+    attribute.name for attribute in fields(RetryMessage) if attribute.name != CALLER_ATTRIBUTE
+)
 
 
 def _check_strings(message: dict[str, Any], *names: str) -> None:
@@ -135,8 +158,13 @@ class RetryQueue:
 
     def send(self, message: RetryMessage) -> bool:
         """Queue a message; return whether SQS took it, and log and count it if not."""
+        attributes: dict[str, MessageAttributeValueTypeDef] = {}
+        if message.caller:
+            attributes[CALLER_ATTRIBUTE] = {"DataType": "String", "StringValue": message.caller}
         try:
-            self._client.send_message(QueueUrl=self._url, MessageBody=message.to_json())
+            self._client.send_message(
+                QueueUrl=self._url, MessageBody=message.to_json(), MessageAttributes=attributes
+            )
         except (BotoCoreError, ClientError) as error:
             metrics.count(metrics.RETRIES_NOT_QUEUED)
             logs.error(

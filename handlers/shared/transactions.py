@@ -13,20 +13,20 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
 
 from handlers.shared.clock import epoch_seconds, timestamp
+from handlers.shared.money import MINOR_DIGITS, Money
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
-
-    from handlers.shared.money import Money
 
 VALIDATED = "validated"
 PROCESSING = "processing"
 PROCESSED = "processed"
 DECLINED = "declined"
+SETTLED = frozenset({PROCESSED, DECLINED})
 
 # Outlasts the 60 s that the processing function may run, so that no holder outlives its lease.
 LEASE_SECONDS = 90
@@ -34,7 +34,37 @@ IN_FLIGHT_SHARDS = 16
 # How often a payment is queued again before it is left to a person.
 MAX_RECOVERIES = 3
 
+# The index keys of payments that the scheduled run only counts, until somebody looks after them.
+STUCK = "stuck"
+MISMATCHED = "mismatched"
+UNREADABLE = "unreadable"
+
 Record = dict[str, str | int]
+
+
+class Flawed(Exception):
+    """A row that must not be charged; key is that of the index under which it is set aside."""
+
+    key: ClassVar[str]
+    reason: ClassVar[str]
+
+    def __init__(self, attribute: str) -> None:
+        super().__init__(attribute)
+        self.attribute = attribute
+
+
+class Unreadable(Flawed):
+    """A row is not as a payment is; attribute is the one that is missing, or of another type."""
+
+    key = UNREADABLE
+    reason = "row_unreadable"
+
+
+class Mismatched(Flawed):
+    """A row's amount, currency or customer is not what was validated; attribute tells which."""
+
+    key = MISMATCHED
+    reason = "row_mismatched"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +72,10 @@ class Transaction:
     """One row of the transactions table.
 
     amount is the decimal with the currency's digits and amount_minor the same in minor units;
-    times are ISO 8601 in UTC with offset, except lease_expires_at, which is in epoch seconds.
-    attempt_id, lease_expires_at and recoveries exist only while processing.
+    times are ISO 8601 in UTC with offset, except lease_expires_at, queued_until and rewound, which
+    are in epoch seconds. attempt_id, lease_expires_at and recoveries exist only while processing.
+    caller is who validated it; until queued_until the queue's own retries go on; rewound is the
+    moment to which a restore took the row back, without knowing what had become of it.
     """
 
     transaction_id: str
@@ -55,6 +87,7 @@ class Transaction:
     fingerprint: str
     created_at: str
     updated_at: str
+    caller: str | None = None
     attempt_id: str | None = None
     lease_expires_at: int | None = None
     first_charge_at: str | None = None
@@ -62,10 +95,17 @@ class Transaction:
     decline_reason: str | None = None
     processed_at: str | None = None
     recoveries: int | None = None
+    queued_until: int | None = None
+    rewound: int | None = None
 
     @classmethod
     def validated(
-        cls, transaction_id: str, money: Money, customer_id: str, now: datetime
+        cls,
+        transaction_id: str,
+        money: Money,
+        customer_id: str,
+        now: datetime,
+        caller: str | None = None,
     ) -> Transaction:
         """Return the transaction that a valid request starts."""
         return cls(
@@ -78,32 +118,101 @@ class Transaction:
             fingerprint=fingerprint(money, customer_id),
             created_at=timestamp(now),
             updated_at=timestamp(now),
+            caller=caller,
         )
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Transaction:
         """Return the transaction that a row holds; attributes it does not know are left out.
 
-        Raises TypeError if one that every transaction has is missing.
+        Raises Unreadable if one that every transaction has is missing, one is of another type, or
+        the time of the first charge is none.
         """
-        return cls(**{name: record[name] for name in _NAMES if name in record})  # type: ignore[arg-type]
+        for name in REQUIRED:
+            if name not in record:
+                raise Unreadable(name)
+        known = {name: record[name] for name in TYPES if name in record}
+        for name, value in known.items():
+            if type(value) is not TYPES[name]:
+                raise Unreadable(name)
+        transaction = cls(**known)  # type: ignore[arg-type]
+        if transaction.first_charge_at and not _is_moment(transaction.first_charge_at):
+            raise Unreadable("first_charge_at")
+        return transaction
+
+    @classmethod
+    def payable(cls, record: Mapping[str, object]) -> Transaction:
+        """Return the transaction of a row that is as it was validated.
+
+        The fingerprint is computed anew from what would be charged. It has no key, so it finds
+        accidents, not somebody who writes a row on purpose.
+
+        Raises Unreadable, or Mismatched.
+        """
+        transaction = cls.from_record(record)
+        if transaction.currency not in MINOR_DIGITS:
+            raise Mismatched("currency")
+        money = Money(transaction.amount_minor, transaction.currency)
+        if money.amount != transaction.amount:
+            raise Mismatched("amount")
+        if fingerprint(money, transaction.customer_id) != transaction.fingerprint:
+            raise Mismatched("fingerprint")
+        return transaction
 
     def to_record(self) -> Record:
         """Return the attributes that have a value, as they are stored."""
-        values = {name: getattr(self, name) for name in _NAMES}
+        values = {name: getattr(self, name) for name in TYPES}
         return {name: value for name, value in values.items() if value is not None}
 
-    def held_by(self, attempt_id: str) -> bool:
-        """Whether this attempt holds the lease, and so may charge."""
-        return self.status == PROCESSING and self.attempt_id == attempt_id
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a payment stands, as a client is told; it takes any row that has a status.
+
+    charged is whether the attempt that tells has charged it itself.
+    """
+
+    transaction_id: str
+    status: str
+    processed_at: str | None = None
+    decline_reason: str | None = None
+    lease_expires_at: int = 0
+    charged: bool = False
+
+    @classmethod
+    def of(cls, transaction_id: str, record: Mapping[str, object]) -> Standing:
+        """Return where a row stands that is settled, or that another attempt holds.
+
+        Raises Unreadable if it says neither.
+        """
+        status, lease_expires_at = record.get("status"), record.get("lease_expires_at")
+        if status == PROCESSING and type(lease_expires_at) is int:
+            return cls(
+                transaction_id=transaction_id, status=status, lease_expires_at=lease_expires_at
+            )
+        if status not in SETTLED:
+            raise Unreadable("status")
+        return cls(
+            transaction_id=transaction_id,
+            status=str(status),
+            processed_at=_text(record.get("processed_at")),
+            decline_reason=_text(record.get("decline_reason")),
+        )
 
     def lease_seconds_left(self, now: datetime) -> int:
         """Whole seconds until another attempt may claim the payment, at least 1."""
-        return max(1, (self.lease_expires_at or 0) - epoch_seconds(now))
+        return max(1, self.lease_expires_at - epoch_seconds(now))
 
 
 IN_FLIGHT_KEYS = tuple(f"{PROCESSING}#{shard}" for shard in range(IN_FLIGHT_SHARDS))
-_NAMES = tuple(attribute.name for attribute in fields(Transaction))
+# Every attribute of a transaction with its type, as the dataclass above declares them.
+TYPES: Mapping[str, type] = {
+    attribute.name: int if "int" in str(attribute.type) else str
+    for attribute in fields(Transaction)
+}
+REQUIRED = tuple(
+    attribute.name for attribute in fields(Transaction) if "None" not in str(attribute.type)
+)
 
 
 def fingerprint(money: Money, customer_id: str) -> str:
@@ -116,3 +225,14 @@ def fingerprint(money: Money, customer_id: str) -> str:
 def in_flight_key(transaction_id: str) -> str:
     """Return the index key of a payment in flight, stable for its id."""
     return IN_FLIGHT_KEYS[zlib.crc32(transaction_id.encode()) % IN_FLIGHT_SHARDS]
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -50,7 +50,9 @@ HEALTH_MONITOR_NAME = "health-monitor"
 DEGRADED_ALARM_NAME = "health-degraded"
 # A sixth of the queue's visibility timeout at most (Lambda, "Using Lambda with Amazon SQS").
 RETRY_TIMEOUT_SECONDS = VISIBILITY_TIMEOUT_SECONDS // 6
-RETRY_BATCH_SIZE = 5
+# One message an invocation, so that none is handed back untried, which would cost it a receive: at
+# a slow gateway a message takes half of the function's timeout.
+RETRY_BATCH_SIZE = 1
 RETRY_CONCURRENCY = 5
 # Powertools: the only dimension of the stack's own metrics.
 SERVICE_NAME = suffixed("payment")
@@ -94,7 +96,7 @@ def build_functions(
     """Build the functions.
 
     Args:
-        config: gives runtime, architecture and gateway.
+        config: gives runtime, architecture, gateway and access.
         code: entry module of handlers/ ("validation"), or "dependencies", to the S3 key of its zip.
         storage: whose active table they work on.
         queues: where failed transactions go, and what the health monitor watches.
@@ -112,11 +114,13 @@ def build_functions(
     build = partial(_build_function, config, code, dependencies)
     payments = {"TRANSACTIONS_TABLE": storage.name, "FAILED_QUEUE_URL": queues.failed.ref()}
     charging = [claim_and_finish(storage)]
-    gateway = {}
+    chosen = {}
+    if config.payment_access != "caller":
+        chosen["PAYMENT_ACCESS"] = config.payment_access
     if config.gateway != SIMULATED_GATEWAY:
-        gateway["GATEWAY"] = config.gateway
+        chosen["GATEWAY"] = config.gateway
     if config.gateway_secret:
-        gateway["GATEWAY_SECRET_ARN"] = config.gateway_secret
+        chosen["GATEWAY_SECRET_ARN"] = config.gateway_secret
         charging.append(read_secret(config.gateway_secret))
     validation = build(
         "Validation",
@@ -138,7 +142,7 @@ def build_functions(
         Description="Charges a recorded payment, once.",
         MemorySize=512,
         Timeout=60,
-        Environment=_environment(**payments, **gateway),
+        Environment=_environment(**payments, **chosen),
     )
     retry = build(
         "Retry",
@@ -150,7 +154,7 @@ def build_functions(
         Description="Repeats what failed, from the queue.",
         MemorySize=512,
         Timeout=RETRY_TIMEOUT_SECONDS,
-        Environment=_environment(TRANSACTIONS_TABLE=storage.name, **gateway),
+        Environment=_environment(TRANSACTIONS_TABLE=storage.name, **chosen),
     )
     retry_source = EventSourceMapping(
         "RetryEventSource",

@@ -11,11 +11,14 @@ from zlib import crc32
 
 from botocore.awsrequest import AWSResponse
 
+from handlers.shared.money import Money
+from handlers.shared.transactions import fingerprint
+
 Body = dict[str, Any]
 
 # What the yardstick stores of a payment, and what else the handlers do.
 YARDSTICK_ROW = {
-    "amount": {"S": "100.5"},
+    "amount": {"S": "100.50"},
     "currency": {"S": "USD"},
     "customer_id": {"S": "cust-12345"},
     "status": {"S": "validated"},
@@ -24,7 +27,8 @@ YARDSTICK_ROW = {
 }
 ROW = YARDSTICK_ROW | {
     "amount_minor": {"N": "10050"},
-    "fingerprint": {"S": "0123456789abcdef" * 4},
+    "fingerprint": {"S": fingerprint(Money(10050, "USD"), "cust-12345")},
+    "caller": {"S": "arn:aws:sts::123456789012:assumed-role/checkout"},
     "first_charge_at": {"S": "2026-11-22T21:28:00.000000+00:00"},
 }
 ASSIGNMENT = re.compile(r"(#?\w+) = (?:if_not_exists\(\w+, )?(:\w+)")

@@ -94,6 +94,7 @@ def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None
         "suffix": "dev",
         "bucket": "zips",
         "authorization": "none",
+        "payment_access": "account",
         "runtime": "python3.12",
         "architecture": "x86_64",
         "gateway": "handlers.shared.acme:Acme",
@@ -114,6 +115,7 @@ def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None
         *("--architecture=x86_64", "--alarm-email=ops@example.com", "--throttle-rate-limit=5"),
         *("--throttle-burst-limit=6", "--log-retention-days=30", "--no-manage-api-gateway-account"),
         *("--retain-data", "--deletion-protection", "--termination-protection"),
+        "--payment-access=account",
         *("--tag=Team=payments", "--tag=Cost=7=8"),
         *(f"--gateway={given['gateway']}", f"--gateway-secret={given['gateway_secret']}"),
     ]

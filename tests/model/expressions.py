@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 Item = dict[str, dict[str, str]]
 T = TypeVar("T")
 
-_TOKEN = re.compile(r"\s*([#:]?\w+|<=|>=|[(),=<+])")
+_TOKEN = re.compile(r"\s*([#:]?\w+|<=|>=|<>|[(),=<+])")
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda left, right: bool(left == right),
     "<": lambda left, right: bool(left < right),
     "<=": lambda left, right: bool(left <= right),
     ">=": lambda left, right: bool(left >= right),
+    "<>": lambda left, right: bool(left != right),
 }
 
 
@@ -96,6 +97,12 @@ class Expressions:
             name = self._name()
             self._expect(")")
             return name not in self._item
+        if self._accept("attribute_type"):
+            attribute, kind = self._arguments()
+            return attribute is not None and kind["S"] in attribute
+        if self._accept("contains"):
+            attribute, part = self._arguments()
+            return attribute is not None and "S" in attribute and part["S"] in attribute["S"]
         left = self._item.get(self._name())
         if self._accept("IN"):
             return left in self._list()
@@ -103,6 +110,15 @@ class Expressions:
         right = self._values[self._next()]
         same_type = left is not None and left.keys() == right.keys()
         return left is not None and same_type and compare(plain(left), plain(right))
+
+    def _arguments(self) -> tuple[dict[str, str] | None, dict[str, str]]:
+        """Return the attribute and the value that a function is called with."""
+        self._expect("(")
+        attribute = self._item.get(self._name())
+        self._expect(",")
+        value = self._values[self._next()]
+        self._expect(")")
+        return attribute, value
 
     def _list(self) -> list[dict[str, str]]:
         self._expect("(")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import TypeVar
 
-from handlers.shared.clients import TOTAL_ATTEMPTS
+from handlers.shared.deadline import TOTAL_ATTEMPTS
 
 T = TypeVar("T")
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from handlers import retry
-from handlers.shared import clients, metrics, recovery, store, transactions
+from handlers.shared import charging, clients, deadline, metrics, recovery, store, transactions
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type
@@ -26,7 +25,8 @@ TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
 EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
 # What the handlers take from the environment if it is there, for tests that cannot wait.
 OPTIONAL_VARIABLES = {"LEASE_SECONDS", "RECOVER_AFTER_SECONDS"}
-GATEWAY_VARIABLES = {"GATEWAY", "GATEWAY_SECRET_ARN"}
+# What a function has only where the configuration says otherwise than by default.
+CHOSEN_VARIABLES = {"GATEWAY", "GATEWAY_SECRET_ARN", "PAYMENT_ACCESS"}
 
 # Namespace, name, dimensions.
 Metric = tuple[str, str, frozenset[tuple[str, str]]]
@@ -185,7 +185,7 @@ def test_the_functions_have_the_variables_that_the_handlers_read_and_no_other() 
     for one in resources("AWS::Lambda::Function").values():
         given |= set(one["Environment"]["Variables"])
     assert given == needed | {"POWERTOOLS_SERVICE_NAME"}
-    assert optional == OPTIONAL_VARIABLES | GATEWAY_VARIABLES
+    assert optional == OPTIONAL_VARIABLES | CHOSEN_VARIABLES
 
 
 def test_the_default_gateway_is_the_one_that_the_handlers_take_without_a_variable() -> None:
@@ -211,14 +211,17 @@ def test_a_lease_outlasts_every_function(preset: str) -> None:
 def test_a_payment_is_recovered_only_when_the_queue_is_done_with_it(preset: str) -> None:
     queue = deployed(preset).resources["FailedTransactionsQueue"]
     receives = queue["RedrivePolicy"]["maxReceiveCount"]
-    assert receives * queue["VisibilityTimeout"] < recovery.RECOVER_AFTER_SECONDS
+    assert receives * queue["VisibilityTimeout"] == charging.QUEUE_RETRY_SECONDS
+    assert charging.QUEUE_RETRY_SECONDS < recovery.RECOVER_AFTER_SECONDS
 
 
 @EVERY_PRESET
 def test_a_message_that_is_begun_can_be_ended_before_the_retry_function_is_stopped(
     preset: str,
 ) -> None:
-    assert timeouts(preset)["RetryFunction"] > retry.MESSAGE_SECONDS
+    [source] = resources("AWS::Lambda::EventSourceMapping", preset).values()
+    batch = source["BatchSize"] * deadline.MESSAGE_SECONDS
+    assert timeouts(preset)["RetryFunction"] > batch  # so none is handed back untried
     queue = deployed(preset).resources["FailedTransactionsQueue"]
     assert queue["VisibilityTimeout"] >= 6 * timeouts(preset)["RetryFunction"]
 

@@ -138,6 +138,20 @@ def test_only_what_charges_is_told_of_a_gateway_and_may_read_its_secret() -> Non
             assert not grants
 
 
+def test_what_charges_is_told_whose_payments_a_caller_may_process_if_not_its_own() -> None:
+    template = load(payment_access="account")
+    told = {
+        function
+        for function in FUNCTION_SETTINGS
+        if template["Resources"][f"{function}Function"]["Properties"]["Environment"][
+            "Variables"
+        ].get("PAYMENT_ACCESS")
+        == "account"
+    }
+    assert told == {"Processing", "Retry"}
+    assert "PAYMENT_ACCESS" not in json.dumps(DEVELOPMENT)
+
+
 SERVICE = {"POWERTOOLS_SERVICE_NAME": "payment-dev"}
 RETRY_VARIABLES = SERVICE | {"TRANSACTIONS_TABLE": "<TransactionsTable>"}
 PAYMENT_VARIABLES = RETRY_VARIABLES | {"FAILED_QUEUE_URL": "<FailedTransactionsQueue>"}
@@ -214,13 +228,13 @@ def test_the_layer_is_the_zip_of_the_requirements_and_fits_every_choice() -> Non
             assert other.resources["DependenciesLayer"] == layer
 
 
-def test_the_retry_function_takes_a_few_messages_at_a_time_from_the_failed_queue_alone() -> None:
+def test_the_retry_function_takes_one_message_at_a_time_from_the_failed_queue_alone() -> None:
     assert set(of_type(DEVELOPMENT, "AWS::Lambda::EventSourceMapping")) == {"RetryEventSource"}
     source = DEPLOYED.resources["RetryEventSource"]
     assert {key: value for key, value in source.items() if key != "Tags"} == {
         "EventSourceArn": "<FailedTransactionsQueue.Arn>",
         "FunctionName": "<RetryFunction>",
-        "BatchSize": 5,
+        "BatchSize": 1,
         "ScalingConfig": {"MaximumConcurrency": 5},
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
     }

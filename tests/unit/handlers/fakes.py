@@ -6,7 +6,6 @@ service would refuse.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import ClientError
 from botocore.validate import validate_parameters
+
+from tests.model.expressions import evaluate
 
 Item = dict[str, dict[str, str]]
 
@@ -53,7 +54,7 @@ class FakeService:
 
 
 class FakeDynamoDB(FakeService):
-    """One table, and conditions in the form in which the store writes them."""
+    """One table, with its sparse index."""
 
     service = "dynamodb"
 
@@ -77,23 +78,19 @@ class FakeDynamoDB(FakeService):
         """A page of the sparse index, which holds the keys of the items that have all of them."""
         self._call("Query", params)
         assert params["IndexName"] == "in-flight-index"
-        condition = params["KeyConditionExpression"]
-        match = re.fullmatch(r"in_flight = (:\w+) AND lease_expires_at < (:\w+)", condition)
-        assert match
-        values = params["ExpressionAttributeValues"]
-        assert values.keys() == set(match.groups())
-        key, before = values[match[1]]["S"], int(values[match[2]]["N"])
         names = ("in_flight", "lease_expires_at", "transaction_id")
 
         def place(item: Item) -> tuple[int, str]:
             return int(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
 
+        def matches(item: Item) -> bool:
+            expressions = evaluate(params, item, "KeyConditionExpression")
+            return expressions.condition(params["KeyConditionExpression"])
+
         found = [
             {name: item[name] for name in names}
             for item in self.items.values()
-            if item.keys() >= set(names)
-            and item["in_flight"]["S"] == key
-            and place(item) < (before, "")
+            if item.keys() >= set(names) and matches(item)
         ]
         if start := params.get("ExclusiveStartKey"):
             assert start.keys() == set(names)
@@ -113,55 +110,23 @@ class FakeDynamoDB(FakeService):
     def _put_item(self, params: dict[str, Any]) -> dict[str, Any]:
         self._call("PutItem", params)
         key = params["Item"]["transaction_id"]["S"]
-        self._check(params, self.items.get(key))
+        self._check(params, key, "ConditionExpression")
         self.items[key] = dict(params["Item"])
         return {}
 
     def _update_item(self, params: dict[str, Any]) -> dict[str, Any]:
         self._call("UpdateItem", params)
         key = params["Key"]["transaction_id"]["S"]
-        self._check(params, self.items.get(key))
-        names, values = params["ExpressionAttributeNames"], params["ExpressionAttributeValues"]
-        sets, _, removes = params["UpdateExpression"].partition(" REMOVE ")
-        item = dict(self.items.get(key, params["Key"]))
-        before = dict(item)
-        operand = r"(?:if_not_exists\((\w+), (:\w+)\)|(:\w+))"
-        assignment = rf"([#\w]+) = {operand}(?: \+ (:\w+))?(?:, |$)"
-        assert re.fullmatch(rf"SET (?:{assignment})+", sets)
-        for name, path, default, plain, term in re.findall(assignment, sets):
-            value = before.get(path, values[default]) if path else values[plain]
-            if term:
-                value = {"N": str(int(value["N"]) + int(values[term]["N"]))}
-            item[names.get(name, name)] = value
-        for name in filter(None, removes.split(", ")):
-            item.pop(name, None)
-        self.items[key] = item
-        return {"Attributes": dict(item)}
+        used = ("ConditionExpression", "UpdateExpression")
+        self._check(params, key, *used)
+        expressions = evaluate(params, self.items.get(key, dict(params["Key"])), *used)
+        self.items[key] = expressions.updated(params["UpdateExpression"])
+        wanted = params.get("ReturnValues") == "ALL_NEW"
+        return {"Attributes": dict(self.items[key])} if wanted else {}
 
-    def _check(self, params: dict[str, Any], item: Item | None) -> None:
-        names = params.get("ExpressionAttributeNames", {})
-        values = params.get("ExpressionAttributeValues", {})
-        condition = params["ConditionExpression"]
-        expressions = condition + " " + params.get("UpdateExpression", "")
-        # DynamoDB refuses what an expression does not use, and reserved words as names.
-        assert set(re.findall(r"[:#]\w+", expressions)) == {*names, *values}
-        assert not re.search(r"(?<![#:\w])status\b", expressions)
-
-        def comparison(match: re.Match[str]) -> str:
-            name, operator, value = match.groups()
-            stored = (item or {}).get(names.get(name, name))
-            if stored is None:
-                return "False"
-            [(kind, left)], [(value_kind, right)] = stored.items(), values[value].items()
-            assert kind == value_kind
-            if operator == "=":
-                return str(left == right)
-            return str(int(left) < int(right))
-
-        absent = r"attribute_not_exists\((\w+)\)"
-        condition = re.sub(absent, lambda m: str(m[1] not in (item or {})), condition)
-        condition = re.sub(r"([#\w]+) (=|<) (:\w+)", comparison, condition)
-        if not eval(condition.replace("AND", "and").replace("OR", "or"), {}):
+    def _check(self, params: dict[str, Any], key: str, *used: str) -> None:
+        item = self.items.get(key)
+        if not evaluate(params, item or {}, *used).condition(params["ConditionExpression"]):
             self.refused += 1
             old = {"Item": dict(item)} if item else {}
             raise client_error("ConditionalCheckFailedException", **old)

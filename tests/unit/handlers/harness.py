@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from handlers import retry
-from handlers.shared.gateway import Charged, Declined, SimulatedGateway
+from handlers.shared.gateway import Charged, Declined, NoCharge, SimulatedGateway
 from tests.unit.handlers.fakes import FakeCloudWatch, FakeDynamoDB, FakeSNS, FakeSQS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class CountingGateway:
         self.lookups: list[str] = []
         self.meanwhile: Callable[[], object] | None = None
         self.result: Charged | Declined | Exception | None = None
-        self.found: Charged | Declined | Exception | None = None
+        self.found: Charged | Declined | NoCharge | Exception | None = None
         self.simulated = SimulatedGateway()
 
     def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
@@ -75,7 +75,7 @@ class CountingGateway:
             raise self.result
         return self.result or self.simulated.charge(transaction, idempotency_key)
 
-    def find(self, idempotency_key: str) -> Charged | Declined | None:
+    def find(self, idempotency_key: str) -> Charged | Declined | NoCharge | None:
         self.lookups.append(idempotency_key)
         if isinstance(self.found, Exception):
             raise self.found

@@ -250,7 +250,7 @@ PATHS: dict[str, tuple[Callable[[World], object], object]] = {
     "retry, no JSON": (lambda w: w.retry("canary"), 1),
     "retry, version": (lambda w: w.retry(w.message(version="canary")), 1),
     "retry, operation": (lambda w: w.retry(w.message(operation="canary")), 1),
-    "retry, extra field": (lambda w: w.retry(w.message(canary="canary")), 1),
+    "retry, extra field": (lambda w: w.retry(w.message(canary="canary")), 0),
     "retry, malformed id": (lambda w: w.retry(w.message(transaction_id="canary id")), 1),
     "retry, record": (lambda w: w.retry(w.message(record={"customer_id": CUSTOMER})), 1),
     "health": (lambda w: w.health(), 200),
@@ -266,7 +266,7 @@ PATHS: dict[str, tuple[Callable[[World], object], object]] = {
     ),
     "scheduled recovery, failed": (
         lambda w: raising(w.abandoned().degraded().failing("UpdateItem").scheduled),
-        "StoreUnavailable",
+        "RecoveryIncomplete",
     ),
     "scheduled alert, alarm unknown": (
         lambda w: w.degraded().failing("DescribeAlarms").scheduled(),

@@ -7,6 +7,7 @@ import pytest
 
 from handlers import health_monitor, processing, validation
 from handlers.shared.gateway import Charged, Declined, GatewayTimeout
+from handlers.shared.recovery import RecoveryIncomplete
 from handlers.shared.transactions import LEASE_SECONDS
 from tests.unit.handlers.harness import (
     Aws,
@@ -192,7 +193,7 @@ def test_nothing_is_left_over_for_the_next_invocation(
 
 def test_a_scheduled_run_that_fails_leaves_nothing_over(aws: Aws, capsys: Capture) -> None:
     aws.dynamodb.fail("Query")
-    with pytest.raises(Exception, match="InternalServerError"):
+    with pytest.raises(RecoveryIncomplete):
         health_monitor.handler(load_event("scheduled"), LambdaContext())
     assert measured(capsys) == {"Degraded": [0]}
     process("unknown")

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from handlers import validation
 from handlers.processing import handler
@@ -222,8 +223,26 @@ def test_a_claim_that_fails_is_queued(aws: Aws, gateway: CountingGateway) -> Non
     aws.dynamodb.fail("UpdateItem")
     answer = process(transaction_id)
     assert (answer.status, answer.body["retry"]) == (500, "queued")
-    assert updates(aws) == 1
     assert not gateway.keys
+
+
+def test_a_claim_without_an_answer_is_let_go_all_the_same(
+    aws: Aws, gateway: CountingGateway
+) -> None:
+    transaction_id = validated()
+    took_effect = aws.dynamodb.update_item
+
+    def lose_the_answer(**params: Any) -> dict[str, Any]:
+        aws.dynamodb.update_item = took_effect  # type: ignore[method-assign]
+        took_effect(**params)
+        raise ReadTimeoutError(endpoint_url="https://canary")
+
+    aws.dynamodb.update_item = lose_the_answer  # type: ignore[method-assign]
+    answer = process(transaction_id)
+    assert (answer.status, answer.body["retry"]) == (500, "queued")
+    assert aws.dynamodb.items[transaction_id]["status"] == {"S": "processing"}
+    assert not gateway.keys
+    assert process(transaction_id).status == 200  # not 409 for 90 s
 
 
 def test_a_charge_that_cannot_be_recorded_is_queued_and_found_by_the_next_attempt(

@@ -11,9 +11,9 @@ from handlers.health_monitor import handler
 from handlers.shared import recovery
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.gateway import GatewayTimeout
-from handlers.shared.recovery import RECOVER_AFTER_SECONDS
-from handlers.shared.store import StoreUnavailable
+from handlers.shared.recovery import RECOVER_AFTER_SECONDS, RecoveryIncomplete
 from handlers.shared.transactions import LEASE_SECONDS, MAX_RECOVERIES
+from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import (
     Aws,
     Clock,
@@ -125,31 +125,109 @@ def test_after_three_recoveries_a_payment_is_only_counted_and_logged_as_stuck(
         Output.read(capsys)
         scheduled()
         assert Output.read(capsys).metrics["PaymentsStuck"] == [0]
-    before = dict(aws.dynamodb.items)
-    for _ in range(2):
+    written: list[int] = []
+    for _ in range(3):
         clock.tick(RECOVER_AFTER_SECONDS + 1)
+        aws.dynamodb.calls.clear()
         scheduled()
+        written.append(len(aws.dynamodb.called("UpdateItem")))
         output = Output.read(capsys)
         assert output.metrics["PaymentsStuck"] == [1]
         [line] = output.of("payment is stuck")
         assert (line["level"], line["transaction_id"]) == ("ERROR", abandoned)
+    assert written == [2, 0, 0]  # looked at and set aside, once
     assert len(aws.queued()) == MAX_RECOVERIES
-    assert aws.dynamodb.items == before
+    assert process(abandoned) == 200
 
 
-def test_a_run_that_breaks_off_counts_the_stuck_payments_that_it_found(
+def test_a_queue_that_takes_nothing_uses_up_no_recovery(
+    aws: Aws, clock: Clock, abandoned: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock.tick(OVERDUE_SECONDS)
+    aws.sqs.fail("SendMessage")
+    for _ in range(MAX_RECOVERIES + 1):
+        scheduled()
+        clock.tick(300)
+    assert recoveries(aws, abandoned) == 0
+    aws.sqs.errors.clear()
+    Output.read(capsys)
+    scheduled()
+    assert Output.read(capsys).metrics["PaymentsStuck"] == [0]
+    assert recoveries(aws, abandoned) == 1
+
+
+def test_a_queue_that_takes_nothing_is_asked_a_few_times_in_a_run(
+    aws: Aws, clock: Clock, gateway: CountingGateway
+) -> None:
+    for _ in range(recovery.MAX_UNSENT + 2):
+        abandon(aws, gateway)
+    clock.tick(OVERDUE_SECONDS)
+    aws.sqs.fail("SendMessage")
+    scheduled()
+    assert len(aws.queued()) == recovery.MAX_UNSENT
+
+
+def test_a_recovered_payment_is_not_queued_by_its_client_as_well(
+    aws: Aws, clock: Clock, gateway: CountingGateway, abandoned: str
+) -> None:
+    clock.tick(OVERDUE_SECONDS)
+    scheduled()
+    gateway.result = GatewayTimeout()
+    assert process(abandoned) == 500
+    assert len(aws.queued()) == 1
+
+
+def test_a_payment_that_cannot_be_written_does_not_keep_the_others_from_their_turn(
     aws: Aws, clock: Clock, gateway: CountingGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(2):
-        aws.dynamodb.items[abandon(aws, gateway)]["recoveries"] = {"N": str(MAX_RECOVERIES)}
+    everyone = {abandon(aws, gateway) for _ in range(3)}
     clock.tick(OVERDUE_SECONDS)
-    aws.dynamodb.before_update = lambda: setattr(
-        aws.dynamodb, "before_update", lambda: aws.dynamodb.fail("UpdateItem")
-    )
+    aws.dynamodb.fail("UpdateItem", client_error("InternalServerError"))  # once
     Output.read(capsys)
-    with pytest.raises(Exception, match="InternalServerError"):
+    with pytest.raises(RecoveryIncomplete):
         scheduled()
-    assert Output.read(capsys).metrics["PaymentsStuck"] == [1]
+    [failed] = {line["transaction_id"] for line in Output.read(capsys).of("payment not recovered")}
+    queued = {json.loads(message)["transaction_id"] for message in aws.queued()}
+    assert queued == everyone - {failed}
+
+
+def test_a_part_of_the_index_that_cannot_be_read_does_not_hide_the_others(
+    aws: Aws, clock: Clock, gateway: CountingGateway
+) -> None:
+    everyone = {abandon(aws, gateway) for _ in range(60)}
+    clock.tick(OVERDUE_SECONDS)
+    aws.dynamodb.fail("Query", client_error("InternalServerError"))  # once
+    with pytest.raises(RecoveryIncomplete):
+        scheduled()
+    queued = {json.loads(message)["transaction_id"] for message in aws.queued()}
+    assert 0 < len(everyone - queued) < len(everyone) / 4
+
+
+def test_a_run_ends_in_time_and_the_next_begins_elsewhere(
+    aws: Aws, clock: Clock, gateway: CountingGateway
+) -> None:
+    everyone = {abandon(aws, gateway) for _ in range(40)}
+    clock.tick(OVERDUE_SECONDS)
+
+    def slow() -> None:
+        clock.tick(5)
+
+    aws.dynamodb.before_update = slow
+    firsts = []
+    for _ in range(4):
+        before, began = len(aws.queued()), clock.now
+        scheduled()
+        assert (clock.now - began).total_seconds() <= LambdaContext().seconds_left
+        firsts.append(aws.dynamodb.called("Query"))
+        assert len(aws.queued()) > before
+        clock.tick(300)
+    starts = [
+        query["ExpressionAttributeValues"][":key"]["S"]
+        for query in aws.dynamodb.called("Query")
+        if ":before" in query["ExpressionAttributeValues"]
+    ]
+    assert len(set(starts)) > 1
+    assert {json.loads(message)["transaction_id"] for message in aws.queued()} <= everyone
 
 
 def test_a_payment_that_was_settled_after_its_recovery_is_never_stuck(
@@ -235,12 +313,12 @@ def test_a_table_that_fails_fails_the_run_after_the_report_was_published(
     aws.cloudwatch.data[("Errors", "Sum")] = [10]
     aws.dynamodb.fail(operation)
     Output.read(capsys)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(RecoveryIncomplete):
         scheduled()
     assert len(aws.sns.called("Publish")) == 1
     output = Output.read(capsys)
     assert output.metrics["Degraded"] == [1]
-    assert [line["type"] for line in output.of("unexpected failure")] == ["StoreUnavailable"]
+    assert [line["type"] for line in output.of("unexpected failure")] == ["RecoveryIncomplete"]
     assert not aws.sqs.calls
 
 
