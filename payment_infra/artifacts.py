@@ -95,17 +95,29 @@ def build_artifacts(root: Path = HANDLERS) -> list[Artifact]:
     ]
 
 
+def shared_sources(root: Path = HANDLERS) -> dict[str, bytes]:
+    """Return what every zip holds beside its entry module: path in the zip to content.
+
+    Raises:
+        PaymentInfraError: a source file is missing or unreadable.
+    """
+    try:
+        return {"handlers/__init__.py": (root / "__init__.py").read_bytes()} | {
+            f"handlers/{path.relative_to(root).as_posix()}": path.read_bytes()
+            for path in sorted((root / "shared").rglob("*.py"))
+        }
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
 def _read(root: Path) -> dict[str, dict[str, bytes]]:
     """Return for each entry module the files of its zip: path in the zip to content.
 
     The entry module is at the zip's root, where Lambda's `module.handler` looks for it; the rest
     keeps the names under which it is imported.
     """
+    package = shared_sources(root)
     try:
-        package = {"handlers/__init__.py": (root / "__init__.py").read_bytes()} | {
-            f"handlers/{path.relative_to(root).as_posix()}": path.read_bytes()
-            for path in sorted((root / "shared").rglob("*.py"))
-        }
         entries = [path for path in sorted(root.glob("*.py")) if path.name != "__init__.py"]
         return {path.stem: package | {path.name: path.read_bytes()} for path in entries}
     except OSError as error:

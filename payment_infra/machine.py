@@ -11,9 +11,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from payment_infra import __version__
-from payment_infra.artifacts import HANDLERS
+from payment_infra import __version__, gateway_check
+from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.checks import Check
+from payment_infra.config import SIMULATED_GATEWAY, StackConfig
 from payment_infra.errors import PaymentInfraError
 from payment_infra.layer import is_built
 from payment_infra.local.emulator import EXTRA, PACKAGE, is_installed
@@ -156,6 +157,26 @@ def check_settings(
     file = str(path or FILE_NAME)
     where = file if Path(file).exists() else f"no {file}"
     return Check("settings", "ok", f"{environment}, preset {resolved.preset}, {where}"), resolved
+
+
+def check_gateway(config: StackConfig, root: Path = HANDLERS, cache: Path | None = None) -> Check:
+    """Import the configured gateway class as a function would; downloads nothing for that."""
+    if config.gateway == SIMULATED_GATEWAY:
+        return Check("gateway", "ok", "the simulated one, which moves no money")
+    try:
+        check_handlers(config.gateway, root)
+        if not is_built(root, cache):
+            return Check(
+                "gateway",
+                "warn",
+                f"{config.gateway} was not imported, for the dependency layer is not built",
+                "`payment-infra package` builds it, and imports the class",
+            )
+        gateway_check.check_gateway(config, root, cache)
+    except PaymentInfraError as error:
+        line = str(error).removeprefix("gateway ")
+        return Check.told("gateway", "fail", line, "write the class, or name another one")
+    return Check("gateway", "ok", f"{config.gateway} can be imported, and has what a gateway has")
 
 
 def requirements(lines: Sequence[str], extra: str = "") -> Iterator[Requirement]:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, /, output: str, **flags: Any) -> None:
     """Check this machine and the access to AWS; changes nothing.
 
-    Python, libraries, settings, credentials, clock, bucket, and what may be called. A warning or a
-    failure says how to mend it. Exits 1 on a failure.
+    Python, libraries, settings, payment gateway, credentials, clock, bucket, and what may be
+    called. A warning or a failure says how to mend it. Exits 1 on a failure.
 
     \b
     Example:
@@ -63,11 +63,12 @@ def _checks(
     endpoint_url: str | None,
 ) -> Iterator[Check]:
     from payment_infra.checks import Check, not_checked
-    from payment_infra.machine import check_machine, check_settings
+    from payment_infra.machine import check_gateway, check_machine, check_settings
 
     yield from check_machine()
     settings, resolved = check_settings({"suffix": suffix, "preset": preset}, os.environ, config)
     yield settings
+    yield not_checked("gateway") if resolved is None else check_gateway(resolved.config)
     try:
         from payment_infra.cloud.operations.access import check_access
 

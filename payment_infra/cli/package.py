@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from payment_infra.artifacts import build_artifacts, check_handlers
 from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import config_options
 from payment_infra.files import write_file
+from payment_infra.gateway_check import check_gateway
 from payment_infra.layer import build_layer
+
+if TYPE_CHECKING:
+    from payment_infra.sources import Resolved
 
 
 @click.command("package")
@@ -20,18 +26,21 @@ from payment_infra.layer import build_layer
     type=click.Path(path_type=Path),
     help="Where to write the zips; it must exist.  [default: dist, which is made]",
 )
+@config_options("suffix", "gateway")
 @everywhere
-def command(out_dir: Path | None) -> None:
+def command(out_dir: Path | None, resolved: Resolved) -> None:
     """Write the zips of functions and dependencies.
 
     The same handlers give the same bytes on every machine. The dependencies are downloaded once,
-    and then kept in the user's cache folder.
+    and then kept in the user's cache folder. A payment gateway of your own is imported first, to
+    see that the functions can.
 
     \b
     Example:
       payment-infra package -o build
     """
-    check_handlers()
+    check_handlers(resolved.config.gateway)
+    check_gateway(resolved.config)
     artifacts = [*build_artifacts(), build_layer()]
     if out_dir is None:
         out_dir = Path("dist")

@@ -30,6 +30,7 @@ from payment_infra.cloud.release import (
 from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.difference import property_changes
 from payment_infra.errors import AwsError, DeploymentFailed, Interrupted, PaymentInfraError
+from payment_infra.gateway_check import check_gateway
 from payment_infra.grants import broadens, compare_grants
 from payment_infra.rendering import describe
 from payment_infra.template import sources
@@ -75,6 +76,7 @@ class Deployment:
         """
         options = self._options
         check_handlers(self._resolved.config.gateway)
+        check_gateway(self._resolved.config)
         self._session.account()
         state = settle(
             self._stack,

@@ -19,6 +19,7 @@ from payment_infra.cloud.parameters import parameters
 from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import AwsError, UsageError
+from payment_infra.gateway_check import check_gateway
 from payment_infra.layer import build_layer
 from payment_infra.rendering import document, render_document
 from payment_infra.template import METADATA_KEY, PROTECTIONS, build_template
@@ -84,9 +85,10 @@ class Release:
 def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> Release:
     """Upload what somebody else is to deploy.
 
-    Raises as `check_handlers`, `find_stack`, `check_protection` and `upload` do.
+    Raises as `check_handlers`, `check_gateway`, `find_stack`, `check_protection` and `upload` do.
     """
     check_handlers(resolved.config.gateway)
+    check_gateway(resolved.config)
     state = find_stack(stack, resolved.config.suffix)
     if state is not None:
         check_protection(stack.name, stack.template(), resolved)

@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused
 from tests.functional.conftest import REPOSITORY, Cli, Program, refused
+from tests.gateways import GATEWAY, gateway
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 # Nothing listens there: a call that is made is an error of its own.
@@ -335,6 +336,50 @@ def test_a_handler_with_a_syntax_error_is_refused_with_file_and_line_before_anyt
     assert line.startswith(f"{broken}:3: ")
     assert line.endswith("processing was not packaged, mend the file first")
     assert list(clean.iterdir()) == []
+
+
+GATEWAY_COMMANDS = (
+    ("package", "-o", "."),
+    ("package",),
+    ("upload", "--suffix", "dev", "--endpoint-url", NOWHERE),
+    ("deploy", "--suffix", "dev", "--endpoint-url", NOWHERE),
+)
+
+
+@pytest.mark.parametrize("arguments", GATEWAY_COMMANDS, ids=" ".join)
+def test_a_gateway_that_the_functions_cannot_import_is_refused_before_anything_is_done(
+    arguments: tuple[str, ...], program: Program, source: Path, clean: Path
+) -> None:
+    acme = source / "handlers" / "shared" / "acme.py"
+    acme.write_text(gateway("import click"))
+    line = failed(program(*arguments, "--gateway", GATEWAY, source=source, **CREDENTIALS), 1)
+    assert line == (
+        f"gateway {GATEWAY}: {acme}:2: ModuleNotFoundError: No module named 'click'; "
+        f"pin what it imports in {source}/handlers/requirements.txt, with its hash"
+    )
+    assert list(clean.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", GATEWAY_COMMANDS, ids=" ".join)
+def test_a_gateway_without_a_class_is_refused_as_a_setting(
+    arguments: tuple[str, ...], program: Program, source: Path, clean: Path
+) -> None:
+    (source / "handlers" / "shared" / "acme.py").write_text(f"{gateway()}Acme = None\n")
+    line = failed(program(*arguments, "--gateway", GATEWAY, source=source, **CREDENTIALS), 2)
+    assert line.endswith("acme.py: Acme is no class; name a class of that module")
+    assert list(clean.iterdir()) == []
+
+
+def test_package_looks_at_the_gateway_of_the_environment_that_it_is_told(
+    program: Program, source: Path, clean: Path
+) -> None:
+    (source / "handlers" / "shared" / "acme.py").write_text(gateway(find=""))
+    (clean / "payment-infra.toml").write_text(f"[environments.dev]\ngateway = '{GATEWAY}'\n")
+    line = failed(program("package", "--suffix", "dev", source=source), 1)
+    assert "acme.py:3: Acme has no method find; " in line
+    assert program("package", "--suffix", "test", source=source).returncode == 0
+    (source / "handlers" / "shared" / "acme.py").write_text(gateway())
+    assert program("package", "--suffix", "dev", source=source).returncode == 0
 
 
 def test_where_nobody_can_be_asked_nothing_is_deleted(cli: Cli, aws: FakeAws) -> None:

@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.aws import FakeAws, Refused
+from tests.gateways import GATEWAY, gateway
 
 if TYPE_CHECKING:
     from tests.functional.conftest import Cli, Program
@@ -39,6 +40,7 @@ def test_where_nothing_fails_it_exits_0_and_has_changed_nothing(cli: Cli, aws: F
     lines = result.stdout.splitlines()
     assert lines[0].startswith("ok    python          3.")
     assert "ok    settings        dev, preset development, no payment-infra.toml" in lines
+    assert "ok    gateway         the simulated one, which moves no money" in lines
     assert "ok    dynamodb        DescribeTable" in lines
     assert aws.changes() == []
     assert aws.called("dynamodb:DescribeTable") == [{"TableName": "transactions-dev"}]
@@ -101,6 +103,12 @@ def test_settings_that_are_not_valid_are_a_failure_and_all_else_is_still_checked
     assert aws.called("dynamodb:DescribeTable")
 
 
+def test_without_settings_the_gateway_is_not_looked_at(cli: Cli) -> None:
+    found = json.loads(cli("doctor", "--suffix", "Dev", "--output", "json").stdout)
+    assert "not checked: gateway" in [check["message"] for check in found]
+    assert "gateway" not in [check["name"] for check in found]
+
+
 def test_profile_region_and_endpoint_reach_the_session(cli: Cli) -> None:
     cli("doctor", "--profile", "p", "--region", "eu-west-1", "--endpoint-url", NOWHERE)
     assert cli.connected == [("p", "eu-west-1", NOWHERE)]
@@ -110,6 +118,35 @@ def test_profile_region_and_endpoint_reach_the_session(cli: Cli) -> None:
 
 
 JSON = ("doctor", "--output", "json")
+
+
+@pytest.mark.parametrize(
+    ("content", "level", "message", "remedy"),
+    [
+        (gateway(), "ok", f"{GATEWAY} can be imported, and has what a gateway has", ""),
+        (
+            gateway("import click"),
+            "fail",
+            f"{GATEWAY}: {{}}/shared/acme.py:2: ModuleNotFoundError: No module named 'click'",
+            "pin what it imports in {}/requirements.txt, with its hash",
+        ),
+    ],
+)
+def test_the_gateway_that_the_settings_name_is_imported(
+    content: str, level: str, message: str, remedy: str, program: Program, source: Path, clean: Path
+) -> None:
+    (source / "handlers" / "shared" / "acme.py").write_text(content)
+    (clean / "payment-infra.toml").write_text(f"[environments.dev]\ngateway = '{GATEWAY}'\n")
+    done = program(*JSON, "--suffix", "dev", source=source)
+    [found] = [check for check in json.loads(done.stdout) if check["name"] == "gateway"]
+    handlers = str(source / "handlers")
+    assert found == {
+        "name": "gateway",
+        "level": level,
+        "message": message.format(handlers),
+        "remedy": remedy.format(handlers),
+    }
+    assert ("gateway" in done.stderr) == (level == "fail")
 
 
 def test_without_credentials_it_is_said_how_to_get_them(program: Program) -> None:

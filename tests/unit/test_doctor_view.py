@@ -23,6 +23,13 @@ FOUND = (
         "pip install 'payment-infra[local]'",
     ),
     Check("settings", "ok", "dev-001, preset development, payment-infra.toml"),
+    Check(
+        "gateway",
+        "fail",
+        "handlers.shared.acme:Acme: /srv/payments/handlers/shared/acme.py:3: "
+        "ModuleNotFoundError: No module named 'acme_sdk'",
+        "pin what it imports in /srv/payments/handlers/requirements.txt, with its hash",
+    ),
     Check("region", "ok", "eu-central-1"),
     Check("endpoint", "ok", "https://sts.eu-central-1.amazonaws.com"),
     Check(

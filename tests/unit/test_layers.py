@@ -28,6 +28,9 @@ FORBIDDEN = {
     "payment_infra/grants.py": AWS | IMPURE | {"click"},
     "payment_infra/artifacts.py": AWS | {"click"},
     "payment_infra/layer.py": AWS | {"click"},
+    "payment_infra/gateway_check.py": AWS | {"click"},
+    # It runs where there is the standard library alone.
+    "payment_infra/gateway_probe.py": AWS | {"click", "payment_infra"},
     "payment_infra/openapi.py": AWS | {"click"},
     "payment_infra/checks.py": AWS | {"click"},
     "payment_infra/machine.py": AWS | {"click"},
@@ -53,6 +56,7 @@ FORBIDDEN_PARTS = {
     "payment_infra/grants.py": {"cli", "cloud", "local", "sources", "layer"},
     "payment_infra/artifacts.py": {"cli", "cloud", "local", "layer"},
     "payment_infra/layer.py": {"cli", "cloud", "local"},
+    "payment_infra/gateway_check.py": {"cli", "cloud", "local", "sources"},
     "payment_infra/checks.py": {"cli", "cloud", "local", "sources", "layer"},
     "payment_infra/machine.py": {"cli", "cloud"},
     "payment_infra/cloud": {"cli", "local"},

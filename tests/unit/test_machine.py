@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from payment_infra.artifacts import LAYER, layer_digest
+from payment_infra.artifacts import HANDLERS, LAYER, layer_digest
+from payment_infra.config import StackConfig
 from payment_infra.machine import (
     DISTRIBUTION,
     Installed,
     check_emulator,
+    check_gateway,
     check_layer,
     check_libraries,
     check_machine,
@@ -20,6 +23,8 @@ from payment_infra.machine import (
     fits,
     requirements,
 )
+from tests.gateways import GATEWAY, gateway
+from tests.offline import TINY_LAYER, keep_layer
 
 
 @dataclass
@@ -143,6 +148,32 @@ def test_the_layer_is_in_the_cache_or_not(tmp_path: Path) -> None:
 def test_handlers_that_cannot_be_read_are_a_failure(tmp_path: Path) -> None:
     check = check_layer(tmp_path)
     assert (check.level, check.remedy) == ("fail", "install payment-infra anew")
+
+
+def test_a_gateway_is_imported_once_the_layer_is_built(tmp_path: Path) -> None:
+    root, cache = tmp_path / "handlers", tmp_path / "cache"
+    shutil.copytree(HANDLERS, root)
+    config = StackConfig(gateway=GATEWAY)
+    missing = check_gateway(config, root, cache)
+    assert (missing.level, missing.remedy) == ("fail", "write the class, or name another one")
+    (root / "shared" / "acme.py").write_text(gateway(charge=""))
+    unbuilt = check_gateway(config, root, cache)
+    assert (unbuilt.level, "payment-infra package" in unbuilt.remedy) == ("warn", True)
+    assert not cache.exists()
+    keep_layer(cache, TINY_LAYER, root)
+    lacking = check_gateway(config, root, cache)
+    assert (lacking.level, lacking.message) == (
+        "fail",
+        f"{GATEWAY}: {root}/shared/acme.py:3: Acme has no method charge",
+    )
+    assert lacking.remedy.startswith("the protocol in ")
+    (root / "shared" / "acme.py").write_text(gateway())
+    assert check_gateway(config, root, cache).level == "ok"
+
+
+def test_the_simulated_gateway_is_told_to_be_one(tmp_path: Path) -> None:
+    check = check_gateway(StackConfig(), tmp_path, tmp_path)
+    assert (check.level, check.message) == ("ok", "the simulated one, which moves no money")
 
 
 def test_the_emulator_is_wanted_in_the_version_that_is_measured_against() -> None:

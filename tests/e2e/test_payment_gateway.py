@@ -1,0 +1,69 @@
+"""A payment gateway of one's own: imported before it is deployed, and then charged.
+
+The emulator runs the functions with this Python, so there it would find whatever is installed here.
+"""
+
+from pathlib import Path
+
+from payment_infra.cloud.stack import Stack
+from payment_infra.local.emulator import Emulator
+from payment_infra.local.stack import open_session
+from tests.e2e.harness import PAYMENT, Deployed, checkout, command, run
+from tests.gateways import GATEWAY, gateway
+
+CHARGED = "from handlers.shared.gateway import Charged"
+CHARGE = "def charge(self, transaction, idempotency_key): return Charged('acme-4711')"
+
+
+def test_a_gateway_is_charged_and_one_that_aws_could_not_import_changes_nothing(
+    aws: Emulator, tmp_path: Path
+) -> None:
+    folder = checkout(tmp_path)
+    acme = folder / "handlers" / "shared" / "acme.py"
+    deploy = ("deploy", "--suffix", "acme-1", "--gateway", GATEWAY, "--authorization", "none")
+    acme.write_text(gateway(CHARGED, charge=CHARGE))
+    status, _, err = command(aws, folder, *deploy, "--yes")
+    assert status == 0, err
+
+    session = open_session(aws)
+    stack = Stack(session.client("cloudformation"), "payment-infra-acme-1")
+    api = Deployed(session, stack).api()
+    transaction = str(api.call("POST", "validate", PAYMENT).field("transaction_id"))
+    assert api.call("POST", "process", {"transaction_id": transaction}).status == 200
+    key = {"transaction_id": {"S": transaction}}
+    row = session.client("dynamodb").get_item(TableName="transactions-acme-1", Key=key)["Item"]
+    assert row["gateway_reference"] == {"S": "acme-4711"}
+
+    state = stack.state()
+    assert state is not None
+    bucket = state.parameters["ArtifactBucket"]
+
+    def objects() -> set[str]:
+        listed = session.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+        return {listing["Key"] for listing in listed}
+
+    before = objects()
+    acme.write_text(gateway(f"{CHARGED}\nimport click", charge=CHARGE))
+    status, out, err = command(aws, folder, *deploy, "--yes")
+    assert (status, out, err) == (
+        1,
+        "",
+        f"Error: gateway {GATEWAY}: {acme}:3: ModuleNotFoundError: No module named 'click'; "
+        f"pin what it imports in {folder}/handlers/requirements.txt, with its hash\n",
+    )
+    assert (objects(), stack.state()) == (before, state)
+
+
+def test_local_says_what_is_wrong_with_a_gateway_and_ends(tmp_path: Path) -> None:
+    folder = checkout(tmp_path)
+    (folder / "handlers" / "shared" / "acme.py").write_text(gateway(find=""))
+    result = run(
+        "python",
+        *("-m", "payment_infra", "local", "--smoke", "--port", "0", "--gateway", GATEWAY),
+        cwd=folder,
+        PYTHONPATH=str(folder),
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: gateway {GATEWAY}: ")
+    assert "acme.py:3: Acme has no method find; " in last
