@@ -241,7 +241,7 @@ class Attempt:
 
     def _note(self, transaction_id: str, reference: str) -> None:
         try:
-            self.store.note_capture(transaction_id, reference)
+            self.store.note_capture(transaction_id, reference, self.deadline.clock())
         except StoreUnavailable as failure:
             logs.error("capture not noted", transaction_id=transaction_id, code=failure.code)
 

@@ -177,16 +177,17 @@ class Store:
         held: Record = {":processing": PROCESSING, ":attempt": attempt_id}
         self._update(transaction_id, condition=_HELD, update=update, values=held | changes)
 
-    def note_capture(self, transaction_id: str, gateway_reference: str) -> Write:
+    def note_capture(self, transaction_id: str, gateway_reference: str, now: datetime) -> Write:
         """Write beside what a settled row says that there is a capture which contradicts it."""
         return self._update(
             transaction_id,
             condition="#status IN (:processed, :declined)",
-            update="SET contradicting_reference = :reference",
+            update="SET contradicting_reference = :reference, updated_at = :now",
             values={
                 ":processed": PROCESSED,
                 ":declined": DECLINED,
                 ":reference": gateway_reference,
+                ":now": timestamp(now),
             },
         )
 

@@ -364,12 +364,16 @@ def test_a_contradicting_capture_is_noted_on_a_settled_row_alone(
     store: Store, table: FakeDynamoDB
 ) -> None:
     held = claimed(store)
-    assert not store.note_capture("t-1", "other").done
-    assert not store.note_capture("unknown", "other").done
+    assert not store.note_capture("t-1", "other", LEASE_OVER).done
+    assert not store.note_capture("unknown", "other", LEASE_OVER).done
     store.decline(held, "insufficient_funds", NOW)
     before = dict(table.items["t-1"])
-    assert store.note_capture("t-1", "other").done
-    assert table.items == {"t-1": before | {"contradicting_reference": {"S": "other"}}}
+    assert store.note_capture("t-1", "other", LEASE_OVER).done
+    noted = {
+        "contradicting_reference": {"S": "other"},
+        "updated_at": {"S": "2026-11-22T21:28:31.000000+00:00"},
+    }
+    assert table.items == {"t-1": before | noted}
 
 
 @pytest.mark.parametrize(
