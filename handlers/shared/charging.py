@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from handlers.shared import logs, metrics
 from handlers.shared.clock import epoch_seconds, timestamp
-from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS
+from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS, FETCH_SECONDS
 from handlers.shared.failures import DependencyFailed, error_code
 from handlers.shared.gateway import Charged, Declined, NoCharge
+from handlers.shared.retry_messages import DELAY_SECONDS
 from handlers.shared.store import StoreUnavailable
 from handlers.shared.transactions import (
     DECLINED,
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
     from handlers.shared.gateway import Gateway
     from handlers.shared.store import Store
 
-# Longer than the queue's own retries take: 3 receives, 300 s apart.
-QUEUE_RETRY_SECONDS = 3 * 300
+# What the queue's own retries take at most: 3 receives, 300 s apart, after a short delay.
+QUEUE_RETRY_SECONDS = DELAY_SECONDS + 3 * 300
 # How far the clocks of two machines may be apart, each 60 s from the true time.
 CLOCK_SKEW_SECONDS = 2 * 60
+# No attempt of ours leaves a lease that ends so late, whatever its clock says: nobody holds that.
+MAX_LEASE_AHEAD_SECONDS = 3600
 # What counts the payments that are set aside under a key of the index.
 SET_ASIDE: Mapping[str, str] = {
     STUCK: metrics.STUCK,
@@ -133,8 +136,9 @@ class Attempt:
         The transaction_id is the gateway's idempotency key, so an attempt that lost its lease and
         charged late made no second capture, and what the row says is true for it too.
         """
-        self.deadline.require(CHARGE_SECONDS)
+        self.deadline.require(FETCH_SECONDS)
         gateway = self.gateway()
+        self.deadline.require(CHARGE_SECONDS)
         with metrics.timed(metrics.GATEWAY_LATENCY):
             result = self._ask(claimed, gateway)
         now = self.deadline.clock()
@@ -168,7 +172,7 @@ class Attempt:
         arrives_before = self.deadline.clock() + timedelta(
             seconds=LEASE_SECONDS + CLOCK_SKEW_SECONDS
         )
-        first_charge_at = datetime.fromisoformat(claimed.first_charge_at or claimed.updated_at)
+        first_charge_at = datetime.fromisoformat(str(claimed.first_charge_at))  # since the claim
         key_is_known = arrives_before - first_charge_at < gateway.KEY_RETENTION
         if key_is_known and claimed.rewound is None:
             return gateway.charge(claimed, idempotency_key=key)
@@ -262,15 +266,16 @@ def _in_the_way(
 ) -> Standing | None:
     """Return where the row stands that refused a claim, None for a claimant who may not know.
 
-    Raises Unreadable if it is neither settled nor held: so it is not as a payment is.
+    Raises Unreadable if it is neither settled nor held, as no payment is.
     """
     if not row or not claimant.may_process(row):
         return None
     lease_end = row.get("lease_expires_at")
-    held = type(lease_end) is int and lease_end >= epoch_seconds(now)
+    seconds = epoch_seconds(now)
+    held = type(lease_end) is int and seconds <= lease_end < seconds + MAX_LEASE_AHEAD_SECONDS
     if row.get("status") not in SETTLED and not (row.get("status") == PROCESSING and held):
-        Transaction.from_record(row)  # which says what is wrong with it
-        raise Unreadable("status")
+        Transaction.from_record(row)  # which says what is wrong with it, if it can
+        raise Unreadable("lease_expires_at" if row.get("status") == PROCESSING else "status")
     return Standing.of(transaction_id, row)
 
 

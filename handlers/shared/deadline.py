@@ -39,14 +39,14 @@ CALL_SECONDS = (
     + (TOTAL_ATTEMPTS - 1) * MAX_BACKOFF_SECONDS
 )
 # The gateway's secret is fetched in one attempt.
-SECRET_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS
+FETCH_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS
 
 # What is left for the end of a request that fails: to send a message, and to let a payment go.
 SEND_AND_LET_GO_SECONDS = 2 * CALL_SECONDS
 # From the start of a charge to the end of writing down what it came to.
-CHARGE_SECONDS = SECRET_SECONDS + GATEWAY_TIMEOUT_SECONDS + CALL_SECONDS
-# One message of the queue: claim, charge, let go, and a second to spare. It needs no sending.
-MESSAGE_SECONDS = CALL_SECONDS + CHARGE_SECONDS + CALL_SECONDS + 1
+CHARGE_SECONDS = GATEWAY_TIMEOUT_SECONDS + CALL_SECONDS
+# One message of the queue: claim, secret, charge, let go, and a second to spare. It sends nothing.
+MESSAGE_SECONDS = CALL_SECONDS + FETCH_SECONDS + CHARGE_SECONDS + CALL_SECONDS + 1
 # The whole of a request, which is what a deadline gives it.
 REQUEST_SECONDS = INTEGRATION_SECONDS - ANSWER_SECONDS
 

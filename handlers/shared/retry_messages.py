@@ -10,12 +10,14 @@ old one must not take the new one.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.shared import logs, metrics
+from handlers.shared.deadline import CALL_SECONDS
 from handlers.shared.failures import error_code
 from handlers.shared.fields import InvalidField, parse_transaction_id
 from handlers.shared.transactions import REQUIRED, TYPES, VALIDATED, Transaction, Unreadable
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from handlers.shared.transactions import Record
 
 SCHEMA_VERSION = 1
+# A message is seen only when its sender has let the payment go, or its first receive would be lost.
+DELAY_SECONDS = math.ceil(CALL_SECONDS)
 # The attribute of the SQS message that names the caller; without it the system itself asks.
 CALLER_ATTRIBUTE = "caller"
 
@@ -163,7 +167,10 @@ class RetryQueue:
             attributes[CALLER_ATTRIBUTE] = {"DataType": "String", "StringValue": message.caller}
         try:
             self._client.send_message(
-                QueueUrl=self._url, MessageBody=message.to_json(), MessageAttributes=attributes
+                QueueUrl=self._url,
+                MessageBody=message.to_json(),
+                MessageAttributes=attributes,
+                DelaySeconds=DELAY_SECONDS,
             )
         except (BotoCoreError, ClientError) as error:
             metrics.count(metrics.RETRIES_NOT_QUEUED)

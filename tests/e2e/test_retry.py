@@ -50,15 +50,30 @@ def row(deployed: Deployed, transaction_id: str) -> dict[str, Any]:
     return dict(answer.get("Item", {}))
 
 
-def send(deployed: Deployed, **message: object) -> None:
+def change(deployed: Deployed, transaction_id: str, **values: dict[str, str]) -> None:
+    """Change a row by hand, or make one."""
+    for name, value in values.items():
+        deployed.session.client("dynamodb").update_item(
+            TableName="transactions-retry-1",
+            Key={"transaction_id": {"S": transaction_id}},
+            UpdateExpression="SET #name = :value",
+            ExpressionAttributeNames={"#name": name},
+            ExpressionAttributeValues={":value": value},
+        )
+
+
+def send(deployed: Deployed, caller: str | None = None, **message: object) -> None:
     body = {
         "version": 1,
         "reason": "store_unavailable",
         "request_id": "the-first-request",
         "first_failed_at": "2026-11-22T21:27:00.000000+00:00",
     }
+    attributes: Any = {"caller": {"DataType": "String", "StringValue": caller}} if caller else {}
     deployed.session.client("sqs").send_message(
-        QueueUrl=queue(deployed, "FailedTransactionsQueue"), MessageBody=json.dumps(body | message)
+        QueueUrl=queue(deployed, "FailedTransactionsQueue"),
+        MessageBody=json.dumps(body | message),
+        MessageAttributes=attributes,
     )
 
 
@@ -108,6 +123,43 @@ def test_a_payment_whose_gateway_stays_away_ends_in_the_dead_letter_queue(
     assert all("gateway_unavailable" in line for line in failed)
 
 
+def test_a_payment_of_another_caller_is_unknown_to_requests_and_messages(
+    deployed: Deployed,
+) -> None:
+    alice = "arn:aws:sts::123456789012:assumed-role/alice"
+    transaction_id = validated(deployed, "cust-4")
+    assert row(deployed, transaction_id)["caller"] == {"S": "anonymous"}
+    change(deployed, transaction_id, caller={"S": alice})
+    answer = deployed.api().call("POST", "process", {"transaction_id": transaction_id})
+    assert (answer.status, answer.field("error")) == (404, "Transaction not found")
+    send(deployed, caller="anonymous", operation="process", transaction_id=transaction_id)
+    until(lambda: dead(deployed, transaction_id))
+    assert row(deployed, transaction_id)["status"] == {"S": "validated"}
+    send(deployed, caller=alice, operation="process", transaction_id=transaction_id)
+    until(lambda: row(deployed, transaction_id)["status"] == {"S": "processed"})
+
+
+def test_rows_that_are_not_as_validated_are_set_aside_and_hide_nobody(
+    aws: Emulator, deployed: Deployed
+) -> None:
+    foreign = {"amount": "5", "currency": "USD", "customer_id": "c", "status": "validated"}
+    change(deployed, "foreign", **{name: {"S": value} for name, value in foreign.items()})
+    tampered, behind = validated(deployed, "cust-5"), validated(deployed, "cust-6")
+    for transaction_id in (tampered, behind):
+        abandon(deployed, transaction_id)
+    change(deployed, tampered, amount_minor={"N": "1"}, lease_expires_at={"N": "0"})
+    for transaction_id in ("foreign", tampered):
+        answer = deployed.api().call("POST", "process", {"transaction_id": transaction_id})
+        assert (answer.status, answer.field("retry")) == (500, "not queued")
+        assert "has not charged it" in str(answer.field("message"))
+    assert row(deployed, "foreign").keys() == {"transaction_id", *foreign}
+    error, _ = deployed.invoke("HealthMonitor", SCHEDULED)
+    assert error is None
+    until(lambda: row(deployed, behind)["status"] == {"S": "processed"})
+    assert row(deployed, tampered)["in_flight"] == {"S": "mismatched"}
+    assert not lines(deployed, "captured", tampered)
+
+
 def test_a_message_that_can_never_succeed_ends_in_the_dead_letter_queue(
     deployed: Deployed,
 ) -> None:
@@ -127,16 +179,9 @@ def test_the_scheduled_run_recovers_an_expired_lease(aws: Emulator, deployed: De
 
 def abandon(deployed: Deployed, transaction_id: str) -> None:
     """Leave a payment as a function does that was killed between claim and charge, long ago."""
-    index = deployed.session.client("dynamodb")
     claimed = validated(deployed, "sim-timeout")
     deployed.api().call("POST", "process", {"transaction_id": claimed})
     in_flight = row(deployed, claimed)
-    for name in ("status", "attempt_id", "lease_expires_at", "in_flight", "first_charge_at"):
-        value = {"N": "1"} if name == "lease_expires_at" else in_flight[name]
-        index.update_item(
-            TableName="transactions-retry-1",
-            Key={"transaction_id": {"S": transaction_id}},
-            UpdateExpression="SET #name = :value",
-            ExpressionAttributeNames={"#name": name},
-            ExpressionAttributeValues={":value": value},
-        )
+    names = ("status", "attempt_id", "in_flight", "first_charge_at")
+    change(deployed, transaction_id, **{name: in_flight[name] for name in names})
+    change(deployed, transaction_id, lease_expires_at={"N": "1"})

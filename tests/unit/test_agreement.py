@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from handlers.shared import charging, clients, deadline, metrics, recovery, store, transactions
+from handlers.shared import (
+    charging,
+    clients,
+    deadline,
+    metrics,
+    recovery,
+    retry_messages,
+    store,
+    transactions,
+)
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type
@@ -211,7 +220,8 @@ def test_a_lease_outlasts_every_function(preset: str) -> None:
 def test_a_payment_is_recovered_only_when_the_queue_is_done_with_it(preset: str) -> None:
     queue = deployed(preset).resources["FailedTransactionsQueue"]
     receives = queue["RedrivePolicy"]["maxReceiveCount"]
-    assert receives * queue["VisibilityTimeout"] == charging.QUEUE_RETRY_SECONDS
+    retries = receives * queue["VisibilityTimeout"]
+    assert retries + retry_messages.DELAY_SECONDS == charging.QUEUE_RETRY_SECONDS
     assert charging.QUEUE_RETRY_SECONDS < recovery.RECOVER_AFTER_SECONDS
 
 

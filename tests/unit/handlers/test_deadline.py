@@ -34,7 +34,7 @@ def validated() -> str:
 
 def test_the_longest_request_is_as_long_as_the_deadline_gives_it() -> None:
     claim = finish = send = let_go = budget.CALL_SECONDS
-    charge = budget.SECRET_SECONDS + GATEWAY_TIMEOUT_SECONDS
+    charge = budget.FETCH_SECONDS + GATEWAY_TIMEOUT_SECONDS
     longest = claim + charge + finish + send + let_go
     assert longest == budget.REQUEST_SECONDS == 28
     assert budget.REQUEST_SECONDS < budget.INTEGRATION_SECONDS == 29
@@ -76,6 +76,24 @@ def test_a_receipt_that_is_no_time_counts_for_nothing(clock: Clock, epoch: objec
     ends_at = Deadline.of_request(event, clock, 0).ends_at
     assert ends_at == clock.now + timedelta(seconds=budget.REQUEST_SECONDS)
     assert Deadline.of_request({}, clock, 0).ends_at == ends_at
+
+
+def test_a_secret_is_fetched_only_if_there_is_time_for_that(
+    aws: Aws, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr("handlers.shared.clients.gateway", lambda: made.append("gateway"))
+    transaction_id = validated()
+    claim = aws.dynamodb.update_item
+
+    def slow(**params: Any) -> dict[str, Any]:
+        clock.tick(budget.CALL_SECONDS)
+        return claim(**params)
+
+    monkeypatch.setattr(aws.dynamodb, "update_item", slow)
+    fits = budget.REQUEST_SECONDS - budget.CALL_SECONDS - budget.SEND_AND_LET_GO_SECONDS
+    assert process(clock, transaction_id, fits).status == 500
+    assert not made
 
 
 def test_a_validation_without_time_for_the_table_is_queued(aws: Aws, clock: Clock) -> None:

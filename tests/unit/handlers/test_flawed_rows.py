@@ -71,6 +71,10 @@ FOREIGN: dict[str, Item] = {
     "an unknown status": {"status": {"S": "pending"}},
     "no status": {},
     "in processing without a lease": {"status": {"S": "processing"}},
+    "with a lease in milliseconds": {
+        "status": {"S": "processing"},
+        "lease_expires_at": {"N": "1795382820000"},
+    },
     "with a lease of another type": {
         "status": {"S": "processing"},
         "lease_expires_at": {"S": "never"},
