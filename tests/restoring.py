@@ -15,16 +15,19 @@ from functools import cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from payment_infra import naming
 from payment_infra.cloud.operations.environment import Environment
 from payment_infra.cloud.restore import restoration, undoing
 from payment_infra.cloud.restore.switch import Options, Work
 from payment_infra.cloud.session import Session
 from payment_infra.cloud.stack import Stack
+from payment_infra.errors import AwsError
 from tests.aws import READING, FakeAws, FakeBoto
 from tests.intake import FakeIntake
 from tests.operators import FakeOperator
-from tests.stacks import Answer, FakeStack, own_event
+from tests.stacks import Answer, FakeStack, Refused, own_event
 from tests.tables import START, FakeTable, FakeTables, Item
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ RESOURCES = (
 )
 URL = "https://abc.execute-api.eu-central-1.amazonaws.com/prod/"
 TO = START - timedelta(minutes=15)
-DAY = timedelta(days=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 # A call takes a little, a request that processes a payment longer, and less than the timeout.
 CALL = timedelta(milliseconds=10)
 REQUEST = timedelta(seconds=20)
@@ -100,9 +103,29 @@ def payment(transaction_id: str, status: str, at: datetime, created: datetime) -
     return {name: {"S": text} for name, text in texts.items()} | {"amount_minor": {"N": "1"}}
 
 
+def with_mark(row: Item, moment: datetime) -> Item:
+    """Return a row that is marked as rewound to a moment."""
+    return {**row, "rewound": {"N": str(seconds(moment))}}
+
+
+def seconds(moment: datetime) -> int:
+    """Return a moment in whole epoch seconds, as marks are."""
+    return int(moment.timestamp())
+
+
+def marks(table: FakeTable) -> dict[str, int]:
+    """Return the mark of each row that has one."""
+    return {
+        name: int(row["rewound"]["N"]) for name, row in table.rows().items() if "rewound" in row
+    }
+
+
 @dataclass
 class Clients:
-    """Who pays. charges counts what the gateway took for each payment; one is too much twice."""
+    """Who pays. charges counts what the gateway took for each payment; one is too much twice.
+
+    The gateway knows no key any more, but all that it took: what is marked as rewound is looked up.
+    """
 
     tables: FakeTables
     intake: FakeIntake
@@ -128,7 +151,8 @@ class Clients:
         row = self.tables.tables[self.active()].rows().get(name)
         if row and row["status"]["S"] == "validated":
             self._write(self.active(), name, "processing")
-            self.charges[name] += 1
+            if "rewound" not in row or not self.charges[name]:
+                self.charges[name] += 1
             self.under_way.append((self.tables.now + REQUEST, self.active(), name))
 
     def finish(self, *, all_of_them: bool = False) -> None:
@@ -142,6 +166,8 @@ class Clients:
         now, rows = self.tables.now, self.tables.tables[table].rows()
         created = rows[name]["created_at"]["S"] if name in rows else now.isoformat()
         row = payment(name, status, now, datetime.fromisoformat(created))
+        if status == "processing" and "rewound" in rows.get(name, {}):
+            row["rewound"] = rows[name]["rewound"]
         self.tables.tables[table].write(now, name, row)
 
 
@@ -222,6 +248,14 @@ class World:
         self.clients.known.insert(0, name)
         self.clients.charges[name] += steps[-1][0] == "processed"
 
+    def lose(self, name: str, *statuses: str) -> None:
+        """Have a payment go through statuses before TO, and its row lost after it."""
+        for number, status in enumerate(statuses):
+            at = TO + (number - 30) * MINUTE
+            self.own.write(at, name, payment(name, status, at, TO - 30 * MINUTE))
+        self.own.write(TO + MINUTE, name, None)
+        self.clients.known.insert(0, name)
+
     def statuses(self, table: str) -> dict[str, str]:
         """Return the status of each payment in a table."""
         return {key: row["status"]["S"] for key, row in self.tables.tables[table].rows().items()}
@@ -242,6 +276,15 @@ class World:
     def restore(self, **options: Any) -> Report:
         """Run `restore --to`; return the report."""
         return restoration.restore(self.work(**{"to": TO, **options}))
+
+    def stop_at(self, operation: str) -> FakeTable:
+        """Let a restore fail where this operation is called; return its copy."""
+        self.aws.errors[operation] = Refused("ValidationException", "stop here")
+        with pytest.raises(AwsError, match="stop here"):
+            self.restore()
+        self.aws.errors.clear()
+        [copy] = self.copies
+        return copy
 
     def undo(self, **options: Any) -> Report:
         """Run `restore --undo`; return the report."""

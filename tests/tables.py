@@ -30,6 +30,8 @@ INDEX = {
     "Projection": {"ProjectionType": "ALL"},
 }
 
+EXPRESSIONS = ("ConditionExpression", "UpdateExpression")
+
 
 @dataclass
 class FakeTable:
@@ -110,6 +112,7 @@ class FakeTables:
             "dynamodb:GetItem": self._get,
             "dynamodb:BatchGetItem": self._batch_get,
             "dynamodb:PutItem": self._put,
+            "dynamodb:UpdateItem": self._update_item,
         }
 
     def _find(self, name: str, *, usable: bool = False) -> FakeTable:
@@ -296,4 +299,13 @@ class FakeTables:
         if not evaluate(params, present, "ConditionExpression").condition(text):
             raise Refused("ConditionalCheckFailedException", "The conditional request failed")
         table.write(self.now, key, params["Item"])
+        return {}
+
+    def _update_item(self, params: Answer) -> Answer:
+        table = self._find(params["TableName"], usable=True)
+        key = params["Key"][table.key]["S"]
+        found = evaluate(params, table.rows().get(key, {}), *EXPRESSIONS)
+        if not found.condition(params["ConditionExpression"]):
+            raise Refused("ConditionalCheckFailedException", "The conditional request failed")
+        table.write(self.now, key, {**params["Key"], **found.updated(params["UpdateExpression"])})
         return {}

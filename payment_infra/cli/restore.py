@@ -73,8 +73,8 @@ def command(
     """Bring the payments of an earlier moment back.
 
     Restores the table to a new one, verifies that, stops payments, carries over what was settled
-    since, moves the stack to the new table, and lets payments in again. Whatever interrupts it: the
-    same command goes on from there.
+    since, marks what may have been charged and is open there, moves the stack to the new table, and
+    lets payments in again. Whatever interrupts it: the same command goes on from there.
 
     \b
     Example:

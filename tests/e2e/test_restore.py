@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.restore.reconciliation import RowChange, changes
 from tests.e2e.harness import (
     PAYMENT,
     PROGRAMS,
@@ -238,102 +236,44 @@ def test_discarding_what_is_newer_needs_a_second_consent(
     assert not row(deployed, before, transaction_id)
 
 
-NOW = datetime.now(UTC)
-EARLIER, LATER = (NOW + timedelta(seconds=seconds) for seconds in (1, 2))
-
-
-def payment(status: str, moment: datetime, **more: Any) -> dict[str, Any]:
-    texts = dict.fromkeys(("amount", "currency", "customer_id", "fingerprint"), "x")
-    text = moment.isoformat(timespec="microseconds")
-    texts |= {"status": status, "created_at": text, "updated_at": text, **more}
-    return {name: {"S": value} for name, value in texts.items()} | {"amount_minor": {"N": "1"}}
-
-
-@pytest.fixture
-def two_tables(deployed: Deployed, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    client = deployed.session.client("dynamodb")
-    names = ("left", "moved-to")
-    for name in names:
-        client.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": "transaction_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "transaction_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-    yield names
-    for name in names:
-        with suppress(client.exceptions.ResourceNotFoundException):
-            client.delete_table(TableName=name)
-
-
-def put(deployed: Deployed, table: str, transaction_id: str, item: Mapping[str, Any]) -> None:
-    deployed.session.client("dynamodb").put_item(
-        TableName=table, Item={"transaction_id": {"S": transaction_id}, **item}
+def delete(deployed: Deployed, table: str, transaction_id: str) -> None:
+    deployed.session.client("dynamodb").delete_item(
+        TableName=table, Key={"transaction_id": {"S": transaction_id}}
     )
 
 
-def reconcile(
-    deployed: Deployed, names: tuple[str, str], *, write: bool = True
-) -> dict[str, RowChange]:
-    client = deployed.session.client("dynamodb")
-    found = changes(client, *names, NOW, write=write)
-    return {one.transaction_id: one for one in found}
-
-
-STATUSES = ("validated", "processing", "processed", "declined")
-FURTHER = {
-    "validated": {"validated"},
-    **{name: {"validated", "processing"} for name in ("processing", "processed", "declined")},
-}
-
-
-def test_no_payment_is_moved_back(deployed: Deployed, two_tables: tuple[str, str]) -> None:
-    left, target = two_tables
-    expected = {}
-    for before in STATUSES:
-        for after in STATUSES:
-            for newer in (True, False):
-                name = f"{before}-{after}-{newer}"
-                here, there = (LATER, EARLIER) if newer else (EARLIER, LATER)
-                put(deployed, left, name, payment(before, here))
-                put(deployed, target, name, payment(after, there))
-                expected[name] = before if newer and after in FURTHER[before] else after
-        put(deployed, left, f"{before}-new", payment(before, LATER))
-        expected[f"{before}-new"] = before
-    found = reconcile(deployed, two_tables)
-    result = {name: row(deployed, target, name)["status"]["S"] for name in expected}
-    assert result == expected
-    assert {name for name, one in found.items() if one.action == "copied"} == {
-        name for name in expected if row(deployed, target, name) == row(deployed, left, name)
-    }
-    again = reconcile(deployed, two_tables)
-    assert {one.action for one in again.values()} == {"kept"}
-
-
-def test_what_changed_long_before_or_is_no_payment_is_not_copied(
-    deployed: Deployed, two_tables: tuple[str, str]
+def test_a_restore_and_its_undo_mark_open_payments_whose_rows_are_lost(
+    deployed: Deployed, program: Program
 ) -> None:
-    left, target = two_tables
-    put(deployed, left, "old", payment("processed", NOW - timedelta(minutes=6)))
-    put(deployed, left, "clock", payment("processed", NOW - timedelta(minutes=4)))
-    put(deployed, left, "status", payment("refunded", LATER))
-    put(deployed, left, "amount", payment("validated", LATER) | {"amount_minor": {"S": "1"}})
-    found = reconcile(deployed, two_tables)
-    assert {name: one.action for name, one in found.items()} == {
-        "clock": "copied",
-        "status": "foreign",
-        "amount": "foreign",
-    }
-    assert not row(deployed, target, "status")
+    lost, same, settled = (validate(deployed) for _ in range(3))
+    process(deployed, settled)
+    before, had = active(deployed), tables(deployed)
+    kill_at(program, 5, *TO_LATEST, "--no-smoke")  # the copy is made, and has them all
+    for name in (lost, settled):
+        delete(deployed, before, name)
+    result = program(*TO_LATEST, "--no-smoke")
+    assert result.returncode == 0, result.stderr
+    [copy] = tables(deployed) - had
+    moment = datetime.strptime(copy.rpartition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    marked = row(deployed, copy, lost)
+    assert marked["rewound"] == {"N": str(int(moment.timestamp()))}
+    assert (marked["status"], marked["updated_at"]) == ({"S": "validated"}, marked["created_at"])
+    assert "rewound" not in row(deployed, copy, settled)
+    assert row(deployed, copy, same) == row(deployed, before, same)
+    assert "rewound" not in row(deployed, copy, same)
+    listed = report(program)["marked"]
+    assert (lost in listed, same in listed) == (True, False)
+    assert f"of {copy} marked as rewound; see the report" in result.stderr
 
-
-def test_every_page_is_carried_over(deployed: Deployed, two_tables: tuple[str, str]) -> None:
-    left, target = two_tables
-    for number in range(40):
-        put(deployed, left, f"n-{number}", payment("processed", LATER, decline_reason="x" * 60_000))
-    found = reconcile(deployed, two_tables, write=False)
-    assert sum(one.rewound for one in found.values()) == len(found) == 40
-    assert not row(deployed, target, "n-0")
-    reconcile(deployed, two_tables)
-    assert all(row(deployed, target, f"n-{number}") for number in range(40))
-    assert reconcile(deployed, two_tables) == {}
+    new = validate(deployed)
+    delete(deployed, copy, same)
+    result = program(*UNDO, "--no-smoke")
+    assert result.returncode == 0, result.stderr
+    assert active(deployed) == before
+    assert int(row(deployed, before, same)["rewound"]["N"]) >= moment.timestamp()
+    # Within the margin for clocks, it counts as changed since: it comes back, with its mark.
+    assert row(deployed, before, lost) == marked
+    assert "rewound" not in row(deployed, before, new)
+    listed = report(program)["marked"]
+    assert (same in listed, new in listed) == (True, False)
+    assert "marked as rewound (the JSON report lists them):" in result.stdout

@@ -92,11 +92,12 @@ class Expressions:
             holds = self._either()
             self._expect(")")
             return holds
-        if self._accept("attribute_not_exists"):
-            self._expect("(")
-            name = self._name()
-            self._expect(")")
-            return name not in self._item
+        for function, holds_if in (("attribute_exists", True), ("attribute_not_exists", False)):
+            if self._accept(function):
+                self._expect("(")
+                name = self._name()
+                self._expect(")")
+                return (name in self._item) is holds_if
         if self._accept("attribute_type"):
             attribute, kind = self._arguments()
             return attribute is not None and kind["S"] in attribute

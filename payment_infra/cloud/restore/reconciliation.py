@@ -7,8 +7,7 @@ not take back what is settled there, or newer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,38 +15,26 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.restore.reading import Item, each_segment, read_rows, scan_segment
+from payment_infra.cloud.restore.rows import (
+    OVERWRITES,
+    REWOUND,
+    SETTLED,
+    is_open,
+    is_payment,
+    mark_of,
+    text,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Item = Mapping[str, Any]
 Action = Literal["copied", "kept", "left", "foreign"]
 
 # How far the functions' clocks may be from DynamoDB's, with the time that a request takes.
 CLOCK_MARGIN = timedelta(minutes=5)
-# Parts of the table that are read at the same time.
-SEGMENTS = 4
-# Keys of one BatchGetItem (DynamoDB API).
-BATCH_SIZE = 100
-SETTLED = frozenset({"processed", "declined"})
-# Nothing goes back to validated.
-OVERWRITES: Mapping[str, tuple[str, ...]] = {
-    "validated": ("validated",),
-    "processing": ("validated", "processing"),
-    "processed": ("validated", "processing"),
-    "declined": ("validated", "processing"),
-}
-# What every row has, with DynamoDB's types.
-ATTRIBUTES = {
-    **dict.fromkeys(
-        (
-            *("transaction_id", "amount", "currency", "customer_id", "status", "fingerprint"),
-            *("created_at", "updated_at"),
-        ),
-        "S",
-    ),
-    "amount_minor": "N",
-}
+# In these, a payment may have been charged.
+BEGUN = SETTLED | {"processing"}
 
 
 @dataclass(frozen=True)
@@ -66,12 +53,10 @@ class RowChange:
     action: Action
 
     @property
-    def rewound(self) -> bool:
-        """Whether the payment is settled where it was read, and open, or unknown, where it is not
-        copied to: it could be charged again."""
-        return (
-            self.before in SETTLED and self.after not in SETTLED and self.action in {"left", "kept"}
-        )
+    def unknown(self) -> bool:
+        """Whether it may have been charged, and where it was to go there is no row to mark: if its
+        client validates it again, it could be charged again."""
+        return self.before in BEGUN and self.after is None and self.action in {"left", "kept"}
 
 
 def changes(
@@ -90,78 +75,74 @@ def changes(
         AwsError: DynamoDB failed; what was copied stays, and to repeat it all does no harm.
     """
     after = (since.astimezone(UTC) - CLOCK_MARGIN).isoformat(timespec="microseconds")
+    request = {
+        "FilterExpression": "updated_at >= :after",
+        "ExpressionAttributeValues": {":after": {"S": after}},
+    }
 
     def of_segment(segment: int) -> list[RowChange]:
         return [
             change
-            for page in scan_segment(client, source, segment, "updated_at >= :after", after)
+            for page in scan_segment(client, source, segment, **request)
             for change in _page_changes(client, target, page, write=write)
         ]
 
-    with ThreadPoolExecutor(SEGMENTS) as pool:
-        return [one for found in pool.map(of_segment, range(SEGMENTS)) for one in found]
-
-
-def scan_segment(
-    client: DynamoDBClient,
-    table: str,
-    segment: int,
-    condition: str = "",
-    after: str = "",
-    **more: Any,
-) -> Iterator[Sequence[Item]]:
-    """Yield the rows of one of the SEGMENTS of a table that fulfil a condition on `:after`."""
-    where: dict[str, Any] = {}
-    if condition:
-        values = {":after": {"S": after}}
-        where = {"FilterExpression": condition, "ExpressionAttributeValues": values}
-    with translated(f"table {table}"):
-        pages = client.get_paginator("scan").paginate(
-            TableName=table,
-            Segment=segment,
-            TotalSegments=SEGMENTS,
-            ConsistentRead=True,
-            **where,
-            **more,
-        )
-        for page in pages:
-            yield page["Items"]
-
-
-def is_payment(row: Item) -> bool:
-    """Whether a row has what every payment has."""
-    return (
-        all(kind in row.get(name, {}) for name, kind in ATTRIBUTES.items())
-        and row["status"]["S"] in OVERWRITES
-    )
+    return [change for found in each_segment(of_segment) for change in found]
 
 
 def _page_changes(
-    client: DynamoDBClient, target: str, rows: Collection[Item], *, write: bool
+    client: DynamoDBClient, target: str, rows: Sequence[Item], *, write: bool
 ) -> Iterator[RowChange]:
-    there = _rows(client, target, [row["transaction_id"] for row in rows])
+    there = read_rows(client, target, [row["transaction_id"]["S"] for row in rows])
     for row in rows:
         present = there.get(row["transaction_id"]["S"])
-        if row == present:
+        merged = _with_older_mark(row, present)
+        if merged == present:
             continue
         action: Action = "left"
         if not is_payment(row):
             action = "foreign"
         elif write:
-            action = "copied" if _copy(client, target, row) else "kept"
+            action = "copied" if _copy(client, target, merged) else "kept"
         yield RowChange(
             transaction_id=row["transaction_id"]["S"],
-            before=row.get("status", {}).get("S", ""),
-            after=present.get("status", {}).get("S", "") if present else None,
+            before=text(row, "status"),
+            after=text(present, "status") if present else None,
             updated_at=row["updated_at"]["S"],
             action=action,
         )
 
 
+def _with_older_mark(row: Item, present: Item | None) -> Item:
+    """Return a row with the mark of the one that it is written over, if it lacks that.
+
+    That a row was never marked does not prove that it tells of every charge: one that was lost and
+    validated anew with the same Idempotency-Key has the same id, and knows nothing of the time
+    before. A mark too many costs a look-up, one too few a second charge. What is settled is not
+    charged any more, and needs none.
+    """
+    there, own = mark_of(present or {}), mark_of(row)
+    if there is None or not is_open(row) or (own is not None and own <= there):
+        return row
+    return {**row, REWOUND: {"N": str(there)}}
+
+
 def _copy(client: DynamoDBClient, target: str, row: Item) -> bool:
-    """Write a row, unless what is there is settled, further, or newer; return whether it was."""
+    """Write a row, unless what is there is settled, further, newer, or has an older mark than it;
+    return whether it was."""
     open_statuses = OVERWRITES[row["status"]["S"]]
-    names = [f":open{number}" for number in range(len(open_statuses))]
+    values: dict[str, Any] = {
+        ":updated": row["updated_at"],
+        **{f":open{number}": {"S": status} for number, status in enumerate(open_statuses)},
+    }
+    names = [name for name in values if name.startswith(":open")]
+    unmarked = ""
+    if is_open(row):
+        unmarked = f" AND (attribute_not_exists({REWOUND})"
+        if REWOUND in row:
+            values[":mark"] = row[REWOUND]
+            unmarked += f" OR {REWOUND} >= :mark"
+        unmarked += ")"
     with translated(f"table {target}"):
         try:
             client.put_item(
@@ -169,38 +150,13 @@ def _copy(client: DynamoDBClient, target: str, row: Item) -> bool:
                 Item=row,
                 ConditionExpression=(
                     "attribute_not_exists(transaction_id)"
-                    f" OR (#status IN ({', '.join(names)}) AND updated_at <= :updated)"
+                    f" OR (#status IN ({', '.join(names)}) AND updated_at <= :updated{unmarked})"
                 ),
                 ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={
-                    ":updated": row["updated_at"],
-                    **{
-                        name: {"S": status}
-                        for name, status in zip(names, open_statuses, strict=True)
-                    },
-                },
+                ExpressionAttributeValues=values,
             )
         except ClientError as error:
             if code_of(error) != "ConditionalCheckFailedException":
                 raise
             return False
     return True
-
-
-def _rows(client: DynamoDBClient, table: str, keys: list[Item]) -> dict[str, Item]:
-    """Return the rows with these keys, by transaction_id."""
-    found: dict[str, Item] = {}
-    for start in range(0, len(keys), BATCH_SIZE):
-        wanted: Any = {
-            table: {
-                "Keys": [{"transaction_id": key} for key in keys[start : start + BATCH_SIZE]],
-                "ConsistentRead": True,
-            }
-        }
-        while wanted:
-            with translated(f"table {table}"):
-                answer = client.batch_get_item(RequestItems=wanted)
-            for row in answer["Responses"].get(table, []):
-                found[row["transaction_id"]["S"]] = row
-            wanted = answer.get("UnprocessedKeys")
-    return found

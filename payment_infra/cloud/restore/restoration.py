@@ -11,9 +11,16 @@ from payment_infra.cloud.events import Caution, Report, StepBegun
 from payment_infra.cloud.restore import copy
 from payment_infra.cloud.restore import journal as journals
 from payment_infra.cloud.restore.journal import Journal, Phase, copy_name
-from payment_infra.cloud.restore.reconciliation import RowChange, changes
+from payment_infra.cloud.restore.reconciliation import changes
 from payment_infra.cloud.restore.repointing import ready
-from payment_infra.cloud.restore.switch import Work, listed, switch
+from payment_infra.cloud.restore.switch import (
+    Moved,
+    Work,
+    discard_question,
+    listed,
+    marked_lines,
+    switch,
+)
 from payment_infra.cloud.restore.verification import Verification, verify
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from payment_infra.wording import counted
@@ -51,21 +58,21 @@ def _restore(work: Work) -> Report:
         found = copy.window(work.environment.client("dynamodb"), work.environment.table)
         journal = _begin(work, found)
     journal, verification = _copy(work, journal)
-    rows: list[RowChange] = []
+    moved = Moved(journal, [], set())
     if work.options.drill:
         with work.step(5, f"Delete {journal.copy}"):
             tables.delete(work.environment.client("dynamodb"), journal.copy, work.sleep)
     else:
         _agree_to_discard(work, journal)
-        journal, rows = switch(
-            work, journal, journal.source, journal.copy, journal.to, Phase.SWITCHING
-        )
+        moved = switch(work, journal, journal.source, journal.copy, journal.to, Phase.SWITCHING)
         work.operator.tell(StepBegun(9, len(work.steps), "Report"))
-    report = _report(work, journal, found, began, verification, rows)
+    report = _report(work, moved, found, began, verification)
     work.operator.tell(report)
     if not work.options.drill:
         journals.write(
-            work.environment.client("dynamodb"), replace(journal, phase=Phase.DONE), work.sleep
+            work.environment.client("dynamodb"),
+            replace(moved.journal, phase=Phase.DONE),
+            work.sleep,
         )
     return report
 
@@ -125,6 +132,8 @@ def _begin(work: Work, found: Window) -> Journal:
         kept = "stay behind" if options.discard_newer else "are carried over"
         lines += [
             f"  then    payments are stopped, those that changed since {kept},",
+            "          open ones that may have been charged since are marked as rewound,",
+            "          to be charged only if the gateway is certain that it never did,",
             "          the stack moves to the new table, and payments are let in again",
         ]
     document = {"kind": "plan", "source": table, "copy": name, "to": _text(to)}
@@ -180,27 +189,21 @@ def _agree_to_discard(work: Work, journal: Journal) -> None:
         return
     client = work.environment.client("dynamodb")
     rows = changes(client, journal.source, journal.copy, journal.to, write=False)
-    rewound = sum(one.rewound for one in rows)
     changed = counted(len(rows), "payment")
     lines = (f"{changed} changed since {_text(journal.to)}:", *listed(rows))
     document = {"kind": "discarded", "rows": [asdict(one) for one in rows]}
     work.operator.tell(Report(lines, document))
-    work.operator.confirm(
-        f"Leave them behind, although {rewound} of them could be charged again?",
-        options.confirm_discard,
-        "--confirm-discard",
-    )
+    work.operator.confirm(discard_question(rows), options.confirm_discard, "--confirm-discard")
 
 
 def _report(
     work: Work,
-    journal: Journal,
+    moved: Moved,
     found: Window | None,
     began: datetime,
     verification: Verification | None,
-    rows: list[RowChange],
 ) -> Report:
-    now = work.clock()
+    now, journal = work.clock(), moved.journal
     took = sum(work.seconds.values())  # without the time that the person has taken to answer
     behind = max(0.0, (began - found.latest).total_seconds()) if found else None
     document = {
@@ -216,7 +219,8 @@ def _report(
         "newest_restorable": _text(found.latest) if found else None,
         "recovery_point_seconds": round(behind, 1) if behind is not None else None,
         "verification": asdict(verification) if verification else None,
-        "rows": [asdict(one) for one in rows],
+        "rows": [asdict(row) for row in moved.rows],
+        "marked": sorted(moved.marked),
     }
     lines = [f"{seconds:8.1f} s  {text}" for text, seconds in work.seconds.items()]
     lines.append(f"{took:8.1f} s  in all (recovery time)")
@@ -231,19 +235,20 @@ def _report(
         )
     if journal.drill:
         return Report((*lines, f"{journal.copy} was deleted again"), document, final=True)
-    return Report((*lines, *_what_is_left(work, journal, rows)), document, final=True)
+    return Report((*lines, *_what_is_left(work, moved)), document, final=True)
 
 
-def _what_is_left(work: Work, journal: Journal, rows: list[RowChange]) -> list[str]:
+def _what_is_left(work: Work, moved: Moved) -> list[str]:
     client = work.environment.client("dynamodb")
+    journal, rows = moved.journal, moved.rows
     lines = [f"Payments are in {journal.copy}."]
     if rows:
         changed = counted(len(rows), "payment")
         lines += [f"{changed} had changed since {_text(journal.to)}:", *listed(rows)]
-    lines.append("What is left to do:")
-    if rewound := sum(one.rewound for one in rows):
+    lines += [*marked_lines(moved.marked), "What is left to do:"]
+    if unknown := sum(row.unknown for row in rows):
         lines.append(
-            f"- compare the {rewound} that could be charged again with the gateway's records"
+            f"- compare the {unknown} that could be charged again with the gateway's records"
         )
     lines.append(f"- `{work.command('restore --undo')}` goes back to {journal.source}")
     if journal.source == work.environment.own_table:

@@ -1,4 +1,4 @@
-"""Moving payments from one table to another: stopped, reconciled, repointed, let in, checked."""
+"""Moving payments from one table to another: stopped, reconciled, marked, repointed, let in."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from payment_infra.cloud import smoke
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.options import naming_flags
 from payment_infra.cloud.restore import journal as journals
+from payment_infra.cloud.restore.marking import Marking
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
 from payment_infra.cloud.restore.repointing import repoint
+from payment_infra.cloud.restore.rows import OPEN
 from payment_infra.cloud.restore.writes import (
     Writes,
     let_in,
@@ -107,9 +109,22 @@ class Work:
         return f"payment-infra {arguments} {named}"
 
 
+@dataclass(frozen=True)
+class Moved:
+    """What has come of moving payments.
+
+    rows are the payments that differed; marked are the ids of the open ones that are marked as
+    rewound where payments are now.
+    """
+
+    journal: Journal
+    rows: list[RowChange]
+    marked: set[str]
+
+
 def switch(
     work: Work, journal: Journal, source: str, target: str, since: datetime, phase: Phase
-) -> tuple[Journal, list[RowChange]]:
+) -> Moved:
     """Move payments from one table to another; what an earlier run has done is not done again.
 
     Args:
@@ -120,31 +135,40 @@ def switch(
         since: when the two tables were the same.
         phase: what the journal is to say meanwhile.
 
-    Returns:
-        The journal, and the payments that differed.
-
     Raises:
         PaymentInfraError: a step failed; payments may be stopped.
     """
+    client, discard = work.environment.client("dynamodb"), work.options.discard_newer
+    marking = Marking(client, source, target, since, discard)
     rows: list[RowChange] = []
+    marked: set[str] | None = None
     if work.environment.table != target:
         with work.step(5, "Stop payments"):
             journal = _stop(work, journal, phase)
         with work.step(6, f"Carry over what changed in {source}"):
             rows = _reconcile(work, source, target, since)
+            marked = marking.mark_all()
+            _tell_marked(work, target, len(marked))
         with work.step(7, f"Move the stack to {target}"):
             repoint(work.environment, target, work.operator)
             work.environment = work.environment.again()
     with work.step(8, "Let payments in"):
+        slipped: set[str] = set()
         if journal.writes is not None:
             # A throttle is a target, not a ceiling (API Gateway, "Throttle requests to your REST
-            # APIs"): what was let through after the last look is carried over, too.
-            rows += _reconcile(work, source, target, journal.stopped_at or since, known=rows)
+            # APIs"): what was let through after the last look is carried over, too. Of the open
+            # rows only those are marked that this look finds: others may be new in the target.
+            again = _reconcile(work, source, target, journal.stopped_at or since, known=rows)
+            rows += again
+            slipped = marking.mark([row.transaction_id for row in again if row.action != "copied"])
+            _tell_marked(work, target, len(slipped - (marked or set())))
             journal = start(work, journal)
-            journals.write(work.environment.client("dynamodb"), journal, work.sleep)
+            journals.write(client, journal, work.sleep)
+        # An earlier run has marked them, if it has moved the stack.
+        marked = slipped | (marking.find_marked() if marked is None else marked)
         if work.options.smoke:
             check(work)
-    return journal, rows
+    return Moved(journal, rows, marked)
 
 
 def start(work: Work, journal: Journal) -> Journal:
@@ -183,6 +207,30 @@ def listed(rows: list[RowChange]) -> Iterator[str]:
         yield f"  and {len(rows) - MAX_LISTED} more"
 
 
+def discard_question(rows: list[RowChange]) -> str:
+    """Return the question of --discard-newer, with what a yes does to payments that changed."""
+    told = []
+    if number := sum(row.after in OPEN for row in rows):
+        told.append(
+            f"{number} will be marked as rewound, and charged only if the gateway is certain that "
+            "it never did"
+        )
+    if number := sum(row.unknown for row in rows):
+        told.append(f"{number} will be missing, and could be charged again if validated again")
+    return " ".join([*([f"{'; '.join(told)}."] if told else []), "Leave them behind?"])
+
+
+def marked_lines(marked: set[str]) -> list[str]:
+    """Return what a report says of payments that are marked."""
+    if not marked:
+        return []
+    return [
+        f"{counted(len(marked), 'open payment')} marked as rewound (the JSON report lists them):",
+        "  looked up first, and charged only if the gateway is certain that it never did;",
+        "  else the outcome stays unknown, for you to settle (README, Stuck payments)",
+    ]
+
+
 def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
     # Written down before it is done: whatever happens then, it can be taken back.
     writes = journal.writes or settled(work.environment, work.sleep).text()
@@ -209,16 +257,25 @@ def _reconcile(
     told_of = {(one.transaction_id, one.updated_at) for one in known}
     rows = [one for one in found if (one.transaction_id, one.updated_at) not in told_of]
     for told, chosen in (
-        (f"could be charged again: settled in {source} only", [one.rewound for one in rows]),
+        (
+            f"not in {target}, and could be charged again if validated again",
+            [row.unknown for row in rows],
+        ),
         (
             f"kept as found in {target}: settled there, or newer",
-            [one.action == "kept" for one in rows],
+            [row.action == "kept" for row in rows],
         ),
         (
             f"of {source} not copied: not as a payment is",
-            [one.action == "foreign" for one in rows],
+            [row.action == "foreign" for row in rows],
         ),
     ):
         if number := sum(chosen):
             work.operator.tell(Caution(f"{counted(number, 'row')} {told}; see the report"))
     return rows
+
+
+def _tell_marked(work: Work, target: str, number: int) -> None:
+    if number:
+        rows = counted(number, "open payment")
+        work.operator.tell(Caution(f"{rows} of {target} marked as rewound; see the report"))

@@ -13,7 +13,14 @@ from payment_infra.cloud.restore import journal as journals
 from payment_infra.cloud.restore.journal import Phase
 from payment_infra.cloud.restore.reconciliation import changes
 from payment_infra.cloud.restore.repointing import ready
-from payment_infra.cloud.restore.switch import Work, listed, start, switch
+from payment_infra.cloud.restore.switch import (
+    Work,
+    discard_question,
+    listed,
+    marked_lines,
+    start,
+    switch,
+)
 from payment_infra.errors import AwsError
 from payment_infra.wording import counted
 
@@ -56,18 +63,17 @@ def _undo(work: Work) -> Report:
         lines = (f"{counted(len(rows), 'payment')} changed since the restore:", *listed(rows))
         work.operator.tell(Report(lines, {"kind": "discarded", "rows": [asdict(r) for r in rows]}))
         work.operator.confirm(
-            f"Leave them behind, although {sum(one.rewound for one in rows)} of them could be "
-            "charged again?",
-            work.options.confirm_discard,
-            "--confirm-discard",
+            discard_question(rows), work.options.confirm_discard, "--confirm-discard"
         )
     work.steps = STEPS
-    journal, rows = switch(work, journal, journal.copy, journal.source, since, Phase.UNDOING)
+    moved = switch(work, journal, journal.copy, journal.source, since, Phase.UNDOING)
+    journal, rows = moved.journal, moved.rows
     report = Report(
         (
             f"Payments are in {journal.source} again.",
             *([f"{counted(len(rows), 'payment')} had changed since:"] if rows else []),
             *listed(rows),
+            *marked_lines(moved.marked),
             f"{journal.copy} is not used any more:",
             *(f"  {one}" for one in tables.delete_commands(client, journal.copy)),
         ),
@@ -76,7 +82,8 @@ def _undo(work: Work) -> Report:
             "stack": work.environment.stack.name,
             "table": journal.source,
             "left": journal.copy,
-            "rows": [asdict(one) for one in rows],
+            "rows": [asdict(row) for row in rows],
+            "marked": sorted(moved.marked),
         },
         final=True,
     )

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.errors import translated
-from payment_infra.cloud.restore.reconciliation import (
-    CLOCK_MARGIN,
-    SEGMENTS,
-    is_payment,
-    scan_segment,
-)
+from payment_infra.cloud.restore.reading import each_segment, scan_segment
+from payment_infra.cloud.restore.reconciliation import CLOCK_MARGIN
+from payment_infra.cloud.restore.rows import is_payment
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -47,10 +43,10 @@ def verify(client: DynamoDBClient, source: str, copy: str, to: datetime) -> Veri
     early, late = (_text(to - CLOCK_MARGIN), _text(to + CLOCK_MARGIN))
     moments = [
         moment
-        for found in _each_segment(lambda segment: _created(client, source, segment))
+        for found in each_segment(lambda segment: _created(client, source, segment))
         for moment in found
     ]
-    in_copy = sum(_each_segment(lambda segment: _count(client, copy, segment)))
+    in_copy = sum(each_segment(lambda segment: _count(client, copy, segment)))
     at_least = sum(moment < early for moment in moments)
     at_most = sum(moment <= late for moment in moments)
     if in_copy < at_least:
@@ -105,11 +101,6 @@ def _created(client: DynamoDBClient, table: str, segment: int) -> list[str]:
 def _count(client: DynamoDBClient, table: str, segment: int) -> int:
     pages = scan_segment(client, table, segment, ProjectionExpression="transaction_id")
     return sum(len(page) for page in pages)
-
-
-def _each_segment(of_segment: Callable[[int], Any]) -> list[Any]:
-    with ThreadPoolExecutor(SEGMENTS) as pool:
-        return list(pool.map(of_segment, range(SEGMENTS)))
 
 
 def _text(moment: datetime) -> str:

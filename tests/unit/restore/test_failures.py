@@ -75,8 +75,9 @@ def test_a_new_table_whose_look_is_throttled_is_looked_at_again(world: World) ->
     [
         "dynamodb:Scan",
         "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
         "cloudformation:ExecuteChangeSet",
-        "sts:GetCallerIdentity",
+        "*",
     ],
 )
 def test_credentials_that_expire_are_one_line_and_whether_payments_are_stopped(
@@ -84,8 +85,9 @@ def test_credentials_that_expire_are_one_line_and_whether_payments_are_stopped(
 ) -> None:
     def expire(_: object) -> None:
         if not world.intake.takes_retries:
-            world.aws.errors["*"] = EXPIRED
+            world.aws.errors[operation] = EXPIRED
 
+    world.lose("lost", "validated")
     world.operator.on_tell = expire
     with pytest.raises(AwsError, match="expired; sign in again") as raised:
         world.restore()

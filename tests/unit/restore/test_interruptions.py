@@ -13,7 +13,7 @@ from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restore.journal import PREFIX
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from tests.intake import EVERY
-from tests.restoring import OWN, Killed, World
+from tests.restoring import MINUTE, OWN, TO, Killed, World, marks
 from tests.tables import INDEX
 
 Run = Callable[[World], object]
@@ -33,6 +33,35 @@ def restored() -> World:
     world.restore()
     world.tables.now += HOUR
     world.clients.go_on()
+    world.tables.now += HOUR
+    return world
+
+
+def losing() -> World:
+    """Payments that are open at TO, charged since then, and lost."""
+    world = paying()
+    for name in ("lost-1", "lost-2"):
+        world.pay(name, ("validated", -20 * MINUTE), ("processed", MINUTE))
+        world.own.write(TO + 2 * MINUTE, name, None)
+    return world
+
+
+def restored_and_losing() -> World:
+    """A payment that is charged in the copy only, and lost there."""
+    world = restored()
+    world.clients.process("open")
+    world.clients.finish(all_of_them=True)
+    world.tables.tables[world.active].write(world.tables.now, "open", None)
+    return world
+
+
+def restored_and_charging() -> World:
+    """A payment that is charged in the copy only; nobody pays meanwhile."""
+    world = World()
+    world.restore()
+    world.tables.now += HOUR
+    world.clients.process("open")
+    world.clients.finish(all_of_them=True)
     world.tables.now += HOUR
     return world
 
@@ -82,6 +111,7 @@ def state(world: World) -> dict[str, Any]:
                 "indexes": one.indexes,
                 "protected": one.protected,
                 "recovery": one.recovery_since is not None,
+                "marked": sorted(marks(one)),
                 "tags": {key: value for key, value in one.tags.items() if "stopped-at" not in key},
             }
             for name, one in world.tables.standing().items()
@@ -100,6 +130,15 @@ def assert_no_payment_is_lost_or_charged_twice(world: World) -> None:
     assert set(world.statuses(world.active).values()) == {"processed"}
 
 
+def assert_none_is_charged_twice(world: World) -> None:
+    """Though what has changed since was left behind."""
+    for name in world.statuses(world.active):
+        world.clients.process(name)
+    world.clients.finish(all_of_them=True)
+    assert set(world.statuses(world.active).values()) == {"processed"}
+    assert max(world.clients.charges.values()) == 1
+
+
 def changes_of(begin: Callable[[], World], run: Run) -> tuple[int, dict[str, Any]]:
     """Return how many changes an uninterrupted run makes, and what it comes to."""
     world = begin()
@@ -109,8 +148,12 @@ def changes_of(begin: Callable[[], World], run: Run) -> tuple[int, dict[str, Any
 
 
 def broken_off_everywhere(
-    begin: Callable[[], World], run: Run, ended: type[Exception], how: type[BaseException]
-) -> None:
+    begin: Callable[[], World],
+    run: Run,
+    ended: type[Exception],
+    how: type[BaseException],
+    check: Callable[[World], None] = assert_no_payment_is_lost_or_charged_twice,
+) -> dict[str, Any]:
     """Break a run off at each of its changes, and repeat the command.
 
     Args:
@@ -118,6 +161,10 @@ def broken_off_everywhere(
         run: the command.
         ended: what it says that has nothing left to do, as its last change was made.
         how: what breaks it off.
+        check: what must hold of payments each time.
+
+    Returns:
+        What all of them come to.
     """
     number, expected = changes_of(begin, run)
     assert (expected["methods"], expected["retries"]) == ({"*/*": EVERY}, "Enabled")
@@ -137,8 +184,9 @@ def broken_off_everywhere(
             with suppress(ended):
                 run(world)
             assert state(world) == expected, where
-            assert_no_payment_is_lost_or_charged_twice(world)
+            check(world)
     assert at > number
+    return expected
 
 
 def breaks_off(world: World, run: Run) -> bool:
@@ -163,6 +211,42 @@ def test_a_restore(how: type[BaseException]) -> None:
 @pytest.mark.parametrize("how", BREAKS)
 def test_a_restore_that_is_undone(how: type[BaseException]) -> None:
     broken_off_everywhere(restored, lambda world: world.undo(), AwsError, how)
+
+
+def marked(of: dict[str, Any]) -> list[list[str]]:
+    """Return which rows are marked in each table, of a state."""
+    return [table["marked"] for table in of["tables"].values()]
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_restore_of_payments_that_were_lost(how: type[BaseException]) -> None:
+    common = broken_off_everywhere(losing, lambda world: world.restore(), UsageError, how)
+    assert marked(common) == [[], ["lost-1", "lost-2"]]
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_an_undo_of_payments_that_were_lost(how: type[BaseException]) -> None:
+    common = broken_off_everywhere(restored_and_losing, lambda world: world.undo(), AwsError, how)
+    assert marked(common) == [["open"], []]
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_restore_that_leaves_behind_what_is_newer(how: type[BaseException]) -> None:
+    def run(world: World) -> None:
+        world.restore(discard_newer=True, confirm_discard=True)
+
+    common = broken_off_everywhere(World, run, UsageError, how, assert_none_is_charged_twice)
+    assert marked(common) == [[], ["since-0", "since-1", "since-2"]]
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_an_undo_that_leaves_behind_what_is_newer(how: type[BaseException]) -> None:
+    def run(world: World) -> None:
+        world.undo(discard_newer=True, confirm_discard=True)
+
+    check = assert_none_is_charged_twice
+    common = broken_off_everywhere(restored_and_charging, run, AwsError, how, check)
+    assert marked(common) == [["open"], []]
 
 
 @pytest.mark.parametrize("begin", [half_restored, moved_only])
@@ -196,12 +280,14 @@ def test_what_an_uninterrupted_restore_comes_to() -> None:
                 "indexes": [INDEX],
                 "protected": True,
                 "recovery": True,
+                "marked": [],
                 "tags": world.own.tags,
             },
             copy.name: {
                 "indexes": [INDEX],
                 "protected": True,
                 "recovery": True,
+                "marked": [],
                 "tags": {
                     "Environment": "dev",
                     f"{PREFIX}phase": "done",

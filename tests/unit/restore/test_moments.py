@@ -91,6 +91,8 @@ def test_what_will_happen_is_shown_before_the_question_and_a_no_changes_nothing(
         f"  to      a new table, {OWN}-20261124T114500Z",
         "  window  2026-11-22T12:00:00Z to 2026-11-24T11:55:00Z",
         "  then    payments are stopped, those that changed since are carried over,",
+        "          open ones that may have been charged since are marked as rewound,",
+        "          to be charged only if the gateway is certain that it never did,",
         "          the stack moves to the new table, and payments are let in again",
     )
     assert world.operator.asked == ["Restore payments to 2026-11-24T11:45:00Z?"]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
-from payment_infra.errors import AwsError, DeploymentFailed, UsageError
+from payment_infra.errors import AwsError, DeploymentFailed
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
-from tests.restoring import OVERRIDE, OWN, PARAMETERS, TO, Killed, World, payment
+from tests.restoring import MINUTE, OVERRIDE, OWN, PARAMETERS, TO, Killed, World, payment, seconds
 from tests.stacks import Refused, own_event
 
-MINUTE = timedelta(minutes=1)
 STOPPING = ("apigateway:UpdateStage", "lambda:UpdateEventSourceMapping")
 
 
@@ -163,13 +161,6 @@ def test_a_request_that_slips_through_the_throttle_is_carried_over_too(
     assert rows(report)["made-since"] == ("processed", "validated", "copied")
 
 
-def test_what_is_left_behind_is_told_once(world: World) -> None:
-    report = world.restore(discard_newer=True, confirm_discard=True)
-    listed: Any = report.document["rows"]
-    names = [one["transaction_id"] for one in listed]
-    assert len(names) == len(set(names)) == 4
-
-
 def test_what_changed_before_the_moment_is_not_touched(world: World) -> None:
     world.pay("long-ago", ("processed", -6 * MINUTE))
     world.pay("at-its-edge", ("processed", -4 * MINUTE))
@@ -219,10 +210,12 @@ def test_a_settled_payment_that_could_not_be_carried_over_is_told(world: World) 
     copy.write(world.tables.now, "since-0", newer)
     report = world.restore()
     assert rows(report)["since-0"] == ("processed", "processing", "kept")
-    assert f"1 row could be charged again: settled in {OWN} only; see the report" in "".join(
+    assert f"1 row kept as found in {copy.name}: settled there, or newer; see the report" in (
         cautions(world)
     )
-    assert "- compare the 1 that could be charged again with the gateway's records" in report.lines
+    assert f"1 open payment of {copy.name} marked as rewound; see the report" in cautions(world)
+    assert report.document["marked"] == ["since-0"]
+    assert copy.rows()["since-0"] == {**newer, "rewound": {"N": str(seconds(TO))}}
 
 
 def test_a_row_that_is_no_payment_stays_where_it_is(world: World) -> None:
@@ -248,26 +241,6 @@ def batch_keys(call: Any) -> list[Any]:
     [wanted] = call["RequestItems"].values()
     found: list[Any] = wanted["Keys"]
     return found
-
-
-def test_discarding_asks_once_more_and_ends_before_payments_are_stopped(world: World) -> None:
-    with pytest.raises(UsageError, match="--confirm-discard"):
-        world.restore(discard_newer=True)
-    assert world.aws.called("apigateway:UpdateStage") == []
-    assert world.active == OWN
-    assert world.operator.asked == ["Leave them behind, although 3 of them could be charged again?"]
-    listed = world.operator.of(Report)[-1]
-    assert listed.lines[0] == "4 payments changed since 2026-11-24T11:45:00Z:"
-    assert "  since-0  processed (there: validated), left" in listed.lines
-
-
-def test_what_is_discarded_is_not_copied_and_stays_in_the_report(world: World) -> None:
-    report = world.restore(discard_newer=True, confirm_discard=True)
-    assert world.aws.called("dynamodb:PutItem") == []
-    assert world.statuses(world.active)["since-0"] == "validated"
-    assert rows(report)["since-0"] == ("processed", "validated", "left")
-    assert f"3 rows could be charged again: settled in {OWN} only" in cautions(world)[0]
-    assert "- compare the 3 that could be charged again with the gateway's records" in report.lines
 
 
 def test_the_update_changes_the_override_and_keeps_every_other_value(world: World) -> None:
@@ -359,19 +332,6 @@ def test_an_undo_carries_back_what_came_since(world: World) -> None:
     assert world.statuses(OWN)["open"] == "processed"
     with pytest.raises(AwsError, match=f"to undo: payments are in {OWN}"):
         world.undo()
-
-
-def test_an_undo_needs_its_second_consent_too(world: World) -> None:
-    world.restore()
-    now = world.tables.now
-    world.tables.tables[world.active].write(now, "open", payment("open", "processed", now, TO))
-    copy, stops = world.active, len(world.aws.called("apigateway:UpdateStage"))
-    with pytest.raises(UsageError, match="--confirm-discard"):
-        world.undo(discard_newer=True)
-    assert (world.active, len(world.aws.called("apigateway:UpdateStage"))) == (copy, stops)
-    report = world.undo(discard_newer=True, confirm_discard=True)
-    assert rows(report)["open"] == ("processed", "validated", "left")
-    assert world.statuses(OWN)["open"] == "validated"
 
 
 def test_a_restore_waits_for_the_undo_of_the_last_one(world: World) -> None:

@@ -1,0 +1,155 @@
+"""Marking payments that were rewound, so that none is charged before it is looked up.
+
+A row of the table that is moved to shows an earlier moment. Where the table that is left does not
+tell what came of the payment since, it may have been charged, and the gateway may have forgotten
+its key by the time that somebody processes it. So the row gets `rewound`, the moment that it shows,
+and the handlers look it up first.
+
+`updated_at` stays as it is, for it says when the payment changed, and the mark changes nothing of
+that. A later one would let the old row win: `reconciliation` would take it for newer than what was
+settled a moment before it was marked, and an undo would carry it back as if it were news. As no
+undo finds the mark by that, each marking looks at the marks of the table that is left, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import floor
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.restore.reading import Item, each_segment, read_rows, scan_segment
+from payment_infra.cloud.restore.rows import (
+    OPEN,
+    REWOUND,
+    is_open,
+    is_payment,
+    mark_of,
+    tells_more,
+    text,
+    without_mark,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+IS_OPEN = f"#status IN ({', '.join(f':{status}' for status in OPEN)})"
+NAMES = {"#status": "status"}
+STATUSES: dict[str, Any] = {f":{status}": {"S": status} for status in OPEN}
+
+
+@dataclass(frozen=True)
+class Marking:
+    """How rows are marked. Its methods return the transaction_ids of open rows that are marked.
+
+    Args:
+        client: of the account and region of both tables.
+        source: the table that is left; what changed in it has been carried over.
+        target: the table that is moved to.
+        moment: since when the two differ.
+        discard: whether what changed since then was left behind.
+    """
+
+    client: DynamoDBClient
+    source: str
+    target: str
+    moment: datetime
+    discard: bool
+
+    def mark_all(self) -> set[str]:
+        """Mark every open row of the target that the source does not settle.
+
+        Raises:
+            AwsError: DynamoDB failed; what was marked stays, and to repeat it all does no harm.
+        """
+
+        def of_segment(segment: int) -> set[str]:
+            pages = self._scan_open(segment, IS_OPEN)
+            return {marked for page in pages for marked in self._mark_page(page)}
+
+        return set().union(*each_segment(of_segment))
+
+    def mark(self, transaction_ids: Sequence[str]) -> set[str]:
+        """Mark those of these payments that are open and that the source does not settle."""
+        rows = read_rows(self.client, self.target, transaction_ids)
+        return set(self._mark_page([row for row in rows.values() if is_open(row)]))
+
+    def find_marked(self) -> set[str]:
+        """Find the open rows of the target that are marked, whoever did it."""
+
+        def of_segment(segment: int) -> set[str]:
+            pages = self._scan_open(
+                segment,
+                f"{IS_OPEN} AND attribute_exists({REWOUND})",
+                ProjectionExpression="transaction_id",
+            )
+            return {text(row, "transaction_id") for page in pages for row in page}
+
+        return set().union(*each_segment(of_segment))
+
+    def _scan_open(self, segment: int, where: str, **request: Any) -> Iterator[Sequence[Item]]:
+        return scan_segment(
+            self.client,
+            self.target,
+            segment,
+            FilterExpression=where,
+            ExpressionAttributeNames=NAMES,
+            ExpressionAttributeValues=STATUSES,
+            **request,
+        )
+
+    def _mark_page(self, rows: Sequence[Item]) -> Iterator[str]:
+        others = read_rows(self.client, self.source, [text(row, "transaction_id") for row in rows])
+        for row in rows:
+            transaction_id, mark = text(row, "transaction_id"), mark_of(row)
+            due = self._due(row, others.get(transaction_id))
+            if due is not None and (mark is None or due < mark):
+                if self._write(transaction_id, due):
+                    yield transaction_id
+            elif mark is not None:
+                yield transaction_id
+
+    def _due(self, row: Item, other: Item | None) -> int | None:
+        """Return what an open row is to be marked with, None if it needs no mark.
+
+        Of two moments the earlier one counts: since then, neither row tells all.
+        """
+        moments = [floor(self.moment.timestamp())] if self._hides(row, other) else []
+        if other is not None and (mark := mark_of(other)) is not None:
+            moments.append(mark)
+        return min(moments, default=None)
+
+    def _hides(self, row: Item, other: Item | None) -> bool:
+        """Whether an open row may hide a charge: the other one is lost, no payment, tells of more,
+        or would have been carried over. One that is older than this row would not have been."""
+        if other is None:
+            return True
+        if without_mark(row) == without_mark(other):
+            return False
+        left = self.discard and text(other, "updated_at") >= text(row, "updated_at")
+        return left or not is_payment(other) or tells_more(other, row)
+
+    def _write(self, transaction_id: str, mark: int) -> bool:
+        """Mark a row, unless it is gone, settled, or marked with an earlier moment; return whether
+        it was. A repeated call does the same again, as the SDK's may."""
+        with translated(f"table {self.target}"):
+            try:
+                self.client.update_item(
+                    TableName=self.target,
+                    Key={"transaction_id": {"S": transaction_id}},
+                    UpdateExpression=f"SET {REWOUND} = :mark",
+                    ConditionExpression=(
+                        f"{IS_OPEN} AND (attribute_not_exists({REWOUND}) OR {REWOUND} >= :mark)"
+                    ),
+                    ExpressionAttributeNames=NAMES,
+                    ExpressionAttributeValues={**STATUSES, ":mark": {"N": str(mark)}},
+                )
+            except ClientError as error:
+                if code_of(error) != "ConditionalCheckFailedException":
+                    raise
+                return False
+        return True

@@ -1,0 +1,76 @@
+"""A payment's row, as far as a restore needs to know it: what it has, what it says, its mark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.restore.reading import Item
+
+# Statuses in which a payment can still be charged.
+OPEN = ("validated", "processing")
+SETTLED = frozenset({"processed", "declined"})
+# What each status may be written over: nothing goes back to validated.
+OVERWRITES: Mapping[str, tuple[str, ...]] = {
+    "validated": ("validated",),
+    "processing": OPEN,
+    "processed": OPEN,
+    "declined": OPEN,
+}
+# The mark of a row that was rewound: the moment that it shows, in epoch seconds. The handlers look
+# such a payment up before they charge it.
+REWOUND = "rewound"
+# What every row has, with DynamoDB's types.
+ATTRIBUTES = {
+    **dict.fromkeys(
+        (
+            *("transaction_id", "amount", "currency", "customer_id", "status", "fingerprint"),
+            *("created_at", "updated_at"),
+        ),
+        "S",
+    ),
+    "amount_minor": "N",
+}
+
+
+def is_payment(row: Item) -> bool:
+    """Whether a row has what every payment has."""
+    return (
+        all(kind in row.get(name, {}) for name, kind in ATTRIBUTES.items())
+        and row["status"]["S"] in OVERWRITES
+    )
+
+
+def text(row: Item, name: str) -> str:
+    """Return a text that a row has, "" if it has none of that name."""
+    return str(row.get(name, {}).get("S", ""))
+
+
+def is_open(row: Item) -> bool:
+    """Whether a row's payment can still be charged."""
+    return text(row, "status") in OPEN
+
+
+def mark_of(row: Item) -> int | None:
+    """Return the moment that a row is marked with, in epoch seconds, None if it is not marked."""
+    number = row.get(REWOUND, {}).get("N")
+    return None if number is None else int(Decimal(number))
+
+
+def without_mark(row: Item) -> Item:
+    """Return all of a row but its mark."""
+    return {name: value for name, value in row.items() if name != REWOUND}
+
+
+def tells_more(other: Item, row: Item) -> bool:
+    """Whether another row of an open payment shows an end, or an earlier charge, that this hides.
+
+    Both count a charge from `first_charge_at` (ISO 8601 in UTC, so texts compare as moments do).
+    """
+    status = text(other, "status")
+    if status in SETTLED or (status == "processing" and text(row, "status") == "validated"):
+        return True
+    first, known = text(other, "first_charge_at"), text(row, "first_charge_at")
+    return first != "" and (known == "" or first < known)
