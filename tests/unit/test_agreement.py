@@ -26,6 +26,7 @@ from handlers.shared import (
     transactions,
 )
 from payment_infra.artifacts import HANDLERS, check_handlers
+from payment_infra.cloud.restore import rows
 from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type
 
@@ -240,3 +241,16 @@ def test_a_message_that_is_begun_can_be_ended_before_the_retry_function_is_stopp
 def test_a_lease_that_was_not_let_go_has_expired_when_its_message_comes_again(preset: str) -> None:
     queue = deployed(preset).resources["FailedTransactionsQueue"]
     assert queue["VisibilityTimeout"] > transactions.LEASE_SECONDS
+
+
+# What a restore knows of a row.
+
+
+def test_a_restore_knows_the_rows_that_the_handlers_write() -> None:
+    kinds = {"S": str, "N": int}
+    assert {name: kinds[kind] for name, kind in rows.ATTRIBUTES.items()} == {
+        name: transactions.TYPES[name] for name in transactions.REQUIRED
+    }
+    assert {rows.REWOUND, "queued_until"} <= transactions.TYPES.keys()
+    assert rows.OPEN == (transactions.VALIDATED, transactions.PROCESSING)
+    assert rows.SETTLED == transactions.SETTLED

@@ -135,13 +135,16 @@ class Marking:
 
     def _write(self, transaction_id: str, mark: int) -> bool:
         """Mark a row, unless it is gone, settled, or marked with an earlier moment; return whether
-        it was. A repeated call does the same again, as the SDK's may."""
+        it was. A repeated call does the same again, as the SDK's may.
+
+        Until when the row is queued goes with it: that message may have been handled since.
+        """
         with translated(f"table {self.target}"):
             try:
                 self.client.update_item(
                     TableName=self.target,
                     Key={"transaction_id": {"S": transaction_id}},
-                    UpdateExpression=f"SET {REWOUND} = :mark",
+                    UpdateExpression=f"SET {REWOUND} = :mark REMOVE queued_until",
                     ConditionExpression=(
                         f"{IS_OPEN} AND (attribute_not_exists({REWOUND}) OR {REWOUND} >= :mark)"
                     ),

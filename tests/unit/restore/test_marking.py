@@ -52,6 +52,14 @@ def test_an_open_payment_whose_row_is_lost_is_marked_with_the_moment_restored(
     )
 
 
+def test_a_marked_payment_no_longer_counts_on_a_message_of_before(world: World) -> None:
+    open_row = payment("lost", "processing", TO - MINUTE, TO - 30 * MINUTE)
+    world.own.write(TO - MINUTE, "lost", open_row | {"queued_until": {"N": str(seconds(TO))}})
+    world.own.write(TO + MINUTE, "lost", None)
+    world.restore()
+    assert active(world).rows()["lost"] == with_mark(open_row, TO)
+
+
 @pytest.mark.parametrize("end", ["processed", "declined"])
 def test_a_settled_payment_is_not_marked(world: World, end: str) -> None:
     world.lose("ended", "validated", "processing", end)
