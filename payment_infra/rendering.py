@@ -17,6 +17,8 @@ RESOURCE_KEYS = (
 )
 FORMATS = ("yaml", "json")
 YAML_WIDTH = 100
+# A collection that takes no more characters than these stands on one line.
+FLOW_WIDTH = 100
 
 
 def render(template: Template, form: str = "yaml") -> str:
@@ -45,7 +47,7 @@ def render_document(ordered: dict[str, Any], form: str = "yaml") -> str:
     if form == "json":
         return _json(ordered)
     text: str = yaml.dump(
-        ordered,
+        _in_blocks(ordered),
         Dumper=_Dumper,
         default_flow_style=False,
         sort_keys=False,
@@ -74,15 +76,45 @@ def describe(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+class _Block(dict[str, Any]):
+    """A mapping with a line for each of its entries, however short they are."""
+
+
+def _in_blocks(ordered: dict[str, Any]) -> _Block:
+    """Return the template with what a reader looks for on lines of its own: the sections, their
+    entries, what these say, and the properties of the resources."""
+    whole = _Block(ordered)
+    for section, entries in ordered.items():
+        if isinstance(entries, dict):
+            whole[section] = _Block(
+                {name: _Block(entry) for name, entry in entries.items()}
+                if section in {"Parameters", "Resources", "Outputs"}
+                else entries
+            )
+    for resource in whole.get("Resources", {}).values():
+        if "Properties" in resource:
+            resource["Properties"] = _Block(resource["Properties"])
+    return whole
+
+
 # The emitter in C makes the same text in a fifth of the time, and comes with nearly every PyYAML.
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Gives the intrinsic functions their short forms, and every mapping its own order."""
+
+    def choose_scalar_style(self) -> Any:
+        """Write a function's argument without quotes where it needs none, as the emitter in C does,
+        which never asks this."""
+        implicit = self.event.implicit
+        self.event.implicit = (implicit[0] or self.event.tag.startswith("!"), implicit[1])
+        style = super().choose_scalar_style()
+        self.event.implicit = implicit
+        return style
 
 
 def _represent_text(dumper: Any, value: str, tag: str = "tag:yaml.org,2002:str") -> Any:
     if "\n" in value:
         return dumper.represent_scalar(tag, value, style="|")
-    quoted = tag.startswith("!") or re.fullmatch("0[0-9]+", value)
+    quoted = not value or re.fullmatch("0[0-9]+", value)
     return dumper.represent_scalar(tag, value, style="'" if quoted else None)
 
 
@@ -91,6 +123,14 @@ def _represent_mapping(dumper: Any, value: dict[str, Any]) -> Any:
         [(key, argument)] = value.items()
         if key in {"Ref", "Condition"} or key.startswith("Fn::"):
             return _represent_function(dumper, f"!{key.removeprefix('Fn::')}", argument)
+    return _dense(dumper.represent_mapping("tag:yaml.org,2002:map", value.items()))
+
+
+def _represent_sequence(dumper: Any, value: list[Any]) -> Any:
+    return _dense(dumper.represent_sequence("tag:yaml.org,2002:seq", value))
+
+
+def _represent_block(dumper: Any, value: _Block) -> Any:
     return dumper.represent_mapping("tag:yaml.org,2002:map", value.items())
 
 
@@ -99,13 +139,40 @@ def _represent_function(dumper: Any, tag: str, argument: Any) -> Any:
         case [str(resource), str(attribute)] if tag == "!GetAtt":
             return _represent_text(dumper, f"{resource}.{attribute}", tag)
         case list():
-            return dumper.represent_sequence(tag, argument)
+            return _dense(dumper.represent_sequence(tag, argument))
         case dict():
-            return dumper.represent_mapping(tag, argument.items())
+            return _dense(dumper.represent_mapping(tag, argument.items()))
     return _represent_text(dumper, argument, tag)
 
 
+def _dense(node: Any) -> Any:
+    """Let a collection stand on one line where it is short, as in `[!Ref AlarmTopic]`; a list of
+    plain values always does, or on a few."""
+    node.flow_style = True
+    node.flow_style = _width(node) <= FLOW_WIDTH or (
+        isinstance(node, yaml.SequenceNode)
+        and all(isinstance(item, yaml.ScalarNode) and item.style != "|" for item in node.value)
+    )
+    return node
+
+
+def _width(node: Any) -> int:
+    """Return how many characters the node takes on one line, but for quotes; more than fit there
+    if it needs several."""
+    if isinstance(node, yaml.ScalarNode):
+        size = len(node.value) if node.style != "|" else FLOW_WIDTH
+    elif not node.flow_style:
+        size = FLOW_WIDTH
+    elif isinstance(node, yaml.MappingNode):
+        size = sum(_width(key) + _width(value) + 4 for key, value in node.value)
+    else:
+        size = sum(_width(item) + 2 for item in node.value)
+    return size + (len(node.tag) + 1 if node.tag.startswith("!") else 0)
+
+
 _Dumper.add_representer(dict, _represent_mapping)
+_Dumper.add_representer(list, _represent_sequence)
+_Dumper.add_representer(_Block, _represent_block)
 _Dumper.add_representer(str, _represent_text)
 
 
@@ -114,9 +181,13 @@ def _json(document: Any) -> str:
     sections = []
     for name, content in document.items():
         if isinstance(content, dict):
-            entries = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+            entries = (f"{_compact(key)}:{_compact(value)}" for key, value in content.items())
             text = "{\n" + ",\n".join(entries) + "\n}"
         else:
-            text = json.dumps(content)
-        sections.append(f"{json.dumps(name)}: {text}")
+            text = _compact(content)
+        sections.append(f"{_compact(name)}:{text}")
     return "{\n" + ",\n".join(sections) + "\n}\n"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

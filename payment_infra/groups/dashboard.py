@@ -1,6 +1,7 @@
 """The dashboard: the services as a payment passes them, the alarms, and the payments."""
 
 import json
+from itertools import pairwise
 
 from troposphere import Sub
 from troposphere.cloudwatch import Dashboard
@@ -15,6 +16,8 @@ PERIOD_SECONDS = 300
 # The dashboard's grid is 24 units wide (CloudWatch, "Dashboard body structure and syntax").
 WIDGET_WIDTH = 12
 WIDGET_HEIGHT = 6
+# What each graph says of itself.
+SETTINGS = {"view": "timeSeries", "region": "${AWS::Region}", "period": PERIOD_SECONDS}
 
 
 def build_dashboard(
@@ -22,7 +25,8 @@ def build_dashboard(
 ) -> Dashboard:
     """Build the dashboard: the services on the left, alarms and payments on the right.
 
-    Names reach its JSON as variables of one Fn::Sub.
+    Names reach its JSON as variables of one Fn::Sub, and so does what every graph or alarm repeats:
+    the template has to fit into one request to CloudFormation.
     """
     visible = "ApproximateNumberOfMessagesVisible"
     graphs = {
@@ -92,6 +96,9 @@ def build_dashboard(
         DashboardName=suffixed("payment-dashboard"),
         DashboardBody=Sub(
             _body(widgets),
+            Graph=Sub(_text(SETTINGS)[1:-1]),
+            Alarm=Sub("arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"),
+            End=suffixed(""),
             ApiName=suffixed("payment-api"),
             ServiceName=SERVICE_NAME,
             ValidationName=functions.validation.function.ref(),
@@ -105,19 +112,26 @@ def build_dashboard(
 
 def _body(widgets: list[dict[str, object]]) -> str:
     """Return the dashboard's JSON with one widget a line, so that a difference can be read."""
-    lines = ",\n".join(json.dumps(widget) for widget in widgets)
-    return f'{{"widgets": [\n{lines}\n]}}'
+    lines = ",\n".join(_text(widget) for widget in widgets)
+    # What no JSON can hold, a variable inside of an object, stands here as a member.
+    return f'{{"widgets":[\n{lines}\n]}}'.replace('"graph":"${Graph}"', "${Graph}")
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _graph(x: int, row: int, title: str, metrics: list[list[object]]) -> dict[str, object]:
-    properties = {
-        "title": title,
-        "view": "timeSeries",
-        "region": "${AWS::Region}",
-        "period": PERIOD_SECONDS,
-        "metrics": metrics,
-    }
-    return _widget("metric", x, row, properties)
+    short = [metrics[0], *(_shorthand(*pair) for pair in pairwise(metrics))]
+    return _widget("metric", x, row, {"title": title, "graph": "${Graph}", "metrics": short})
+
+
+def _shorthand(above: list[object], metric: list[object]) -> list[object]:
+    """Return the metric with "." for what stands above it (CloudWatch, "Dashboard body structure
+    and syntax")."""
+    *names, options = metric
+    pairs = zip(names, above[:-1], strict=True)
+    return [*("." if name == other else name for name, other in pairs), options]
 
 
 def _widget(kind: str, x: int, row: int, properties: dict[str, object]) -> dict[str, object]:
@@ -132,8 +146,9 @@ def _widget(kind: str, x: int, row: int, properties: dict[str, object]) -> dict[
 
 
 def _arns(alarms: Alarms) -> list[str]:
-    prefix = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"
-    return [prefix + alarm.AlarmName.data["Fn::Sub"] for alarm in alarms.alarms]
+    names = [alarm.AlarmName.data["Fn::Sub"] for alarm in alarms.alarms]
+    ending = suffixed("").data["Fn::Sub"]
+    return ["${Alarm}" + name.removesuffix(ending) + "${End}" for name in names]
 
 
 def _metric(

@@ -87,7 +87,8 @@ def build_stage(config: StackConfig, api: Api) -> ApiStage:
             _settings("/~1health", "GET", HEALTH_RATE_LIMIT, HEALTH_BURST_LIMIT),
         ],
         AccessLogSetting=AccessLogSetting(
-            DestinationArn=access_log.get_att("Arn"), Format=json.dumps(ACCESS_LOG_FIELDS)
+            DestinationArn=access_log.get_att("Arn"),
+            Format=json.dumps(ACCESS_LOG_FIELDS, separators=(",", ":")),
         ),
         TracingEnabled=True,
     )

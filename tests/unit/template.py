@@ -47,6 +47,14 @@ def walk(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
         yield from walk(inner, (*path, key))
 
 
+def spelled_out(metrics: list[list[Json]]) -> list[list[Json]]:
+    """Return the metrics of a widget with what stands above in the place of each "."."""
+    whole: list[list[Json]] = []
+    for row in metrics:
+        whole.append([whole[-1][place] if one == "." else one for place, one in enumerate(row)])
+    return whole
+
+
 class Evaluated:
     """A template under given parameters, as CloudFormation would see it.
 

@@ -28,7 +28,7 @@ from handlers.shared import (
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.cloud.restore import rows
 from payment_infra.config import PRESETS, StackConfig
-from tests.unit.template import Evaluated, Json, load, of_type
+from tests.unit.template import Evaluated, Json, load, of_type, spelled_out
 
 REPOSITORY = Path(__file__).parents[2]
 TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
@@ -111,7 +111,7 @@ def shown() -> set[Metric]:
     return {
         (namespace, name, frozenset(zip(pairs[::2], pairs[1::2], strict=True)))
         for widget in body["widgets"]
-        for namespace, name, *pairs, _ in widget["properties"].get("metrics", [])
+        for namespace, name, *pairs, _ in spelled_out(widget["properties"].get("metrics", []))
     }
 
 

@@ -78,7 +78,7 @@ def test_yaml_uses_the_short_forms_of_the_intrinsic_functions() -> None:
     text = rendered("development", "yaml")
     assert "Fn::" not in text
     assert "Ref:" not in text
-    for form in ("!Ref ", "!GetAtt ", "!Sub ", "!If\n", "!Join\n", "!Equals\n", "!Not\n"):
+    for form in ("!Ref ", "!GetAtt ", "!Sub ", "!If [", "!Join\n", "!Equals [", "!Not ["):
         assert form in text
 
 
@@ -140,6 +140,28 @@ def test_the_template_can_be_sent_to_cloudformation_as_it_is(preset: str, form: 
     assert len(render(build_bootstrap_template(), form).encode()) < MAX_BODY_BYTES
 
 
+def test_yaml_quotes_the_argument_of_a_function_only_where_it_has_to() -> None:
+    lines = rendered("development", "yaml").splitlines()
+    assert "  HasAlarmEmail: !Not [!Equals [!Ref AlarmEmail, '']]" in lines
+    assert "      TopicName: !Sub payment-alarms-${EnvironmentSuffix}" in lines
+    # Within braces, a brace or a colon would end the text.
+    tag = "{Name: service, Value: !Sub 'payment-${EnvironmentSuffix}'}"
+    assert f"      Dimensions: [{tag}]" in lines
+
+
+@EVERY_PRESET
+def test_yaml_has_on_one_line_what_is_short_and_on_lines_of_its_own_what_a_reader_looks_for(
+    preset: str,
+) -> None:
+    lines = rendered(preset, "yaml").splitlines()
+    for start, line in enumerate(lines):
+        if line.endswith("  Properties:"):
+            assert indent(lines[start + 1]) == indent(line) + 2
+    tags = "      Tags: [{Key: Environment, Value: !Ref EnvironmentSuffix}]"
+    assert lines.count(tags) == sum("Key: Environment," in line for line in lines) > 40
+    assert not [line for line in lines if re.search(r"(Properties|Resources|Outputs): .", line)]
+
+
 @EVERY_PRESET
 def test_yaml_does_not_indent_a_list(preset: str) -> None:
     # What that takes is what keeps the template within one request.
@@ -168,8 +190,12 @@ def test_json_has_a_line_for_each_entry_of_a_section(preset: str) -> None:
     ]
     assert len(entries) > 70
     for name, entry in entries:
-        line = f"{json.dumps(name)}: {json.dumps(entry)}"
+        line = f"{compact(name)}:{compact(entry)}"
         assert {line, f"{line},"} & lines
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 @EVERY_FORMAT

@@ -16,7 +16,15 @@ from payment_infra.config import ARCHITECTURES, PRESETS, RETENTION_DAYS, RUNTIME
 from payment_infra.groups import api, refusals
 from payment_infra.rendering import render
 from payment_infra.template import build_bootstrap_template
-from tests.unit.template import PSEUDO_PARAMETERS, Evaluated, Json, load, of_type, walk
+from tests.unit.template import (
+    PSEUDO_PARAMETERS,
+    Evaluated,
+    Json,
+    load,
+    of_type,
+    spelled_out,
+    walk,
+)
 
 DEVELOPMENT = load()
 PRODUCTION = load(**PRESETS["production"])
@@ -875,7 +883,7 @@ def graphs(found: list[Json]) -> dict[str, list[list[object]]]:
     return {
         one["properties"]["title"]: [
             [*names, options["stat"], options.get("label")]
-            for *names, options in one["properties"]["metrics"]
+            for *names, options in spelled_out(one["properties"]["metrics"])
         ]
         for one in found
     }
