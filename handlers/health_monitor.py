@@ -1,29 +1,42 @@
-"""GET /health, and the scheduled run that tells people when the system is degraded."""
+"""GET /health, and the scheduled run: it recovers payments, and tells people how the system is."""
 
 from __future__ import annotations
 
 import json
 import os
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.shared import clients, logs, metrics
+from handlers.shared import clients, intake, latest_report, logs, metrics
 from handlers.shared.charging import SET_ASIDE
 from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.failures import error_code
-from handlers.shared.health import Report, build_checks, examine
+from handlers.shared.health import Examination, Report, build_checks, examine
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS, Recovery
 from handlers.shared.requests import Event, request_id
 from handlers.shared.responses import Answer, proxy_response
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SUBJECT = "Payment System Health Alert"
 CACHE_SECONDS = 30
+# What a scheduled run needs after recovery while the services answer; if they do not, there is
+# little to tell, and that the run did not come to its end is told by an alarm.
+TELL_SECONDS = 10
 
-# The last report that this container made, and when (monotonic seconds).
+# The last report that this container gave out or made, and when (monotonic seconds).
 _latest: tuple[float, Report] | None = None
+# What the report calls the throttled writes, and the metrics that are put of them.
+THROTTLES = {
+    "throttles": metrics.WRITE_THROTTLES,
+    "index_throttles": metrics.INDEX_WRITE_THROTTLES,
+}
+
+T = TypeVar("T")
 
 
 def handler(event: Event, context: Any) -> dict[str, Any]:
@@ -50,30 +63,74 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
 
 
 def _scheduled(request: str, context: Any) -> Report:
-    """Report, publish the report when it is news, and recover payments that are left over."""
-    try:
-        report = _report()
-        degraded = report["overall_status"] != "healthy"
-        metrics.count(metrics.DEGRADED, int(degraded))
+    """Recover payments that are left over, report, and tell people what is news.
+
+    One part that fails keeps no other from its work. Recovery waits for none, and what it counts is
+    put before anything else is asked. Raises the first failure at the end; the run then counts as
+    none, which an alarm watches.
+    """
+    failures: list[Exception] = []
+
+    def attempt(part: Callable[[], T]) -> T | None:
         try:
-            if degraded and not _is_known():
-                _publish(report)
-        finally:  # a payment does not wait for those who tell people
-            _recover(request, context)
-    except Exception as error:
-        logs.unexpected(error)
-        raise
-    finally:
-        metrics.flush()
+            return part()
+        except Exception as error:  # noqa: BLE001
+            logs.unexpected(error)
+            failures.append(error)
+            return None
+
+    attempt(lambda: _recover(request, context))
+    metrics.flush()
+    attempt(_count_stopped)
+    report = attempt(_report)
+    if report is not None:
+        attempt(lambda: _tell(report))
+        attempt(lambda: _share(report))
+    if not failures:
+        metrics.count(metrics.SCHEDULED_RUNS)
+    metrics.flush()
+    if failures or report is None:
+        raise failures[0]
     logs.info("health", overall_status=report["overall_status"])
     return report
 
 
 def _recover(request: str, context: Any) -> None:
-    """Recover payments; what is reserved is for counting those that are set aside."""
-    deadline = Deadline.of_invocation(context, utc_now, len(SET_ASIDE) * CALL_SECONDS)
+    """Recover payments, and leave time to count those that are set aside, and for the rest."""
+    reserved_seconds = len(SET_ASIDE) * CALL_SECONDS + TELL_SECONDS
+    deadline = Deadline.of_invocation(context, utc_now, reserved_seconds)
     run = Recovery(clients.store(), clients.retry_queue(), utc_now(), request, deadline)
     run.run(int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS)))
+
+
+def _count_stopped() -> None:
+    """Put whether payments are stopped; what cannot be told is not put."""
+    stopped = intake.stopped(
+        clients.apigateway(),
+        clients.aws_lambda(),
+        os.environ["API_ID"],
+        os.environ["API_STAGE"],
+        os.environ["RETRY_SOURCE_ID"],
+    )
+    if stopped is not None:
+        metrics.count(metrics.PAYMENTS_STOPPED, int(stopped))
+
+
+def _report() -> Report:
+    """Make a report, and put of it what alarms watch: CloudWatch itself leaves an alarm on a
+    metric of DynamoDB as it is when data stops, whatever the alarm says."""
+    examination = _examine()
+    degraded = examination.report["overall_status"] != "healthy"
+    metrics.count(metrics.DEGRADED, int(degraded))
+    for name, value in examination.throttles.items():
+        metrics.count(THROTTLES[name], value)
+    return examination.report
+
+
+def _tell(report: Report) -> None:
+    """Publish the report when it is news."""
+    if report["overall_status"] != "healthy" and not _is_known():
+        _publish(report)
 
 
 def _is_known() -> bool:
@@ -92,12 +149,27 @@ def _strict(event: Event) -> bool:
 
 
 def _recent_report() -> Report:
-    if _latest and monotonic() - _latest[0] < CACHE_SECONDS:
-        return _latest[1]
-    return _report()
+    """Return the report that all containers share, looked up every CACHE_SECONDS. If there is none
+    that is fresh, and none of this container's own, it makes one and shares it."""
+    global _latest  # noqa: PLW0603
+    since, own = _latest or (0.0, None)
+    report = latest_report.newest([own], utc_now())
+    if report is not None and monotonic() - since < CACHE_SECONDS:
+        return report
+    shared = latest_report.find(clients.cloudwatch_logs(), os.environ["LOG_GROUP"], utc_now())
+    report = latest_report.newest([shared, report], utc_now())
+    if report is None:
+        report = _examine().report
+        _share(report)
+    _latest = (monotonic(), report)
+    return report
 
 
-def _report() -> Report:
+def _share(report: Report) -> None:
+    latest_report.store(clients.cloudwatch_logs(), os.environ["LOG_GROUP"], report, utc_now())
+
+
+def _examine() -> Examination:
     global _latest  # noqa: PLW0603
     checks = build_checks(
         api=os.environ["API_NAME"],
@@ -107,9 +179,9 @@ def _report() -> Report:
         queue=os.environ["FAILED_QUEUE_NAME"],
         dead_letters=os.environ["DEAD_LETTER_QUEUE_NAME"],
     )
-    report = examine(clients.cloudwatch(), checks, utc_now())
-    _latest = (monotonic(), report)
-    return report
+    examination = examine(clients.cloudwatch(), checks, utc_now())
+    _latest = (monotonic(), examination.report)
+    return examination
 
 
 def _publish(report: Report) -> None:

@@ -95,10 +95,7 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
         Parameter(
             TRANSACTIONS_TABLE_OVERRIDE,
             Type="String",
-            Description=(
-                "Table to work on instead of the stack's own, after a restore. "
-                "Empty means the stack's own."
-            ),
+            Description=("Table to work on after a restore. Empty means the stack's own."),
             AllowedPattern=r"^$|^[a-zA-Z0-9_.-]{3,255}$",
             ConstraintDescription="The name of a DynamoDB table in this region, or empty.",
             Default="",
@@ -107,8 +104,8 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
             MANAGE_API_GATEWAY_ACCOUNT,
             Type="String",
             Description=(
-                "Whether this stack makes the region's CloudWatch role for API Gateway. "
-                "The setting is one per account and region; it is kept when the stack is deleted."
+                "Whether this stack makes the region's CloudWatch role for API Gateway, "
+                "which stays when the stack goes."
             ),
             AllowedValues=["true", "false"],
             Default=str(config.manage_api_gateway_account).lower(),

@@ -9,7 +9,7 @@ from troposphere.cloudwatch import Dashboard
 from payment_infra import __version__
 from payment_infra.config import StackConfig
 from payment_infra.groups.alarms import Alarms, build_alarms
-from payment_infra.groups.api import Api, build_api
+from payment_infra.groups.api import Api, build_api, build_rest_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
 from payment_infra.groups.dashboard import build_dashboard
 from payment_infra.groups.functions import Functions, build_functions
@@ -115,9 +115,10 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
     notifications = build_notifications()
     storage = build_storage(config)
     queues = build_queues(config)
-    functions = build_functions(config, code, storage, queues, notifications.topic)
-    api = build_api(config, functions)
-    alarms = build_alarms(notifications.topic, storage, queues, functions)
+    rest_api = build_rest_api()
+    functions = build_functions(config, code, storage, queues, notifications.topic, rest_api)
+    api = build_api(config, rest_api, functions)
+    alarms = build_alarms(notifications.topic, queues, functions)
     return Groups(
         notifications=notifications,
         storage=storage,

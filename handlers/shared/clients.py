@@ -31,8 +31,11 @@ from handlers.shared.store import Store
 from handlers.shared.transactions import LEASE_SECONDS
 
 if TYPE_CHECKING:
+    from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
@@ -102,6 +105,31 @@ def sns() -> SNSClient:
 def secrets() -> SecretsManagerClient:
     """The Secrets Manager client, which only a gateway with a secret needs."""
     client: SecretsManagerClient = _client("secretsmanager", time_budget(attempts=1))
+    return client
+
+
+@cache
+def cloudwatch_logs() -> CloudWatchLogsClient:
+    """The CloudWatch Logs client, for the latest health report.
+
+    One attempt, 2 s, since a report can be had without it. The longest GET /health finds none
+    (2 s), makes one (12 s), and stores it in a stream that it has to create (3 x 2 s): 20 s.
+    """
+    client: CloudWatchLogsClient = _client("logs", time_budget(attempts=1))
+    return client
+
+
+@cache
+def apigateway() -> APIGatewayClient:
+    """The client of API Gateway's own API, which only the scheduled run needs."""
+    client: APIGatewayClient = _client("apigateway", time_budget())
+    return client
+
+
+@cache
+def aws_lambda() -> LambdaClient:
+    """The Lambda client, which only the scheduled run needs."""
+    client: LambdaClient = _client("lambda", time_budget())
     return client
 
 

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handlers.shared import logs
 from handlers.shared.clock import timestamp
 from handlers.shared.failures import error_code
+from handlers.shared.store import IN_FLIGHT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
+    # The starts of minutes with their values.
+    Series = list[tuple[datetime, float]]
+
 WINDOW_SECONDS = 300
 PERIOD_SECONDS = 60
+# What is counted has to be counted once: a minute that CloudWatch has only in part, or not yet, is
+# left to the next run.
+LATE_SECONDS = 120
 
 # In the units of their metrics: ms, counts, seconds ("Amazon API Gateway dimensions and metrics",
 # "Types of metrics for Lambda functions", "DynamoDB metrics and dimensions", "Available
@@ -31,8 +38,21 @@ FUNCTION_ERRORS = 10
 THROTTLES = 10
 MESSAGE_AGE_SECONDS = 900
 DEAD_LETTERS = 1
+THROTTLE_EVENTS = "WriteThrottleEvents"
 
 Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The report, and the throttled writes of a window that ended LATE_SECONDS ago.
+
+    throttles is the number of each check that counts them, by its name in the report; one that is
+    not known is not there.
+    """
+
+    report: Report
+    throttles: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +153,18 @@ def build_checks(
             resource=table,
             threshold=THROTTLES,
             namespace="AWS/DynamoDB",
-            name="WriteThrottleEvents",
+            name=THROTTLE_EVENTS,
             dimensions={"TableName": table},
+            aggregate="sum",
+        ),
+        Check(
+            service="DynamoDB",
+            metric="index_throttles",
+            resource=f"{table}/index/{IN_FLIGHT_INDEX}",
+            threshold=THROTTLES,
+            namespace="AWS/DynamoDB",
+            name=THROTTLE_EVENTS,
+            dimensions={"TableName": table, "GlobalSecondaryIndexName": IN_FLIGHT_INDEX},
             aggregate="sum",
         ),
         Check(
@@ -160,7 +190,7 @@ def build_checks(
     ]
 
 
-def examine(client: CloudWatchClient, checks: Sequence[Check], now: datetime) -> Report:
+def examine(client: CloudWatchClient, checks: Sequence[Check], now: datetime) -> Examination:
     """Return the report on the last WINDOW_SECONDS, out of one GetMetricData call.
 
     The report holds timestamp, overall_status (healthy, or degraded unless every check is
@@ -171,17 +201,36 @@ def examine(client: CloudWatchClient, checks: Sequence[Check], now: datetime) ->
         for index, check in enumerate(checks)
         for statistic in check.statistics
     ]
-    answers = _complete_answers(client, queries, now)
-    results = [
-        check.result([answers.get(_query_id(index, statistic)) for statistic in check.statistics])
+    minute = now.replace(second=0, microsecond=0)
+    start, late = minute - timedelta(seconds=WINDOW_SECONDS), timedelta(seconds=LATE_SECONDS)
+    answers = _complete_answers(client, queries, start - late, now)
+    series = [
+        [answers.get(_query_id(index, statistic)) for statistic in check.statistics]
         for index, check in enumerate(checks)
     ]
+    results = [
+        check.result([_between(start, now, each) for each in found])
+        for check, found in zip(checks, series, strict=True)
+    ]
     healthy = all(result["status"] == "healthy" for result in results)
-    return {
+    report = {
         "timestamp": timestamp(now),
         "overall_status": "healthy" if healthy else "degraded",
         "checks": results,
     }
+    settled = {
+        check.metric: _between(start - late, minute - late, found[0])
+        for check, found in zip(checks, series, strict=True)
+        if check.name == THROTTLE_EVENTS
+    }
+    known = {metric: sum(values) for metric, values in settled.items() if values is not None}
+    return Examination(report, known)
+
+
+def _between(since: datetime, until: datetime, series: Series | None) -> list[float] | None:
+    if series is None:
+        return None
+    return [value for moment, value in series if since <= moment < until]
 
 
 def _query_id(index: int, statistic: str) -> str:
@@ -204,19 +253,18 @@ def _query(query_id: str, check: Check, statistic: str) -> MetricDataQueryTypeDe
 
 
 def _complete_answers(
-    client: CloudWatchClient, queries: list[MetricDataQueryTypeDef], now: datetime
-) -> dict[str, list[float]]:
+    client: CloudWatchClient,
+    queries: list[MetricDataQueryTypeDef],
+    start: datetime,
+    end: datetime,
+) -> dict[str, Series]:
     try:
-        answer = client.get_metric_data(
-            MetricDataQueries=queries,
-            StartTime=now - timedelta(seconds=WINDOW_SECONDS),
-            EndTime=now,
-        )
+        answer = client.get_metric_data(MetricDataQueries=queries, StartTime=start, EndTime=end)
     except (BotoCoreError, ClientError) as error:
         logs.error("metrics unavailable", code=error_code(error))
         return {}
     return {
-        result["Id"]: list(result["Values"])
+        result["Id"]: list(zip(result["Timestamps"], result["Values"], strict=True))
         for result in answer["MetricDataResults"]
         if result["StatusCode"] == "Complete"
     }

@@ -27,11 +27,15 @@ FAILURES = "Failures"
 RETRIES_NOT_QUEUED = "RetriesNotQueued"
 DEGRADED = "Degraded"
 GATEWAY_LATENCY = "GatewayLatency"
+SCHEDULED_RUNS = "ScheduledRuns"
+PAYMENTS_STOPPED = "PaymentsStopped"
+WRITE_THROTTLES = "WriteThrottleEvents"
+INDEX_WRITE_THROTTLES = "IndexWriteThrottleEvents"
 
 _metrics = Metrics(namespace=NAMESPACE)
 
 
-def count(name: str, value: int = 1) -> None:
+def count(name: str, value: float = 1) -> None:
     """Add to a metric of this invocation."""
     _metrics.add_metric(name, MetricUnit.Count, value)
 

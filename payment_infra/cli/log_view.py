@@ -21,7 +21,7 @@ COLORS = {"DEBUG": "bright_black", "WARNING": "yellow", "ERROR": "red", "CRITICA
 PLATFORM = re.compile(r"(START|END|REPORT|INIT_START|INIT_REPORT|EXTENSION|XRAY|RESTORE_START)\b")
 FAILURES = ("Task timed out", "Runtime exited", "Runtime.", "[ERROR]", "Traceback")
 # What is in a column of its own, or says nothing to a person.
-HIDDEN = frozenset({"level", "message", "timestamp", "service", "xray_trace_id"})
+HIDDEN = frozenset({"level", "message", "timestamp", "service", "xray_trace_id", "report"})
 NAME_WIDTH = 10
 INDENT = "    "
 

@@ -1,13 +1,13 @@
-"""The alarms, all of which notify the topic."""
+"""The alarms, all of which notify the topic and name the command to begin with."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from troposphere.cloudwatch import Alarm, MetricDimension
 from troposphere.sns import Topic
 
 from payment_infra.groups.functions import DEGRADED_ALARM_NAME, SERVICE_NAME, Functions
 from payment_infra.groups.queues import Queues
-from payment_infra.groups.storage import IN_FLIGHT_INDEX, Storage
 from payment_infra.naming import STAGE_NAME, suffixed
 
 PERIOD_SECONDS = 300
@@ -17,6 +17,16 @@ MAX_LATENCY_MILLISECONDS = 1000
 MAX_ERRORS = 10
 MAX_THROTTLES = 10
 MAX_MESSAGE_AGE_SECONDS = 15 * 60
+# Three scheduled runs in a row.
+MISSING_RUN_PERIODS = 3
+# Half an hour: longer than a restore has payments stopped.
+STOPPED_PERIODS = 6
+OWN = {"service": SERVICE_NAME}
+# No traffic is no trouble.
+QUIET = {
+    "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+    "TreatMissingData": "notBreaching",
+}
 
 
 @dataclass(frozen=True)
@@ -26,189 +36,272 @@ class Alarms:
     alarms: tuple[Alarm, ...]
 
 
-def build_alarms(topic: Topic, storage: Storage, queues: Queues, functions: Functions) -> Alarms:
+@dataclass(frozen=True)
+class Rule:
+    """When an alarm fires, and the command of payment-infra that shows why.
+
+    metric is namespace/name; the threshold is in the metric's unit, and is reached in every one of
+    the periods.
+    """
+
+    title: str
+    name: str
+    description: str
+    command: str
+    metric: str
+    dimensions: Mapping[str, object]
+    threshold: int
+    periods: int = 1
+    statistic: str = "Sum"
+    properties: Mapping[str, object] = field(default_factory=dict)
+
+
+def build_alarms(topic: Topic, queues: Queues, functions: Functions) -> Alarms:
     """Build the alarms: those that bear noise fire on two periods in a row, the others on one."""
-    table = {"TableName": storage.name}
-    index = table | {"GlobalSecondaryIndexName": IN_FLIGHT_INDEX}
+    rules = (
+        *_throttle_rules(),
+        *_api_rules(),
+        *_function_rules(functions),
+        *_queue_rules(queues),
+        *_payment_rules(),
+        *_run_rules(topic),
+    )
+    return Alarms(tuple(_build_alarm(rule, topic) for rule in rules))
+
+
+def _build_alarm(rule: Rule, topic: Topic) -> Alarm:
+    namespace, _, metric_name = rule.metric.rpartition("/")
+    return Alarm(
+        rule.title,
+        AlarmName=suffixed(rule.name),
+        AlarmDescription=f"{rule.description}. Run payment-infra {rule.command}",
+        Namespace=namespace,
+        MetricName=metric_name,
+        Dimensions=[MetricDimension(Name=k, Value=v) for k, v in rule.dimensions.items()],
+        Statistic=rule.statistic,
+        Period=PERIOD_SECONDS,
+        EvaluationPeriods=rule.periods,
+        Threshold=rule.threshold,
+        AlarmActions=[topic.ref()],
+        **{**QUIET, **rule.properties},
+    )
+
+
+def _errors_in(function: str = "") -> str:
+    """Return the command that shows the errors of a function, or of all."""
+    return " ".join(["logs", *filter(None, [function]), "--since 1h --level error"])
+
+
+def _throttle_rules() -> Iterator[Rule]:
+    """What the scheduled run has read of DynamoDB's metrics. CloudWatch would leave an alarm on
+    these as it is when data stops, whatever it says of missing data (PutMetricAlarm)."""
+    for prefix, name, what in (("", "", ""), ("Index", "index-", " of the in-flight index")):
+        yield Rule(
+            f"DynamoDB{prefix}ThrottleAlarm",
+            f"dynamodb-{name}throttle",
+            f"DynamoDB throttling{what} detected",
+            "metrics --since 1h",
+            f"{NAMESPACE}/{prefix}WriteThrottleEvents",
+            OWN,
+            MAX_THROTTLES,
+            periods=2,
+            # A run that is repeated reads the same throttles again.
+            statistic="Maximum",
+        )
+
+
+def _api_rules() -> Iterator[Rule]:
     api = {"ApiName": suffixed("payment-api"), "Stage": STAGE_NAME}
-    dead_letters = {"QueueName": queues.dead_letter.get_att("QueueName")}
-    failed = {"QueueName": queues.failed.get_att("QueueName")}
-    validation = {"FunctionName": functions.validation.function.ref()}
-    processing = {"FunctionName": functions.processing.function.ref()}
-    retry = {"FunctionName": functions.retry.function.ref()}
-    health_monitor = {"FunctionName": functions.health_monitor.function.ref()}
-    own = {"service": SERVICE_NAME}
-
-    def alarm(
-        title: str,
-        name: str,
-        description: str,
-        metric: str,
-        dimensions: dict[str, object],
-        threshold: int,
-        periods: int = 1,
-        statistic: str = "Sum",
-        **properties: object,
-    ) -> Alarm:
-        namespace, _, metric_name = metric.rpartition("/")
-        return Alarm(
-            title,
-            AlarmName=suffixed(name),
-            AlarmDescription=description,
-            Namespace=namespace,
-            MetricName=metric_name,
-            Dimensions=[MetricDimension(Name=k, Value=v) for k, v in dimensions.items()],
-            Statistic=statistic,
-            Period=PERIOD_SECONDS,
-            EvaluationPeriods=periods,
-            Threshold=threshold,
-            ComparisonOperator="GreaterThanOrEqualToThreshold",
-            # No traffic is no trouble.
-            TreatMissingData="notBreaching",
-            AlarmActions=[topic.ref()],
-            **properties,
-        )
-
-    return Alarms(
+    for title, name, description, command, method in (
+        ("API", "api", "API Gateway latency is high", "metrics --since 1h", {}),
         (
-            alarm(
-                "DynamoDBThrottleAlarm",
-                "dynamodb-throttle",
-                "DynamoDB throttling detected",
-                "AWS/DynamoDB/WriteThrottleEvents",
-                table,
-                MAX_THROTTLES,
-                periods=2,
-            ),
-            alarm(
-                "DynamoDBIndexThrottleAlarm",
-                "dynamodb-index-throttle",
-                "DynamoDB throttling of the in-flight index detected",
-                "AWS/DynamoDB/WriteThrottleEvents",
-                index,
-                MAX_THROTTLES,
-                periods=2,
-            ),
-            alarm(
-                "APILatencyAlarm",
-                "api-latency",
-                "API Gateway latency is high",
-                "AWS/ApiGateway/Latency",
-                api,
-                MAX_LATENCY_MILLISECONDS,
-                periods=2,
-                statistic="Average",
-            ),
-            alarm(
-                "APIServerErrorAlarm",
-                "api-5xx",
-                "The API answers with 5XX",
-                "AWS/ApiGateway/5XXError",
-                api,
-                MAX_ERRORS,
-            ),
-            alarm(
-                "ValidationErrorAlarm",
-                "validation-errors",
-                "Validation function errors detected",
-                "AWS/Lambda/Errors",
-                validation,
-                MAX_ERRORS,
-                periods=2,
-            ),
-            alarm(
-                "ProcessingErrorAlarm",
-                "processing-errors",
-                "Processing function errors detected",
-                "AWS/Lambda/Errors",
-                processing,
-                MAX_ERRORS,
-                periods=2,
-            ),
-            alarm(
-                "RetryErrorAlarm",
-                "retry-errors",
-                "Retry function errors detected",
-                "AWS/Lambda/Errors",
-                retry,
-                1,
-            ),
-            alarm(
-                "HealthMonitorErrorAlarm",
-                "health-monitor-errors",
-                "Health monitor errors detected",
-                "AWS/Lambda/Errors",
-                health_monitor,
-                1,
-            ),
-            *(
-                alarm(
-                    f"{prefix}ThrottleAlarm",
-                    f"{name}-throttles",
-                    f"{prefix} function is throttled",
-                    "AWS/Lambda/Throttles",
-                    dimensions,
-                    1,
-                )
-                for prefix, name, dimensions in (
-                    ("Validation", "validation", validation),
-                    ("Processing", "processing", processing),
-                    ("Retry", "retry", retry),
-                    ("HealthMonitor", "health-monitor", health_monitor),
-                )
-            ),
-            alarm(
-                "DeadLetterAlarm",
-                "dead-letters",
-                "A failed transaction needs somebody to look after it",
-                "AWS/SQS/ApproximateNumberOfMessagesVisible",
-                dead_letters,
-                1,
-                statistic="Maximum",
-            ),
-            alarm(
-                "FailedMessageAgeAlarm",
-                "failed-message-age",
-                "A failed transaction has waited for 15 minutes",
-                "AWS/SQS/ApproximateAgeOfOldestMessage",
-                failed,
-                MAX_MESSAGE_AGE_SECONDS,
-                statistic="Maximum",
-            ),
-            alarm(
-                "PaymentFailureAlarm",
-                "payment-failures",
-                "Payments are answered with 500",
-                f"{NAMESPACE}/Failures",
-                own,
-                MAX_ERRORS,
-            ),
-            alarm(
-                "RetriesNotQueuedAlarm",
-                "retries-not-queued",
-                "A failed transaction could not be queued: only its client can repeat it",
-                f"{NAMESPACE}/RetriesNotQueued",
-                own,
-                1,
-            ),
-            alarm(
-                "StuckPaymentAlarm",
-                "stuck-payments",
-                "A payment is in processing and was recovered as often as it may be",
-                f"{NAMESPACE}/PaymentsStuck",
-                own,
-                1,
-                statistic="Maximum",
-            ),
-            alarm(
-                "HealthDegradedAlarm",
-                DEGRADED_ALARM_NAME,
-                "The health monitor finds the system degraded",
-                f"{NAMESPACE}/Degraded",
-                own,
-                1,
-                statistic="Maximum",
-                OKActions=[topic.ref()],
-            ),
+            "Validate",
+            "validate",
+            "POST /validate is slow",
+            "logs validation --since 1h",
+            {"Method": "POST", "Resource": "/validate"},
+        ),
+        (
+            "Process",
+            "process",
+            "POST /process is slow",
+            "metrics --since 1h",
+            {"Method": "POST", "Resource": "/process"},
+        ),
+    ):
+        yield Rule(
+            f"{title}LatencyAlarm",
+            f"{name}-latency",
+            description,
+            command,
+            "AWS/ApiGateway/Latency",
+            api | method,
+            MAX_LATENCY_MILLISECONDS,
+            periods=2,
+            statistic="Average",
         )
+    yield Rule(
+        "APIServerErrorAlarm",
+        "api-5xx",
+        "The API answers with 5XX",
+        _errors_in("api"),
+        "AWS/ApiGateway/5XXError",
+        api,
+        MAX_ERRORS,
+    )
+
+
+def _function_rules(functions: Functions) -> Iterator[Rule]:
+    rows = (
+        ("Validation", "validation", "validation", functions.validation, MAX_ERRORS, 2),
+        ("Processing", "processing", "processing", functions.processing, MAX_ERRORS, 2),
+        ("Retry", "retry", "retry", functions.retry, 1, 1),
+        ("Health monitor", "health-monitor", "health", functions.health_monitor, 1, 1),
+    )
+    for what, name, log, parts, threshold, periods in rows:
+        yield Rule(
+            parts.function.title.replace("Function", "ErrorAlarm"),
+            f"{name}-errors",
+            f"{what} function errors detected",
+            _errors_in(log),
+            "AWS/Lambda/Errors",
+            {"FunctionName": parts.function.ref()},
+            threshold,
+            periods,
+        )
+    for what, name, _, parts, _, _ in rows:
+        yield Rule(
+            parts.function.title.replace("Function", "ThrottleAlarm"),
+            f"{name}-throttles",
+            f"{what} function is throttled",
+            "status",
+            "AWS/Lambda/Throttles",
+            {"FunctionName": parts.function.ref()},
+            1,
+        )
+
+
+def _queue_rules(queues: Queues) -> Iterator[Rule]:
+    yield Rule(
+        "DeadLetterAlarm",
+        "dead-letters",
+        "A failed transaction needs somebody to look after it",
+        "failed list",
+        "AWS/SQS/ApproximateNumberOfMessagesVisible",
+        {"QueueName": queues.dead_letter.get_att("QueueName")},
+        1,
+        statistic="Maximum",
+    )
+    yield Rule(
+        "FailedMessageAgeAlarm",
+        "failed-message-age",
+        "A failed transaction has waited for 15 minutes",
+        _errors_in("retry"),
+        "AWS/SQS/ApproximateAgeOfOldestMessage",
+        {"QueueName": queues.failed.get_att("QueueName")},
+        MAX_MESSAGE_AGE_SECONDS,
+        statistic="Maximum",
+    )
+
+
+def _payment_rules() -> Iterator[Rule]:
+    for title, name, description, metric, threshold, statistic in (
+        (
+            "PaymentFailureAlarm",
+            "payment-failures",
+            "Payments are answered with 500",
+            "Failures",
+            MAX_ERRORS,
+            "Sum",
+        ),
+        (
+            "RetriesNotQueuedAlarm",
+            "retries-not-queued",
+            "A failed transaction could not be queued; its client has to repeat it",
+            "RetriesNotQueued",
+            1,
+            "Sum",
+        ),
+        (
+            "StuckPaymentAlarm",
+            "stuck-payments",
+            "A payment was recovered as often as it may be",
+            "PaymentsStuck",
+            1,
+            "Maximum",
+        ),
+        (
+            "MismatchedPaymentAlarm",
+            "mismatched-payments",
+            "A payment is not what was validated",
+            "PaymentsMismatched",
+            1,
+            "Maximum",
+        ),
+        (
+            "UnreadablePaymentAlarm",
+            "unreadable-payments",
+            "A payment cannot be read",
+            "PaymentsUnreadable",
+            1,
+            "Maximum",
+        ),
+        (
+            "ContradictedCaptureAlarm",
+            "contradicted-captures",
+            "A capture is not the one on record",
+            "CapturesContradicted",
+            1,
+            "Sum",
+        ),
+    ):
+        yield Rule(
+            title,
+            name,
+            description,
+            _errors_in(),
+            f"{NAMESPACE}/{metric}",
+            OWN,
+            threshold,
+            statistic=statistic,
+        )
+
+
+def _run_rules(topic: Topic) -> Iterator[Rule]:
+    yield Rule(
+        "HealthDegradedAlarm",
+        DEGRADED_ALARM_NAME,
+        "The health monitor finds the system degraded",
+        "health",
+        f"{NAMESPACE}/Degraded",
+        OWN,
+        1,
+        statistic="Maximum",
+        properties={"OKActions": [topic.ref()]},
+    )
+    yield Rule(
+        "ScheduledRunAlarm",
+        "scheduled-run",
+        "The scheduled run fails or does not happen: nothing is recovered",
+        _errors_in("health"),
+        f"{NAMESPACE}/ScheduledRuns",
+        OWN,
+        1,
+        MISSING_RUN_PERIODS,
+        properties={
+            "ComparisonOperator": "LessThanThreshold",
+            # No run is the trouble.
+            "TreatMissingData": "breaching",
+        },
+    )
+    yield Rule(
+        "PaymentsStoppedAlarm",
+        "payments-stopped",
+        "Payments are stopped for 30 minutes",
+        "status",
+        f"{NAMESPACE}/PaymentsStopped",
+        OWN,
+        1,
+        STOPPED_PERIODS,
+        "Maximum",
     )

@@ -53,14 +53,18 @@ class Api:
     url: Sub
 
 
-def build_api(config: StackConfig, functions: Functions) -> Api:
-    """Build the API in front of the functions."""
-    rest_api = RestApi(
+def build_rest_api() -> RestApi:
+    """Build the REST API itself, which a function looks at."""
+    return RestApi(
         "PaymentAPI",
         Name=suffixed("payment-api"),
         Description="Payment Processing API with disaster recovery",
         EndpointConfiguration=EndpointConfiguration(Types=["EDGE"]),
     )
+
+
+def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> Api:
+    """Build what the API consists of, in front of the functions."""
     validator = RequestValidator(
         "PaymentAPIBodyValidator",
         RestApiId=rest_api.ref(),
@@ -177,7 +181,6 @@ def _build_deployment(
         f"PaymentAPIDeployment{digest}",
         DependsOn=[one.title for one in (*methods, *refusals)],
         RestApiId=rest_api.ref(),
-        Description="The methods, models and responses as of this template.",
     )
 
 

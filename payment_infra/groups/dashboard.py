@@ -25,8 +25,8 @@ def build_dashboard(
 ) -> Dashboard:
     """Build the dashboard: the services on the left, alarms and payments on the right.
 
-    Names reach its JSON as variables of one Fn::Sub, and so does what every graph or alarm repeats:
-    the template has to fit into one request to CloudFormation.
+    Names reach its JSON as variables of one Fn::Sub, and so does what every graph (G) and every
+    alarm (A, S) repeats: the template has to fit into one request to CloudFormation.
     """
     visible = "ApproximateNumberOfMessagesVisible"
     graphs = {
@@ -96,9 +96,9 @@ def build_dashboard(
         DashboardName=suffixed("payment-dashboard"),
         DashboardBody=Sub(
             _body(widgets),
-            Graph=Sub(_text(SETTINGS)[1:-1]),
-            Alarm=Sub("arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"),
-            End=suffixed(""),
+            G=Sub(_text(SETTINGS)[1:-1]),
+            A=Sub("arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"),
+            S=suffixed(""),
             ApiName=suffixed("payment-api"),
             ServiceName=SERVICE_NAME,
             ValidationName=functions.validation.function.ref(),
@@ -114,7 +114,7 @@ def _body(widgets: list[dict[str, object]]) -> str:
     """Return the dashboard's JSON with one widget a line, so that a difference can be read."""
     lines = ",\n".join(_text(widget) for widget in widgets)
     # What no JSON can hold, a variable inside of an object, stands here as a member.
-    return f'{{"widgets":[\n{lines}\n]}}'.replace('"graph":"${Graph}"', "${Graph}")
+    return f'{{"widgets":[\n{lines}\n]}}'.replace('"graph":"${G}"', "${G}")
 
 
 def _text(value: object) -> str:
@@ -123,7 +123,7 @@ def _text(value: object) -> str:
 
 def _graph(x: int, row: int, title: str, metrics: list[list[object]]) -> dict[str, object]:
     short = [metrics[0], *(_shorthand(*pair) for pair in pairwise(metrics))]
-    return _widget("metric", x, row, {"title": title, "graph": "${Graph}", "metrics": short})
+    return _widget("metric", x, row, {"title": title, "graph": "${G}", "metrics": short})
 
 
 def _shorthand(above: list[object], metric: list[object]) -> list[object]:
@@ -148,7 +148,7 @@ def _widget(kind: str, x: int, row: int, properties: dict[str, object]) -> dict[
 def _arns(alarms: Alarms) -> list[str]:
     names = [alarm.AlarmName.data["Fn::Sub"] for alarm in alarms.alarms]
     ending = suffixed("").data["Fn::Sub"]
-    return ["${Alarm}" + name.removesuffix(ending) + "${End}" for name in names]
+    return ["${A}" + name.removesuffix(ending) + "${S}" for name in names]
 
 
 def _metric(

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from awacs.aws import Statement
 from troposphere import Join
+from troposphere.apigateway import RestApi
 from troposphere.awslambda import (
     Code,
     Content,
@@ -31,9 +32,12 @@ from payment_infra.groups.iam import (
     execution_role,
     find_in_flight,
     publish_to,
-    read_alarms,
+    read_alarm,
+    read_event_source,
+    read_log_stream,
     read_metrics,
     read_secret,
+    read_stage,
     receive_from,
     record_payments,
     recover_payments,
@@ -47,6 +51,9 @@ from payment_infra.groups.storage import Storage
 from payment_infra.naming import ARTIFACT_BUCKET, STAGE_NAME, parameter, suffixed
 
 HEALTH_MONITOR_NAME = "health-monitor"
+HEALTH_LOG_GROUP = f"/aws/lambda/{HEALTH_MONITOR_NAME}"
+# The handlers' name for the stream that holds the latest health report.
+REPORT_STREAM = "latest-report"
 DEGRADED_ALARM_NAME = "health-degraded"
 # A sixth of the queue's visibility timeout at most (Lambda, "Using Lambda with Amazon SQS").
 RETRY_TIMEOUT_SECONDS = VISIBILITY_TIMEOUT_SECONDS // 6
@@ -91,7 +98,12 @@ class Functions:
 
 
 def build_functions(
-    config: StackConfig, code: Mapping[str, str], storage: Storage, queues: Queues, topic: Topic
+    config: StackConfig,
+    code: Mapping[str, str],
+    storage: Storage,
+    queues: Queues,
+    topic: Topic,
+    rest_api: RestApi,
 ) -> Functions:
     """Build the functions.
 
@@ -101,11 +113,11 @@ def build_functions(
         storage: whose active table they work on.
         queues: where failed transactions go, and what the health monitor watches.
         topic: where the health monitor publishes.
+        rest_api: whose stage the health monitor looks at.
     """
     dependencies = LayerVersion(
         "DependenciesLayer",
         LayerName=suffixed("payment-dependencies"),
-        Description="What handlers/requirements.txt pins.",
         Content=Content(S3Bucket=parameter(ARTIFACT_BUCKET), S3Key=code["dependencies"]),
         # Pure Python: it fits them all.
         CompatibleRuntimes=list(RUNTIMES),
@@ -176,7 +188,10 @@ def build_functions(
         HEALTH_MONITOR_NAME,
         "health_monitor",
         read_metrics(),
-        read_alarms(),
+        read_alarm(DEGRADED_ALARM_NAME),
+        read_stage(rest_api),
+        read_event_source(retry_source),
+        read_log_stream(HEALTH_LOG_GROUP, REPORT_STREAM),
         publish_to(topic),
         find_in_flight(storage),
         recover_payments(storage),
@@ -186,6 +201,7 @@ def build_functions(
         Timeout=60,
         Environment=_environment(
             ALARM_TOPIC_ARN=topic.ref(),
+            API_ID=rest_api.ref(),
             API_NAME=suffixed("payment-api"),
             API_STAGE=STAGE_NAME,
             TRANSACTIONS_TABLE=storage.name,
@@ -194,12 +210,13 @@ def build_functions(
             FAILED_QUEUE_URL=queues.failed.ref(),
             DEAD_LETTER_QUEUE_NAME=queues.dead_letter.get_att("QueueName"),
             DEGRADED_ALARM_NAME=suffixed(DEGRADED_ALARM_NAME),
+            LOG_GROUP=suffixed(HEALTH_LOG_GROUP),
+            RETRY_SOURCE_ID=retry_source.ref(),
         ),
     )
     schedule = Rule(
         "HealthMonitorSchedule",
         Name=suffixed("health-monitor-schedule"),
-        Description="Runs the health monitor.",
         ScheduleExpression=HEALTH_SCHEDULE,
         State="ENABLED",
         Targets=[Target(Id="health-monitor", Arn=health_monitor.function.get_att("Arn"))],

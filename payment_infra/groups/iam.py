@@ -2,15 +2,29 @@
 
 from dataclasses import dataclass
 
-from awacs import cloudwatch, dynamodb, logs, secretsmanager, sns, sqs, xray
+from awacs import (
+    apigateway,
+    awslambda,
+    cloudwatch,
+    dynamodb,
+    logs,
+    secretsmanager,
+    sns,
+    sqs,
+    xray,
+)
 from awacs.aws import Allow, PolicyDocument, Statement
 from awacs.helpers.trust import get_lambda_assumerole_policy
+from troposphere import Sub
+from troposphere.apigateway import RestApi
+from troposphere.awslambda import EventSourceMapping
 from troposphere.iam import ManagedPolicy, Role
 from troposphere.logs import LogGroup
 from troposphere.sns import Topic
 from troposphere.sqs import Queue
 
 from payment_infra.groups.storage import Storage
+from payment_infra.naming import STAGE_NAME, suffixed
 
 
 @dataclass(frozen=True)
@@ -25,12 +39,10 @@ def execution_role(function: str, *grants: Statement) -> ExecutionRole:
     """Build the role that only the function with this logical id prefix assumes."""
     policy = ManagedPolicy(
         f"{function}Policy",
-        Description=f"What the {function} function may do.",
         PolicyDocument=PolicyDocument(Version="2012-10-17", Statement=list(grants)),
     )
     role = Role(
         f"{function}Role",
-        Description=f"Execution role of the {function} function.",
         AssumeRolePolicyDocument=get_lambda_assumerole_policy(),
         ManagedPolicyArns=[policy.ref()],
     )
@@ -87,10 +99,27 @@ def read_metrics() -> Statement:
     return _allow("ReadMetrics", [cloudwatch.GetMetricData], "*")
 
 
-def read_alarms() -> Statement:
-    """Grant reading the state of alarms."""
-    # CloudWatch authorizes DescribeAlarms for all alarms, whichever it is asked for.
-    return _allow("ReadAlarms", [cloudwatch.DescribeAlarms], "*")
+def read_alarm(name: str) -> Statement:
+    """Grant reading the state of the alarm with this base name."""
+    return _allow("ReadAlarms", [cloudwatch.DescribeAlarms], _arn("cloudwatch", f"alarm:{name}"))
+
+
+def read_stage(rest_api: RestApi) -> Statement:
+    """Grant reading the settings of the API's stage."""
+    arn = "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${Api}/stages/" + STAGE_NAME
+    return _allow("ReadStage", [apigateway.GET], Sub(arn, Api=rest_api.ref()))
+
+
+def read_event_source(mapping: EventSourceMapping) -> Statement:
+    """Grant reading whether what gives a function its messages is on."""
+    arn = mapping.get_att("EventSourceMappingArn")
+    return _allow("ReadEventSource", [awslambda.GetEventSourceMapping], arn)
+
+
+def read_log_stream(log_group: str, stream: str) -> Statement:
+    """Grant reading one stream of the log group with this base name."""
+    arn = _arn("logs", f"log-group:{log_group}", f":log-stream:{stream}")
+    return _allow("ReadLatestReport", [logs.GetLogEvents], arn)
 
 
 def write_logs(log_group: LogGroup) -> Statement:
@@ -103,6 +132,14 @@ def send_traces() -> Statement:
     """Grant sending traces."""
     # X-Ray has no resource-level permission for what a tracer sends.
     return _allow("SendTraces", [xray.PutTraceSegments, xray.PutTelemetryRecords], "*")
+
+
+def _arn(service: str, base_name: str, rest: str = "") -> Sub:
+    """Return the ARN of what has a suffixed name in this account and region."""
+    name = suffixed(base_name).data["Fn::Sub"]
+    return Sub(
+        f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{name}{rest}"
+    )
 
 
 def _allow(sid: str, actions: list[object], resource: object) -> Statement:

@@ -17,7 +17,7 @@ from payment_infra.groups.retention import stateful
 from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE, parameter, suffixed
 
 IN_FLIGHT_INDEX = "in-flight-index"
-OVERRIDE_CONDITION = "HasTransactionsTableOverride"
+OVERRIDE_CONDITION = "Restored"
 
 
 @dataclass(frozen=True)

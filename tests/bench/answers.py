@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from zlib import crc32
 
@@ -32,7 +33,6 @@ ROW = YARDSTICK_ROW | {
     "first_charge_at": {"S": "2026-11-22T21:28:00.000000+00:00"},
 }
 ASSIGNMENT = re.compile(r"(#?\w+) = (?:if_not_exists\(\w+, )?(:\w+)")
-PERIODS = 5
 
 
 class CannedAws:
@@ -86,14 +86,35 @@ def _body(operation: str, request: Body) -> Body:
             return {"Item": YARDSTICK_ROW | request["Key"]}
         case "UpdateItem":
             return _updated(request)
-        case "GetMetricData":
-            results = [_series(query) for query in request["MetricDataQueries"]]
-            return {"MetricDataResults": results, "Messages": []}
+        case "GetLogEvents":
+            return {"events": [_report_event(request)], "nextBackwardToken": "b/1"}
         case "GetMetricStatistics":
             [statistic] = request["Statistics"]
             point = {"Timestamp": request["StartTime"], statistic: 0.0, "Unit": "Count"}
             return {"Label": request["MetricName"], "Datapoints": [point]}
     raise ValueError(f"no handler is expected to call {operation}")
+
+
+def _report_event(request: Body) -> Body:
+    """Return what the scheduled run has stored a minute after the first moment asked for."""
+    made = datetime.fromtimestamp(request["startTime"] / 1000 + 60, UTC)
+    resources = ("payment-api", "transactions", "transactions/index/in-flight-index", "failed")
+    checks = [
+        {
+            "service": "DynamoDB",
+            "metric": "throttles",
+            "resource": f"{resource}-bench",
+            "value": 0.0,
+            "threshold": 10,
+            "status": "healthy",
+        }
+        for resource in resources
+        for _ in range(3)
+    ]
+    report = {"timestamp": made.isoformat(), "overall_status": "healthy", "checks": checks}
+    line = {"level": "INFO", "message": "health report", "report": report}
+    milliseconds = int(made.timestamp() * 1000)
+    return {"timestamp": milliseconds, "ingestionTime": milliseconds, "message": json.dumps(line)}
 
 
 def _updated(request: Body) -> Body:
@@ -107,16 +128,3 @@ def _updated(request: Body) -> Body:
         for name, value in ASSIGNMENT.findall(request["UpdateExpression"])
     }
     return {"Attributes": ROW | request["Key"] | changes}
-
-
-def _series(query: Body) -> Body:
-    metric = query["MetricStat"]["Metric"]["MetricName"]
-    busy = {"Sum": 1800.0, "SampleCount": 12.0}
-    value = busy[query["MetricStat"]["Stat"]] if metric == "Latency" else 0.0
-    return {
-        "Id": query["Id"],
-        "Label": metric,
-        "Timestamps": [1795382820 - 60 * period for period in range(PERIODS)],
-        "Values": [value] * PERIODS,
-        "StatusCode": "Complete",
-    }

@@ -21,8 +21,8 @@ IMPORT_CLICK = "import click"
 # What a template needs, and nothing of ours.
 IMPORT_LIBRARIES = """
 import click
-import awacs.aws, awacs.cloudwatch, awacs.dynamodb, awacs.execute_api, awacs.helpers.trust
-import awacs.logs, awacs.sns, awacs.sqs, awacs.xray
+import awacs.apigateway, awacs.aws, awacs.awslambda, awacs.cloudwatch, awacs.dynamodb
+import awacs.execute_api, awacs.helpers.trust, awacs.logs, awacs.sns, awacs.sqs, awacs.xray
 import troposphere.apigateway, troposphere.awslambda, troposphere.cloudwatch
 import troposphere.dynamodb, troposphere.events, troposphere.iam, troposphere.logs
 import troposphere.s3, troposphere.sns, troposphere.sqs
@@ -46,6 +46,9 @@ ENVIRONMENT = {
     "DEAD_LETTER_QUEUE_NAME": "failed-transactions-dlq-bench",
     "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:payment-alarms-bench",
     "DEGRADED_ALARM_NAME": "health-degraded-bench",
+    "LOG_GROUP": "/aws/lambda/health-monitor-bench",
+    "RETRY_SOURCE_ID": "14e0db71-5d35-4eb5-b481-8945cf9d10c2",
+    "API_ID": "a1b2c3d4e5",
     "API_NAME": "payment-api-bench",
     "API_STAGE": "prod",
     "FUNCTION_NAMES": (

@@ -1,12 +1,15 @@
 """IAM for real: the functions run under their own roles, and every grant is necessary.
 
-The grants for logs and traces are not shown here: the emulator writes both by itself.
+The grants for a function's own log and traces are not shown here: the emulator writes both by
+itself. Where it asks for another action or resource than AWS does, a test gives the statement those
+(AS_ASKED), and so shows that the call needs it, but not that it names the right resource.
 """
 
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +22,14 @@ from tests.e2e.harness import PAYMENT, Deployed
 
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
 HEALTH_ALERT = "Payment System Health Alert"
+AS_ASKED: dict[str, dict[str, Any]] = {
+    "ReadAlarms": {"Resource": ["*"]},
+    "ReadEventSource": {"Action": ["lambda:ListEventSourceMappings"]},
+    # It asks for the log group, whichever stream of it is meant.
+    "ReadLatestReport": {"Resource": ["*"]},
+    "WriteLogs": {"Resource": ["*"]},
+}
+GET = {"httpMethod": "GET", "path": "/health", "requestContext": {"requestId": "get"}}
 WAIT_SECONDS = 10.0
 UNAVAILABLE = PAYMENT | {"customer_id": "sim-unavailable"}
 
@@ -47,6 +58,24 @@ def without(deployed: Deployed, function: str, *sids: str) -> Iterator[None]:
     kept = [one for one in original["Statement"] if one["Sid"] not in sids]
     assert len(kept) == len(original["Statement"]) - len(sids)
     replace_policy(deployed, arn, original | {"Statement": kept})
+    try:
+        yield
+    finally:
+        replace_policy(deployed, arn, original)
+
+
+@contextmanager
+def as_asked(deployed: Deployed, function: str, *sids: str) -> Iterator[None]:
+    """Change statements of a function's policy into what the emulator asks for."""
+    iam = deployed.session.client("iam")
+    arn = deployed.stack.physical_ids()[f"{function}Policy"]
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    stored = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+    original = stored["Document"]
+    statements = [
+        one | AS_ASKED[one["Sid"]] if one["Sid"] in sids else one for one in original["Statement"]
+    ]
+    replace_policy(deployed, arn, original | {"Statement": statements})
     try:
         yield
     finally:
@@ -153,12 +182,60 @@ def test_the_health_monitor_needs_its_grant_to_publish(deployed: Deployed) -> No
 
 def test_the_health_monitor_needs_its_grant_to_read_alarms(deployed: Deployed) -> None:
     make_degraded(deployed)
-    before = len(deployed.logged("HealthMonitor", "alarm state unknown"))
-    deployed.invoke("HealthMonitor", SCHEDULED)
-    assert len(deployed.logged("HealthMonitor", "alarm state unknown")) == before
+    unknown = partial(deployed.logged, "HealthMonitor", "alarm state unknown")
+    before = len(unknown())
+    with as_asked(deployed, "HealthMonitor", "ReadAlarms"):
+        deployed.invoke("HealthMonitor", SCHEDULED)
+    assert len(unknown()) == before
     with without(deployed, "HealthMonitor", "ReadAlarms"):
         deployed.invoke("HealthMonitor", SCHEDULED)
-    assert len(deployed.logged("HealthMonitor", "alarm state unknown")) == before + 1
+    assert len(unknown()) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("sid", "outcome"),
+    [("ReadStage", "throttles unknown"), ("ReadEventSource", "event source unknown")],
+)
+def test_the_health_monitor_needs_its_grants_to_see_whether_payments_are_stopped(
+    deployed: Deployed, sid: str, outcome: str
+) -> None:
+    unknown = partial(deployed.logged, "HealthMonitor", outcome)
+    before = len(unknown())
+    with as_asked(deployed, "HealthMonitor", "ReadEventSource"):
+        assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is None
+    assert len(unknown()) == before
+    with without(deployed, "HealthMonitor", sid):
+        assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is None
+    assert len(unknown()) == before + 1
+
+
+def test_the_health_monitor_needs_its_grants_to_share_a_report(deployed: Deployed) -> None:
+    unknown = partial(deployed.logged, "HealthMonitor", "latest report unknown")
+    lost = partial(deployed.logged, "HealthMonitor", "report not stored")
+    before = (len(unknown()), len(lost()))
+    with as_asked(deployed, "HealthMonitor", "WriteLogs", "ReadLatestReport"):
+        _, report = deployed.invoke("HealthMonitor", SCHEDULED)
+        start_anew(deployed, "HealthMonitor")
+        _, answer = deployed.invoke("HealthMonitor", GET)
+    assert json.loads(answer["body"]) == report
+    assert (len(unknown()), len(lost())) == before
+    start_anew(deployed, "HealthMonitor")
+    with without(deployed, "HealthMonitor", "WriteLogs", "ReadLatestReport"):
+        _, answer = deployed.invoke("HealthMonitor", GET)
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["timestamp"] > report["timestamp"]
+    assert (len(unknown()), len(lost())) == (before[0] + 1, before[1] + 1)
+
+
+def start_anew(deployed: Deployed, function: str) -> None:
+    """Let the next invocation find a container that remembers nothing, by other settings."""
+    client = deployed.session.client("lambda")
+    name = deployed.stack.physical_ids()[f"{function}Function"]
+    variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    container = str(int(variables.get("CONTAINER", "0")) + 1)
+    client.update_function_configuration(
+        FunctionName=name, Environment={"Variables": variables | {"CONTAINER": container}}
+    )
 
 
 def test_the_health_monitor_needs_its_grant_to_find_payments(deployed: Deployed) -> None:
@@ -238,7 +315,8 @@ def test_an_alarm_may_publish_to_the_topic(deployed: Deployed) -> None:
         AlarmName="api-latency-iam-1", StateValue="ALARM", StateReason="test"
     )
     [message] = received(deployed, inbox, "api-latency-iam-1", WAIT_SECONDS)
-    assert json.loads(message["Message"])["AlarmDescription"] == "API Gateway latency is high"
+    description = json.loads(message["Message"])["AlarmDescription"]
+    assert description == "API Gateway latency is high. Run payment-infra metrics --since 1h"
 
 
 def subscribe(deployed: Deployed, name: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Deploy
 
 SUFFIX = ("--suffix", "status-1")
+SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,50 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
     assert degraded.stderr.startswith("Error: degraded: ")
 
 
+def test_the_scheduled_run_finds_payments_stopped_as_a_restore_stops_them(
+    deployed: Deployed,
+) -> None:
+    def put() -> list[object]:
+        error, _ = deployed.invoke("HealthMonitor", SCHEDULED)
+        assert error is None
+        lines = map(json.loads, deployed.logged("HealthMonitor", "PaymentsStopped"))
+        return [line["PaymentsStopped"] for line in lines if "_aws" in line][-1:]
+
+    resources = deployed.stack.physical_ids()
+    stage = {"restApiId": resources["PaymentAPI"], "stageName": "prod"}
+    gateway, functions = (deployed.session.client(name) for name in ("apigateway", "lambda"))
+    assert put() == [[0]]
+    gateway.update_stage(
+        **stage,
+        patchOperations=[
+            {"op": "replace", "path": f"/~1process/POST/throttling/{limit}", "value": "0"}
+            for limit in ("rateLimit", "burstLimit")
+        ],
+    )
+    assert put() == [[1]]
+    gateway.update_stage(**stage, patchOperations=[{"op": "remove", "path": "/~1process/POST"}])
+    assert put() == [[0]]
+    source = {"UUID": resources["RetryEventSource"]}
+    functions.update_event_source_mapping(**source, Enabled=False)
+    assert put() == [[1]]
+    functions.update_event_source_mapping(**source, Enabled=True)
+    assert put() == [[0]]
+
+
+def test_the_health_is_the_report_that_the_scheduled_run_has_logged(
+    aws: Emulator, deployed: Deployed, tmp_path: Path
+) -> None:
+    _, report = deployed.invoke("HealthMonitor", SCHEDULED)
+    logged = [json.loads(line) for line in deployed.logged("HealthMonitor", "health report")]
+    assert logged[-1]["report"] == report
+    assert logged[-1].keys() >= {"level", "message", "timestamp", "service"}
+    assert deployed.api().call("GET", "health").body["timestamp"] == report["timestamp"]
+    shown = Program(aws.url, tmp_path)("logs", "health", *SUFFIX)
+    assert "health report" in shown.stdout
+    # Its checks are for programs.
+    assert "threshold" not in shown.stdout
+
+
 def test_metrics_are_those_of_the_deployed_dashboard(
     aws: Emulator, deployed: Deployed, tmp_path: Path
 ) -> None:
@@ -94,7 +139,7 @@ def test_metrics_are_those_of_the_deployed_dashboard(
     assert widgets.keys() == {one["properties"]["title"] for one in drawn}
     [validated] = [one for one in widgets["Payments"]["series"] if one["label"] == "Validated"]
     assert [point["value"] for point in validated["points"]] == [7]
-    assert len(widgets["Alarms"]["alarms"]) == 18
+    assert len(widgets["Alarms"]["alarms"]) == 25
     [line] = [
         line for line in program("metrics").stdout.splitlines() if line.startswith("Validated ")
     ]

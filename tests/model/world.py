@@ -34,12 +34,16 @@ ENVIRONMENT = {
     "TRANSACTIONS_TABLE": "transactions-dev",
     "FAILED_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/failed-dev",
     "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:payment-alarms-dev",
+    "API_ID": "a1b2c3d4e5",
     "API_NAME": "payment-api-dev",
     "API_STAGE": "prod",
     "FUNCTION_NAMES": "payment-validation-dev,payment-processing-dev",
     "FAILED_QUEUE_NAME": "failed-transactions-dev",
     "DEAD_LETTER_QUEUE_NAME": "failed-transactions-dlq-dev",
     "DEGRADED_ALARM_NAME": "health-degraded-dev",
+    "LOG_GROUP": "/aws/lambda/health-monitor-dev",
+    "RETRY_SOURCE_ID": "retry-source",
+    "POWERTOOLS_SERVICE_NAME": "payment-dev",
 }
 # More than three receives and three recoveries take.
 MOST_DRAIN_ROUNDS = 60
@@ -133,6 +137,8 @@ class World:
         patch.setattr(clients, "sqs", lambda: self.queue)
         patch.setattr(clients, "cloudwatch", lambda: self.monitoring)
         patch.setattr(clients, "sns", lambda: self.monitoring)
+        for seldom in ("cloudwatch_logs", "apigateway", "aws_lambda"):
+            patch.setattr(clients, seldom, lambda: self.monitoring)
         patch.setattr(logs, "logger", self.journal)
         patch.setattr(metrics, "_metrics", self.journal)
         patch.setattr(clients, "gateway", lambda: self.gateway)

@@ -19,6 +19,8 @@ from handlers.shared import (
     charging,
     clients,
     deadline,
+    intake,
+    latest_report,
     metrics,
     recovery,
     retry_messages,
@@ -26,7 +28,7 @@ from handlers.shared import (
     transactions,
 )
 from payment_infra.artifacts import HANDLERS, check_handlers
-from payment_infra.cloud.restore import rows
+from payment_infra.cloud.restore import rows, writes
 from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type, spelled_out
 
@@ -132,6 +134,9 @@ def test_the_metrics_have_the_namespace_and_the_stacks_service_as_their_only_dim
 def test_what_needs_somebody_is_an_alarm_and_what_is_business_is_on_the_dashboard() -> None:
     needs_somebody = {
         *(metrics.FAILURES, metrics.RETRIES_NOT_QUEUED, metrics.STUCK, metrics.DEGRADED),
+        *(metrics.MISMATCHED, metrics.UNREADABLE, metrics.CONTRADICTED),
+        *(metrics.SCHEDULED_RUNS, metrics.PAYMENTS_STOPPED),
+        *(metrics.WRITE_THROTTLES, metrics.INDEX_WRITE_THROTTLES),
     }
     assert {name for _, name, _ in own(alarmed())} == needs_somebody
     assert {name for _, name, _ in own(shown())} == metric_names() - needs_somebody
@@ -166,6 +171,34 @@ def test_the_health_monitor_looks_at_the_alarm_on_its_own_metric(preset: str) ->
     monitor = deployed(preset).resources["HealthMonitorFunction"]
     name = monitor["Environment"]["Variables"]["DEGRADED_ALARM_NAME"]
     assert name == alarm["AlarmName"]
+
+
+@EVERY_PRESET
+def test_the_health_monitor_reads_the_stream_of_its_own_log_that_it_writes(preset: str) -> None:
+    monitor = deployed(preset).resources["HealthMonitorFunction"]
+    group = monitor["LoggingConfig"]["LogGroup"].strip("<>")
+    name = deployed(preset).resources[group]["LogGroupName"]
+    assert monitor["Environment"]["Variables"]["LOG_GROUP"] == name
+    document = deployed(preset).resources["HealthMonitorPolicy"]["PolicyDocument"]
+    [resources] = [
+        one["Resource"] for one in document["Statement"] if one["Action"] == ["logs:GetLogEvents"]
+    ]
+    [arn] = resources
+    assert arn.endswith(f":log-group:{name}:log-stream:{latest_report.STREAM}")
+
+
+@EVERY_PRESET
+def test_a_report_is_given_out_until_the_next_run_has_made_one_and_not_much_longer(
+    preset: str,
+) -> None:
+    schedule = deployed(preset).resources["HealthMonitorSchedule"]["ScheduleExpression"]
+    assert schedule == "rate(5 minutes)"
+    assert 5 * 60 < latest_report.MAX_AGE_SECONDS < 2 * 5 * 60
+
+
+def test_payments_are_stopped_at_the_methods_that_a_restore_stops() -> None:
+    stopped = {f"{method}/POST" for method in writes.METHODS}
+    assert set(intake.PAYMENT_SETTINGS) == {writes.EVERY_METHOD, *stopped}
 
 
 def variables_read() -> tuple[set[str], set[str]]:

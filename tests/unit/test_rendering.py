@@ -78,7 +78,7 @@ def test_yaml_uses_the_short_forms_of_the_intrinsic_functions() -> None:
     text = rendered("development", "yaml")
     assert "Fn::" not in text
     assert "Ref:" not in text
-    for form in ("!Ref ", "!GetAtt ", "!Sub ", "!If [", "!Join\n", "!Equals [", "!Not ["):
+    for form in ("!Ref ", "!GetAtt ", "!Sub ", "!If [", "!Join [", "!Equals [", "!Not ["):
         assert form in text
 
 
@@ -146,7 +146,7 @@ def test_yaml_quotes_the_argument_of_a_function_only_where_it_has_to() -> None:
     assert "      TopicName: !Sub payment-alarms-${EnvironmentSuffix}" in lines
     # Within braces, a brace or a colon would end the text.
     tag = "{Name: service, Value: !Sub 'payment-${EnvironmentSuffix}'}"
-    assert f"      Dimensions: [{tag}]" in lines
+    assert any(tag in line for line in lines)
 
 
 @EVERY_PRESET
@@ -157,9 +157,11 @@ def test_yaml_has_on_one_line_what_is_short_and_on_lines_of_its_own_what_a_reade
     for start, line in enumerate(lines):
         if line.endswith("  Properties:"):
             assert indent(lines[start + 1]) == indent(line) + 2
-    tags = "      Tags: [{Key: Environment, Value: !Ref EnvironmentSuffix}]"
-    assert lines.count(tags) == sum("Key: Environment," in line for line in lines) > 40
-    assert not [line for line in lines if re.search(r"(Properties|Resources|Outputs): .", line)]
+    assert not [line for line in lines if re.search(r"(Resources|Outputs): .", line)]
+    assert lines.count("      Tags: [{Key: Environment, Value: !Ref EnvironmentSuffix}]") > 20
+    # The alarms are many and alike.
+    alarms = [line for line in lines if line.startswith("    Properties: {AlarmName: !Sub ")]
+    assert len(alarms) == sum("Properties: " in line for line in lines) == 25
 
 
 @EVERY_PRESET

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import click
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from payment_infra.artifacts import LAYER, code_keys
+from payment_infra.cli import root
 from payment_infra.config import ARCHITECTURES, PRESETS, RETENTION_DAYS, RUNTIMES, StackConfig
 from payment_infra.groups import api, refusals
 from payment_infra.rendering import render
@@ -44,8 +47,6 @@ STATEFUL_TYPES = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGrou
 # Actions for which the service has no resource-level permission (Service Authorization Reference).
 WITHOUT_RESOURCES = {
     "cloudwatch:GetMetricData",
-    # It has, by that reference, but is authorized for all alarms, whichever it is asked for.
-    "cloudwatch:DescribeAlarms",
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
 }
@@ -176,6 +177,7 @@ FUNCTION_SETTINGS: Mapping[str, tuple[str, str, int, int, Mapping[str, str]]] = 
         PAYMENT_VARIABLES
         | {
             "ALARM_TOPIC_ARN": "<AlarmTopic>",
+            "API_ID": "<PaymentAPI>",
             "API_NAME": "payment-api-dev",
             "API_STAGE": "prod",
             "FUNCTION_NAMES": (
@@ -184,6 +186,8 @@ FUNCTION_SETTINGS: Mapping[str, tuple[str, str, int, int, Mapping[str, str]]] = 
             "FAILED_QUEUE_NAME": "<FailedTransactionsQueue.QueueName>",
             "DEAD_LETTER_QUEUE_NAME": "<FailedTransactionsDLQ.QueueName>",
             "DEGRADED_ALARM_NAME": "health-degraded-dev",
+            "LOG_GROUP": "/aws/lambda/health-monitor-dev",
+            "RETRY_SOURCE_ID": "<RetryEventSource>",
         },
     ),
 }
@@ -549,7 +553,15 @@ GRANTS: Mapping[str, Mapping[tuple[str, ...], list[str]]] = {
     },
     "HealthMonitor": {
         ("cloudwatch:GetMetricData",): ["*"],
-        ("cloudwatch:DescribeAlarms",): ["*"],
+        ("cloudwatch:DescribeAlarms",): [f"{ALARM_ARN}health-degraded-dev"],
+        ("apigateway:GET",): [
+            "arn:aws:apigateway:eu-central-1::/restapis/<PaymentAPI>/stages/prod"
+        ],
+        ("lambda:GetEventSourceMapping",): ["<RetryEventSource.EventSourceMappingArn>"],
+        ("logs:GetLogEvents",): [
+            "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/health-monitor-dev"
+            ":log-stream:latest-report"
+        ],
         ("sns:Publish",): ["<AlarmTopic>"],
         ("dynamodb:Query",): ["<TransactionsTable.Arn>/index/in-flight-index"],
         ("dynamodb:UpdateItem",): ["<TransactionsTable.Arn>"],
@@ -692,7 +704,6 @@ def test_everything_that_names_the_table_names_the_restored_one_instead() -> Non
     assert {path[1] for path in places(DEPLOYED, OWN_TABLE)} == {
         *("ValidationFunction", "ProcessingFunction", "RetryFunction", "HealthMonitorFunction"),
         *("ValidationPolicy", "ProcessingPolicy", "RetryPolicy", "HealthMonitorPolicy"),
-        *("DynamoDBThrottleAlarm", "DynamoDBIndexThrottleAlarm"),
         *("PaymentDashboard", "TransactionsTableName"),
     }
 
@@ -711,19 +722,25 @@ def test_a_restored_table_is_named_by_name_or_by_its_full_arn() -> None:
 
 # Alarms and dashboard.
 
-TABLE = {"TableName": "<TransactionsTable>"}
 API = {"ApiName": "payment-api-dev", "Stage": "prod"}
 OWN = {"service": "payment-dev"}
 # Name, namespace, metric, dimensions, statistic, threshold, periods of five minutes.
 ALARMS: Mapping[str, tuple[str, str, str, Mapping[str, str], str, int, int]] = {
     "DynamoDBThrottleAlarm": (
-        *("dynamodb-throttle-dev", "AWS/DynamoDB", "WriteThrottleEvents", TABLE, "Sum", 10, 2),
+        *("dynamodb-throttle-dev", "PaymentInfra", "WriteThrottleEvents", OWN, "Maximum", 10, 2),
     ),
     "DynamoDBIndexThrottleAlarm": (
-        *("dynamodb-index-throttle-dev", "AWS/DynamoDB", "WriteThrottleEvents"),
-        *(TABLE | {"GlobalSecondaryIndexName": "in-flight-index"}, "Sum", 10, 2),
+        *("dynamodb-index-throttle-dev", "PaymentInfra", "IndexWriteThrottleEvents"),
+        *(OWN, "Maximum", 10, 2),
     ),
     "APILatencyAlarm": ("api-latency-dev", "AWS/ApiGateway", "Latency", API, "Average", 1000, 2),
+    **{
+        f"{method}LatencyAlarm": (
+            *(f"{method.lower()}-latency-dev", "AWS/ApiGateway", "Latency"),
+            *(API | {"Method": "POST", "Resource": f"/{method.lower()}"}, "Average", 1000, 2),
+        )
+        for method in ("Validate", "Process")
+    },
     "APIServerErrorAlarm": ("api-5xx-dev", "AWS/ApiGateway", "5XXError", API, "Sum", 10, 1),
     **{
         f"{function}ErrorAlarm": (
@@ -766,8 +783,21 @@ ALARMS: Mapping[str, tuple[str, str, str, Mapping[str, str], str, int, int]] = {
     "StuckPaymentAlarm": (
         *("stuck-payments-dev", "PaymentInfra", "PaymentsStuck", OWN, "Maximum", 1, 1),
     ),
+    "MismatchedPaymentAlarm": (
+        *("mismatched-payments-dev", "PaymentInfra", "PaymentsMismatched", OWN, "Maximum", 1, 1),
+    ),
+    "UnreadablePaymentAlarm": (
+        *("unreadable-payments-dev", "PaymentInfra", "PaymentsUnreadable", OWN, "Maximum", 1, 1),
+    ),
+    "ContradictedCaptureAlarm": (
+        *("contradicted-captures-dev", "PaymentInfra", "CapturesContradicted", OWN, "Sum", 1, 1),
+    ),
     "HealthDegradedAlarm": (
         *("health-degraded-dev", "PaymentInfra", "Degraded", OWN, "Maximum", 1, 1),
+    ),
+    "ScheduledRunAlarm": ("scheduled-run-dev", "PaymentInfra", "ScheduledRuns", OWN, "Sum", 1, 3),
+    "PaymentsStoppedAlarm": (
+        *("payments-stopped-dev", "PaymentInfra", "PaymentsStopped", OWN, "Maximum", 1, 6),
     ),
 }
 # The reference's.
@@ -789,21 +819,52 @@ def test_an_alarm_watches_its_metric_and_tells_the_topic(alarm: str) -> None:
     properties = DEPLOYED.resources[alarm]
     found = {one["Name"]: one["Value"] for one in properties["Dimensions"]}
     assert found == dimensions
-    assert properties["AlarmDescription"]
-    assert properties["AlarmDescription"] == DESCRIPTIONS.get(alarm, properties["AlarmDescription"])
     apart = {"Dimensions", "Tags", "AlarmDescription", "OKActions"}
+    heartbeat = alarm == "ScheduledRunAlarm"
     assert {key: value for key, value in properties.items() if key not in apart} == {
         "AlarmName": name,
         "Namespace": namespace,
         "MetricName": metric,
         "Statistic": statistic,
         "Threshold": threshold,
-        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "ComparisonOperator": (
+            "LessThanThreshold" if heartbeat else "GreaterThanOrEqualToThreshold"
+        ),
         "Period": 300,
         "EvaluationPeriods": periods,
-        "TreatMissingData": "notBreaching",
+        "TreatMissingData": "breaching" if heartbeat else "notBreaching",
         "AlarmActions": ["<AlarmTopic>"],
     }
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_says_what_it_is_and_ends_with_a_command_that_there_is(alarm: str) -> None:
+    description = DEPLOYED.resources[alarm]["AlarmDescription"]
+    what, told, command = description.partition(". Run payment-infra ")
+    assert what
+    assert told
+    assert what == DESCRIPTIONS.get(alarm, what)
+    # Which environment is told by the alarm's name.
+    parsed(root, [*shlex.split(command), "--suffix", "dev"])
+
+
+def parsed(command: click.Command, arguments: list[str]) -> None:
+    """Let click parse a command line, without running it; raise if it does not take it."""
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        _, found, rest = command.resolve_command(context, arguments)
+        assert found is not None
+        parsed(found, rest)
+    else:
+        command.make_parser(context).parse_args(arguments)
+
+
+def test_no_alarm_is_on_a_metric_of_dynamodb() -> None:
+    # "Alarms that evaluate metrics in the AWS/DynamoDB namespace always ignore missing data even
+    # if you choose a different option for TreatMissingData" (CloudWatch API, PutMetricAlarm): one
+    # that has fired would stay in ALARM, since DynamoDB has no data of no throttles.
+    namespaces = {DEPLOYED.resources[alarm]["Namespace"] for alarm in ALARMS}
+    assert namespaces == {"AWS/ApiGateway", "AWS/Lambda", "AWS/SQS", "PaymentInfra"}
 
 
 def test_that_the_system_is_well_again_is_told_too_and_of_no_other_alarm() -> None:

@@ -27,18 +27,25 @@ class _Stdout:
 def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     """The fake services, behind the accessors that the handlers get their clients from."""
     fakes = Aws()
-    for service in ("dynamodb", "sqs", "sns", "cloudwatch"):
+    for service in (
+        *("dynamodb", "sqs", "sns", "cloudwatch"),
+        *("cloudwatch_logs", "apigateway", "aws_lambda"),
+    ):
         monkeypatch.setattr(clients, service, lambda service=service: fakes.client(service))
     for name, value in {
         "TRANSACTIONS_TABLE": "transactions-dev",
         "FAILED_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/failed-dev",
         "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:payment-alarms-dev",
+        "API_ID": "a1b2c3d4e5",
         "API_NAME": "payment-api-dev",
         "API_STAGE": "prod",
         "FUNCTION_NAMES": "payment-validation-dev,payment-processing-dev",
         "FAILED_QUEUE_NAME": "failed-transactions-dev",
         "DEAD_LETTER_QUEUE_NAME": "failed-transactions-dlq-dev",
         "DEGRADED_ALARM_NAME": "health-degraded-dev",
+        "LOG_GROUP": "/aws/lambda/health-monitor-dev",
+        "RETRY_SOURCE_ID": "14e0db71-5d35-4eb5-b481-8945cf9d10c2",
+        "POWERTOOLS_SERVICE_NAME": SERVICE,
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(health_monitor, "_latest", None)

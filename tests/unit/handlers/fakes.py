@@ -7,6 +7,7 @@ service would refuse.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -149,7 +150,8 @@ class FakeSNS(FakeService):
 
 
 class FakeCloudWatch(FakeService):
-    """`data` holds the points by metric and statistic; `status` the codes that are not Complete;
+    """`data` holds the points by metric and statistic, one a minute and the latest first; those of
+    an index are of IndexWriteThrottleEvents. `status` holds the codes that are not Complete, and
     `alarms` the states by name.
     """
 
@@ -165,10 +167,24 @@ class FakeCloudWatch(FakeService):
         self._call("GetMetricData", params)
         results = []
         for query in params["MetricDataQueries"]:
-            key = (query["MetricStat"]["Metric"]["MetricName"], query["MetricStat"]["Stat"])
-            status = self.status.get(key, "Complete")
-            values = self.data.get(key, [])
-            results.append({"Id": query["Id"], "StatusCode": status, "Values": values})
+            metric = query["MetricStat"]["Metric"]
+            names = {dimension["Name"] for dimension in metric["Dimensions"]}
+            of_index = "Index" if "GlobalSecondaryIndexName" in names else ""
+            key = (of_index + metric["MetricName"], query["MetricStat"]["Stat"])
+            minute = params["EndTime"].replace(second=0, microsecond=0)
+            points = [
+                (minute - timedelta(minutes=ago), value)
+                for ago, value in enumerate(self.data.get(key, []), start=1)
+            ]
+            kept = [(moment, value) for moment, value in points if moment >= params["StartTime"]]
+            results.append(
+                {
+                    "Id": query["Id"],
+                    "StatusCode": self.status.get(key, "Complete"),
+                    "Timestamps": [moment for moment, _ in kept],
+                    "Values": [value for _, value in kept],
+                }
+            )
         return {"MetricDataResults": results}
 
     def describe_alarms(self, **params: Any) -> dict[str, Any]:
@@ -176,3 +192,67 @@ class FakeCloudWatch(FakeService):
         named = {name: self.alarms[name] for name in params["AlarmNames"] if name in self.alarms}
         alarms = [{"AlarmName": name, "StateValue": state} for name, state in named.items()]
         return {"MetricAlarms": alarms, "CompositeAlarms": []}
+
+
+class FakeLogs(FakeService):
+    """CloudWatch Logs: the events by group and stream. A stream has to be created first."""
+
+    service = "logs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams: dict[tuple[str, str], list[dict[str, Any]]] = {}
+
+    def create_log_stream(self, **params: Any) -> dict[str, Any]:
+        self._call("CreateLogStream", params)
+        key = (params["logGroupName"], params["logStreamName"])
+        if key in self.streams:
+            raise client_error("ResourceAlreadyExistsException")
+        self.streams[key] = []
+        return {}
+
+    def put_log_events(self, **params: Any) -> dict[str, Any]:
+        self._call("PutLogEvents", params)
+        self._stream(params).extend(params["logEvents"])
+        return {}
+
+    def get_log_events(self, **params: Any) -> dict[str, Any]:
+        self._call("GetLogEvents", params)
+        found = [one for one in self._stream(params) if one["timestamp"] >= params["startTime"]]
+        assert params["startFromHead"] is False
+        return {"events": found[-params["limit"] :], "nextBackwardToken": "b/1"}
+
+    def _stream(self, params: dict[str, Any]) -> list[dict[str, Any]]:
+        key = (params["logGroupName"], params["logStreamName"])
+        if key not in self.streams:
+            raise client_error("ResourceNotFoundException")
+        return self.streams[key]
+
+
+class FakeApiGateway(FakeService):
+    """API Gateway's own API: the settings of a stage by method, as it gives them."""
+
+    service = "apigateway"
+
+    def __init__(self) -> None:
+        super().__init__()
+        throttle = {"throttlingRateLimit": 1000.0, "throttlingBurstLimit": 2000}
+        self.settings: dict[str, dict[str, Any]] = {"*/*": throttle}
+
+    def get_stage(self, **params: Any) -> dict[str, Any]:
+        self._call("GetStage", params)
+        return {"stageName": params["stageName"], "methodSettings": self.settings}
+
+
+class FakeLambda(FakeService):
+    """Lambda's own API: the state of the one event source mapping."""
+
+    service = "lambda"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = "Enabled"
+
+    def get_event_source_mapping(self, **params: Any) -> dict[str, Any]:
+        self._call("GetEventSourceMapping", params)
+        return {"UUID": params["UUID"], "State": self.state}

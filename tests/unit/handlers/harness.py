@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from handlers import retry
 from handlers.shared.gateway import Charged, Declined, NoCharge, SimulatedGateway
-from tests.unit.handlers.fakes import FakeCloudWatch, FakeDynamoDB, FakeSNS, FakeSQS
+from tests.unit.handlers.fakes import (
+    FakeApiGateway,
+    FakeCloudWatch,
+    FakeDynamoDB,
+    FakeLambda,
+    FakeLogs,
+    FakeSNS,
+    FakeSQS,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -28,6 +36,9 @@ class Aws:
     sqs: FakeSQS = field(default_factory=FakeSQS)
     sns: FakeSNS = field(default_factory=FakeSNS)
     cloudwatch: FakeCloudWatch = field(default_factory=FakeCloudWatch)
+    cloudwatch_logs: FakeLogs = field(default_factory=FakeLogs)
+    apigateway: FakeApiGateway = field(default_factory=FakeApiGateway)
+    aws_lambda: FakeLambda = field(default_factory=FakeLambda)
     created: list[str] = field(default_factory=list)
 
     def client(self, service: str) -> Any:

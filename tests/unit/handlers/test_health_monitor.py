@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,17 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from handlers import health_monitor
 from handlers.health_monitor import handler
+from handlers.shared.recovery import RecoveryIncomplete
 from tests.unit.handlers.fakes import client_error
-from tests.unit.handlers.harness import Aws, LambdaContext, Output, Response, call, load_event
+from tests.unit.handlers.harness import (
+    Aws,
+    Clock,
+    LambdaContext,
+    Output,
+    Response,
+    call,
+    load_event,
+)
 
 
 def get(**query: str) -> Response:
@@ -19,6 +29,12 @@ def get(**query: str) -> Response:
 
 def scheduled() -> dict[str, Any]:
     return handler(load_event("scheduled"), LambdaContext())
+
+
+def forget(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be no report, neither in this container nor for all."""
+    monkeypatch.setattr(health_monitor, "_latest", None)
+    aws.cloudwatch_logs.streams.clear()
 
 
 def check(report: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -38,6 +54,10 @@ def test_a_system_without_data_is_healthy_and_every_resource_is_checked(aws: Aws
         ("Lambda", "errors", "payment-validation-dev", 0, 10, "healthy"),
         ("Lambda", "errors", "payment-processing-dev", 0, 10, "healthy"),
         ("DynamoDB", "throttles", "transactions-dev", 0, 10, "healthy"),
+        (
+            *("DynamoDB", "index_throttles", "transactions-dev/index/in-flight-index"),
+            *(0, 10, "healthy"),
+        ),
         ("SQS", "age_of_oldest_message", "failed-transactions-dev", 0, 900, "healthy"),
         ("SQS", "dead_letters", "failed-transactions-dlq-dev", 0, 1, "healthy"),
     ]
@@ -45,11 +65,15 @@ def test_a_system_without_data_is_healthy_and_every_resource_is_checked(aws: Aws
     assert list(answer.body["checks"][0]) == names
 
 
-def test_all_checks_are_one_call_over_five_minutes_with_explicit_dimensions(aws: Aws) -> None:
+def test_all_checks_are_one_call_over_seven_minutes_with_explicit_dimensions(
+    aws: Aws, clock: Clock
+) -> None:
+    clock.tick(42)
     get()
     [(operation, params)] = aws.cloudwatch.calls
     assert operation == "GetMetricData"
-    assert (params["EndTime"] - params["StartTime"]).total_seconds() == 300
+    # From the start of a minute on.
+    assert (params["EndTime"] - params["StartTime"]).total_seconds() == 7 * 60 + 42
     asked = {
         (
             query["MetricStat"]["Metric"]["Namespace"],
@@ -69,6 +93,13 @@ def test_all_checks_are_one_call_over_five_minutes_with_explicit_dimensions(aws:
         ("AWS/Lambda", "Errors", "Sum", (("FunctionName", "payment-processing-dev"),)),
         ("AWS/DynamoDB", "WriteThrottleEvents", "Sum", (("TableName", "transactions-dev"),)),
         (
+            *("AWS/DynamoDB", "WriteThrottleEvents", "Sum"),
+            (
+                ("TableName", "transactions-dev"),
+                ("GlobalSecondaryIndexName", "in-flight-index"),
+            ),
+        ),
+        (
             *("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum"),
             (("QueueName", "failed-transactions-dev"),),
         ),
@@ -86,8 +117,11 @@ def test_latency_is_the_average_over_all_requests_of_the_window(aws: Aws) -> Non
     ("metric", "name", "statistic", "healthy", "unhealthy"),
     [
         ("5xx", "5XXError", "Sum", [4, 5], [5, 5]),
+        # What was before the last five minutes is not of this report.
+        ("5xx", "5XXError", "Sum", [0, 0, 0, 0, 9, 99, 99], [0, 0, 0, 0, 10]),
         ("errors", "Errors", "Sum", [9], [10]),
         ("throttles", "WriteThrottleEvents", "Sum", [9], [10]),
+        ("index_throttles", "IndexWriteThrottleEvents", "Sum", [9, 0], [9, 1]),
         ("age_of_oldest_message", "ApproximateAgeOfOldestMessage", "Maximum", [800, 899], [900, 1]),
         ("dead_letters", "ApproximateNumberOfMessagesVisible", "Maximum", [0], [0, 1]),
     ],
@@ -103,7 +137,7 @@ def test_a_value_is_healthy_below_its_threshold(
 ) -> None:
     aws.cloudwatch.data[(name, statistic)] = healthy
     assert get().body["overall_status"] == "healthy"
-    monkeypatch.setattr(health_monitor, "_latest", None)
+    forget(aws, monkeypatch)
     aws.cloudwatch.data[(name, statistic)] = unhealthy
     report = get().body
     assert report["overall_status"] == "degraded"
@@ -139,26 +173,10 @@ def test_a_failed_call_makes_every_check_unknown(
 
 def test_strict_answers_503_unless_healthy(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     assert get(strict="true").status == 200
-    monkeypatch.setattr(health_monitor, "_latest", None)
+    forget(aws, monkeypatch)
     aws.cloudwatch.data[("Errors", "Sum")] = [10]
     assert get(strict="true").status == 503
     assert get(strict="false").status == 200
-
-
-def test_a_report_is_reused_for_30_seconds_but_not_by_the_scheduled_run(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seconds = 1000.0
-    monkeypatch.setattr(health_monitor, "monotonic", lambda: seconds)
-    get()
-    seconds += 29
-    get()
-    assert len(aws.cloudwatch.called("GetMetricData")) == 1
-    scheduled()
-    assert len(aws.cloudwatch.called("GetMetricData")) == 2
-    seconds += 30
-    get()
-    assert len(aws.cloudwatch.called("GetMetricData")) == 3
 
 
 def test_only_the_scheduled_run_notifies_and_only_when_degraded(aws: Aws) -> None:
@@ -182,7 +200,84 @@ def test_the_scheduled_run_puts_whether_the_system_is_degraded(
 ) -> None:
     aws.cloudwatch.data[("Errors", "Sum")] = [errors]
     scheduled()
-    assert Output.read(capsys).metrics == {"Degraded": [value], "PaymentsStuck": [0]}
+    assert Output.read(capsys).metrics["Degraded"] == [value]
+
+
+def test_a_run_that_did_all_its_work_puts_every_metric_that_an_alarm_waits_for(
+    aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scheduled()
+    metrics = Output.read(capsys).metrics
+    assert (
+        metrics.items()
+        >= {
+            "Degraded": [0],
+            "PaymentsStuck": [0],
+            "PaymentsStopped": [0],
+            "WriteThrottleEvents": [0],
+            "IndexWriteThrottleEvents": [0],
+            "ScheduledRuns": [1],
+        }.items()
+    )
+
+
+# The latest first: the two latest minutes are not settled yet.
+@pytest.mark.parametrize(
+    ("points", "counted"),
+    [
+        ([], 0),
+        ([7, 7], 0),
+        ([0, 0, 1, 2, 3, 4, 5], 15),
+        ([0, 0, 1, 0, 0, 0, 5, 6, 6], 6),
+    ],
+)
+def test_throttled_writes_are_put_of_five_minutes_that_ended_two_minutes_ago(
+    aws: Aws, capsys: pytest.CaptureFixture[str], points: list[float], counted: int
+) -> None:
+    aws.cloudwatch.data[("WriteThrottleEvents", "Sum")] = points
+    scheduled()
+    metrics = Output.read(capsys).metrics
+    assert metrics["WriteThrottleEvents"] == [counted]
+    assert metrics["IndexWriteThrottleEvents"] == [0]
+
+
+def test_runs_count_every_throttled_write_once_wherever_in_a_minute_they_begin(
+    aws: Aws, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, throttles = clock.now, [float(2**minute) for minute in range(15)]
+    counted = 0.0
+    for seconds in (5 * 60, 10 * 60 + 59, 15 * 60 + 1, 20 * 60):
+        clock.now = start + timedelta(seconds=seconds)
+        elapsed = seconds // 60
+        past = [throttles[minute] if minute < 15 else 0.0 for minute in range(elapsed)]
+        aws.cloudwatch.data[("WriteThrottleEvents", "Sum")] = past[::-1]
+        scheduled()
+        counted += sum(Output.read(capsys).metrics["WriteThrottleEvents"])
+    assert counted == sum(throttles)
+
+
+def test_throttled_writes_of_the_index_are_put_apart(
+    aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.cloudwatch.data[("IndexWriteThrottleEvents", "Sum")] = [0, 0, 12]
+    scheduled()
+    metrics = Output.read(capsys).metrics
+    assert (metrics["WriteThrottleEvents"], metrics["IndexWriteThrottleEvents"]) == ([0], [12])
+
+
+@pytest.mark.parametrize("statistic", ["IndexWriteThrottleEvents", None])
+def test_throttled_writes_that_are_not_known_are_not_put(
+    aws: Aws, capsys: pytest.CaptureFixture[str], statistic: str | None
+) -> None:
+    if statistic is None:
+        aws.cloudwatch.fail("GetMetricData")
+    else:
+        aws.cloudwatch.status[(statistic, "Sum")] = "PartialData"
+    scheduled()
+    metrics = Output.read(capsys).metrics
+    assert "IndexWriteThrottleEvents" not in metrics
+    assert ("WriteThrottleEvents" in metrics) == (statistic is not None)
+    assert metrics["ScheduledRuns"] == [1]
 
 
 def test_details_are_published_unless_the_alarm_has_told_already(aws: Aws) -> None:
@@ -211,7 +306,7 @@ def test_a_get_never_publishes_recovers_asks_about_alarms_or_counts(
 ) -> None:
     aws.cloudwatch.data[("Errors", "Sum")] = [errors]
     get(strict="true")
-    assert aws.created == ["cloudwatch"]
+    assert set(aws.created) == {"cloudwatch_logs", "cloudwatch"}
     assert [name for name, _ in aws.cloudwatch.calls] == ["GetMetricData"]
     assert not Output.read(capsys).metrics
 
@@ -240,6 +335,57 @@ def test_a_scheduled_run_that_cannot_notify_fails_after_logging(
     [line] = output.of("unexpected failure")
     assert line["code"] == "NotFound"
     assert "canary" not in output.text
+    assert "ScheduledRuns" not in output.metrics
+
+
+@pytest.mark.parametrize(
+    ("failing", "lost"),
+    [
+        ("DEGRADED_ALARM_NAME", set()),
+        ("API_ID", {"PaymentsStopped"}),
+        ("API_NAME", {"Degraded", "WriteThrottleEvents", "IndexWriteThrottleEvents"}),
+        ("FAILED_QUEUE_URL", {"PaymentsStuck"}),
+    ],
+)
+def test_a_part_of_the_run_that_fails_keeps_no_other_from_its_work(
+    aws: Aws,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: str,
+    lost: set[str],
+) -> None:
+    aws.cloudwatch.data[("Errors", "Sum")] = [10]
+    scheduled()
+    whole = set(Output.read(capsys).metrics)
+    monkeypatch.delenv(failing)
+    with pytest.raises(KeyError, match=failing):
+        scheduled()
+    output = Output.read(capsys)
+    assert set(output.metrics) == whole - lost - {"ScheduledRuns"}
+    [line] = output.of("unexpected failure")
+    assert line["type"] == "KeyError"
+    assert bool(aws.dynamodb.calls) == (failing != "TRANSACTIONS_TABLE")
+
+
+def test_of_two_failures_both_are_logged_and_the_first_is_raised(
+    aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.dynamodb.fail("Query", client_error("ThrottlingException"))
+    aws.cloudwatch.data[("Errors", "Sum")] = [10]
+    aws.sns.fail("Publish", client_error("NotFound"))
+    with pytest.raises(RecoveryIncomplete):
+        scheduled()
+    assert len(Output.read(capsys).of("unexpected failure")) == 2
+
+
+def test_recovery_comes_before_all_that_could_be_slow(aws: Aws) -> None:
+    aws.cloudwatch.data[("Errors", "Sum")] = [10]
+    scheduled()
+    assert aws.created[0] == "dynamodb"
+    assert aws.created.index("sqs") < min(
+        aws.created.index(service)
+        for service in ("cloudwatch", "cloudwatch_logs", "apigateway", "aws_lambda", "sns")
+    )
 
 
 def test_an_unforeseen_failure_of_a_get_is_a_500_without_its_text(

@@ -195,7 +195,12 @@ def test_a_scheduled_run_that_fails_leaves_nothing_over(aws: Aws, capsys: Captur
     aws.dynamodb.fail("Query")
     with pytest.raises(RecoveryIncomplete):
         health_monitor.handler(load_event("scheduled"), LambdaContext())
-    assert measured(capsys) == {"Degraded": [0]}
+    assert measured(capsys) == {
+        "Degraded": [0],
+        "PaymentsStopped": [0],
+        "WriteThrottleEvents": [0],
+        "IndexWriteThrottleEvents": [0],
+    }
     process("unknown")
     assert measured(capsys) == {}
 

@@ -172,6 +172,14 @@ def test_logs(color: bool, check: Check) -> None:
                 | {"reason": "gateway_unavailable", "code": "Simulated"},
             ),
         ),
+        (
+            "health",
+            logged(
+                1,
+                {"level": "INFO", "message": "health report", "overall_status": "healthy"}
+                | {"report": {"timestamp": "...", "checks": [{"service": "SQS"}]}},
+            ),
+        ),
         ("retry", logged(2, "START RequestId: 1 Version: $LATEST")),
         ("retry", logged(3, "Task timed out after 50.00 seconds")),
         (
