@@ -19,8 +19,6 @@ FORMATS = ("yaml", "json")
 YAML_WIDTH = 120
 # A collection that takes no more characters than these stands on one line.
 FLOW_WIDTH = 150
-# Resources of which there are so many that a line for each property would fill a page each.
-ALIKE = frozenset({"AWS::CloudWatch::Alarm"})
 
 
 def render(template: Template, form: str = "yaml") -> str:
@@ -82,14 +80,9 @@ class _Block(dict[str, Any]):
     """A mapping with a line for each of its entries, however short they are."""
 
 
-class _Flow(dict[str, Any]):
-    """A mapping with as many of its entries on a line as fit there."""
-
-
 def _in_blocks(ordered: dict[str, Any]) -> _Block:
     """Return the template with what a reader looks for on lines of its own: the sections, their
-    entries, what these say, and the properties of the resources but for those that are many and
-    alike."""
+    entries, what these say, and the properties of the resources."""
     whole = _Block(ordered)
     for section, entries in ordered.items():
         if isinstance(entries, dict):
@@ -100,8 +93,7 @@ def _in_blocks(ordered: dict[str, Any]) -> _Block:
             )
     for resource in whole.get("Resources", {}).values():
         if "Properties" in resource:
-            style = _Flow if resource["Type"] in ALIKE else _Block
-            resource["Properties"] = style(resource["Properties"])
+            resource["Properties"] = _Block(resource["Properties"])
     return whole
 
 
@@ -140,10 +132,6 @@ def _represent_sequence(dumper: Any, value: list[Any]) -> Any:
 
 def _represent_block(dumper: Any, value: _Block) -> Any:
     return dumper.represent_mapping("tag:yaml.org,2002:map", value.items())
-
-
-def _represent_flow(dumper: Any, value: _Flow) -> Any:
-    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=True)
 
 
 def _represent_function(dumper: Any, tag: str, argument: Any) -> Any:
@@ -185,7 +173,6 @@ def _width(node: Any) -> int:
 _Dumper.add_representer(dict, _represent_mapping)
 _Dumper.add_representer(list, _represent_sequence)
 _Dumper.add_representer(_Block, _represent_block)
-_Dumper.add_representer(_Flow, _represent_flow)
 _Dumper.add_representer(str, _represent_text)
 
 
