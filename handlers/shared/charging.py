@@ -18,7 +18,7 @@ from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS, FETCH_SECONDS
 from handlers.shared.failures import DependencyFailed, error_code
 from handlers.shared.gateway import Charged, Declined, NoCharge
 from handlers.shared.retry_messages import DELAY_SECONDS
-from handlers.shared.store import StoreUnavailable
+from handlers.shared.table import StoreUnavailable
 from handlers.shared.transactions import (
     DECLINED,
     LEASE_SECONDS,

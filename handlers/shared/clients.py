@@ -28,6 +28,7 @@ from handlers.shared.failures import error_code
 from handlers.shared.gateway import GatewayUnavailable
 from handlers.shared.retry_messages import RetryQueue
 from handlers.shared.store import Store
+from handlers.shared.table import Table
 from handlers.shared.transactions import LEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def claimant(caller: str | None) -> Claimant:
 def store() -> Store:
     """The table named by TRANSACTIONS_TABLE; LEASE_SECONDS is for tests that cannot wait."""
     lease_seconds = int(os.environ.get("LEASE_SECONDS", LEASE_SECONDS))
-    return Store(dynamodb(), os.environ["TRANSACTIONS_TABLE"], lease_seconds)
+    return Store(Table(dynamodb(), os.environ["TRANSACTIONS_TABLE"]), lease_seconds)
 
 
 def retry_queue() -> RetryQueue:

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handlers.shared import logs
 from handlers.shared.clock import timestamp
 from handlers.shared.failures import error_code
-from handlers.shared.store import IN_FLIGHT_INDEX
+from handlers.shared.table import IN_FLIGHT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

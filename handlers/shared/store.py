@@ -1,20 +1,14 @@
-"""The transactions table: every state change is one conditional write.
+"""The payments in the table: every change of state is one conditional write.
 
-A write that its condition refuses returns the row that stood in the way (the DynamoDB API
-Reference, "ReturnValuesOnConditionCheckFailure"), so no decision needs a read, and none can race.
 The SDK may repeat a call whose answer was lost. Each condition therefore lets its own repetition
 pass, or the row shows that the first one took effect.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds, timestamp
-from handlers.shared.failures import DependencyFailed, error_code
 from handlers.shared.transactions import (
     DECLINED,
     LEASE_SECONDS,
@@ -29,18 +23,11 @@ from handlers.shared.transactions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import datetime
 
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
     from handlers.shared.callers import Claimant
-
-    Item = Mapping[str, AttributeValueTypeDef]
-
-IN_FLIGHT_INDEX = "in-flight-index"
-PAGE_SIZE = 100
+    from handlers.shared.table import Table, Write
 
 _HELD = "#status = :processing AND attempt_id = :attempt"
 _IN_INDEX = "in_flight = :key AND lease_expires_at = :lease_end"
@@ -58,33 +45,17 @@ _PAYABLE = " AND ".join(
 )
 
 
-class StoreUnavailable(DependencyFailed):
-    """DynamoDB failed a call, or a row that must exist is gone."""
-
-    reason = "store_unavailable"
-
-
 class TransactionExists(Exception):
     """Another transaction has this id; it is not written over."""
 
     reason = "another_transaction_has_the_id"
 
 
-@dataclass(frozen=True)
-class Write:
-    """Whether a conditional write was made, and what the row holds then; empty if there is none."""
-
-    done: bool
-    row: Mapping[str, object] = field(default_factory=dict)
-
-
 class Store:
-    """The transactions table. Every method raises StoreUnavailable if DynamoDB fails the call."""
+    """Takes payments through their states. Every method raises StoreUnavailable if DynamoDB fails
+    the call."""
 
-    def __init__(
-        self, client: DynamoDBClient, table: str, lease_seconds: int = LEASE_SECONDS
-    ) -> None:
-        self._client = client
+    def __init__(self, table: Table, lease_seconds: int = LEASE_SECONDS) -> None:
         self._table = table
         self._lease_seconds = lease_seconds
 
@@ -94,19 +65,10 @@ class Store:
         `more` are attributes of a later release, which are stored as they are. Raises
         TransactionExists if the id belongs to a transaction with another fingerprint.
         """
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=_item({**(more or {}), **transaction.to_record()}),
-                ConditionExpression="attribute_not_exists(transaction_id)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except (BotoCoreError, ClientError) as error:
-            existing = _row_in_the_way(error)
-            if existing.get("fingerprint") != transaction.fingerprint:
-                raise TransactionExists from error
-            return Write(False, existing)
-        return Write(True)
+        write = self._table.put({**(more or {}), **transaction.to_record()})
+        if not write.done and write.row.get("fingerprint") != transaction.fingerprint:
+            raise TransactionExists
+        return write
 
     def claim(
         self, transaction_id: str, attempt_id: str, claimant: Claimant, now: datetime
@@ -117,7 +79,7 @@ class Store:
         the row lacks what a payment has.
         """
         parts = [_FREE, claimant.condition]
-        return self._update(
+        return self._table.update(
             transaction_id,
             condition=" AND ".join([_PAYABLE, *(f"({part})" for part in parts if part)]),
             update=(
@@ -175,11 +137,11 @@ class Store:
             changes[":key"] = key
             update += ", in_flight = :key"
         held: Record = {":processing": PROCESSING, ":attempt": attempt_id}
-        self._update(transaction_id, condition=_HELD, update=update, values=held | changes)
+        self._table.update(transaction_id, condition=_HELD, update=update, values=held | changes)
 
     def note_capture(self, transaction_id: str, gateway_reference: str, now: datetime) -> Write:
         """Write beside what a settled row says that there is a capture which contradicts it."""
-        return self._update(
+        return self._table.update(
             transaction_id,
             condition="#status IN (:processed, :declined)",
             update="SET contradicting_reference = :reference, updated_at = :now",
@@ -195,30 +157,9 @@ class Store:
         """Yield id and lease end of the payments under a key of the index, the oldest first.
 
         Only those whose lease ended before that, in epoch seconds. The index may lag behind the
-        table, and is read as far as the caller goes on.
+        table.
         """
-        values: Record = {":key": key}
-        condition = "in_flight = :key"
-        if before is not None:
-            values[":before"] = before
-            condition += " AND lease_expires_at < :before"
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "IndexName": IN_FLIGHT_INDEX,
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeValues": _item(values),
-            "Limit": PAGE_SIZE,
-        }
-        while True:
-            try:
-                page = self._client.query(**query)
-            except (BotoCoreError, ClientError) as error:
-                raise StoreUnavailable(error_code(error)) from error
-            for item in page["Items"]:
-                yield item["transaction_id"]["S"], int(item["lease_expires_at"]["N"])
-            if not page.get("LastEvaluatedKey"):
-                return
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return self._table.in_index(key, before)
 
     def look_at(self, transaction_id: str, key: str, lease_end: int) -> Write:
         """Return the row that the index showed, if it still stands there.
@@ -226,7 +167,7 @@ class Store:
         It is a write that changes nothing: no function may read the table (its role has no
         GetItem), and a write's condition sees the row as it is.
         """
-        return self._update(
+        return self._table.update(
             transaction_id,
             condition=_IN_INDEX,
             update="SET in_flight = :key",
@@ -238,7 +179,7 @@ class Store:
         self, transaction_id: str, key: str, lease_end: int, queued_until: int, now: datetime
     ) -> None:
         """Count that a payment was queued again, and let its lease have expired just now."""
-        self._update(
+        self._table.update(
             transaction_id,
             condition=f"#status = :processing AND {_IN_INDEX}",
             update=(
@@ -259,7 +200,7 @@ class Store:
 
     def set_aside(self, transaction_id: str, key: str, lease_end: int, aside: str) -> None:
         """Move a row to another key of the index, where no recovery takes it up."""
-        self._update(
+        self._table.update(
             transaction_id,
             condition=_IN_INDEX,
             update="SET in_flight = :aside",
@@ -269,7 +210,7 @@ class Store:
     def _end(
         self, claimed: Transaction, status: str, now: datetime, update: str, values: Record
     ) -> Write:
-        return self._update(
+        return self._table.update(
             claimed.transaction_id,
             condition=_HELD,
             update=(
@@ -285,64 +226,6 @@ class Store:
             },
         )
 
-    def _update(
-        self,
-        transaction_id: str,
-        *,
-        condition: str,
-        update: str,
-        values: Record,
-        wants_row: bool = False,
-    ) -> Write:
-        """Update a row; the row itself comes back if it was refused, or is wanted."""
-        params: dict[str, Any] = {
-            "TableName": self._table,
-            "Key": _item({"transaction_id": transaction_id}),
-            "ConditionExpression": condition,
-            "UpdateExpression": update,
-            "ExpressionAttributeValues": _item(values),
-            "ReturnValues": "ALL_NEW" if wants_row else "NONE",
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        if "#status" in condition:
-            params["ExpressionAttributeNames"] = {"#status": "status"}
-        try:
-            response = self._client.update_item(**params)
-        except (BotoCoreError, ClientError) as error:
-            return Write(False, _row_in_the_way(error))
-        return Write(True, _row(response["Attributes"]) if wants_row else {})
-
 
 def _just_expired(now: datetime) -> int:
     return epoch_seconds(now) - 1
-
-
-def _row_in_the_way(error: BotoCoreError | ClientError) -> Mapping[str, object]:
-    """Return the row that failed a condition, empty if there is none; raise for other errors."""
-    code = error_code(error)
-    if not isinstance(error, ClientError) or code != "ConditionalCheckFailedException":
-        raise StoreUnavailable(code) from error
-    return _row(cast("Item", error.response.get("Item") or {}))
-
-
-def _item(record: Record) -> dict[str, AttributeValueTypeDef]:
-    return {
-        name: {"N": str(value)} if isinstance(value, int) else {"S": value}
-        for name, value in record.items()
-    }
-
-
-def _row(item: Item) -> dict[str, object]:
-    """Return an item's values: texts and whole numbers, anything else as DynamoDB wrote it."""
-    return {name: _plain(value) for name, value in item.items()}
-
-
-def _plain(value: AttributeValueTypeDef) -> object:
-    if "S" in value:
-        return value["S"]
-    if "N" in value:
-        try:
-            return int(value["N"])
-        except ValueError:
-            pass
-    return value

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from handlers.shared import recovery, store
+from handlers.shared import recovery, table
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS
 from handlers.shared.transactions import LEASE_SECONDS
 from tests.model.faults import Call, Fault
@@ -234,7 +234,7 @@ def test_payments_that_are_stuck_do_not_hide_the_others(
 ) -> None:
     """Stuck payments come first in the index, and a run recovers only so many."""
     monkeypatch.setattr(recovery, "MAX_PAYMENTS_A_RUN", 10)
-    monkeypatch.setattr(store, "PAGE_SIZE", 2)
+    monkeypatch.setattr(table, "PAGE_SIZE", 2)
     stuck = 50
     leave_behind(world, stuck)
     world.network.decide = lambda call: Fault.THROTTLED if call.site == "SendMessage" else None

@@ -24,7 +24,7 @@ from handlers.shared import (
     metrics,
     recovery,
     retry_messages,
-    store,
+    table,
     transactions,
 )
 from payment_infra.artifacts import HANDLERS, check_handlers
@@ -148,7 +148,7 @@ def test_what_needs_somebody_is_an_alarm_and_what_is_business_is_on_the_dashboar
 @EVERY_PRESET
 def test_the_index_that_is_queried_is_the_tables(preset: str) -> None:
     [index] = deployed(preset).resources["TransactionsTable"]["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == store.IN_FLIGHT_INDEX
+    assert index["IndexName"] == table.IN_FLIGHT_INDEX
     # What a recovery reads besides them: the table's own key, which every index holds.
     assert [one["AttributeName"] for one in index["KeySchema"]] == ["in_flight", "lease_expires_at"]
 
@@ -158,7 +158,7 @@ def test_the_health_monitor_may_query_that_index_alone() -> None:
     [granted] = [
         one["Resource"] for one in document["Statement"] if one["Action"] == ["dynamodb:Query"]
     ]
-    assert granted == [f"<TransactionsTable.Arn>/index/{store.IN_FLIGHT_INDEX}"]
+    assert granted == [f"<TransactionsTable.Arn>/index/{table.IN_FLIGHT_INDEX}"]
 
 
 @EVERY_PRESET

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from handlers.shared.callers import Claimant
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.money import Money
-from handlers.shared.store import Store, StoreUnavailable, TransactionExists, Write
+from handlers.shared.store import Store, TransactionExists
+from handlers.shared.table import StoreUnavailable, Table, Write
 from handlers.shared.transactions import (
     IN_FLIGHT_KEYS,
     IN_FLIGHT_SHARDS,
@@ -43,7 +44,7 @@ def table() -> FakeDynamoDB:
 
 @pytest.fixture
 def store(table: FakeDynamoDB) -> Store:
-    store = Store(table, "transactions-dev")  # type: ignore[arg-type]
+    store = Store(Table(table, "transactions-dev"))  # type: ignore[arg-type]
     store.add(transaction())
     return store
 
@@ -413,7 +414,7 @@ def test_no_order_of_attempts_leaves_the_state_machine(
         ("processing", "declined"),
     }
     table, now = FakeDynamoDB(), NOW
-    store = Store(table, "transactions-dev")  # type: ignore[arg-type]
+    store = Store(Table(table, "transactions-dev"))  # type: ignore[arg-type]
     store.add(transaction())
     held: dict[str, Transaction] = {}
     for step, attempt, seconds in steps:

@@ -1,0 +1,153 @@
+"""The transactions table as DynamoDB has it: conditional writes that show the row, and the index.
+
+A write that its condition refuses returns the row that stood in the way (the DynamoDB API
+Reference, "ReturnValuesOnConditionCheckFailure"), so no decision needs a read, and none can race.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handlers.shared.failures import DependencyFailed, error_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from handlers.shared.transactions import Record
+
+    Item = Mapping[str, AttributeValueTypeDef]
+
+IN_FLIGHT_INDEX = "in-flight-index"
+PAGE_SIZE = 100
+
+
+class StoreUnavailable(DependencyFailed):
+    """DynamoDB failed a call, or a row that must exist is gone."""
+
+    reason = "store_unavailable"
+
+
+@dataclass(frozen=True)
+class Write:
+    """Whether a conditional write was made, and what the row holds then; empty if there is none."""
+
+    done: bool
+    row: Mapping[str, object] = field(default_factory=dict)
+
+
+class Table:
+    """One table with the index in-flight-index. Every method raises StoreUnavailable if DynamoDB
+    fails the call.
+
+    `status` is a reserved word of expressions, in which it is `#status` therefore.
+    """
+
+    def __init__(self, client: DynamoDBClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def put(self, record: Record) -> Write:
+        """Put a row, unless there is one with its transaction_id."""
+        try:
+            self._client.put_item(
+                TableName=self._name,
+                Item=_item(record),
+                ConditionExpression="attribute_not_exists(transaction_id)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except (BotoCoreError, ClientError) as error:
+            return Write(False, _row_in_the_way(error))
+        return Write(True)
+
+    def update(
+        self,
+        transaction_id: str,
+        *,
+        condition: str,
+        update: str,
+        values: Record,
+        wants_row: bool = False,
+    ) -> Write:
+        """Update a row; the row itself comes back if it was refused, or is wanted."""
+        params: dict[str, Any] = {
+            "TableName": self._name,
+            "Key": _item({"transaction_id": transaction_id}),
+            "ConditionExpression": condition,
+            "UpdateExpression": update,
+            "ExpressionAttributeValues": _item(values),
+            "ReturnValues": "ALL_NEW" if wants_row else "NONE",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        if "#status" in condition:
+            params["ExpressionAttributeNames"] = {"#status": "status"}
+        try:
+            response = self._client.update_item(**params)
+        except (BotoCoreError, ClientError) as error:
+            return Write(False, _row_in_the_way(error))
+        return Write(True, _row(response["Attributes"]) if wants_row else {})
+
+    def in_index(self, key: str, before: int | None = None) -> Iterator[tuple[str, int]]:
+        """Yield id and lease end of the rows under a key of the index, the oldest first.
+
+        Only those whose lease ended before that, in epoch seconds. The index may lag behind the
+        table, and is read as far as the caller goes on.
+        """
+        values: Record = {":key": key}
+        condition = "in_flight = :key"
+        if before is not None:
+            values[":before"] = before
+            condition += " AND lease_expires_at < :before"
+        query: dict[str, Any] = {
+            "TableName": self._name,
+            "IndexName": IN_FLIGHT_INDEX,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": _item(values),
+            "Limit": PAGE_SIZE,
+        }
+        while True:
+            try:
+                page = self._client.query(**query)
+            except (BotoCoreError, ClientError) as error:
+                raise StoreUnavailable(error_code(error)) from error
+            for item in page["Items"]:
+                yield item["transaction_id"]["S"], int(item["lease_expires_at"]["N"])
+            if not page.get("LastEvaluatedKey"):
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _row_in_the_way(error: BotoCoreError | ClientError) -> Mapping[str, object]:
+    """Return the row that failed a condition, empty if there is none; raise for other errors."""
+    code = error_code(error)
+    if not isinstance(error, ClientError) or code != "ConditionalCheckFailedException":
+        raise StoreUnavailable(code) from error
+    return _row(cast("Item", error.response.get("Item") or {}))
+
+
+def _item(record: Record) -> dict[str, AttributeValueTypeDef]:
+    return {
+        name: {"N": str(value)} if isinstance(value, int) else {"S": value}
+        for name, value in record.items()
+    }
+
+
+def _row(item: Item) -> dict[str, object]:
+    """Return an item's values: texts and whole numbers, anything else as DynamoDB wrote it."""
+    return {name: _plain(value) for name, value in item.items()}
+
+
+def _plain(value: AttributeValueTypeDef) -> object:
+    if "S" in value:
+        return value["S"]
+    if "N" in value:
+        try:
+            return int(value["N"])
+        except ValueError:
+            pass
+    return value
