@@ -153,10 +153,10 @@ def test_processing_needs_its_grant_to_claim(deployed: Deployed, api: Api) -> No
 
 
 def test_processing_needs_its_grant_to_queue_failures(deployed: Deployed, api: Api) -> None:
-    transaction = validated(api, UNAVAILABLE)
-    assert api.call("POST", "process", transaction).field("retry") == "queued"
+    first, second = (validated(api, UNAVAILABLE) for _ in range(2))
+    assert api.call("POST", "process", first).field("retry") == "queued"
     with without(deployed, "Processing", "QueueFailedTransactions"):
-        answer = api.call("POST", "process", transaction)
+        answer = api.call("POST", "process", second)
     assert (answer.status, answer.field("retry")) == (500, "not queued")
 
 

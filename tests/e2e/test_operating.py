@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from handlers.shared.money import Money
+from handlers.shared.transactions import fingerprint
 from tests.e2e.harness import (
     PAYMENT,
     Deployed,
@@ -80,12 +82,13 @@ def test_failed_payments_are_listed_shown_repeated_and_removed(
     assert shown["message"]["body"]["transaction_id"] == first
     assert program("failed", "show", "nothing").returncode == 1
 
-    # The gateway is healed: this payment can be charged now.
+    # The gateway is healed: this payment can be charged now, as if it had been validated so.
+    fitting = fingerprint(Money(10050, "USD"), "cust-1")
     deployed.session.client("dynamodb").update_item(
         TableName=f"transactions-{SUFFIX}",
         Key={"transaction_id": {"S": first}},
-        UpdateExpression="SET customer_id = :customer",
-        ExpressionAttributeValues={":customer": {"S": "cust-1"}},
+        UpdateExpression="SET customer_id = :customer, fingerprint = :fitting",
+        ExpressionAttributeValues={":customer": {"S": "cust-1"}, ":fitting": {"S": fitting}},
     )
     assert program("failed", "redrive", "--id", dead(program)[first]).returncode == 2
     moved = program.json("failed", "redrive", "--id", dead(program)[first], "--yes")
