@@ -13,11 +13,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from handlers.shared import store, transactions
+from handlers.shared import recovery, store, transactions
 from handlers.shared.failures import error_code
 from handlers.shared.transactions import IN_FLIGHT_KEYS
 from payment_infra.local.stack import open_session
-from tests.model.test_payments import SETTINGS, Payments
+from tests.model.machine import ChangedPayments
+from tests.model.test_payments import SETTINGS
 from tests.unit.template import Evaluated, load
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class EmulatedDatabase:
 
     def query(self, **params: Any) -> dict[str, Any]:
         return self._call(self._client.query, params)
+
+    def overwrite(self, item: Item) -> None:
+        self._items = None
+        self._call(self._client.put_item, {"TableName": self._table, "Item": item})
 
     def empty(self) -> None:
         for transaction_id in self.items:
@@ -96,13 +101,13 @@ def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     A scheduled run then makes few calls, which it spends on payments.
     """
     monkeypatch.setattr(transactions, "IN_FLIGHT_SHARDS", 1)
-    monkeypatch.setattr(store, "IN_FLIGHT_KEYS", IN_FLIGHT_KEYS[:1])
+    monkeypatch.setattr(recovery, "IN_FLIGHT_KEYS", IN_FLIGHT_KEYS[:1])
     monkeypatch.setattr(store, "PAGE_SIZE", 1)
 
 
 @pytest.mark.usefixtures("one_shard")
 def test_no_payment_is_lost_or_charged_twice(database: EmulatedDatabase) -> None:
-    class EmulatedPayments(Payments):
+    class EmulatedPayments(ChangedPayments):
         def __init__(self) -> None:
             database.empty()
             super().__init__(database)

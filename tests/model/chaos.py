@@ -4,9 +4,16 @@
 
 Clients validate and charge payments, some of them twice at once, and ask again until they are told
 something definite. In between they let payment-retry, the scheduled run and calls that were still
-under way take their turns, and time go by. Then the faults end, and the world is drained: what is
-not settled must now be left to a person (a dead letter, or counted as stuck). Last, that person
-moves the dead letters back, clients without an answer ask again, and the world is drained again.
+under way take their turns, and time go by; some scheduled runs find SQS away. Then the faults end,
+and the world is drained: what is not settled must now be left to a person (a dead letter, or
+counted by an alarm's metric). That person mends what is to be mended and moves the dead letters
+back, restores take payments back, once before the gateway has forgotten their keys and once after
+that, and clients ask again, each time under faults, and the world is drained again.
+
+Three worlds share the payments. In the first, rows are tampered with, spoiled, extended and
+rewound, and other callers ask for payments. In the second, clocks are off by a minute as well. In
+the third, the handlers of the last release work beside today's, and what that one does not know
+about is left out.
 
 A payment is lost if it breaks an invariant, or is neither settled nor left to a person; it is a
 duplicate if the gateway captured it more than once.
@@ -23,35 +30,68 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from random import Random
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.model.crowd import Client, Kind
 from tests.model.faults import Call, Fault
-from tests.model.gateway import DECLINED_CUSTOMER
+from tests.model.gateway import Finds
+from tests.model.hands import ask_for_flawed
 from tests.model.invariants import CAPTURED_TWICE, Violation, unended, violations
-from tests.model.world import Answer, World
+from tests.model.invocations import Container
+from tests.model.outcomes import left_to_a_person, settled
+from tests.model.release import CURRENT, LAST_VERSION, Release, last_release
+from tests.model.world import World
+
+if TYPE_CHECKING:
+    from tests.model.principals import Access
 
 FAULT_RATE = 0.2
 # A scheduled run makes twenty calls before it looks at a payment, and would never get there.
 SCHEDULED_FAULT_RATE = 0.01
-DUPLICATE_RATE = 0.2
-DECLINE_RATE = 0.05
-MOST_REQUESTS = 4
+AWAY_RATE = 0.3
 JOBS_PER_SCHEDULED_RUN = 50
 # What one client's turn takes: so leases, visibility timeouts and recoveries fall into the run.
 MOST_SECONDS_PER_JOB = 5
+ACCESSES: Sequence[Access] = ("caller", "account")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A world: its share of the payments, its containers, and which release drains it first."""
+
+    name: str
+    share: float
+    containers: Sequence[Container]
+    changed: bool
+    drained_by: Release = CURRENT
+
+
+SETTINGS = (
+    Setting("rows changed by hand", 0.5, [Container()], changed=True),
+    Setting("clocks off too", 0.25, [Container(CURRENT, s) for s in (-60, 0, 60)], changed=True),
+    Setting(
+        f"beside release {LAST_VERSION}",
+        0.25,
+        [Container(CURRENT), Container(last_release())],
+        changed=False,
+        drained_by=last_release(),
+    ),
+)
 
 
 @dataclass(frozen=True)
 class Result:
     payments: int
     faults: Counter[Fault]
+    kinds: Counter[str]
     captures: int
     duplicates: int
     lost: int
@@ -59,18 +99,38 @@ class Result:
     left: int
     problems: list[Violation]
 
+    def __add__(self, other: Result) -> Result:
+        return Result(
+            payments=self.payments + other.payments,
+            faults=self.faults + other.faults,
+            kinds=self.kinds + other.kinds,
+            captures=self.captures + other.captures,
+            duplicates=self.duplicates + other.duplicates,
+            lost=self.lost + other.lost,
+            states=self.states + other.states,
+            left=self.left + other.left,
+            problems=self.problems + other.problems,
+        )
+
     def __str__(self) -> str:
-        kinds = ", ".join(f"{kind} {self.faults[kind]}" for kind in Fault)
+        faults = ", ".join(f"{kind} {self.faults[kind]}" for kind in Fault)
         return (
-            f"{self.payments} payments, {self.faults.total()} faults ({kinds}),"
+            f"{self.payments} payments, {self.faults.total()} faults ({faults}),"
             f" {self.captures} captures, {self.duplicates} duplicates, {self.lost} lost"
         )
+
+    @property
+    def more(self) -> str:
+        """What else happened, and where the payments stand."""
+        kinds = ", ".join(f"{kind} {number}" for kind, number in sorted(self.kinds.items()))
+        states = ", ".join(f"{state} {number}" for state, number in sorted(self.states.items()))
+        return f"{kinds}; {states}; left to a person {self.left}"
 
 
 class SeededFaults:
     """Decides by the seed, the operation, its transaction, and how often that was called."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: str) -> None:
         self._seed = seed
         self._calls: Counter[Call] = Counter()
         self._lock = Lock()
@@ -85,89 +145,122 @@ class SeededFaults:
         return random.choice(list(Fault)) if random.random() < rate else None
 
 
-class Client:
-    """Wants one payment made, and repeats what was not answered for certain."""
+class Run:
+    """One world with its clients, and what happens in it besides their payments."""
 
-    def __init__(self, world: World, seed: int, number: int) -> None:
-        random = Random(f"{seed} client {number}")
-        self.key = f"chaos-{seed}-{number}"
-        self.amount = random.randint(1, 10_000)
-        self.customer_id = DECLINED_CUSTOMER if random.random() < DECLINE_RATE else "customer"
-        self.in_a_hurry = random.random() < DUPLICATE_RATE
-        self.transaction_id: str | None = None
-        self.answered = False
-        self._world = world
+    def __init__(
+        self, setting: Setting, payments: int, seed: str, access: Access, concurrency: int
+    ) -> None:
+        self.kinds: Counter[str] = Counter()
+        self._setting = setting
+        self._seed = seed
+        self._concurrency = concurrency
+        self._faults = SeededFaults(seed)
+        self._numbers = count(1)
+        self._invocations = count(1)
+        self.world = World(
+            self._faults,
+            access=access,
+            releases=sorted({container.release for container in setting.containers}, key=str),
+        )
+        self.world.gateway.finds = self._finds
+        self.clients = [
+            Client(self.world, seed, number, changed=setting.changed) for number in range(payments)
+        ]
 
-    def pay(self) -> None:
-        """Validate and process, with a few repetitions of each."""
-        for _ in range(MOST_REQUESTS):
-            if self.transaction_id is None:
-                self.transaction_id = self._validate()
-            if self.transaction_id and _definite(self._world.process(self.transaction_id)):
-                self.answered = True
-                return
+    def make(self) -> Result:
+        """Make the payments, then what people and restores do, each under faults, and count."""
+        with pytest.MonkeyPatch.context() as patch:
+            self.world.install(patch)
+            jobs = [client for client in self.clients for _ in range(1 + client.in_a_hurry)]
+            problems = self._pay(jobs, self._setting.drained_by)
+            self.world.gateway.is_mended = True
+            self.world.queue.redrive()
+            problems += self._pay(self._rewound(Kind.REWOUND), CURRENT)
+            self.world.advance(self.world.gateway.KEY_RETENTION.total_seconds())
+            problems += self._pay(self._rewound(Kind.FORGOTTEN), CURRENT)
+            for client in self.clients:
+                if not client.answered:
+                    client.pay()
+            problems += ask_for_flawed(self.world)
+            problems += self._drain(CURRENT)
+            return self._result(problems)
 
-    def _validate(self) -> str | None:
-        answer = self._world.validate(self.amount, self.customer_id, self.key)
-        return str(answer.body["transaction_id"]) if _definite(answer) and answer else None
+    def _pay(self, jobs: Iterable[Client], drained_by: Release) -> list[Violation]:
+        """Let these clients pay under faults, and return what is broken once they are drained."""
+        self.world.network.decide = self._faults
+        self.world.place = self._place
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            list(pool.map(self._take_turn, jobs))
+        return self._drain(drained_by)
 
+    def _drain(self, release: Release) -> list[Violation]:
+        self.world.drain(release)
+        return violations(self.world) + unended(self.world)
 
-def _definite(answer: Answer | None) -> bool:
-    """Whether the client may leave it at that: done, refused for good, or queued."""
-    return answer is not None and (
-        answer.status in {200, 402} or answer.body.get("retry") == "queued"
-    )
-
-
-def run(payments: int, seed: int, concurrency: int) -> Result:
-    """Make the payments in a world of faults, end the faults, drain, and count."""
-    world = World(SeededFaults(seed))
-    clients = [Client(world, seed, number) for number in range(payments)]
-    jobs = [client for client in clients for _ in range(1 + client.in_a_hurry)]
-    numbers = count(1)
-
-    def turn(client: Client) -> None:
+    def _take_turn(self, client: Client) -> None:
         client.pay()
-        world.retry(most=5)
-        number = next(numbers)
+        self.world.retry(most=5)
+        number = next(self._numbers)
+        random = Random(f"{self._seed} turn {number}")
+        seconds = random.uniform(0, MOST_SECONDS_PER_JOB)
         if number % JOBS_PER_SCHEDULED_RUN == 0:
-            world.scheduled_run()
-        world.network.deliver_late()
-        world.clock.advance(Random(f"{seed} turn {number}").uniform(0, MOST_SECONDS_PER_JOB))
+            away = frozenset({"SendMessage"} if random.random() < AWAY_RATE else ())
+            self.kinds["scheduled runs without SQS"] += len(away)
+            self.world.scheduled_run(away)
+        self.world.network.deliver_late()
+        self.world.clock.advance(seconds)
 
-    with pytest.MonkeyPatch.context() as patch:
-        world.install(patch)
-        with ThreadPoolExecutor(concurrency) as pool:
-            list(pool.map(turn, jobs))
-        world.drain()
-        problems = violations(world) + unended(world)
-        world.queue.redrive()
-        world.drain()
+    def _rewound(self, kind: Kind) -> list[Client]:
+        clients = [client for client in self.clients if client.kind is kind]
         for client in clients:
-            if not client.answered:
-                client.pay()
-        world.drain()
-        return _result(world, clients, problems)
+            client.rewind()
+        return clients
+
+    def _place(self) -> Container:
+        random = Random(f"{self._seed} container {next(self._invocations)}")
+        container = random.choice(self._setting.containers)
+        self.kinds["invocations with a clock that is off"] += bool(container.clock_seconds)
+        self.kinds["invocations of the last release"] += not container.release.is_current
+        return container
+
+    def _finds(self, key: str) -> Finds:
+        return Random(f"{self._seed} find {key}").choice(list(Finds))
+
+    def _result(self, problems: list[Violation]) -> Result:
+        world = self.world
+        ended = settled(world) | left_to_a_person(world)
+        flawed = {payment for payment, keys in world.ledger.flawed.items() if keys}
+        problems += [
+            Violation(client.key, "not charged, and nobody was told")
+            for client in self.clients
+            if not client.answered or client.transaction_id not in ended | flawed
+        ]
+        met = Counter(str(client.kind) for client in self.clients if client.met)
+        twice = {problem.payment for problem in problems if problem.rule == CAPTURED_TWICE}
+        return Result(
+            payments=len(self.clients),
+            faults=world.network.injected,
+            kinds=+(self.kinds + met),
+            captures=len(world.gateway.captures),
+            duplicates=len(twice),
+            lost=len({problem.payment for problem in problems} - twice),
+            left=len(left_to_a_person(world) - settled(world)),
+            states=Counter(
+                item.get("status", {}).get("S", "?") for item in world.table.items.values()
+            ),
+            problems=problems,
+        )
 
 
-def _result(world: World, clients: list[Client], problems: list[Violation]) -> Result:
-    problems = problems + violations(world) + unended(world)
-    ended = world.settled() | world.left_to_a_person()
-    problems += [
-        Violation(client.key, "not charged, and nobody was told")
-        for client in clients
-        if not client.answered or client.transaction_id not in ended
-    ]
-    return Result(
-        payments=len(clients),
-        faults=world.network.injected,
-        captures=len(world.gateway.captures),
-        duplicates=len({problem.payment for problem in problems if problem.rule == CAPTURED_TWICE}),
-        lost=len({problem.payment for problem in problems if problem.rule != CAPTURED_TWICE}),
-        left=len(world.left_to_a_person() - world.settled()),
-        states=Counter(item["status"]["S"] for item in world.table.items.values()),
-        problems=problems,
-    )
+def run(payments: int, seed: int, concurrency: int) -> list[Result]:
+    """Share the payments among the worlds, and return what came of each."""
+    results = []
+    for number, setting in enumerate(SETTINGS):
+        access = ACCESSES[(seed + number) % len(ACCESSES)]
+        share = round(payments * setting.share)
+        results.append(Run(setting, share, f"{seed}.{number}", access, concurrency).make())
+    return results
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,14 +270,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--concurrency", type=int, default=16)
     options = parser.parse_args(arguments)
     start = time.perf_counter()
-    result = run(options.payments, options.seed, options.concurrency)
-    for problem in result.problems[:20]:
+    results = run(options.payments, options.seed, options.concurrency)
+    for problem in [problem for result in results for problem in result.problems][:20]:
         print(f"{problem.payment}: {problem.rule}", file=sys.stderr)
-    states = ", ".join(f"{state} {number}" for state, number in sorted(result.states.items()))
-    seconds = time.perf_counter() - start
-    print(f"seed {options.seed}, {seconds:.1f} s; {states}; left to a person {result.left}")
-    print(result)
-    return 1 if result.duplicates or result.lost else 0
+    print(f"seed {options.seed}, {time.perf_counter() - start:.1f} s")
+    for setting, result in zip(SETTINGS, results, strict=True):
+        print(f"{setting.name}: {result.payments} payments; {result.more}")
+    first, second, third = results
+    print(first + second + third)
+    return 1 if any(result.duplicates or result.lost for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
-Item = dict[str, dict[str, str]]
+Item = dict[str, dict[str, Any]]
 T = TypeVar("T")
 
 _TOKEN = re.compile(r"\s*([#:]?\w+|<=|>=|<>|[(),=<+])")
@@ -27,9 +28,11 @@ class InvalidExpression(Exception):
     """DynamoDB would answer with a ValidationException."""
 
 
-def plain(value: Mapping[str, str]) -> str | int:
-    """Return an attribute's value: an int for a number."""
-    return int(value["N"]) if "N" in value else value["S"]
+def plain(value: Mapping[str, Any]) -> object:
+    """Return an attribute's value: texts and numbers, and any other as DynamoDB writes it."""
+    if "N" in value:
+        return Decimal(value["N"]) if "." in value["N"] else int(value["N"])
+    return value.get("S", value)
 
 
 def evaluate(params: Mapping[str, object], item: Item, *expressions: str) -> Expressions:
@@ -133,7 +136,10 @@ class Expressions:
         left = self._operand()
         if not self._accept("+"):
             return left
-        return {"N": str(int(left["N"]) + int(self._operand()["N"]))}
+        right = self._operand()
+        if not {"N"} == left.keys() == right.keys():
+            raise InvalidExpression("a sum of other values than numbers")
+        return {"N": str(int(left["N"]) + int(right["N"]))}
 
     def _operand(self) -> dict[str, str]:
         if not self._accept("if_not_exists"):

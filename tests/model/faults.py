@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from handlers.shared.deadline import TOTAL_ATTEMPTS
 
@@ -47,17 +49,34 @@ class Wording:
     unanswered: Callable[[], Exception]
 
 
+def client_error(code: str, **response: Any) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": ""}, **response}
+    return ClientError(answer, "Operation")
+
+
+AWS = Wording(
+    refused=lambda: client_error("ThrottlingException"),
+    unanswered=lambda: ReadTimeoutError(endpoint_url="https://aws.invalid"),
+)
+
+
 class Network:
-    """Stands between the handlers and every service; `decide` says which calls go wrong."""
+    """Stands between the handlers and every service; `decide` says which calls go wrong.
+
+    `away` are the operations that nobody answers for a while.
+    """
 
     def __init__(self, decide: Callable[[Call], Fault | None]) -> None:
         self.decide = decide
+        self.away: set[str] = set()
         self.injected: Counter[Fault] = Counter()
-        self._late: list[Callable[[], object]] = []
+        self._late: list[tuple[Call, Callable[[], object]]] = []
         self._lock = Lock()
 
     def call(self, call: Call, effect: Callable[[], T], wording: Wording, attempt: int = 1) -> T:
         """Let the call take effect, or go wrong, or both."""
+        if call.site in self.away:
+            raise wording.refused()
         fault = self.decide(call)
         if fault is None:
             return effect()
@@ -70,7 +89,7 @@ class Network:
                 raise Killed
             case Fault.LATE:
                 with self._lock:
-                    self._late.append(effect)
+                    self._late.append((call, effect))
             case Fault.LOST_ANSWER | Fault.REPEATED | Fault.KILLED_AFTER:
                 _unseen(effect)
         if fault is Fault.KILLED_AFTER:
@@ -83,8 +102,13 @@ class Network:
         """Let the calls that are still under way take effect."""
         with self._lock:
             late, self._late = self._late, []
-        for effect in late:
+        for _, effect in late:
             _unseen(effect)
+
+    def under_way(self, call: Call) -> bool:
+        """Whether such a call is still to take effect."""
+        with self._lock:
+            return any(late == call for late, _ in self._late)
 
 
 def _unseen(effect: Callable[[], object]) -> None:

@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
 
-from handlers.shared.gateway import Charged, Declined, GatewayTimeout, GatewayUnavailable
+from handlers.shared.gateway import Charged, Declined, GatewayTimeout, GatewayUnavailable, NoCharge
 from tests.model.faults import Call, Network, Wording
 
 if TYPE_CHECKING:
     from handlers.shared.transactions import Transaction
 
 DECLINED_CUSTOMER = "declined"
+# For this one the gateway is away until somebody has mended it.
+UNAVAILABLE_CUSTOMER = "unavailable"
 
 GATEWAY = Wording(
     refused=lambda: GatewayUnavailable("Refused"), unanswered=lambda: GatewayTimeout("Unanswered")
 )
+
+
+class Finds(StrEnum):
+    """What a search for a charge can tell."""
+
+    CERTAIN = "finds every charge, and rules one out"
+    UNSURE = "finds every charge, and rules none out"
+    BLIND = "finds nothing"
 
 
 @dataclass(frozen=True)
@@ -28,17 +39,22 @@ class Capture:
     reference: str
     amount_minor: int
     currency: str
+    customer_id: str
 
 
 class RecordingGateway:
-    """Charges once for each key that it remembers; finds what it captured for ever."""
+    """Charges once for each key that it remembers; how well it finds depends on the key."""
 
     KEY_RETENTION: ClassVar = timedelta(hours=24)
 
     def __init__(self, network: Network, now: Callable[[], datetime]) -> None:
         self.captures: list[Capture] = []
+        # The attempts that have asked for a charge, by payment, whether or not it arrived.
+        self.asked: list[tuple[str, str | None]] = []
         # Payments that somebody tried to charge when the key may have been forgotten.
         self.charged_too_late: list[str] = []
+        self.finds: Callable[[str], Finds] = lambda _: Finds.UNSURE
+        self.is_mended = False
         self._known: dict[str, tuple[datetime, Charged | Declined]] = {}
         self._network = network
         self._now = now
@@ -48,15 +64,19 @@ class RecordingGateway:
         first = datetime.fromisoformat(transaction.first_charge_at or "")
         if self._now() - first >= self.KEY_RETENTION:
             self.charged_too_late.append(transaction.transaction_id)
-        call = Call("charge", transaction.transaction_id)
-        return self._network.call(call, lambda: self._charge(transaction, idempotency_key), GATEWAY)
+        self.asked.append((transaction.transaction_id, transaction.attempt_id))
+        return self._network.call(
+            _charge_of(idempotency_key), lambda: self._charge(transaction, idempotency_key), GATEWAY
+        )
 
-    def find(self, idempotency_key: str) -> Charged | Declined | None:
+    def find(self, idempotency_key: str) -> Charged | Declined | NoCharge | None:
         return self._network.call(
             Call("find", idempotency_key), lambda: self._find(idempotency_key), GATEWAY
         )
 
     def _charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
+        if transaction.customer_id == UNAVAILABLE_CUSTOMER and not self.is_mended:
+            raise GatewayUnavailable("Away")
         with self._lock:
             first_used, result = self._known.get(idempotency_key, (None, None))
             if result is None or not first_used or self._now() - first_used >= self.KEY_RETENTION:
@@ -73,11 +93,22 @@ class RecordingGateway:
             reference=f"capture-{len(self.captures)}",
             amount_minor=transaction.amount_minor,
             currency=transaction.currency,
+            customer_id=transaction.customer_id,
         )
         self.captures.append(capture)
         return Charged(capture.reference)
 
-    def _find(self, idempotency_key: str) -> Charged | Declined | None:
+    def _find(self, idempotency_key: str) -> Charged | Declined | NoCharge | None:
+        finds = self.finds(idempotency_key)
         with self._lock:
             _, result = self._known.get(idempotency_key, (None, None))
+        if result and finds is not Finds.BLIND:
             return result
+        certain = finds is Finds.CERTAIN and not self._network.under_way(
+            _charge_of(idempotency_key)
+        )
+        return NoCharge() if certain else None
+
+
+def _charge_of(idempotency_key: str) -> Call:
+    return Call("charge", idempotency_key)

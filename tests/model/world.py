@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from handlers import health_monitor, processing, retry, validation
-from handlers.shared import clients, logs, metrics
-from handlers.shared.transactions import DECLINED, PROCESSED, PROCESSING
-from tests.model.expressions import plain
+from handlers.shared.charging import SET_ASIDE
+from handlers.shared.responses import NOT_CHARGED
 from tests.model.faults import Call, Fault, Killed, Network
 from tests.model.gateway import RecordingGateway
-from tests.model.services import (
-    VISIBILITY_TIMEOUT,
-    Database,
-    InMemoryDatabase,
-    Message,
-    Monitoring,
-    Queue,
-    Table,
-)
+from tests.model.invocations import Container, Invocation, Journal, run, running
+from tests.model.ledger import Ledger
+from tests.model.outcomes import in_flight, left_to_a_person, overdue
+from tests.model.principals import ANONYMOUS, Access, may_have, user_arn
+from tests.model.release import CURRENT, Release
+from tests.model.services import VISIBILITY_TIMEOUT, Message, Monitoring, Queue
+from tests.model.table import Database, InMemoryDatabase, Table
 
 if TYPE_CHECKING:
     import pytest
@@ -47,11 +43,11 @@ ENVIRONMENT = {
 }
 # More than three receives and three recoveries take.
 MOST_DRAIN_ROUNDS = 60
-# What a dependency raises that has failed; the scheduled run passes it on.
-EXPECTED_FAILURES = {"ClientError", "ReadTimeoutError", "StoreUnavailable", "RecoveryIncomplete"}
 
 
 class Clock:
+    """The true time."""
+
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 22, 21, 27, tzinfo=UTC)
         self._lock = Lock()
@@ -64,39 +60,18 @@ class Clock:
             self.now += timedelta(seconds=seconds)
 
 
-class Journal:
-    """Takes the log lines and metrics; unlike Powertools' it is made for threads."""
-
-    def __init__(self) -> None:
-        self.metrics: Counter[str] = Counter()
-        self.metric_set: dict[str, object] = {}
-        self.stuck: set[str] = set()
-        self.unforeseen: list[dict[str, object]] = []
-        self._lock = Lock()
-
-    def add_metric(self, name: str, unit: object, value: float) -> None:
-        with self._lock:
-            self.metrics[name] += 1 if "Milliseconds" in str(unit) else int(value)
-
-    def error(self, message: str, **extra: Any) -> None:
-        keys = extra.get("extra", extra)
-        if message == "payment is stuck":
-            self.stuck.add(keys["transaction_id"])
-        if message == "unexpected failure" and keys["type"] not in EXPECTED_FAILURES:
-            self.unforeseen.append(keys)
-        if message == "capture is not the one on record":
-            self.unforeseen.append({"message": message, **keys})
-
-    def info(self, message: str, **_: Any) -> None: ...
-    def append_keys(self, **_: Any) -> None: ...
-    def clear_state(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class Answer:
     status: int
     body: dict[str, Any]
     headers: dict[str, str]
+
+    @property
+    def outcome(self) -> str:
+        """The status; of a 500, who tries again, or that the row must not be charged."""
+        if self.status != 500:
+            return str(self.status)
+        return "not charged" if self.body["message"] == NOT_CHARGED else str(self.body["retry"])
 
 
 @dataclass
@@ -112,12 +87,16 @@ class LambdaContext:
 class World:
     """`decide` says which calls go wrong; `database` is what the table's calls end in.
 
-    By transaction, `told` is what clients were answered, and `agreed` the amounts in minor units
-    and customers of the payments that were validated for them.
+    `place` says in which container the next invocation runs. By transaction, `told` is what clients
+    were answered, and `agreed` the amounts in minor units and customers that they were told to be
+    validated.
     """
 
     decide: Callable[[Call], Fault | None]
     database: Database = field(default_factory=InMemoryDatabase)
+    access: Access = "caller"
+    releases: Sequence[Release] = (CURRENT,)
+    place: Callable[[], Container] = Container
     clock: Clock = field(default_factory=Clock)
     journal: Journal = field(default_factory=Journal)
     told: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -125,64 +104,131 @@ class World:
 
     def __post_init__(self) -> None:
         self.network = Network(self.decide)
-        self.table = Table(self.network, self.clock, self.database)
+        self.ledger = Ledger(self.clock, self.access)
+        self.table = Table(self.network, self.database, self.ledger)
         self.queue = Queue(self.network, self.clock)
         self.gateway = RecordingGateway(self.network, self.clock)
         self.monitoring = Monitoring(self.network, self.queue)
+        # The latest scheduled run that came to its end.
+        self.latest_run = Invocation()
+        self.containers: set[Container] = set()
+        # Payments that were not charged though no alarm saw it, and that the wrong ones heard of.
+        self.unseen: list[str] = []
+        self.disclosed: list[str] = []
         self._requests = count()
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether a clock was ever wrong."""
+        return any(container.clock_seconds for container in self.containers)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether an earlier release has ever run."""
+        return not all(container.release.is_current for container in self.containers)
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put the world where the handlers look for AWS, the gateway, time, logs and metrics."""
-        patch.setattr(clients, "dynamodb", lambda: self.table)
-        patch.setattr(clients, "sqs", lambda: self.queue)
-        patch.setattr(clients, "cloudwatch", lambda: self.monitoring)
-        patch.setattr(clients, "sns", lambda: self.monitoring)
-        for seldom in ("cloudwatch_logs", "apigateway", "aws_lambda"):
-            patch.setattr(clients, seldom, lambda: self.monitoring)
-        patch.setattr(logs, "logger", self.journal)
-        patch.setattr(metrics, "_metrics", self.journal)
-        patch.setattr(clients, "gateway", lambda: self.gateway)
-        for timed in (validation, processing, retry, health_monitor):
-            patch.setattr(timed, "utc_now", self.clock)
+        clients = {
+            "dynamodb": self.table,
+            "sqs": self.queue,
+            **dict.fromkeys(("cloudwatch", "cloudwatch_logs", "sns"), self.monitoring),
+            **dict.fromkeys(("apigateway", "aws_lambda"), self.monitoring),
+        }
+        for release in self.releases:
+            release.install(patch, clients, self.gateway, self.container_time, self.journal)
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
+        patch.setenv("PAYMENT_ACCESS", self.access)
+
+    def container_time(self) -> datetime:
+        return self.clock() + timedelta(seconds=running().container.clock_seconds)
 
     def validate(
-        self, amount: int = 100, customer_id: str = "customer", key: str | None = None
+        self,
+        amount: int = 100,
+        customer_id: str = "customer",
+        key: str | None = None,
+        caller: str = ANONYMOUS,
+        waited_seconds: float | None = None,
     ) -> Answer | None:
-        """Ask for a validation; None if the process was killed."""
+        """Ask for a validation; None if the process was killed.
+
+        `waited_seconds` is how long ago API Gateway got the request; None says nothing about it.
+        """
         body = {"amount": amount, "currency": "USD", "customer_id": customer_id}
         headers = {"Idempotency-Key": key} if key else {}
-        answer = self._request("validate", validation.handler, body, headers)
+        answer, _ = self._request("validate", body, headers, caller, waited_seconds)
         if answer and answer.status == 200:
             self.agreed[answer.body["transaction_id"]].add((amount * 100, customer_id))
         return answer
 
-    def process(self, transaction_id: str) -> Answer | None:
-        """Ask for the charge; None if the process was killed."""
-        return self._request("process", processing.handler, {"transaction_id": transaction_id}, {})
+    def process(
+        self, transaction_id: str, caller: str = ANONYMOUS, waited_seconds: float | None = None
+    ) -> Answer | None:
+        """Ask for the charge, as for a validation."""
+        body = {"transaction_id": transaction_id}
+        answer, invocation = self._request("process", body, {}, caller, waited_seconds)
+        if answer is None:
+            return None
+        owner = self.ledger.owners.get(transaction_id, ANONYMOUS)
+        if answer.outcome not in {"404", "queued", "not queued"} and not (
+            may_have(owner, caller, self.access) or self.is_mixed
+        ):
+            self.disclosed.append(transaction_id)
+        if answer.outcome == "not charged" and not _set_aside_in(invocation):
+            self.unseen.append(transaction_id)
+        return answer
 
     def _request(
         self,
         operation: str,
-        handler: Callable[[Any, Any], dict[str, Any]],
         body: dict[str, Any],
         headers: dict[str, str],
-    ) -> Answer | None:
-        event = {
-            "requestContext": {"requestId": f"request-{next(self._requests)}"},
-            "headers": headers,
-            "body": json.dumps(body),
+        caller: str,
+        waited_seconds: float | None,
+    ) -> tuple[Answer | None, Invocation]:
+        number = next(self._requests)
+        context: dict[str, Any] = {
+            "requestId": f"request-{number}",
+            "identity": {"userArn": user_arn(caller, number)},
         }
-        try:
-            response = handler(event, LambdaContext())
-        except Killed:
-            return None
+        if waited_seconds is not None:
+            received = self.clock().timestamp() - waited_seconds
+            context["requestTimeEpoch"] = round(received * 1000)
+        event = {"requestContext": context, "headers": headers, "body": json.dumps(body)}
+        invocation = self._begin(caller)
+        entry = "validation" if operation == "validate" else "processing"
+        response = self._invoke(invocation, entry, event)
+        if response is None:
+            return None, invocation
         answer = Answer(response["statusCode"], json.loads(response["body"]), response["headers"])
-        outcome = answer.body["retry"] if answer.status == 500 else str(answer.status)
         if "transaction_id" in answer.body:
-            self.told[answer.body["transaction_id"]].add(f"{operation}: {outcome}")
-        return answer
+            self.told[answer.body["transaction_id"]].add(f"{operation}: {answer.outcome}")
+        return answer, invocation
+
+    def _begin(
+        self, asker: str | None, askers: dict[tuple[str, str], set[str | None]] | None = None
+    ) -> Invocation:
+        container = self.place()
+        self.containers.add(container)
+        return Invocation(container, asker, askers or {})
+
+    def _invoke(
+        self, invocation: Invocation, entry: str, event: dict[str, Any], remaining_ms: int = 60_000
+    ) -> Any:
+        """Run a handler; None if the process was killed, and nobody will see what it counted."""
+        handler = invocation.container.release.module(entry).handler
+        with run(invocation):
+            try:
+                response = handler(event, LambdaContext(remaining_ms))
+            except Killed:
+                return None
+            except Exception:
+                self.journal.publish(invocation)
+                raise
+        self.journal.publish(invocation)
+        return response
 
     def retry(self, most: int = 10, remaining_ms: int = 60_000) -> int:
         """Run payment-retry on what the queue has due; return how many messages it got."""
@@ -193,36 +239,37 @@ class World:
 
     def deliver(self, messages: list[Message], remaining_ms: int = 60_000) -> None:
         """Run payment-retry on these messages, and delete those that it settled."""
-        records = [
-            {
-                "messageId": message.message_id,
-                "receiptHandle": "handle",
-                "body": message.body,
-                "attributes": {"ApproximateReceiveCount": str(message.receives)},
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:failed-dev",
-                "awsRegion": "us-east-1",
-            }
-            for message in messages
-        ]
-        try:
-            response = retry.handler({"Records": records}, LambdaContext(remaining_ms))
-        except Killed:
+        askers: dict[tuple[str, str], set[str | None]] = defaultdict(set)
+        for message in messages:
+            askers[message.about].add(message.sender)
+        event = {"Records": [message.record() for message in messages]}
+        response = self._invoke(self._begin(None, askers), "retry", event, remaining_ms)
+        if response is None:
             return
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
         for message in messages:
             if message.message_id not in failed:
                 self.queue.delete(message)
 
-    def scheduled_run(self) -> bool:
-        """Make the health monitor's scheduled run; return whether it came to its end."""
-        self.journal.stuck.clear()
+    def scheduled_run(self, away: frozenset[str] = frozenset()) -> bool:
+        """Make the health monitor's scheduled run; return whether all that it began succeeded.
+
+        The operations that are away fail for the whole run.
+        """
+        invocation = self._begin(None)
+        self.network.away = set(away)
         try:
-            health_monitor.handler({"source": "aws.events", "id": "schedule"}, LambdaContext())
-        except (Killed, Exception):  # noqa: BLE001
-            return False
-        return True
+            event = {"source": "aws.events", "id": "schedule"}
+            if self._invoke(invocation, "health_monitor", event) is None:
+                return False
+        except Exception:  # noqa: BLE001
+            succeeded = False
+        else:
+            succeeded = True
+        finally:
+            self.network.away = set()
+        self.latest_run = invocation
+        return succeeded
 
     def advance(self, seconds: float) -> None:
         """Let time go by; a call that is under way does not take as long as a minute."""
@@ -230,30 +277,22 @@ class World:
             self.network.deliver_late()
         self.clock.advance(seconds)
 
-    def drain(self) -> None:
-        """End the faults, and let time, retries and recoveries run until nothing changes."""
+    def drain(self, release: Release = CURRENT) -> None:
+        """End the faults, and let time, retries and recoveries of a release do what they can."""
         self.network.decide = lambda _: None
+        self.place = lambda: Container(release)
         self.table.stale = None
         self.network.deliver_late()
         for _ in range(MOST_DRAIN_ROUNDS):
             while self.retry():
                 pass
             assert self.scheduled_run()
-            if not self.queue.live and not self.in_flight() - self.left_to_a_person():
+            left_over = in_flight(self) - left_to_a_person(self)
+            if not (self.queue.live or left_over or overdue(self)):
                 return
             self.advance(VISIBILITY_TIMEOUT.total_seconds())
 
-    def in_flight(self) -> set[str]:
-        return self._payments_in(PROCESSING)
 
-    def settled(self) -> set[str]:
-        return self._payments_in(PROCESSED, DECLINED)
-
-    def _payments_in(self, *states: str) -> set[str]:
-        rows = list(self.table.items.items())
-        return {payment for payment, row in rows if plain(row["status"]) in states}
-
-    def left_to_a_person(self) -> set[str]:
-        """Payments with a dead letter, and those that the latest scheduled run counted as stuck."""
-        dead = {message.about[1] for message in self.queue.dead.values()}
-        return dead | self.journal.stuck
+def _set_aside_in(invocation: Invocation) -> int:
+    """Return how many rows an invocation has counted that must not be charged."""
+    return sum(invocation.counted[metric] for metric in SET_ASIDE.values())

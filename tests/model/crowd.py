@@ -1,0 +1,105 @@
+"""The clients of a chaos run: each wants one payment made, and some of them meet with more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.model.gateway import DECLINED_CUSTOMER, UNAVAILABLE_CUSTOMER
+from tests.model.hands import extend, rewind, spoil, tamper
+from tests.model.principals import PRINCIPALS
+from tests.model.rows import SPOILINGS, TAMPERINGS
+
+if TYPE_CHECKING:
+    from tests.model.world import Answer, World
+
+DUPLICATE_RATE = 0.2
+DECLINE_RATE = 0.05
+UNAVAILABLE_RATE = 0.02
+MOST_REQUESTS = 4
+
+
+class Kind(StrEnum):
+    """What becomes of a payment besides faults."""
+
+    ORDINARY = "ordinary"
+    TAMPERED = "tampered with"
+    SPOILED = "malformed"
+    EXTENDED = "of a later release"
+    REWOUND = "rewound"
+    FORGOTTEN = "rewound after the gateway forgot"
+    INTRUDED = "asked for by others"
+
+
+# What share of the payments meets with that, where rows are changed by hand.
+RATES: Mapping[Kind, float] = dict.fromkeys(Kind, 0.03) | {Kind.ORDINARY: 0.7, Kind.INTRUDED: 0.1}
+
+
+class Client:
+    """Wants one payment made, and repeats what was not answered for certain."""
+
+    def __init__(self, world: World, seed: str, number: int, *, changed: bool) -> None:
+        random = Random(f"{seed} client {number}")
+        self.key = f"chaos-{seed}-{number}"
+        self.amount = random.randint(1, 10_000)
+        self.customer_id = random.choices(
+            ["customer", DECLINED_CUSTOMER, UNAVAILABLE_CUSTOMER],
+            [1 - DECLINE_RATE - UNAVAILABLE_RATE, DECLINE_RATE, UNAVAILABLE_RATE],
+        )[0]
+        self.in_a_hurry = random.random() < DUPLICATE_RATE
+        self.caller = random.choice(PRINCIPALS)
+        self.intruder = random.choice([other for other in PRINCIPALS if other != self.caller])
+        kind = random.choices(list(RATES), list(RATES.values()))[0]
+        self.kind = kind if changed else Kind.ORDINARY
+        # Before which request its row is changed, how, and to which state a restore takes it back.
+        self.changed_before = random.randint(0, 1)
+        self.tampering = random.choice(list(TAMPERINGS))
+        self.spoiling = random.choice(list(SPOILINGS))
+        self.earlier = random.randint(0, 3)
+        self.transaction_id: str | None = None
+        self.answered = False
+        # Whether what it was to meet with has happened.
+        self.met = False
+        self._world = world
+
+    def pay(self) -> None:
+        """Validate and process, with a few repetitions of each."""
+        for request in range(MOST_REQUESTS):
+            payment = self.transaction_id or self._validate()
+            self.transaction_id = self.transaction_id or payment
+            if self.transaction_id is None:
+                continue
+            if request >= self.changed_before:
+                self._change(self.transaction_id)
+            if _definite(self._world.process(self.transaction_id, self.caller)):
+                self.answered = True
+                return
+
+    def rewind(self) -> None:
+        """Have a restore take the payment back, which the client then asks for again."""
+        if self.transaction_id and rewind(self._world, self.transaction_id, self.earlier):
+            self.met = True
+            self.answered = False
+
+    def _validate(self) -> str | None:
+        answer = self._world.validate(self.amount, self.customer_id, self.key, self.caller)
+        return str(answer.body["transaction_id"]) if _definite(answer) and answer else None
+
+    def _change(self, payment: str) -> None:
+        match self.kind:
+            case Kind.INTRUDED:
+                self._world.process(payment, self.intruder)
+                self.met = True
+            case Kind.TAMPERED if not self.met:
+                self.met = tamper(self._world, payment, self.tampering)
+            case Kind.SPOILED if not self.met:
+                self.met = spoil(self._world, payment, self.spoiling)
+            case Kind.EXTENDED if not self.met:
+                self.met = extend(self._world, payment)
+
+
+def _definite(answer: Answer | None) -> bool:
+    """Whether the client may leave it at that: done, refused for good, or queued."""
+    return answer is not None and answer.outcome in {"200", "402", "queued", "not charged"}

@@ -1,0 +1,101 @@
+"""One run of a handler: in which container, on whose behalf, and what it logged and counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from tests.model.release import CURRENT, Release
+
+# What a dependency raises that has failed; the scheduled run passes it on.
+EXPECTED_FAILURES = {"ClientError", "ReadTimeoutError", "StoreUnavailable", "RecoveryIncomplete"}
+# Why a reader refuses a message for good. All messages here are written by handlers.
+REFUSALS = {"not_json", "unknown_version", "unknown_operation", "bad_schema", "bad_record"}
+
+
+@dataclass(frozen=True)
+class Container:
+    """Where a handler runs: its release, and how many seconds its clock is before the true time."""
+
+    release: Release = CURRENT
+    clock_seconds: int = 0
+
+
+@dataclass
+class Invocation:
+    """`asker` is the principal that asked, None for the system itself.
+
+    A batch of messages has askers by operation and transaction. counted are the metrics that it has
+    flushed.
+    """
+
+    container: Container = field(default_factory=Container)
+    asker: str | None = None
+    askers: Mapping[tuple[str, str], set[str | None]] = field(default_factory=dict)
+    pending: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)
+
+    def asked_by(self, operation: str, transaction_id: str) -> set[str | None]:
+        return self.askers.get((operation, transaction_id), {self.asker})
+
+
+_running: ContextVar[Invocation] = ContextVar("invocation")
+
+
+def running() -> Invocation:
+    """Return the innermost invocation of this thread; one of the system outside of any."""
+    return _running.get(Invocation())
+
+
+@contextmanager
+def run(invocation: Invocation) -> Iterator[None]:
+    token = _running.set(invocation)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+class Journal:
+    """Takes the log lines and metrics; unlike Powertools' it is made for threads."""
+
+    def __init__(self) -> None:
+        # Of every invocation that came to its end, as CloudWatch sums them up.
+        self.metrics: Counter[str] = Counter()
+        self.unforeseen: list[dict[str, object]] = []
+        self._lock = Lock()
+
+    @property
+    def metric_set(self) -> Counter[str]:
+        return running().pending
+
+    def add_metric(self, name: str, unit: object, value: float) -> None:
+        running().pending[name] += 1 if "Milliseconds" in str(unit) else int(value)
+
+    def flush_metrics(self) -> None:
+        invocation = running()
+        invocation.counted.update(invocation.pending)
+        invocation.pending.clear()
+
+    def publish(self, invocation: Invocation) -> None:
+        """Take the metrics of an invocation that was not killed."""
+        with self._lock:
+            self.metrics.update(invocation.counted)
+
+    def error(self, message: str, **extra: Any) -> None:
+        keys = extra.get("extra", extra)
+        if (
+            (message == "unexpected failure" and keys["type"] not in EXPECTED_FAILURES)
+            or message in {"capture is not the one on record", "capture contradicts the row"}
+            or (message == "retry failed" and keys["reason"] in REFUSALS)
+        ):
+            self.unforeseen.append({"message": message, **keys})
+
+    def info(self, message: str, **_: Any) -> None: ...
+    def append_keys(self, **_: Any) -> None: ...
+    def clear_state(self) -> None: ...

@@ -1,0 +1,90 @@
+"""What became of each row: who wrote it, for whom, and what it was before."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from handlers.shared.clock import epoch_seconds
+from handlers.shared.transactions import DECLINED, PROCESSED, PROCESSING
+from tests.model.expressions import Item, plain
+from tests.model.principals import Access, may_have
+
+if TYPE_CHECKING:
+    from tests.model.invocations import Invocation
+
+SETTLED = {PROCESSED, DECLINED}
+CONTRADICTION = "contradicting_reference"
+
+
+class Ledger:
+    """Takes down every write of the handlers, and which rows a person has changed."""
+
+    def __init__(self, now: Callable[[], datetime], access: Access) -> None:
+        # By payment: the row that the handlers first wrote, its owner, every state that it was in.
+        self.originals: dict[str, Item] = {}
+        self.owners: dict[str, str] = {}
+        self.history: dict[str, list[Item]] = defaultdict(list)
+        self.writes: Counter[str] = Counter()
+        # How often a row became processed, and declined.
+        self.ended: Counter[str] = Counter()
+        # The keys of the index under which a payment that a person has changed may be set aside.
+        self.flawed: dict[str, set[str]] = defaultdict(set)
+        # Payments that a restore has taken back.
+        self.rewound: set[str] = set()
+        # The attempts that have claimed a flawed row; none of them may charge.
+        self.flawed_claims: set[str] = set()
+        # Payments whose row was written after they were settled, by another than the holder of the
+        # live lease, and for somebody who may not have them; and rows with another's name on them.
+        self.rewritten: list[str] = []
+        self.overruled: list[str] = []
+        self.moved_for_others: list[str] = []
+        self.misattributed: list[str] = []
+        self._now = now
+        self._access: Access = access
+
+    def wrote(
+        self,
+        transaction_id: str,
+        old: Item | None,
+        new: Item,
+        attempt: str | None,
+        invocation: Invocation,
+    ) -> None:
+        """Take down one write; `attempt` is the one that made it, where it says so."""
+        self.writes[transaction_id] += 1
+        self.history[transaction_id].append(new)
+        askers = invocation.asked_by("process" if old else "validate", transaction_id)
+        if old is None:
+            self.originals[transaction_id] = new
+            self.owners[transaction_id] = str(next(iter(askers)))
+            if plain(new.get("caller", {})) != self.owners[transaction_id]:
+                self.misattributed.append(transaction_id)
+            return
+        owner = self.owners[transaction_id]
+        if not any(may_have(owner, asker, self._access) for asker in askers):
+            self.moved_for_others.append(transaction_id)
+        was, status = _status(old), _status(new)
+        if was in SETTLED:
+            if _without_contradiction(old) != _without_contradiction(new):
+                self.rewritten.append(transaction_id)
+        elif status and status in SETTLED:
+            self.ended[status] += 1
+        lease_end = plain(old["lease_expires_at"]) if "lease_expires_at" in old else None
+        held = isinstance(lease_end, int) and lease_end >= epoch_seconds(self._now())
+        by_its_holder = attempt == plain(old.get("attempt_id", {}))
+        if held and not by_its_holder:
+            self.overruled.append(transaction_id)
+        flawed = bool(self.flawed.get(transaction_id))
+        if attempt and flawed and status == PROCESSING and not by_its_holder:
+            self.flawed_claims.add(attempt)
+
+
+def _status(row: Item) -> str | None:
+    return row.get("status", {}).get("S")
+
+
+def _without_contradiction(row: Item) -> Item:
+    return {name: value for name, value in row.items() if name != CONTRADICTION}

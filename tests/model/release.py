@@ -1,0 +1,104 @@
+"""The handlers of one release: today's, or the last one's from its zip in releases/."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import module_from_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipimport import zipimporter
+
+from handlers.shared.gateway import Charged, Declined, GatewayTimeout, GatewayUnavailable
+from tests.model.releases.build import package_name
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.model.gateway import RecordingGateway
+
+RELEASES = Path(__file__).parent / "releases"
+LAST_VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A package of handlers, which knows nothing of another one's classes."""
+
+    package: str
+
+    @property
+    def is_current(self) -> bool:
+        return self.package == "handlers"
+
+    def module(self, name: str) -> Any:
+        """Return one of its modules, such as "processing" or "shared.clients"."""
+        return import_module(f"{self.package}.{name}")
+
+    def install(
+        self,
+        patch: pytest.MonkeyPatch,
+        clients: dict[str, object],
+        gateway: RecordingGateway,
+        clock: Callable[[], object],
+        journal: object,
+    ) -> None:
+        """Put these where its handlers look for AWS, the gateway, time, logs and metrics."""
+        own = self.module("shared.clients")
+        for name, client in clients.items():
+            if hasattr(own, name):  # each release asks the services that it knows
+                patch.setattr(own, name, lambda client=client: client)
+        asked = gateway if self.is_current else Translated(gateway, self.module("shared.gateway"))
+        patch.setattr(own, "gateway", lambda: asked)
+        patch.setattr(self.module("shared.logs"), "logger", journal)
+        patch.setattr(self.module("shared.metrics"), "_metrics", journal)
+        for entry in ("validation", "processing", "retry", "health_monitor"):
+            patch.setattr(self.module(entry), "utc_now", clock)
+
+
+class Translated:
+    """The gateway in the classes of another release, which has its own of the same names.
+
+    That release knows no NoCharge: its gateway classes say None.
+    """
+
+    def __init__(self, gateway: RecordingGateway, classes: Any) -> None:
+        self.KEY_RETENTION = gateway.KEY_RETENTION
+        self._gateway = gateway
+        self._classes = classes
+
+    def charge(self, transaction: Any, idempotency_key: str) -> object:
+        return self._told(lambda: self._gateway.charge(transaction, idempotency_key))
+
+    def find(self, idempotency_key: str) -> object:
+        return self._told(lambda: self._gateway.find(idempotency_key))
+
+    def _told(self, ask: Callable[[], object]) -> object:
+        try:
+            answer = ask()
+        except (GatewayTimeout, GatewayUnavailable) as failure:
+            raise getattr(self._classes, type(failure).__name__)(failure.code) from failure
+        match answer:
+            case Charged(reference):
+                return self._classes.Charged(reference)
+            case Declined(reason):
+                return self._classes.Declined(reason)
+        return None
+
+
+CURRENT = Release("handlers")
+
+
+@cache
+def last_release() -> Release:
+    """Return the last release, imported from its zip beside today's."""
+    package = package_name(LAST_VERSION)
+    spec = zipimporter(str(RELEASES / f"{LAST_VERSION}.zip")).find_spec(package)
+    assert spec
+    assert spec.loader
+    sys.modules[package] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[package])
+    return Release(package)
