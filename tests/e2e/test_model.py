@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.model.expressions import Item
 
 # Shrinking takes minutes here; what breaks in memory too is better shrunk there.
-UNSHRUNK = settings(SETTINGS, phases=[Phase.generate])
+UNSHRUNK = settings(SETTINGS, phases=[Phase.generate], max_examples=200)
 
 
 class EmulatedDatabase:

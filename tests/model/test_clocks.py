@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from handlers.shared.transactions import LEASE_SECONDS
 from tests.model.faults import Call, Fault
 from tests.model.invariants import check, unended, violations
 from tests.model.invocations import Container
-from tests.model.machine import KEY_RETENTION_SECONDS, PAST_LEASE
+from tests.model.machine import KEY_RETENTION_SECONDS
 from tests.model.outcomes import settled
 from tests.model.release import CURRENT
 from tests.model.steps import fail_once, meanwhile, validated
@@ -61,15 +62,18 @@ def test_a_charge_does_not_arrive_after_its_key_was_forgotten(
     check(violations(world) + unended(world))
 
 
-def test_an_attempt_that_outlasts_its_lease_does_not_charge_too_late(world: World) -> None:
-    """Its clock is behind, the first one's ahead, and it stalls before its charge."""
+@pytest.mark.parametrize("seconds_before", [0, 30, 60, 89, 91, 120])
+def test_an_attempt_that_takes_its_whole_lease_does_not_charge_too_late(
+    world: World, seconds_before: int
+) -> None:
+    """The first one's clock is ahead, its own is behind, and it stalls before its charge."""
     run_at(world, 60)
     payment = validated(world)
     fail_once(world, "charge", Fault.LOST_ANSWER)
     world.process(payment)
-    world.advance(KEY_RETENTION_SECONDS - 210 - 120 - 1)
+    world.advance(KEY_RETENTION_SECONDS - seconds_before)
     run_at(world, -60)
-    meanwhile(world, "charge", lambda: world.advance(PAST_LEASE))
+    meanwhile(world, "charge", lambda: world.advance(LEASE_SECONDS))
     world.process(payment)
     assert len(world.gateway.captures) == 1
 

@@ -13,7 +13,7 @@ from tests.model.machine import ChangedPayments, Payments
 from tests.model.release import CURRENT, last_release
 
 SETTINGS = settings(
-    max_examples=200,
+    max_examples=300,
     stateful_step_count=30,
     derandomize=True,
     database=None,

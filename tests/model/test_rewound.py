@@ -59,6 +59,22 @@ def test_a_rewound_payment_without_a_charge_is_charged_only_if_that_is_certain(
     check(violations(world) + unended(world))
 
 
+@pytest.mark.parametrize("rewinds", [True, False])
+def test_nobody_charges_once_the_key_may_be_forgotten(world: World, *, rewinds: bool) -> None:
+    """Not even where the gateway rules out a charge: an attempt may still be on its way."""
+    world.gateway.finds = lambda _: Finds.CERTAIN
+    payment = validated(world)
+    fail_once(world, "charge", Fault.RESET)
+    world.process(payment)
+    world.advance(KEY_RETENTION_SECONDS)
+    assert rewind(world, payment, 1) if rewinds else True
+    world.process(payment)
+    world.drain()
+    assert not world.gateway.captures
+    assert payment in left_to_a_person(world)
+    check(violations(world) + unended(world))
+
+
 def test_a_charge_that_is_still_under_way_is_not_ruled_out(world: World) -> None:
     world.gateway.finds = lambda _: Finds.CERTAIN
     payment = validated(world)
