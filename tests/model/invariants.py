@@ -166,7 +166,7 @@ def _told(world: World, name: str, row: Row, told: set[str]) -> Iterator[str]:
         "process: queued" in told
         and status not in SETTLED
         and not world.queue.holds("process", name)
-        # A restore takes queued_until back too: then the next scheduled run queues it.
+        # Told before a restore took the row back: the next scheduled run queues it.
         and not ("rewound" in row and "in_flight" in row)
     ):
         yield "told queued, but neither settled nor in a queue"

@@ -78,7 +78,8 @@ def flaw(name: str) -> str:
 
 def rewound(earlier: Item, moment: datetime) -> Item:
     """Return an earlier state of a row as a restore of that moment leaves it, open and marked."""
-    return earlier | {"rewound": {"N": str(epoch_seconds(moment))}}
+    kept = {name: value for name, value in earlier.items() if name != "queued_until"}
+    return kept | {"rewound": {"N": str(epoch_seconds(moment))}}
 
 
 def is_open(item: Item) -> bool:
