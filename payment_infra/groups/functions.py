@@ -118,6 +118,7 @@ def build_functions(
     dependencies = LayerVersion(
         "DependenciesLayer",
         LayerName=suffixed("payment-dependencies"),
+        Description="What handlers/requirements.txt pins.",
         Content=Content(S3Bucket=parameter(ARTIFACT_BUCKET), S3Key=code["dependencies"]),
         # Pure Python: it fits them all.
         CompatibleRuntimes=list(RUNTIMES),

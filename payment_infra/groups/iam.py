@@ -39,6 +39,8 @@ def execution_role(function: str, *grants: Statement) -> ExecutionRole:
     """Build the role that only the function with this logical id prefix assumes."""
     policy = ManagedPolicy(
         f"{function}Policy",
+        # Another one, or none, would replace the policy (AWS::IAM::ManagedPolicy).
+        Description=f"What the {function} function may do.",
         PolicyDocument=PolicyDocument(Version="2012-10-17", Statement=list(grants)),
     )
     role = Role(

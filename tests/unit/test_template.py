@@ -147,6 +147,16 @@ def test_only_what_charges_is_told_of_a_gateway_and_may_read_its_secret() -> Non
             assert not grants
 
 
+def test_a_policy_keeps_the_description_without_which_an_update_would_replace_it() -> None:
+    # AWS::IAM::ManagedPolicy: Description, "Update requires: Replacement".
+    policies = of_type(DEVELOPMENT, "AWS::IAM::ManagedPolicy")
+    told = {name: policy["Properties"]["Description"] for name, policy in policies.items()}
+    assert told == {
+        **{f"{name}Policy": f"What the {name} function may do." for name in FUNCTION_SETTINGS},
+        "PaymentCallerPolicy": "Lets those who have it call the payment methods of the API.",
+    }
+
+
 def test_what_charges_is_told_whose_payments_a_caller_may_process_if_not_its_own() -> None:
     template = load(payment_access="account")
     told = {
