@@ -26,6 +26,15 @@ METRICS = {
     MISMATCHED: metrics.MISMATCHED,
     UNREADABLE: metrics.UNREADABLE,
 }
+# What a condition cannot see in a row, or does not look at.
+CLAIMED = {
+    "amount_minor in fractions",
+    "recoveries as text",
+    "rewound as text",
+    "first_charge_at as a number",
+    "first_charge_at without a time",
+    "first_charge_at without an offset",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -102,8 +111,28 @@ def test_a_validated_row_that_must_not_be_charged_is_counted_when_somebody_asks(
     assert answer.outcome == "not charged"
     assert answer.body["retry"] == "not queued"
     assert world.journal.metrics[METRICS[flaw(name)]] == 1
+    if payment in indexed(world):
+        assert world.table.items[payment]["in_flight"] == {"S": flaw(name)}
     assert not world.gateway.asked
     assert not world.queue.sent
+
+
+@pytest.mark.parametrize("name", sorted(SPOILINGS.keys() - CLAIMED))
+def test_a_row_that_lacks_what_a_payment_has_is_not_even_claimed(world: World, name: str) -> None:
+    payment = validated(world)
+    spoil(world, payment, name)
+    before = world.table.items[payment]
+    world.process(payment)
+    assert world.table.items[payment] == before
+
+
+def test_a_claim_whose_answer_is_lost_is_let_go(world: World) -> None:
+    """So the first retry, which comes at once, need not wait for the end of the lease."""
+    payment = validated(world)
+    fail_once(world, "UpdateItem", Fault.LOST_ANSWER)
+    world.process(payment)
+    world.retry()
+    assert settled(world) == {payment}
 
 
 def test_clients_that_repeat_during_an_outage_queue_one_message(world: World) -> None:
@@ -117,6 +146,20 @@ def test_clients_that_repeat_during_an_outage_queue_one_message(world: World) ->
     world.process(payment)
     world.process(payment)
     assert len(world.queue.sent) == 2
+
+
+def test_a_row_that_cannot_be_written_does_not_hide_the_others(world: World) -> None:
+    payments = leave_behind(world, 4)
+    (throttled, *_) = sorted(payments)
+    world.advance(PAST_RECOVERY)
+    world.network.decide = lambda call: (
+        Fault.THROTTLED if call == Call("UpdateItem", throttled) else None
+    )
+    assert not world.scheduled_run()
+    assert {message.about[1] for message in world.queue.sent} == payments - {throttled}
+    world.drain()
+    assert settled(world) == payments
+    check(violations(world) + unended(world))
 
 
 def test_a_recovery_leaves_alone_who_claimed_while_the_index_lagged(world: World) -> None:
