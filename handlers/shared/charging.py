@@ -108,10 +108,10 @@ class Attempt:
         """
         attempt_id = str(uuid.uuid4())
         claimed = None
-        held = False
+        asked = held = False
         try:
             self.deadline.require(CALL_SECONDS)
-            now = self.deadline.clock()
+            now, asked = self.deadline.clock(), True
             claim = self.store.claim(transaction_id, attempt_id, claimant, now)
             held = claim.done
             if not held:
@@ -126,8 +126,8 @@ class Attempt:
         except Exception as error:
             failure = _failure(transaction_id, error)
             queued_until = self._queue(claimed, failure)
-            # The claim itself may have failed only in its answer.
-            self._let_go(transaction_id, attempt_id, queued_until=queued_until or None)
+            if asked:  # the claim itself may have failed only in its answer
+                self._let_go(transaction_id, attempt_id, queued_until=queued_until or None)
             raise NotSettled(failure, queued=queued_until is not None) from error
 
     def _charge(self, claimed: Transaction) -> Standing:

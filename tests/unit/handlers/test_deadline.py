@@ -54,6 +54,17 @@ def test_a_request_that_waited_too_long_to_be_charged_is_queued_and_let_go(
     assert process(clock, transaction_id, 0).status == 200
 
 
+def test_a_request_that_is_too_late_for_a_claim_is_only_queued(
+    aws: Aws, clock: Clock, gateway: CountingGateway
+) -> None:
+    transaction_id = validated()
+    aws.dynamodb.calls.clear()
+    for_claim = budget.CALL_SECONDS + budget.SEND_AND_LET_GO_SECONDS
+    answer = process(clock, transaction_id, budget.REQUEST_SECONDS - for_claim + 1)
+    assert (answer.status, answer.body["retry"]) == (500, "queued")
+    assert not aws.dynamodb.calls
+
+
 def test_a_charge_begins_only_if_all_that_may_follow_ends_in_time(
     aws: Aws, clock: Clock, gateway: CountingGateway
 ) -> None:
