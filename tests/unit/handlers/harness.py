@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from handlers import retry
+from handlers import processing, retry, validation
 from handlers.shared.gateway import Charged, Declined, NoCharge, SimulatedGateway
 from tests.unit.handlers.fakes import (
     FakeApiGateway,
@@ -161,6 +161,23 @@ def call(handler: Callable[[Any, Any], dict[str, Any]], event: dict[str, Any]) -
     assert response["headers"]["Content-Type"] == "application/json"
     assert response["headers"]["X-Request-Id"] == event["requestContext"]["requestId"]
     return Response(response["statusCode"], response["headers"], json.loads(response["body"]))
+
+
+def validated() -> str:
+    """Validate the payment of the event; return its transaction id."""
+    return str(call(validation.handler, load_event("validate")).body["transaction_id"])
+
+
+def process(transaction_id: str) -> Response:
+    """Ask for a payment's charge."""
+    body = json.dumps({"transaction_id": transaction_id})
+    return call(processing.handler, load_event("process", body=body))
+
+
+def to_process(transaction_id: str) -> str:
+    """Return the body of a message to charge a payment."""
+    message = json.loads(load_event("sqs")["Records"][0]["body"])
+    return json.dumps(message | {"transaction_id": transaction_id})
 
 
 def sqs_event(*bodies: str) -> dict[str, Any]:

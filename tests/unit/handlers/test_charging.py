@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from handlers import processing, validation
+from handlers import validation
 from handlers.shared.charging import QUEUE_RETRY_SECONDS
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.gateway import Charged, Declined, GatewayTimeout, NoCharge
@@ -17,10 +17,12 @@ from tests.unit.handlers.harness import (
     Clock,
     CountingGateway,
     Output,
-    Response,
     call,
     deliver,
     load_event,
+    process,
+    to_process,
+    validated,
 )
 
 Capture = pytest.CaptureFixture[str]
@@ -28,20 +30,6 @@ UNKNOWN = (
     "The outcome is unknown: the payment may have been charged, or may still be. Ask again with the"
     " same transaction_id"
 )
-
-
-def validated() -> str:
-    return str(call(validation.handler, load_event("validate")).body["transaction_id"])
-
-
-def process(transaction_id: str) -> Response:
-    body = json.dumps({"transaction_id": transaction_id})
-    return call(processing.handler, load_event("process", body=body))
-
-
-def to_process(transaction_id: str) -> str:
-    message = json.loads(load_event("sqs")["Records"][0]["body"])
-    return json.dumps(message | {"transaction_id": transaction_id})
 
 
 # A gateway that breaks its protocol

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from handlers import health_monitor, processing, validation
+from handlers import health_monitor
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS
 from handlers.shared.transactions import LEASE_SECONDS
@@ -17,30 +17,17 @@ from tests.unit.handlers.harness import (
     CountingGateway,
     LambdaContext,
     Output,
-    Response,
-    call,
     deliver,
     load_event,
+    process,
+    to_process,
+    validated,
 )
 
 if TYPE_CHECKING:
     from tests.unit.handlers.fakes import Item
 
 OVERDUE_SECONDS = LEASE_SECONDS + RECOVER_AFTER_SECONDS + 1
-
-
-def validated() -> str:
-    return str(call(validation.handler, load_event("validate")).body["transaction_id"])
-
-
-def process(transaction_id: str) -> Response:
-    body = json.dumps({"transaction_id": transaction_id})
-    return call(processing.handler, load_event("process", body=body))
-
-
-def to_process(transaction_id: str) -> str:
-    message = json.loads(load_event("sqs")["Records"][0]["body"])
-    return json.dumps(message | {"transaction_id": transaction_id})
 
 
 def scheduled() -> None:
