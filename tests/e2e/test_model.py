@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from handlers.shared import recovery, store, transactions
+from handlers.shared import recovery, table, transactions
 from handlers.shared.failures import error_code
 from handlers.shared.transactions import IN_FLIGHT_KEYS
 from payment_infra.local.stack import open_session
@@ -102,7 +102,7 @@ def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(transactions, "IN_FLIGHT_SHARDS", 1)
     monkeypatch.setattr(recovery, "IN_FLIGHT_KEYS", IN_FLIGHT_KEYS[:1])
-    monkeypatch.setattr(store, "PAGE_SIZE", 1)
+    monkeypatch.setattr(table, "PAGE_SIZE", 1)
 
 
 @pytest.mark.usefixtures("one_shard")
