@@ -17,7 +17,6 @@ from handlers.shared.failures import DependencyFailed
 from handlers.shared.retry_messages import RetryMessage
 from handlers.shared.transactions import (
     IN_FLIGHT_KEYS,
-    MAX_RECOVERIES,
     PROCESSING,
     STUCK,
     Flawed,
@@ -40,7 +39,7 @@ SCHEDULE_SECONDS = 300
 MAX_PAYMENTS_A_RUN = 500
 # A queue that has refused so many messages in a row is left alone until the next run.
 MAX_UNSENT = 3
-# One payment: the page of the index, a look, a message, and the count.
+# One payment: the page of the index, a look at the row, a message, and the count.
 PAYMENT_SECONDS = 4 * CALL_SECONDS
 # Of the payments that are set aside, so many are named in the log of a run.
 MAX_NAMED = 100
@@ -71,7 +70,7 @@ class Recovery:
     def run(self, after_seconds: int) -> None:
         """Queue every payment whose lease expired that long ago, unless it is to be set aside.
 
-        A payment is queued at most MAX_RECOVERIES times; only what SQS took counts. Those that are
+        A payment is queued MAX_RECOVERIES times at most; only what SQS took counts. Those that are
         set aside are counted in every run, until somebody has looked after them.
 
         Raises RecoveryIncomplete if something failed; what could be done has been done.
@@ -115,13 +114,16 @@ class Recovery:
             self.failed += 1
 
     def _take_up(self, transaction_id: str, key: str, lease_end: int) -> None:
-        look = self.store.look_at(transaction_id, key, lease_end)
-        if not look.done:
+        stuck = self.store.set_aside_if_stuck(transaction_id, key, lease_end)
+        if stuck.done:
+            self.aside[STUCK].add(transaction_id)
+            return
+        row = stuck.row
+        if (row.get("in_flight"), row.get("lease_expires_at")) != (key, lease_end):
             return  # it has moved on
-        aside = _set_aside_under(transaction_id, look.row)
-        if aside:
-            self.store.set_aside(transaction_id, key, lease_end, aside)
-            self.aside[aside].add(transaction_id)
+        flaw = _flaw(row)
+        if flaw:
+            self._set_aside(transaction_id, key, lease_end, flaw)
             return
         message = RetryMessage(
             operation="process",
@@ -139,6 +141,16 @@ class Recovery:
         self.queued += 1
         queued_until = epoch_seconds(self.now) + QUEUE_RETRY_SECONDS
         self.store.count_recovery(transaction_id, key, lease_end, queued_until, self.now)
+
+    def _set_aside(self, transaction_id: str, key: str, lease_end: int, flaw: Flawed) -> None:
+        logs.error(
+            "payment set aside",
+            transaction_id=transaction_id,
+            reason=flaw.reason,
+            attribute=flaw.attribute,
+        )
+        self.store.set_aside(transaction_id, key, lease_end, flaw.key)
+        self.aside[flaw.key].add(transaction_id)
 
     def _count(self, key: str) -> None:
         """Count the payments under a key, and name the first of them in the log."""
@@ -158,18 +170,11 @@ class Recovery:
             logs.error(f"payment is {key}", transaction_id=transaction_id)
 
 
-def _set_aside_under(transaction_id: str, row: Mapping[str, object]) -> str | None:
-    """Return the key for a row that is not to be queued, None for one that is."""
+def _flaw(row: Mapping[str, object]) -> Flawed | None:
+    """Return why a row must not be queued, None if it may."""
     try:
-        transaction = Transaction.payable(row)
-        if transaction.status != PROCESSING:
+        if Transaction.payable(row).status != PROCESSING:
             raise Unreadable("status")
     except Flawed as flaw:
-        logs.error(
-            "payment set aside",
-            transaction_id=transaction_id,
-            reason=flaw.reason,
-            attribute=flaw.attribute,
-        )
-        return flaw.key
-    return STUCK if (transaction.recoveries or 0) >= MAX_RECOVERIES else None
+        return flaw
+    return None

@@ -12,9 +12,11 @@ from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.transactions import (
     DECLINED,
     LEASE_SECONDS,
+    MAX_RECOVERIES,
     PROCESSED,
     PROCESSING,
     REQUIRED,
+    STUCK,
     TYPES,
     VALIDATED,
     Record,
@@ -161,18 +163,22 @@ class Store:
         """
         return self._table.in_index(key, before)
 
-    def look_at(self, transaction_id: str, key: str, lease_end: int) -> Write:
-        """Return the row that the index showed, if it still stands there.
+    def set_aside_if_stuck(self, transaction_id: str, key: str, lease_end: int) -> Write:
+        """Move a payment that was recovered as often as it may be to the key STUCK of the index.
 
-        It is a write that changes nothing: no function may read the table (its role has no
-        GetItem), and a write's condition sees the row as it is.
+        Any other is left as it is, and so is one that no longer stands where the index showed it.
+        The row comes back, which no function may read otherwise.
         """
         return self._table.update(
             transaction_id,
-            condition=_IN_INDEX,
-            update="SET in_flight = :key",
-            values={":key": key, ":lease_end": lease_end},
-            wants_row=True,
+            condition=f"{_IN_INDEX} AND recoveries >= :max",
+            update="SET in_flight = :stuck",
+            values={
+                ":key": key,
+                ":lease_end": lease_end,
+                ":max": MAX_RECOVERIES,
+                ":stuck": STUCK,
+            },
         )
 
     def count_recovery(

@@ -18,6 +18,7 @@ from handlers.shared.transactions import (
     IN_FLIGHT_KEYS,
     IN_FLIGHT_SHARDS,
     LEASE_SECONDS,
+    MAX_RECOVERIES,
     REQUIRED,
     STUCK,
     TYPES,
@@ -302,18 +303,23 @@ def test_only_leases_that_ended_before_the_moment_are_found(
     assert list(store.in_index(key)) == []
 
 
-def test_a_look_changes_nothing_and_finds_only_what_stands_where_the_index_said(
+def test_only_what_was_recovered_as_often_as_it_may_be_is_set_aside_and_any_row_is_shown(
     store: Store, table: FakeDynamoDB
 ) -> None:
     claimed(store)
-    key, end, before = in_flight_key("t-1"), lease_end(table), dict(table.items["t-1"])
-    look = store.look_at("t-1", key, end)
-    assert (look.done, look.row["status"]) == (True, "processing")
-    assert table.items["t-1"] == before
-    for where in ((key, end + 1), (STUCK, end)):
-        assert not store.look_at("t-1", *where).done
-    assert not store.look_at("unknown", key, end).done
-    assert table.items == {"t-1": before}
+    key, end = in_flight_key("t-1"), lease_end(table)
+    for recoveries in ({}, {"recoveries": {"N": "2"}}, {"recoveries": {"S": "3"}}):
+        table.items["t-1"] |= recoveries
+        before = dict(table.items["t-1"])
+        look = store.set_aside_if_stuck("t-1", key, end)
+        assert (look.done, look.row["in_flight"]) == (False, key)
+        assert table.items["t-1"] == before
+    table.items["t-1"]["recoveries"] = {"N": str(MAX_RECOVERIES)}
+    assert not store.set_aside_if_stuck("t-1", key, end + 1).done
+    assert not store.set_aside_if_stuck("unknown", key, end).done
+    assert store.set_aside_if_stuck("t-1", key, end).done
+    assert table.items["t-1"]["in_flight"] == {"S": STUCK}
+    assert table.items.keys() == {"t-1"}
 
 
 def test_a_counted_recovery_frees_the_lease_and_says_that_it_is_queued(
