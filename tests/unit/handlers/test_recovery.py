@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from handlers import processing, validation
+from handlers import health_monitor, processing, validation
 from handlers.health_monitor import handler
 from handlers.shared import recovery
 from handlers.shared.clock import epoch_seconds
@@ -165,6 +165,73 @@ def test_a_queue_that_takes_nothing_is_asked_a_few_times_in_a_run(
     aws.sqs.fail("SendMessage")
     scheduled()
     assert len(aws.queued()) == recovery.MAX_UNSENT
+
+
+def test_single_messages_that_the_queue_refuses_do_not_end_a_run(
+    aws: Aws, clock: Clock, gateway: CountingGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everyone = {abandon(aws, gateway) for _ in range(12)}
+    clock.tick(OVERDUE_SECONDS)
+    send, sent = aws.sqs.send_message, []
+
+    def refuse_two_of_three(**params: Any) -> dict[str, Any]:
+        sent.append(params)
+        if len(sent) % 3:
+            raise client_error("ServiceUnavailable")
+        return send(**params)
+
+    monkeypatch.setattr(aws.sqs, "send_message", refuse_two_of_three)
+    scheduled()
+    assert len(sent) == len(everyone)
+    assert sum(recoveries(aws, payment) for payment in everyone) == 4
+
+
+def test_what_a_run_sets_aside_is_counted_though_the_index_lags(
+    aws: Aws,
+    clock: Clock,
+    abandoned: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    aws.dynamodb.items[abandoned]["recoveries"] = {"N": str(MAX_RECOVERIES)}
+    clock.tick(OVERDUE_SECONDS)
+    query = aws.dynamodb.query
+
+    def lagging(**params: Any) -> dict[str, Any]:
+        aside = ":before" not in params["ExpressionAttributeValues"]
+        return {"Items": []} if aside else query(**params)
+
+    monkeypatch.setattr(aws.dynamodb, "query", lagging)
+    Output.read(capsys)
+    scheduled()
+    assert Output.read(capsys).metrics["PaymentsStuck"] == [1]
+
+
+def test_an_index_that_answers_nothing_does_not_hold_a_run_up_beyond_its_time(
+    aws: Aws, clock: Clock, abandoned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unanswered(**_: Any) -> dict[str, Any]:
+        clock.tick(5)
+        raise client_error("InternalServerError")
+
+    clock.tick(OVERDUE_SECONDS)
+    monkeypatch.setattr(aws.dynamodb, "query", unanswered)
+    began = clock.now
+    with pytest.raises(RecoveryIncomplete):
+        scheduled()
+    assert (clock.now - began).total_seconds() <= LambdaContext().seconds_left
+
+
+def test_what_recovery_counts_is_put_before_the_rest_of_the_run(
+    aws: Aws, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(health_monitor, "_count_stopped", killed)
+    with pytest.raises(KeyboardInterrupt):
+        scheduled()
+    assert Output.read(capsys).metrics == {"PaymentsStuck": [0]}
 
 
 def test_a_recovered_payment_is_not_queued_by_its_client_as_well(
