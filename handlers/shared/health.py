@@ -39,6 +39,7 @@ THROTTLES = 10
 MESSAGE_AGE_SECONDS = 900
 DEAD_LETTERS = 1
 THROTTLE_EVENTS = "WriteThrottleEvents"
+PAYMENT_RESOURCES = ("/validate", "/process")
 
 Report = dict[str, Any]
 
@@ -60,7 +61,8 @@ class Check:
     """One metric of one resource, which is healthy below its threshold.
 
     service, metric and resource are what the report calls it; namespace, name and dimensions are
-    what CloudWatch does. aggregate is how the window's data points become one value.
+    what CloudWatch does, which may keep it in parts. aggregate is how a part's data points in the
+    window become one value.
     """
 
     service: str
@@ -69,7 +71,7 @@ class Check:
     threshold: int
     namespace: str
     name: str
-    dimensions: Mapping[str, str]
+    dimensions: Sequence[Mapping[str, str]]
     aggregate: Literal["sum", "maximum", "average"]
 
     @property
@@ -83,7 +85,13 @@ class Check:
         }[self.aggregate]
 
     def value(self, points: Sequence[list[float]]) -> float:
-        """Return the window's value from the data points of each statistic; 0 without data."""
+        """Return the window's value from the data points of each part's statistics: that of the
+        worst part, 0 without data."""
+        size = len(self.statistics)
+        parts = [points[start : start + size] for start in range(0, len(points), size)]
+        return max(self._of_part(part) for part in parts)
+
+    def _of_part(self, points: Sequence[list[float]]) -> float:
         if self.aggregate == "maximum":
             return max(points[0], default=0)
         if self.aggregate == "sum":
@@ -121,7 +129,7 @@ def build_checks(
             threshold=LATENCY_MS,
             namespace="AWS/ApiGateway",
             name="Latency",
-            dimensions={"ApiName": api, "Stage": stage},
+            dimensions=[{"ApiName": api, "Stage": stage}],
             aggregate="average",
         ),
         Check(
@@ -131,7 +139,12 @@ def build_checks(
             threshold=SERVER_ERRORS,
             namespace="AWS/ApiGateway",
             name="5XXError",
-            dimensions={"ApiName": api, "Stage": stage},
+            # Not of /health, which answers a strict probe with 503 while the system is degraded,
+            # and would keep it so.
+            dimensions=[
+                {"ApiName": api, "Stage": stage, "Method": "POST", "Resource": resource}
+                for resource in PAYMENT_RESOURCES
+            ],
             aggregate="sum",
         ),
         *(
@@ -142,7 +155,7 @@ def build_checks(
                 threshold=FUNCTION_ERRORS,
                 namespace="AWS/Lambda",
                 name="Errors",
-                dimensions={"FunctionName": function},
+                dimensions=[{"FunctionName": function}],
                 aggregate="sum",
             )
             for function in functions
@@ -154,17 +167,17 @@ def build_checks(
             threshold=THROTTLES,
             namespace="AWS/DynamoDB",
             name=THROTTLE_EVENTS,
-            dimensions={"TableName": table},
+            dimensions=[{"TableName": table}],
             aggregate="sum",
         ),
         Check(
             service="DynamoDB",
             metric="index_throttles",
-            resource=f"{table}/index/{IN_FLIGHT_INDEX}",
+            resource=IN_FLIGHT_INDEX,
             threshold=THROTTLES,
             namespace="AWS/DynamoDB",
             name=THROTTLE_EVENTS,
-            dimensions={"TableName": table, "GlobalSecondaryIndexName": IN_FLIGHT_INDEX},
+            dimensions=[{"TableName": table, "GlobalSecondaryIndexName": IN_FLIGHT_INDEX}],
             aggregate="sum",
         ),
         Check(
@@ -174,7 +187,7 @@ def build_checks(
             threshold=MESSAGE_AGE_SECONDS,
             namespace="AWS/SQS",
             name="ApproximateAgeOfOldestMessage",
-            dimensions={"QueueName": queue},
+            dimensions=[{"QueueName": queue}],
             aggregate="maximum",
         ),
         Check(
@@ -184,7 +197,7 @@ def build_checks(
             threshold=DEAD_LETTERS,
             namespace="AWS/SQS",
             name="ApproximateNumberOfMessagesVisible",
-            dimensions={"QueueName": dead_letters},
+            dimensions=[{"QueueName": dead_letters}],
             aggregate="maximum",
         ),
     ]
@@ -197,15 +210,13 @@ def examine(client: CloudWatchClient, checks: Sequence[Check], now: datetime) ->
     healthy) and checks. What CloudWatch does not answer, or not completely, is unknown.
     """
     queries = [
-        _query(_query_id(index, statistic), check, statistic)
-        for index, check in enumerate(checks)
-        for statistic in check.statistics
+        query for index, check in enumerate(checks) for query in _queries(f"check{index}", check)
     ]
     minute = now.replace(second=0, microsecond=0)
     start, late = minute - timedelta(seconds=WINDOW_SECONDS), timedelta(seconds=LATE_SECONDS)
     answers = _complete_answers(client, queries, start - late, now)
     series = [
-        [answers.get(_query_id(index, statistic)) for statistic in check.statistics]
+        [answers.get(query["Id"]) for query in _queries(f"check{index}", check)]
         for index, check in enumerate(checks)
     ]
     results = [
@@ -233,23 +244,24 @@ def _between(since: datetime, until: datetime, series: Series | None) -> list[fl
     return [value for moment, value in series if since <= moment < until]
 
 
-def _query_id(index: int, statistic: str) -> str:
-    return f"check{index}_{statistic}"
-
-
-def _query(query_id: str, check: Check, statistic: str) -> MetricDataQueryTypeDef:
-    return {
-        "Id": query_id,
-        "MetricStat": {
-            "Metric": {
-                "Namespace": check.namespace,
-                "MetricName": check.name,
-                "Dimensions": [{"Name": k, "Value": v} for k, v in check.dimensions.items()],
+def _queries(prefix: str, check: Check) -> list[MetricDataQueryTypeDef]:
+    """Return the queries of each part's statistics, in the order in which `value` takes them."""
+    return [
+        {
+            "Id": f"{prefix}_{part}_{statistic}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": check.namespace,
+                    "MetricName": check.name,
+                    "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions.items()],
+                },
+                "Period": PERIOD_SECONDS,
+                "Stat": statistic,
             },
-            "Period": PERIOD_SECONDS,
-            "Stat": statistic,
-        },
-    }
+        }
+        for part, dimensions in enumerate(check.dimensions)
+        for statistic in check.statistics
+    ]
 
 
 def _complete_answers(

@@ -98,7 +98,7 @@ def _body(operation: str, request: Body) -> Body:
 def _report_event(request: Body) -> Body:
     """Return what the scheduled run has stored a minute after the first moment asked for."""
     made = datetime.fromtimestamp(request["startTime"] / 1000 + 60, UTC)
-    resources = ("payment-api", "transactions", "transactions/index/in-flight-index", "failed")
+    resources = ("payment-api", "transactions", "in-flight-index", "failed")
     checks = [
         {
             "service": "DynamoDB",

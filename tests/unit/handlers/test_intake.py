@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from handlers.health_monitor import handler
+from handlers.health_monitor import IntakeUnknown, handler
 from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import Aws, LambdaContext, Output, load_event
 
@@ -80,14 +80,15 @@ def test_payments_are_stopped_while_the_retry_takes_no_messages(
         ("aws_lambda", "GetEventSourceMapping", "event source unknown"),
     ],
 )
-def test_what_cannot_be_read_is_logged_and_not_put_and_the_run_goes_on(
+def test_what_cannot_be_read_is_logged_and_not_put_and_the_run_goes_on_and_fails(
     aws: Aws, capsys: Capture, service: str, operation: str, message: str, error: Exception
 ) -> None:
     getattr(aws, service).fail(operation, error)
-    handler(load_event("scheduled"), LambdaContext())
+    with pytest.raises(IntakeUnknown):
+        handler(load_event("scheduled"), LambdaContext())
     output = Output.read(capsys)
     assert "PaymentsStopped" not in output.metrics
-    assert output.metrics["ScheduledRuns"] == [1]
+    assert output.metrics["ScheduledRuns"] == output.metrics["Degraded"] == [0]
     [line] = output.of(message)
     assert line["level"] == "ERROR"
     assert line["code"] in {"AccessDenied", "ReadTimeoutError"}

@@ -200,6 +200,7 @@ def test_a_scheduled_run_that_fails_leaves_nothing_over(aws: Aws, capsys: Captur
         "PaymentsStopped": [0],
         "WriteThrottleEvents": [0],
         "IndexWriteThrottleEvents": [0],
+        "ScheduledRuns": [0],
     }
     process("unknown")
     assert measured(capsys) == {}
