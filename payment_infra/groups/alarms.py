@@ -17,7 +17,7 @@ MAX_LATENCY_MILLISECONDS = 1000
 MAX_ERRORS = 10
 MAX_THROTTLES = 10
 MAX_MESSAGE_AGE_SECONDS = 15 * 60
-# Three scheduled runs in a row.
+# Three scheduled runs in a row that failed. Where they are missing, CloudWatch looks further back.
 MISSING_RUN_PERIODS = 3
 # Half an hour: longer than a restore has payments stopped.
 STOPPED_PERIODS = 6
@@ -100,7 +100,7 @@ def _throttle_rules() -> Iterator[Rule]:
             f"DynamoDB{prefix}ThrottleAlarm",
             f"dynamodb-{name}throttle",
             f"DynamoDB throttling{what} detected",
-            "metrics --since 1h",
+            _errors_in(),
             f"{NAMESPACE}/{prefix}WriteThrottleEvents",
             OWN,
             MAX_THROTTLES,
@@ -173,7 +173,7 @@ def _function_rules(functions: Functions) -> Iterator[Rule]:
         yield Rule(
             parts.function.title.replace("Function", "ThrottleAlarm"),
             f"{name}-throttles",
-            f"{what} function is throttled",
+            f"{what} function is throttled: raise the account's concurrency",
             "status",
             "AWS/Lambda/Throttles",
             {"FunctionName": parts.function.ref()},
@@ -246,14 +246,6 @@ def _payment_rules() -> Iterator[Rule]:
             1,
             "Maximum",
         ),
-        (
-            "ContradictedCaptureAlarm",
-            "contradicted-captures",
-            "A capture is not the one on record",
-            "CapturesContradicted",
-            1,
-            "Sum",
-        ),
     ):
         yield Rule(
             title,
@@ -265,6 +257,15 @@ def _payment_rules() -> Iterator[Rule]:
             threshold,
             statistic=statistic,
         )
+    yield Rule(
+        "ContradictedCaptureAlarm",
+        "contradicted-captures",
+        "A capture is not the one on record: compare contradicting_reference with the gateway",
+        "export",
+        f"{NAMESPACE}/CapturesContradicted",
+        OWN,
+        1,
+    )
 
 
 def _run_rules(topic: Topic) -> Iterator[Rule]:

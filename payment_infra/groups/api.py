@@ -179,6 +179,7 @@ def _build_deployment(
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     return Deployment(
         f"PaymentAPIDeployment{digest}",
+        Description="The methods, models and responses as of this template.",
         DependsOn=[one.title for one in (*methods, *refusals)],
         RestApiId=rest_api.ref(),
     )
