@@ -41,11 +41,14 @@ if TYPE_CHECKING:
     from handlers.shared.deadline import Deadline
     from handlers.shared.gateway import Gateway
     from handlers.shared.store import Store
+    from handlers.shared.table import Write
 
 # What the queue's own retries take at most: 3 receives, 300 s apart, after a short delay.
 QUEUE_RETRY_SECONDS = DELAY_SECONDS + 3 * 300
 # How far the clocks of two machines may be apart, each 60 s from the true time.
 CLOCK_SKEW_SECONDS = 2 * 60
+# A row that says it is queued for longer than that was not written by this system.
+LONGEST_QUEUED_SECONDS = QUEUE_RETRY_SECONDS + CLOCK_SKEW_SECONDS
 # No attempt of ours leaves a lease that ends so late, whatever its clock says: nobody holds that.
 MAX_LEASE_AHEAD_SECONDS = 3600
 # What counts the payments that are set aside under a key of the index.
@@ -67,6 +70,14 @@ class OutcomeUnknown(DependencyFailed):
     """
 
     reason = "outcome_unknown"
+
+
+class NotRecorded(StoreUnavailable):
+    """The gateway captured, and whether the row says so is unknown."""
+
+    def __init__(self, code: str, reference: str) -> None:
+        super().__init__(code)
+        self.reference = reference
 
 
 class Unforeseen(DependencyFailed):
@@ -123,11 +134,15 @@ class Attempt:
             if held:
                 self._let_go(transaction_id, attempt_id, key=flaw.key)
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not _is_an_exit(error):
+                raise
             failure = _failure(transaction_id, error)
             queued_until = self._queue(claimed, failure)
             if asked:  # the claim itself may have failed only in its answer
-                self._let_go(transaction_id, attempt_id, queued_until=queued_until or None)
+                row = self._let_go(transaction_id, attempt_id, queued_until=queued_until or None)
+                if isinstance(failure, NotRecorded):
+                    self._compare(transaction_id, failure.reference, row)
             raise NotSettled(failure, queued=queued_until is not None) from error
 
     def _charge(self, claimed: Transaction) -> Standing:
@@ -147,7 +162,7 @@ class Attempt:
         match result:
             case Charged(str(reference)):
                 captured = reference
-                write, metric = self.store.finish(claimed, reference, now), metrics.PROCESSED
+                write, metric = self._finish(claimed, reference, now), metrics.PROCESSED
                 ended = Standing(
                     transaction_id=transaction_id, status=PROCESSED, processed_at=timestamp(now)
                 )
@@ -163,17 +178,29 @@ class Attempt:
         metrics.count(metric)
         return replace(ended, charged=True)
 
+    def _finish(self, claimed: Transaction, reference: str, now: datetime) -> Write:
+        try:
+            return self.store.finish(claimed, reference, now)
+        except StoreUnavailable as failure:
+            logs.error(
+                "capture not recorded",
+                transaction_id=claimed.transaction_id,
+                gateway_reference=reference,
+            )
+            raise NotRecorded(failure.code, reference) from failure
+
     def _ask(self, claimed: Transaction, gateway: Gateway) -> object:
         """Charge, unless there may be a charge that the key no longer stands for: then look it up.
 
         No attempt outlives its lease, so a charge that begins now arrives within LEASE_SECONDS.
         """
         key = claimed.transaction_id
-        arrives_before = self.deadline.clock() + timedelta(
-            seconds=LEASE_SECONDS + CLOCK_SKEW_SECONDS
+        skew = timedelta(seconds=CLOCK_SKEW_SECONDS)
+        age = self.deadline.clock() - datetime.fromisoformat(str(claimed.first_charge_at))
+        # A first charge that is yet to come says nothing of its age.
+        key_is_known = (
+            -skew <= age and age + timedelta(seconds=LEASE_SECONDS) + skew < gateway.KEY_RETENTION
         )
-        first_charge_at = datetime.fromisoformat(str(claimed.first_charge_at))  # since the claim
-        key_is_known = arrives_before - first_charge_at < gateway.KEY_RETENTION
         if key_is_known and claimed.rewound is None:
             return gateway.charge(claimed, idempotency_key=key)
         found = gateway.find(key)
@@ -187,13 +214,27 @@ class Attempt:
     def _overtaken(
         self, claimed: Transaction, row: Mapping[str, object], reference: str | None
     ) -> Standing:
-        """Return what the row says that another attempt holds, or has ended.
+        """Return what the row says that another attempt holds, or has ended."""
+        if reference is not None:
+            self._compare(claimed.transaction_id, reference, row)
+        if not row:
+            raise StoreUnavailable("RowMissing")
+        try:
+            return replace(Standing.of(claimed.transaction_id, row), charged=True)
+        except Flawed as flaw:
+            raise StoreUnavailable("RowChanged") from flaw
 
-        A capture (its reference) that a settled row does not name, or that has no row, is reported.
+    def _compare(
+        self, transaction_id: str, reference: str, row: Mapping[str, object] | None
+    ) -> None:
+        """Report a capture that a settled row does not name, or that has no row.
+
+        None stands for a row that is not known, or that this attempt still held.
         """
-        transaction_id = claimed.transaction_id
+        if row is None:
+            return
         settled = row.get("status") in SETTLED
-        if reference and (not row or (settled and row.get("gateway_reference") != reference)):
+        if not row or (settled and row.get("gateway_reference") != reference):
             metrics.count(metrics.CONTRADICTED)
             logs.error(
                 "capture is not the one on record",
@@ -201,14 +242,9 @@ class Attempt:
                 gateway_reference=reference,
                 status=row.get("status"),
             )
-            if row:
-                self._note(transaction_id, reference)
-        if not row:
-            raise StoreUnavailable("RowMissing")
-        try:
-            return replace(Standing.of(transaction_id, row), charged=True)
-        except Flawed as flaw:
-            raise StoreUnavailable("RowChanged") from flaw
+            metrics.flush()  # the alarm does not wait for the note
+        if settled and row.get("gateway_reference") != reference:
+            self._note(transaction_id, reference)
 
     def _queue(self, claimed: Transaction | None, failure: DependencyFailed) -> int | None:
         """See to it that the payment is tried again; None if nobody will but its client.
@@ -218,11 +254,16 @@ class Attempt:
         """
         if self.send is None:
             return 0
-        if claimed and (claimed.queued_until or 0) > epoch_seconds(self.deadline.clock()):
+        now = epoch_seconds(self.deadline.clock())
+        if claimed and now < (claimed.queued_until or 0) <= now + LONGEST_QUEUED_SECONDS:
             return 0
-        if not self.send(failure):
-            return None
-        return epoch_seconds(self.deadline.clock()) + QUEUE_RETRY_SECONDS
+        try:
+            sent = self.send(failure)
+        except Exception as error:  # noqa: BLE001
+            logs.unexpected(error)
+            metrics.count(metrics.RETRIES_NOT_QUEUED)
+            sent = False
+        return epoch_seconds(self.deadline.clock()) + QUEUE_RETRY_SECONDS if sent else None
 
     def _let_go(
         self,
@@ -231,9 +272,10 @@ class Attempt:
         *,
         queued_until: int | None = None,
         key: str | None = None,
-    ) -> None:
+    ) -> Mapping[str, object] | None:
+        """Let the payment go; return the row that this attempt no longer holds, None if it did."""
         try:
-            self.store.let_go(
+            write = self.store.let_go(
                 transaction_id,
                 attempt_id,
                 self.deadline.clock(),
@@ -242,6 +284,8 @@ class Attempt:
             )
         except StoreUnavailable as failure:
             logs.error("lease not let go", transaction_id=transaction_id, code=failure.code)
+            return None
+        return None if write.done else write.row
 
     def _note(self, transaction_id: str, reference: str) -> None:
         try:
@@ -279,7 +323,13 @@ def _in_the_way(
     return Standing.of(transaction_id, row)
 
 
-def _failure(transaction_id: str, error: Exception) -> DependencyFailed:
+def _is_an_exit(error: BaseException) -> bool:
+    """Whether it is one of those with which a gateway's library ends a program, or a task."""
+    # By its name: asyncio itself would cost every cold start its import.
+    return isinstance(error, SystemExit) or type(error).__name__ == "CancelledError"
+
+
+def _failure(transaction_id: str, error: BaseException) -> DependencyFailed:
     if isinstance(error, DependencyFailed):
         return error
     logs.unexpected(error, transaction_id=transaction_id)

@@ -21,7 +21,7 @@ class DependencyFailed(Exception):
         self.code = code
 
 
-def error_code(error: Exception) -> str:
+def error_code(error: BaseException) -> str:
     """Return the AWS error code of an answer, or the type of another failure."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "Unknown"))

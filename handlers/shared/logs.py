@@ -36,7 +36,7 @@ def error(message: str, **keys: object) -> None:
     logger.error(message, extra=keys)
 
 
-def unexpected(failure: Exception, **keys: object) -> None:
+def unexpected(failure: BaseException, **keys: object) -> None:
     """Log an exception that nobody foresaw: its type, code and place, not its text."""
     frames = traceback.extract_tb(failure.__traceback__)
     # Not the import system's own, which raises what is wrong with somebody else's import.

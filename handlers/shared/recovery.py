@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from handlers.shared import logs, metrics
-from handlers.shared.charging import QUEUE_RETRY_SECONDS, SET_ASIDE
+from handlers.shared.charging import (
+    MAX_LEASE_AHEAD_SECONDS,
+    QUEUE_RETRY_SECONDS,
+    SET_ASIDE,
+)
 from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.deadline import CALL_SECONDS, OutOfTime
 from handlers.shared.failures import DependencyFailed
@@ -27,6 +31,7 @@ from handlers.shared.transactions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
+    from decimal import Decimal
 
     from handlers.shared.deadline import Deadline
     from handlers.shared.retry_messages import RetryQueue
@@ -88,7 +93,7 @@ class Recovery:
         if self.failed:
             raise RecoveryIncomplete(f"{self.failed} payments, or parts of the index")
 
-    def _overdue(self, after_seconds: int) -> Iterator[tuple[str, str, int]]:
+    def _overdue(self, after_seconds: int) -> Iterator[tuple[str, str, Decimal]]:
         """Yield key, id and lease end of what is overdue in the index."""
         seconds = epoch_seconds(self.now)
         # Each run begins elsewhere, so that what one has no time for is the first of another.
@@ -96,13 +101,18 @@ class Recovery:
         for key in IN_FLIGHT_KEYS[first:] + IN_FLIGHT_KEYS[:first]:
             self.deadline.require(PAYMENT_SECONDS)
             try:
-                for transaction_id, lease_end in self.store.in_index(key, seconds - after_seconds):
+                before = seconds - after_seconds
+                for transaction_id, lease_end in self.store.in_index(key, before=before):
+                    yield key, transaction_id, lease_end
+                # These would be overdue never, or long after anybody could wait for it.
+                ahead = seconds + MAX_LEASE_AHEAD_SECONDS
+                for transaction_id, lease_end in self.store.in_index(key, after=ahead):
                     yield key, transaction_id, lease_end
             except DependencyFailed as failure:
                 logs.error("index not read", key=key, code=failure.code)
                 self.failed += 1
 
-    def _take_up_alone(self, transaction_id: str, key: str, lease_end: int) -> None:
+    def _take_up_alone(self, transaction_id: str, key: str, lease_end: Decimal) -> None:
         """Take up one payment; whatever is wrong with it concerns no other."""
         try:
             self._take_up(transaction_id, key, lease_end)
@@ -113,7 +123,7 @@ class Recovery:
             logs.unexpected(error, transaction_id=transaction_id)
             self.failed += 1
 
-    def _take_up(self, transaction_id: str, key: str, lease_end: int) -> None:
+    def _take_up(self, transaction_id: str, key: str, lease_end: Decimal) -> None:
         stuck = self.store.set_aside_if_stuck(transaction_id, key, lease_end)
         if stuck.done:
             self.aside[STUCK].add(transaction_id)
@@ -121,7 +131,7 @@ class Recovery:
         row = stuck.row
         if (row.get("in_flight"), row.get("lease_expires_at")) != (key, lease_end):
             return  # it has moved on
-        flaw = _flaw(row)
+        flaw = _flaw(row, lease_end, self.now)
         if flaw:
             self._set_aside(transaction_id, key, lease_end, flaw)
             return
@@ -142,7 +152,7 @@ class Recovery:
         queued_until = epoch_seconds(self.now) + QUEUE_RETRY_SECONDS
         self.store.count_recovery(transaction_id, key, lease_end, queued_until, self.now)
 
-    def _set_aside(self, transaction_id: str, key: str, lease_end: int, flaw: Flawed) -> None:
+    def _set_aside(self, transaction_id: str, key: str, lease_end: Decimal, flaw: Flawed) -> None:
         logs.error(
             "payment set aside",
             transaction_id=transaction_id,
@@ -170,11 +180,13 @@ class Recovery:
             logs.error(f"payment is {key}", transaction_id=transaction_id)
 
 
-def _flaw(row: Mapping[str, object]) -> Flawed | None:
+def _flaw(row: Mapping[str, object], lease_end: Decimal, now: datetime) -> Flawed | None:
     """Return why a row must not be queued, None if it may."""
     try:
         if Transaction.payable(row).status != PROCESSING:
             raise Unreadable("status")
+        if lease_end > epoch_seconds(now):
+            raise Unreadable("lease_expires_at")
     except Flawed as flaw:
         return flaw
     return None

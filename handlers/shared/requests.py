@@ -23,8 +23,9 @@ class InvalidRequest(ValueError):
 
 def request_id(event: Event, context: Any) -> str:
     """Return API Gateway's id of the request, else the invocation's own."""
-    request_context = event.get("requestContext") or {}
-    return str(request_context.get("requestId") or getattr(context, "aws_request_id", ""))
+    request_context = event.get("requestContext")
+    named = request_context.get("requestId") if isinstance(request_context, dict) else None
+    return str(named or getattr(context, "aws_request_id", ""))
 
 
 def json_object(event: Event) -> dict[str, object]:

@@ -27,9 +27,12 @@ from handlers.shared.transactions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from decimal import Decimal
 
     from handlers.shared.callers import Claimant
     from handlers.shared.table import Table, Write
+
+    Number = Decimal | int
 
 _HELD = "#status = :processing AND attempt_id = :attempt"
 _IN_INDEX = "in_flight = :key AND lease_expires_at = :lease_end"
@@ -120,7 +123,7 @@ class Store:
         *,
         queued_until: int | None = None,
         key: str | None = None,
-    ) -> None:
+    ) -> Write:
         """Expire the lease, if this attempt holds it, so that the next claim gets in.
 
         Args:
@@ -139,14 +142,20 @@ class Store:
             changes[":key"] = key
             update += ", in_flight = :key"
         held: Record = {":processing": PROCESSING, ":attempt": attempt_id}
-        self._table.update(transaction_id, condition=_HELD, update=update, values=held | changes)
+        return self._table.update(
+            transaction_id, condition=_HELD, update=update, values=held | changes
+        )
 
     def note_capture(self, transaction_id: str, gateway_reference: str, now: datetime) -> Write:
-        """Write beside what a settled row says that there is a capture which contradicts it."""
+        """Write beside what a settled row says that there is a capture which contradicts it; of
+        several the first."""
         return self._table.update(
             transaction_id,
             condition="#status IN (:processed, :declined)",
-            update="SET contradicting_reference = :reference, updated_at = :now",
+            update=(
+                "SET contradicting_reference = if_not_exists(contradicting_reference, :reference),"
+                " updated_at = :now"
+            ),
             values={
                 ":processed": PROCESSED,
                 ":declined": DECLINED,
@@ -155,15 +164,17 @@ class Store:
             },
         )
 
-    def in_index(self, key: str, before: int | None = None) -> Iterator[tuple[str, int]]:
+    def in_index(
+        self, key: str, *, before: int | None = None, after: int | None = None
+    ) -> Iterator[tuple[str, Decimal]]:
         """Yield id and lease end of the payments under a key of the index, the oldest first.
 
-        Only those whose lease ended before that, in epoch seconds. The index may lag behind the
-        table.
+        Only those whose lease ends before that, or after, in epoch seconds. The index may lag
+        behind the table.
         """
-        return self._table.in_index(key, before)
+        return self._table.in_index(key, before=before, after=after)
 
-    def set_aside_if_stuck(self, transaction_id: str, key: str, lease_end: int) -> Write:
+    def set_aside_if_stuck(self, transaction_id: str, key: str, lease_end: Number) -> Write:
         """Move a payment that was recovered as often as it may be to the key STUCK of the index.
 
         Any other is left as it is, and so is one that no longer stands where the index showed it.
@@ -182,7 +193,12 @@ class Store:
         )
 
     def count_recovery(
-        self, transaction_id: str, key: str, lease_end: int, queued_until: int, now: datetime
+        self,
+        transaction_id: str,
+        key: str,
+        lease_end: Number,
+        queued_until: int,
+        now: datetime,
     ) -> None:
         """Count that a payment was queued again, and let its lease have expired just now."""
         self._table.update(
@@ -204,7 +220,7 @@ class Store:
             },
         )
 
-    def set_aside(self, transaction_id: str, key: str, lease_end: int, aside: str) -> None:
+    def set_aside(self, transaction_id: str, key: str, lease_end: Number, aside: str) -> None:
         """Move a row to another key of the index, where no recovery takes it up."""
         self._table.update(
             transaction_id,

@@ -7,6 +7,7 @@ Reference, "ReturnValuesOnConditionCheckFailure"), so no decision needs a read, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -92,17 +93,23 @@ class Table:
             return Write(False, _row_in_the_way(error))
         return Write(True, _row(response["Attributes"]) if wants_row else {})
 
-    def in_index(self, key: str, before: int | None = None) -> Iterator[tuple[str, int]]:
+    def in_index(
+        self, key: str, *, before: int | None = None, after: int | None = None
+    ) -> Iterator[tuple[str, Decimal]]:
         """Yield id and lease end of the rows under a key of the index, the oldest first.
 
-        Only those whose lease ended before that, in epoch seconds. The index may lag behind the
-        table, and is read as far as the caller goes on.
+        Only those whose lease ends before that, or after, in epoch seconds. A lease end that
+        something else has written need not be whole. The index may lag behind the table, and is
+        read as far as the caller goes on.
         """
         values: Record = {":key": key}
         condition = "in_flight = :key"
         if before is not None:
             values[":before"] = before
             condition += " AND lease_expires_at < :before"
+        if after is not None:
+            values[":after"] = after
+            condition += " AND lease_expires_at > :after"
         query: dict[str, Any] = {
             "TableName": self._name,
             "IndexName": IN_FLIGHT_INDEX,
@@ -116,7 +123,7 @@ class Table:
             except (BotoCoreError, ClientError) as error:
                 raise StoreUnavailable(error_code(error)) from error
             for item in page["Items"]:
-                yield item["transaction_id"]["S"], int(item["lease_expires_at"]["N"])
+                yield item["transaction_id"]["S"], Decimal(item["lease_expires_at"]["N"])
             if not page.get("LastEvaluatedKey"):
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -132,13 +139,13 @@ def _row_in_the_way(error: BotoCoreError | ClientError) -> Mapping[str, object]:
 
 def _item(record: Record) -> dict[str, AttributeValueTypeDef]:
     return {
-        name: {"N": str(value)} if isinstance(value, int) else {"S": value}
+        name: {"S": value} if isinstance(value, str) else {"N": str(value)}
         for name, value in record.items()
     }
 
 
 def _row(item: Item) -> dict[str, object]:
-    """Return an item's values: texts and whole numbers, anything else as DynamoDB wrote it."""
+    """Return an item's values: texts and numbers, anything else as DynamoDB wrote it."""
     return {name: _plain(value) for name, value in item.items()}
 
 
@@ -146,8 +153,7 @@ def _plain(value: AttributeValueTypeDef) -> object:
     if "S" in value:
         return value["S"]
     if "N" in value:
-        try:
-            return int(value["N"])
-        except ValueError:
-            pass
+        number = Decimal(value["N"])
+        whole = int(number)
+        return whole if whole == number else number
     return value

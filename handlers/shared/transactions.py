@@ -14,6 +14,7 @@ import json
 import zlib
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar
 
 from handlers.shared.clock import epoch_seconds, timestamp
@@ -39,7 +40,7 @@ STUCK = "stuck"
 MISMATCHED = "mismatched"
 UNREADABLE = "unreadable"
 
-Record = dict[str, str | int]
+Record = dict[str, str | int | Decimal]
 
 
 class Flawed(Exception):
@@ -136,7 +137,8 @@ class Transaction:
             if type(value) is not TYPES[name]:
                 raise Unreadable(name)
         transaction = cls(**known)  # type: ignore[arg-type]
-        if transaction.first_charge_at and not _is_moment(transaction.first_charge_at):
+        first_charge_at = transaction.first_charge_at
+        if first_charge_at is not None and not _is_moment(first_charge_at):
             raise Unreadable("first_charge_at")
         return transaction
 

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 Item = dict[str, dict[str, Any]]
 T = TypeVar("T")
 
-_TOKEN = re.compile(r"\s*([#:]?\w+|<=|>=|<>|[(),=<+])")
+_TOKEN = re.compile(r"\s*([#:]?\w+|<=|>=|<>|[(),=<>+])")
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda left, right: bool(left == right),
     "<": lambda left, right: bool(left < right),
+    ">": lambda left, right: bool(left > right),
     "<=": lambda left, right: bool(left <= right),
     ">=": lambda left, right: bool(left >= right),
     "<>": lambda left, right: bool(left != right),

@@ -6,6 +6,7 @@ has counted. Log lines do not count.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from handlers.shared import metrics
@@ -63,7 +64,7 @@ def overdue(world: World) -> set[str]:
         payment
         for payment, row in _rows(world)
         if row.get("in_flight") == {"S": in_flight_key(payment)}
-        and int(row.get("lease_expires_at", {"N": before})["N"]) < before
+        and Decimal(row.get("lease_expires_at", {"N": before})["N"]) < before
     }
 
 

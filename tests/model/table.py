@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -142,7 +143,7 @@ def _in_index(item: Item) -> bool:
     return "in_flight" in item and "lease_expires_at" in item
 
 
-def _index_order(item: Item | None) -> tuple[int, str]:
+def _index_order(item: Item | None) -> tuple[Decimal, str]:
     if item is None:
-        return -1, ""
-    return int(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
+        return Decimal(-1), ""
+    return Decimal(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -81,8 +82,8 @@ class FakeDynamoDB(FakeService):
         assert params["IndexName"] == "in-flight-index"
         names = ("in_flight", "lease_expires_at", "transaction_id")
 
-        def place(item: Item) -> tuple[int, str]:
-            return int(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
+        def place(item: Item) -> tuple[Decimal, str]:
+            return Decimal(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
 
         def matches(item: Item) -> bool:
             expressions = evaluate(params, item, "KeyConditionExpression")

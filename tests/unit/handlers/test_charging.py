@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from handlers import validation
 from handlers.shared.charging import QUEUE_RETRY_SECONDS
@@ -87,6 +89,47 @@ def test_a_gateway_that_cannot_be_made_leaves_no_lease_behind(
     assert process(transaction_id).status == 200
 
 
+class CancelledError(BaseException):
+    """asyncio's, by its name."""
+
+
+@pytest.mark.parametrize("ended", [SystemExit("canary"), CancelledError("canary")])
+def test_a_gateway_that_ends_the_program_is_an_unknown_outcome_too(
+    aws: Aws,
+    clock: Clock,
+    gateway: CountingGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    ended: BaseException,
+) -> None:
+    def charge(*_: object, **__: object) -> None:
+        raise ended
+
+    transaction_id = validated()
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway, "charge", charge)
+        assert process(transaction_id).body["retry"] == "queued"
+    assert "canary" not in Output.read(capsys).text
+    assert process(transaction_id).status == 200
+
+
+def test_a_queue_that_cannot_even_be_asked_leaves_no_lease_behind(
+    aws: Aws,
+    clock: Clock,
+    gateway: CountingGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    transaction_id = validated()
+    gateway.result = GatewayTimeout()
+    monkeypatch.delenv("FAILED_QUEUE_URL")
+    Output.read(capsys)
+    assert process(transaction_id).body["retry"] == "not queued"
+    assert Output.read(capsys).metrics["RetriesNotQueued"] == [1]
+    gateway.result = None
+    assert process(transaction_id).status == 200
+
+
 # What a client is told
 
 
@@ -144,6 +187,16 @@ def test_what_was_not_queued_is_queued_by_the_next_request(
     aws.sqs.errors.clear()
     assert process(transaction_id).body["retry"] == "queued"
     assert len(aws.queued()) == 2
+
+
+def test_a_row_that_says_it_is_queued_for_ever_is_not_believed(
+    aws: Aws, clock: Clock, gateway: CountingGateway
+) -> None:
+    transaction_id = validated()
+    aws.dynamodb.items[transaction_id]["queued_until"] = {"N": "99999999999"}
+    gateway.result = GatewayTimeout()
+    assert process(transaction_id).body["retry"] == "queued"
+    assert len(aws.queued()) == 1
 
 
 def test_a_retry_says_nothing_of_the_queue(
@@ -205,6 +258,29 @@ def test_a_payment_that_nobody_rewound_is_charged_late_without_a_look(
     assert not gateway.lookups
 
 
+def test_a_first_charge_that_is_yet_to_come_says_nothing_of_the_key(
+    aws: Aws, clock: Clock, gateway: CountingGateway
+) -> None:
+    transaction_id = validated()
+    aws.dynamodb.items[transaction_id]["first_charge_at"] = {"S": "2099-01-01T00:00:00+00:00"}
+    assert process(transaction_id).status == 500
+    assert (gateway.keys, gateway.lookups) == ([], [transaction_id])
+
+
+def test_a_look_that_takes_its_time_leaves_none_for_a_charge(
+    aws: Aws, clock: Clock, gateway: CountingGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(idempotency_key: str) -> NoCharge:
+        clock.tick(12)
+        return NoCharge()
+
+    transaction_id = rewound(aws, clock)
+    monkeypatch.setattr(gateway, "find", slow)
+    assert process(transaction_id).body["retry"] == "queued"
+    assert json.loads(aws.queued()[0])["reason"] == "no_time_left"
+    assert not gateway.keys
+
+
 def test_past_the_retention_of_the_key_not_even_a_certain_answer_lets_a_charge_through(
     aws: Aws, clock: Clock, gateway: CountingGateway
 ) -> None:
@@ -256,6 +332,35 @@ def test_a_capture_that_the_row_contradicts_is_counted_logged_and_noted(
     assert item["contradicting_reference"] == {"S": "late-capture"}
     assert item["status"] == {"S": meanwhile}
     assert item.get("gateway_reference") != {"S": "late-capture"}
+
+
+@pytest.mark.parametrize("took_effect", [False, True])
+def test_a_capture_whose_record_has_no_answer_is_compared_with_the_row_all_the_same(
+    aws: Aws, clock: Clock, gateway: CountingGateway, capsys: Capture, took_effect: bool
+) -> None:
+    transaction_id = validated()
+    update = aws.dynamodb.update_item
+
+    def settled_by_hand() -> None:
+        item = aws.dynamodb.items[transaction_id]
+        for name in ("attempt_id", "lease_expires_at", "in_flight"):
+            del item[name]
+        item["status"] = {"S": "declined"}
+        aws.dynamodb.update_item = unanswered  # type: ignore[method-assign]
+
+    def unanswered(**params: object) -> dict[str, object]:
+        aws.dynamodb.update_item = update  # type: ignore[method-assign]
+        if took_effect:
+            with suppress(ClientError):
+                update(**params)
+        raise ReadTimeoutError(endpoint_url="https://canary")
+
+    gateway.meanwhile = settled_by_hand
+    assert process(transaction_id).body["retry"] == "queued"
+    output = Output.read(capsys)
+    assert output.metrics["CapturesContradicted"] == [1]
+    assert output.of("capture not recorded")
+    assert "contradicting_reference" in aws.dynamodb.items[transaction_id]
 
 
 def test_a_capture_without_a_row_is_counted_too(

@@ -104,7 +104,7 @@ def test_a_settled_row_of_another_shape_is_answered_as_settled(
 
 
 UNREADABLE: dict[str, list[dict[str, Any]]] = {
-    "first_charge_at": [{"S": "yesterday"}, {"S": "2026-11-22T21:27:00"}, {"N": "5"}],
+    "first_charge_at": [{"S": ""}, {"S": "yesterday"}, {"S": "2026-11-22T21:27:00"}, {"N": "5"}],
     "recoveries": [{"S": "three"}, {"N": "1.5"}],
     "rewound": [{"S": "now"}, {"BOOL": True}],
     "queued_until": [{"M": {}}],
@@ -188,6 +188,8 @@ SPOILED: dict[str, dict[str, dict[str, Any]]] = {
     "mismatched": {"amount_minor": {"N": "1"}},
     "unreadable": {"first_charge_at": {"S": "yesterday"}},
     "of another status": {"status": {"S": "validated"}},
+    "with a lease that is no whole number": {"lease_expires_at": {"N": "1795000000.5"}},
+    "with a lease in milliseconds": {"lease_expires_at": {"N": "1795382820000"}},
     "without an amount": {"amount": {"BOOL": True}},
 }
 

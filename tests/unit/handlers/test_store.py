@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
@@ -295,9 +296,9 @@ def test_only_leases_that_ended_before_the_moment_are_found(
 ) -> None:
     held, key = claimed(store), in_flight_key("t-1")
     assert held.lease_expires_at
-    assert list(store.in_index(key, held.lease_expires_at)) == []
-    found = [("t-1", held.lease_expires_at)]
-    assert list(store.in_index(key, held.lease_expires_at + 1)) == list(store.in_index(key))
+    found: list[tuple[str, Decimal]] = [("t-1", Decimal(held.lease_expires_at))]
+    assert list(store.in_index(key, before=held.lease_expires_at)) == []
+    assert list(store.in_index(key, before=held.lease_expires_at + 1)) == found
     assert list(store.in_index(key)) == found
     store.finish(held, "ref", NOW)
     assert list(store.in_index(key)) == []
@@ -361,7 +362,7 @@ def test_what_is_set_aside_is_found_under_its_key_alone_and_can_be_claimed(
     claimed(store)
     end = lease_end(table)
     store.set_aside("t-1", in_flight_key("t-1"), end, STUCK)
-    assert list(store.in_index(STUCK)) == [("t-1", end)]
+    assert list(store.in_index(STUCK)) == [("t-1", Decimal(end))]
     assert not any(list(store.in_index(key)) for key in IN_FLIGHT_KEYS)
     claimed(store, "b", LEASE_OVER)
     assert list(store.in_index(STUCK)) == []
@@ -432,7 +433,7 @@ def test_no_order_of_attempts_leaves_the_state_machine(
                 held[attempt] = Transaction.payable(write.row)
         elif step in {"count_recovery", "set_aside"}:
             key = in_flight_key("t-1")
-            for transaction_id, end in list(store.in_index(key, epoch_seconds(now))):
+            for transaction_id, end in list(store.in_index(key, before=epoch_seconds(now))):
                 if step == "set_aside":
                     store.set_aside(transaction_id, key, end, STUCK)
                 else:
