@@ -12,7 +12,7 @@ the second attempt). So the longest way through processing is
     claim 5 s + secret 2 s + charge 6 s + finish 5 s + send 5 s + let go 5 s = 28 s
 
 A step begins only if all that it may lead to ends before the deadline: what there is no time for
-is queued instead.
+is queued instead. So is a charge after a look-up at the gateway that was slow.
 """
 
 from __future__ import annotations

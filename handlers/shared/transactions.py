@@ -171,7 +171,7 @@ class Transaction:
 class Standing:
     """Where a payment stands, as a client is told; it takes any row that has a status.
 
-    charged is whether the attempt that tells has charged it itself.
+    charged is whether the attempt that tells has had the gateway's answer itself.
     """
 
     transaction_id: str

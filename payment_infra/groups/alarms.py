@@ -57,7 +57,7 @@ class Rule:
 
 
 def build_alarms(topic: Topic, queues: Queues, functions: Functions) -> Alarms:
-    """Build the alarms: those that bear noise fire on two periods in a row, the others on one."""
+    """Build the alarms: those that bear noise fire on several periods in a row, others on one."""
     rules = (
         *_throttle_rules(),
         *_api_rules(),
