@@ -39,10 +39,6 @@ THROTTLES = {
 T = TypeVar("T")
 
 
-class IntakeUnknown(Exception):
-    """Whether payments are let in could not be found out, for the reasons in the log."""
-
-
 def handler(event: Event, context: Any) -> dict[str, Any]:
     """Answer one proxy event of API Gateway, or make the scheduled run.
 
@@ -70,8 +66,8 @@ def _scheduled(request: str, context: Any) -> Report:
     """Recover payments that are left over, report, and tell people what is news.
 
     One part that fails keeps no other from its work. Recovery waits for none, and what it counts is
-    put before anything else is asked. Raises the first failure at the end; the run then counts as
-    0, which an alarm watches.
+    put before anything else is asked. Raises the first failure at the end. A run that failed, or
+    could not tell whether payments are stopped, counts as 0, which an alarm watches.
     """
     failures: list[Exception] = []
 
@@ -85,12 +81,12 @@ def _scheduled(request: str, context: Any) -> Report:
 
     attempt(lambda: _recover(request, context))
     metrics.flush()
-    attempt(_count_stopped)
+    complete = attempt(_count_stopped)
     report = attempt(_report)
     if report is not None:
         attempt(lambda: _tell(report))
         attempt(lambda: _share(report))
-    metrics.count(metrics.SCHEDULED_RUNS, int(not failures))
+    metrics.count(metrics.SCHEDULED_RUNS, int(bool(complete) and not failures))
     metrics.flush()
     if failures or report is None:
         raise failures[0]
@@ -106,8 +102,8 @@ def _recover(request: str, context: Any) -> None:
     run.run(int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS)))
 
 
-def _count_stopped() -> None:
-    """Put whether payments are stopped; raise if that cannot be told, or nobody would notice."""
+def _count_stopped() -> bool:
+    """Put whether payments are stopped; return whether that could be told."""
     stopped = intake.stopped(
         clients.apigateway(),
         clients.aws_lambda(),
@@ -115,9 +111,9 @@ def _count_stopped() -> None:
         os.environ["API_STAGE"],
         os.environ["RETRY_SOURCE_ID"],
     )
-    if stopped is None:
-        raise IntakeUnknown
-    metrics.count(metrics.PAYMENTS_STOPPED, int(stopped))
+    if stopped is not None:
+        metrics.count(metrics.PAYMENTS_STOPPED, int(stopped))
+    return stopped is not None
 
 
 def _report() -> Report:
