@@ -190,6 +190,9 @@ class World:
     pauses: list[float] = field(default_factory=list)
     session: Session = field(init=False)
     clients_pay: bool = False
+    # Whether the stack's updates come to a good end, each with an event of its own.
+    updates_end: bool = True
+    runs: int = 0
 
     def __post_init__(self) -> None:
         stack = FakeStack(
@@ -207,10 +210,6 @@ class World:
         self.aws.stacks[NAME] = stack
         self.aws.answers |= {**self.tables.answers(), **self.intake.answers()}
         self.aws.on_call = self._on_call
-        self.aws.timeline = [
-            ("UPDATE_IN_PROGRESS", []),
-            ("UPDATE_COMPLETE", [own_event(stack, 9, "UPDATE_COMPLETE")]),
-        ]
         boto, self.session = _shared()
         boto.aws = self.aws
         self.clients = Clients(self.tables, self.intake, lambda: self.active)
@@ -269,6 +268,10 @@ class World:
     def work(self, **options: Any) -> Work:
         """Return what a new run of the command works with."""
         stack = Stack(self.session.client("cloudformation"), NAME, self.sleep)
+        self.runs += 1
+        if self.updates_end:
+            ended = own_event(self.stack, 8 + self.runs, "UPDATE_COMPLETE")
+            self.aws.timeline = [("UPDATE_IN_PROGRESS", []), ("UPDATE_COMPLETE", [ended])]
         environment = Environment.find(self.session, stack, "dev")
         given = Options(**{"yes": True, "smoke": False, **options})
         return Work(environment, given, self.operator, self.sleep, lambda: self.tables.now)

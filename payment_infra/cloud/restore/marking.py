@@ -28,6 +28,7 @@ from payment_infra.cloud.restore.rows import (
     REWOUND,
     is_open,
     is_payment,
+    made_anew,
     mark_of,
     tells_more,
     text,
@@ -125,13 +126,13 @@ class Marking:
 
     def _hides(self, row: Item, other: Item | None) -> bool:
         """Whether an open row may hide a charge: the other one is lost, no payment, tells of more,
-        or would have been carried over. One that is older than this row would not have been."""
+        was made anew, or would have been carried over. One that is older would not have been."""
         if other is None:
             return True
         if without_mark(row) == without_mark(other):
             return False
         left = self.discard and text(other, "updated_at") >= text(row, "updated_at")
-        return left or not is_payment(other) or tells_more(other, row)
+        return left or not is_payment(other) or tells_more(other, row) or made_anew(other, row)
 
     def _write(self, transaction_id: str, mark: int) -> bool:
         """Mark a row, unless it is gone, settled, or marked with an earlier moment; return whether

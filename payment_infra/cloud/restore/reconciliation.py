@@ -1,8 +1,9 @@
-"""Carrying payments that changed since a moment over to another table, none of them backwards.
+"""Carrying payments over to the table that is moved to, none of them backwards.
 
-A restore rewinds what was settled since, and a payment that is charged again would cost its
-customer twice. So each row that changed is written to the other table on the condition that it does
-not take back what is settled there, or newer.
+Every row of the table that is left is compared with the one where it goes. When it was written does
+not tell: a restore and an undo write rows as they are, with dates of long before. A payment that is
+charged again would cost its customer twice, so each row is written on the condition that it takes
+back nothing that is settled there, or newer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import floor
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
@@ -17,13 +19,20 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.restore.reading import Item, each_segment, read_rows, scan_segment
 from payment_infra.cloud.restore.rows import (
+    CONTRADICTED,
     OVERWRITES,
     REWOUND,
     SETTLED,
     is_open,
     is_payment,
+    is_settled,
+    made_anew,
     mark_of,
+    supersedes,
+    tells_more,
     text,
+    with_mark,
+    without_mark,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +51,7 @@ class RowChange:
     """A payment that differs in the two tables, and what is done about it.
 
     before and after are its statuses where it was read and where it goes, after None if it is not
-    there. It is "copied", "kept" (what is there is settled, or newer), "left" (nothing was to be
+    there. It is "copied", "kept" (what is there is settled, or as new), "left" (nothing was to be
     written), or "foreign": no payment that this system can have made, and so not copied.
     """
 
@@ -60,98 +69,129 @@ class RowChange:
 
 
 def changes(
-    client: DynamoDBClient, source: str, target: str, since: datetime, *, write: bool
+    client: DynamoDBClient,
+    source: str,
+    target: str,
+    moment: datetime,
+    *,
+    write: bool,
+    since: datetime | None = None,
 ) -> list[RowChange]:
-    """Return every payment that changed in the source since, and differs in the target.
+    """Return every payment of the source that the target does not tell as much of.
 
     Args:
         client: of the account and region of both tables.
         source: the table that is left.
         target: the table that is moved to.
-        since: whose margin for clocks is added here.
+        moment: when the two were the same.
         write: whether they are copied.
+        since: look only at what has changed since, for a second look; a margin for clocks is added
+            here.
 
     Raises:
         AwsError: DynamoDB failed; what was copied stays, and to repeat it all does no harm.
     """
-    after = (since.astimezone(UTC) - CLOCK_MARGIN).isoformat(timespec="microseconds")
-    request = {
-        "FilterExpression": "updated_at >= :after",
-        "ExpressionAttributeValues": {":after": {"S": after}},
-    }
+    request: dict[str, Any] = {}
+    if since is not None:
+        after = (since.astimezone(UTC) - CLOCK_MARGIN).isoformat(timespec="microseconds")
+        request = {
+            "FilterExpression": "updated_at >= :after",
+            "ExpressionAttributeValues": {":after": {"S": after}},
+        }
 
     def of_segment(segment: int) -> list[RowChange]:
         return [
             change
             for page in scan_segment(client, source, segment, **request)
-            for change in _page_changes(client, target, page, write=write)
+            for change in _page_changes(client, target, page, moment, write=write)
         ]
 
     return [change for found in each_segment(of_segment) for change in found]
 
 
 def _page_changes(
-    client: DynamoDBClient, target: str, rows: Sequence[Item], *, write: bool
+    client: DynamoDBClient,
+    target: str,
+    rows: Sequence[Item],
+    moment: datetime,
+    *,
+    write: bool,
 ) -> Iterator[RowChange]:
-    there = read_rows(client, target, [row["transaction_id"]["S"] for row in rows])
+    there = read_rows(client, target, [text(row, "transaction_id") for row in rows])
     for row in rows:
-        present = there.get(row["transaction_id"]["S"])
-        merged = _with_older_mark(row, present)
-        if merged == present:
+        present = there.get(text(row, "transaction_id"))
+        action = _action(row, present)
+        if action is None:
             continue
-        action: Action = "left"
-        if not is_payment(row):
-            action = "foreign"
-        elif write:
-            action = "copied" if _copy(client, target, merged) else "kept"
+        if action == "copied":
+            if not write:
+                action = "left"
+            elif not _copy(client, target, _with_older_mark(row, present, moment)):
+                action = "kept"
         yield RowChange(
-            transaction_id=row["transaction_id"]["S"],
+            transaction_id=text(row, "transaction_id"),
             before=text(row, "status"),
             after=text(present, "status") if present else None,
-            updated_at=row["updated_at"]["S"],
+            updated_at=text(row, "updated_at"),
             action=action,
         )
 
 
-def _with_older_mark(row: Item, present: Item | None) -> Item:
+def _action(row: Item, present: Item | None) -> Action | None:
+    """Return what is to be done about a row, None if the target tells as much."""
+    if present is not None and without_mark(row) == without_mark(present):
+        return None
+    if not is_payment(row):
+        return "foreign"
+    if present is None or supersedes(row, present):
+        return "copied"
+    # What differs though it is dated alike was changed by something else: as restored, it stays.
+    as_new = text(row, "updated_at") >= text(present, "updated_at")
+    return "kept" if as_new or (is_open(present) and tells_more(row, present)) else None
+
+
+def _with_older_mark(row: Item, present: Item | None, moment: datetime) -> Item:
     """Return a row with the mark of the one that it is written over, if it lacks that.
 
     That a row was never marked does not prove that it tells of every charge: one that was lost and
     validated anew with the same Idempotency-Key has the same id, and knows nothing of the time
-    before. A mark too many costs a look-up, one too few a second charge. What is settled is not
-    charged any more, and needs none.
+    before. If it shows that by its date, it is marked with the moment since which the two differ. A
+    mark too many costs a look-up, one too few a second charge. What is settled is not charged any
+    more, and needs none.
     """
-    there, own = mark_of(present or {}), mark_of(row)
-    if there is None or not is_open(row) or (own is not None and own <= there):
+    if present is None or not is_open(row):
         return row
-    return {**row, REWOUND: {"N": str(there)}}
+    marks = [mark for one in (row, present) if (mark := mark_of(one)) is not None]
+    if made_anew(row, present):
+        marks.append(floor(moment.timestamp()))
+    return with_mark(row, min(marks)) if marks else row
 
 
 def _copy(client: DynamoDBClient, target: str, row: Item) -> bool:
     """Write a row, unless what is there is settled, further, newer, or has an older mark than it;
     return whether it was."""
-    open_statuses = OVERWRITES[row["status"]["S"]]
     values: dict[str, Any] = {
-        ":updated": row["updated_at"],
-        **{f":open{number}": {"S": status} for number, status in enumerate(open_statuses)},
+        f":open{number}": {"S": status}
+        for number, status in enumerate(OVERWRITES[text(row, "status")])
     }
-    names = [name for name in values if name.startswith(":open")]
-    unmarked = ""
-    if is_open(row):
-        unmarked = f" AND (attribute_not_exists({REWOUND})"
+    overwritten = f"#status IN ({', '.join(values)})"
+    if is_settled(row):
+        if CONTRADICTED in row:
+            values[":status"] = row["status"]
+            overwritten += f" OR (#status = :status AND attribute_not_exists({CONTRADICTED}))"
+    else:
+        values[":updated"] = row["updated_at"]
+        unmarked = f"attribute_not_exists({REWOUND})"
         if REWOUND in row:
             values[":mark"] = row[REWOUND]
             unmarked += f" OR {REWOUND} >= :mark"
-        unmarked += ")"
+        overwritten = f"{overwritten} AND updated_at <= :updated AND ({unmarked})"
     with translated(f"table {target}"):
         try:
             client.put_item(
                 TableName=target,
                 Item=row,
-                ConditionExpression=(
-                    "attribute_not_exists(transaction_id)"
-                    f" OR (#status IN ({', '.join(names)}) AND updated_at <= :updated{unmarked})"
-                ),
+                ConditionExpression=f"attribute_not_exists(transaction_id) OR ({overwritten})",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues=values,
             )

@@ -22,6 +22,8 @@ OVERWRITES: Mapping[str, tuple[str, ...]] = {
 # The mark of a row that was rewound: the moment that it shows, in epoch seconds. The handlers look
 # such a payment up before they charge it.
 REWOUND = "rewound"
+# The reference of a capture that a settled row contradicts, noted by the handlers.
+CONTRADICTED = "contradicting_reference"
 # What every row has, with DynamoDB's types.
 ATTRIBUTES = {
     **dict.fromkeys(
@@ -53,15 +55,48 @@ def is_open(row: Item) -> bool:
     return text(row, "status") in OPEN
 
 
+def is_settled(row: Item) -> bool:
+    """Whether a row's payment has come to its end."""
+    return text(row, "status") in SETTLED
+
+
 def mark_of(row: Item) -> int | None:
     """Return the moment that a row is marked with, in epoch seconds, None if it is not marked."""
     number = row.get(REWOUND, {}).get("N")
     return None if number is None else int(Decimal(number))
 
 
+def with_mark(row: Item, mark: int) -> Item:
+    """Return a row that is marked with a moment, in epoch seconds."""
+    return {**row, REWOUND: {"N": str(mark)}}
+
+
 def without_mark(row: Item) -> Item:
     """Return all of a row but its mark."""
     return {name: value for name, value in row.items() if name != REWOUND}
+
+
+def made_anew(row: Item, other: Item) -> bool:
+    """Whether a payment's row was made later than another one: that one was lost in between, and
+    its client validated the payment again."""
+    return text(row, "created_at") > text(other, "created_at")
+
+
+def supersedes(row: Item, present: Item) -> bool:
+    """Whether a payment's row of the table that is left stands, and not the one where it goes.
+
+    An end does, over what is open, and what a settled row has noted since. Of two open rows the
+    newer one does, if that takes nothing back.
+    """
+    if is_settled(present):
+        same_end = text(row, "status") == text(present, "status")
+        return same_end and CONTRADICTED in row and CONTRADICTED not in present
+    if is_settled(row):
+        return True
+    if text(present, "status") not in OVERWRITES[text(row, "status")]:
+        return False
+    updated, known = text(row, "updated_at"), text(present, "updated_at")
+    return updated > known or (updated == known and tells_more(row, present))
 
 
 def tells_more(other: Item, row: Item) -> bool:

@@ -158,7 +158,8 @@ def switch(
             # A throttle is a target, not a ceiling (API Gateway, "Throttle requests to your REST
             # APIs"): what was let through after the last look is carried over, too. Of the open
             # rows only those are marked that this look finds: others may be new in the target.
-            again = _reconcile(work, source, target, journal.stopped_at or since, known=rows)
+            second = journal.stopped_at or since
+            again = _reconcile(work, source, target, since, second_look=second, known=rows)
             rows += again
             slipped = marking.mark([row.transaction_id for row in again if row.action != "copied"])
             _tell_marked(work, target, len(slipped - (marked or set())))
@@ -212,8 +213,8 @@ def discard_question(rows: list[RowChange]) -> str:
     told = []
     if number := sum(row.after in OPEN for row in rows):
         told.append(
-            f"{number} will be marked as rewound, and charged only if the gateway is certain that "
-            "it never did"
+            f"At least {number} will be marked as rewound, and charged only if the gateway is "
+            "certain that it never did"
         )
     if number := sum(row.unknown for row in rows):
         told.append(f"{number} will be missing, and could be charged again if validated again")
@@ -249,11 +250,17 @@ def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
 
 
 def _reconcile(
-    work: Work, source: str, target: str, since: datetime, known: Sequence[RowChange] = ()
+    work: Work,
+    source: str,
+    target: str,
+    moment: datetime,
+    *,
+    second_look: datetime | None = None,
+    known: Sequence[RowChange] = (),
 ) -> list[RowChange]:
-    """Carry over what changed in the source since; return it, but for what is known already."""
-    client = work.environment.client("dynamodb")
-    found = changes(client, source, target, since, write=not work.options.discard_newer)
+    """Carry over what the source tells of more; return it, but for what is known already."""
+    client, write = work.environment.client("dynamodb"), not work.options.discard_newer
+    found = changes(client, source, target, moment, write=write, since=second_look)
     told_of = {(one.transaction_id, one.updated_at) for one in known}
     rows = [one for one in found if (one.transaction_id, one.updated_at) not in told_of]
     for told, chosen in (
@@ -262,7 +269,7 @@ def _reconcile(
             [row.unknown for row in rows],
         ),
         (
-            f"kept as found in {target}: settled there, or newer",
+            f"kept as found in {target}: settled there, or as new",
             [row.action == "kept" for row in rows],
         ),
         (

@@ -33,8 +33,8 @@ def test_discarding_asks_once_more_and_ends_before_payments_are_stopped(world: W
     assert world.aws.called("apigateway:UpdateStage") == []
     assert world.active == OWN
     assert world.operator.asked == [
-        "3 will be marked as rewound, and charged only if the gateway is certain that it never "
-        "did. Leave them behind?"
+        "At least 3 will be marked as rewound, and charged only if the gateway is certain that it "
+        "never did. Leave them behind?"
     ]
     listed = world.operator.of(Report)[-1]
     assert listed.lines[0] == "4 payments changed since 2026-11-24T11:45:00Z:"

@@ -82,11 +82,11 @@ def test_a_mark_goes_with_the_row_that_is_carried_over(world: World, status: str
 def test_an_open_row_that_is_carried_over_a_marked_one_keeps_the_earlier_mark(
     world: World, status: str, own: datetime | None, there: datetime, expected: datetime
 ) -> None:
-    """It may have been lost, and validated anew: unmarked, it still does not tell all."""
+    """It was put back from an export, say: unmarked, it still does not tell all."""
     world.lose("lost", "validated")
     copy = world.stop_at("cloudformation:CreateChangeSet")
     assert marks(copy) == {"lost": seconds(there)}
-    again = payment("lost", status, world.tables.now, world.tables.now)
+    again = payment("lost", status, world.tables.now, TO - 30 * MINUTE)
     world.own.write(world.tables.now, "lost", with_mark(again, own) if own else again)
     report = world.restore()
     assert copy.rows()["lost"] == with_mark(again, expected)
@@ -168,7 +168,7 @@ def test_an_undo_marks_what_the_copy_never_had_as_if_it_was_lost(world: World) -
 def test_an_undo_of_nothing_that_was_lost_marks_nothing(world: World) -> None:
     copy, now = restored(world), world.tables.now
     for name, status in (("open", "processing"), ("new", "validated")):
-        copy.write(now, name, payment(name, status, now, TO))
+        copy.write(now, name, payment(name, status, now, TO - 30 * MINUTE))
     report = world.undo()
     assert (report.document["marked"], marks(world.own)) == ([], {})
     assert world.statuses(OWN)["open"] == "processing"

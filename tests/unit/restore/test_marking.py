@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from payment_infra.cloud.events import Caution, Report, StepBegun
+from payment_infra.cloud.restore.rows import OPEN
 from tests.restoring import MINUTE, OWN, TO, Killed, World, marks, payment, seconds, with_mark
 
 if TYPE_CHECKING:
@@ -88,8 +90,8 @@ def test_an_open_payment_that_was_left_behind_is_marked(world: World) -> None:
 
 
 def test_of_what_was_left_behind_any_difference_is_enough(world: World) -> None:
-    anew = payment("open", "validated", TO + MINUTE, TO + MINUTE)
-    world.own.write(TO + MINUTE, "open", anew)
+    touched = payment("open", "validated", TO + MINUTE, TO - 30 * MINUTE)
+    world.own.write(TO + MINUTE, "open", touched)
     report = world.restore(discard_newer=True, confirm_discard=True)
     assert "open" in marks(active(world))
     assert actions(report)["open"] == "left"
@@ -111,9 +113,6 @@ FIRST, LATER = (moment.isoformat(timespec="microseconds") for moment in (OLDER, 
 @pytest.mark.parametrize(
     ("left", "kept", "marked"),
     [
-        (("processed", None), ("validated", None), True),
-        (("processed", FIRST), ("processing", FIRST), True),
-        (("declined", FIRST), ("processing", FIRST), True),
         # By a clock that was behind: its charge is known there only.
         (("processing", FIRST), ("validated", None), True),
         (("processing", FIRST), ("processing", LATER), True),
@@ -136,16 +135,54 @@ def test_what_is_kept_is_marked_if_the_other_row_tells_more(
     copy.write(world.tables.now, "open", row(*kept, NEWER))
     report = world.restore()
     assert report.document["marked"] == (["open"] if marked else [])
+    assert actions(report).get("open") == ("kept" if marked else None)
     expected = row(*kept, NEWER)
     assert copy.rows()["open"] == (with_mark(expected, TO) if marked else expected)
 
 
-def test_what_a_person_settled_without_a_date_is_not_charged_again(world: World) -> None:
+def test_what_a_person_settled_without_a_date_is_settled(world: World) -> None:
     settled = payment("open", "processed", TO - 30 * MINUTE, TO - 30 * MINUTE)
     world.own.write(TO + MINUTE, "open", settled)
     report = world.restore()
-    assert "open" not in actions(report)
-    assert report.document["marked"] == ["open"]
+    assert actions(report)["open"] == "copied"
+    assert active(world).rows()["open"] == settled
+    assert report.document["marked"] == []
+
+
+@pytest.mark.parametrize(("before", "anew"), [("processing", "validated"), *product(OPEN, OPEN)])
+def test_a_payment_that_was_lost_and_validated_anew_is_marked(
+    world: World, before: str, anew: str
+) -> None:
+    """It has the same id, and was charged in a row that is lost."""
+    world.lose("lost", before)
+    again = payment("lost", anew, TO + 3 * MINUTE, TO + 2 * MINUTE)
+    world.own.write(TO + 3 * MINUTE, "lost", again)
+    report = world.restore()
+    assert report.document["marked"] == ["lost"]
+    assert marks(active(world)) == {"lost": seconds(TO)}
+    back = before == "processing" and anew == "validated"
+    assert actions(report)["lost"] == ("kept" if back else "copied")
+    assert world.statuses(world.active)["lost"] == (before if back else anew)
+
+
+def test_what_was_changed_by_something_else_is_as_it_was_restored(world: World) -> None:
+    wrong = world.own.rows()["open"] | {"amount_minor": {"N": "7"}}
+    world.own.write(TO + MINUTE, "open", wrong)
+    report = world.restore()
+    assert actions(report)["open"] == "kept"
+    assert active(world).rows()["open"]["amount_minor"] == {"N": "1"}
+
+
+def test_the_note_of_a_contradicting_capture_is_carried_over(world: World) -> None:
+    old = world.own.rows()["old"]
+    noted = old | {"contradicting_reference": {"S": "ch_2"}}
+    world.own.write(TO + MINUTE, "old", noted)
+    assert actions(world.restore())["old"] == "copied"
+    assert active(world).rows()["old"] == noted
+    world.tables.now += HOUR
+    active(world).write(world.tables.now, "old", old)
+    assert actions(world.undo())["old"] == "kept"
+    assert world.own.rows()["old"] == noted
 
 
 def test_what_a_person_edited_without_a_date_may_be_charged_as_before(world: World) -> None:
@@ -248,7 +285,7 @@ def test_the_second_look_does_not_mark_what_has_gone_on_in_the_table_that_is_mov
 
     when_let_in(world, slip)
     report = world.restore(discard_newer=True, confirm_discard=True)
-    assert actions(report)["recent"] == "left"
+    assert "recent" not in actions(report)
     assert report.document["marked"] == ["since-0", "since-1", "since-2"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
-from tests.restoring import MINUTE, OVERRIDE, OWN, PARAMETERS, TO, Killed, World, payment, seconds
+from tests.restoring import DAY, MINUTE, OVERRIDE, OWN, PARAMETERS, TO, Killed, World, payment
 from tests.stacks import Refused, own_event
 
 STOPPING = ("apigateway:UpdateStage", "lambda:UpdateEventSourceMapping")
@@ -161,26 +162,37 @@ def test_a_request_that_slips_through_the_throttle_is_carried_over_too(
     assert rows(report)["made-since"] == ("processed", "validated", "copied")
 
 
-def test_what_changed_before_the_moment_is_not_touched(world: World) -> None:
+def test_what_is_the_same_in_both_is_not_touched(world: World) -> None:
     world.pay("long-ago", ("processed", -6 * MINUTE))
-    world.pay("at-its-edge", ("processed", -4 * MINUTE))
     world.own.write(TO - MINUTE, "gone-then", None)
     report = world.restore()
     written = {one["Item"]["transaction_id"]["S"] for one in world.aws.called("dynamodb:PutItem")}
-    # What is the same in both is not written either.
     assert written == set(rows(report)) == {"since-0", "since-1", "since-2", "made-since"}
 
 
-def test_how_far_back_is_looked_for_changes_is_what_clocks_may_differ(world: World) -> None:
-    world.pay("long-ago", ("processed", -6 * MINUTE))
-    world.pay("at-its-edge", ("processed", -4 * MINUTE))
-    stops_at(world, "dynamodb:PutItem")
-    [copy] = world.copies
-    for name in ("long-ago", "at-its-edge"):
-        copy.write(world.tables.now, name, None)
-    world.restore()
-    assert "at-its-edge" in world.statuses(copy.name)
-    assert "long-ago" not in world.statuses(copy.name)
+def test_what_the_copy_lacks_is_carried_over_however_old(world: World) -> None:
+    """An undo, and a person, write rows that are dated long before."""
+    world.own.write(TO + MINUTE, "gone", payment("gone", "processed", TO - DAY, TO - DAY))
+    report = world.restore(verify=False)  # which sees that it is missing
+    assert rows(report)["gone"] == ("processed", None, "copied")
+    assert world.statuses(world.active)["gone"] == "processed"
+
+
+def test_the_second_look_goes_back_as_far_as_clocks_may_differ(world: World) -> None:
+    first: list[datetime] = []
+
+    def slip(event: object) -> None:
+        if isinstance(event, StepBegun) and event.number == 5:
+            first.append(world.tables.now)
+        if isinstance(event, StepBegun) and event.number == 8:
+            for name, ago in (("long-ago", 6), ("at-its-edge", 4)):
+                dated = first[0] - ago * MINUTE
+                world.own.write(world.tables.now, name, payment(name, "processed", dated, dated))
+
+    world.operator.on_tell = slip
+    report = world.restore()
+    assert "at-its-edge" in rows(report)
+    assert "long-ago" not in rows(report)
 
 
 def test_a_row_that_is_gone_since_is_neither_copied_nor_deleted(world: World) -> None:
@@ -203,19 +215,14 @@ def test_a_payment_that_is_settled_in_the_copy_is_never_moved_back(world: World)
     assert cautions(world)[-1].startswith(f"1 row kept as found in {copy.name}: settled")
 
 
-def test_a_settled_payment_that_could_not_be_carried_over_is_told(world: World) -> None:
+def test_an_end_is_carried_over_what_is_open_whatever_their_dates(world: World) -> None:
     stops_at(world, "dynamodb:PutItem")
     [copy] = world.copies
-    newer = payment("since-0", "processing", world.tables.now, TO)
-    copy.write(world.tables.now, "since-0", newer)
+    copy.write(world.tables.now, "since-0", payment("since-0", "processing", world.tables.now, TO))
     report = world.restore()
-    assert rows(report)["since-0"] == ("processed", "processing", "kept")
-    assert f"1 row kept as found in {copy.name}: settled there, or newer; see the report" in (
-        cautions(world)
-    )
-    assert f"1 open payment of {copy.name} marked as rewound; see the report" in cautions(world)
-    assert report.document["marked"] == ["since-0"]
-    assert copy.rows()["since-0"] == {**newer, "rewound": {"N": str(seconds(TO))}}
+    assert rows(report)["since-0"] == ("processed", "processing", "copied")
+    assert copy.rows()["since-0"] == world.own.rows()["since-0"]
+    assert report.document["marked"] == []
 
 
 def test_a_row_that_is_no_payment_stays_where_it_is(world: World) -> None:
@@ -290,7 +297,7 @@ def assert_told_that_payments_are_stopped(world: World) -> None:
 
 
 def test_an_update_that_is_rolled_back_leaves_both_ways_out(world: World) -> None:
-    stack = world.stack
+    stack, world.updates_end = world.stack, False
     world.aws.timeline = [
         ("UPDATE_ROLLBACK_COMPLETE", [own_event(stack, 9, "UPDATE_ROLLBACK_COMPLETE")])
     ]
@@ -304,12 +311,13 @@ def test_an_update_that_is_rolled_back_leaves_both_ways_out(world: World) -> Non
 
 
 def test_an_update_that_is_rolled_back_can_be_made_again(world: World) -> None:
-    stack = world.stack
+    stack, world.updates_end = world.stack, False
     world.aws.timeline = [
         ("UPDATE_ROLLBACK_COMPLETE", [own_event(stack, 9, "UPDATE_ROLLBACK_COMPLETE")])
     ]
     with pytest.raises(DeploymentFailed):
         world.restore()
+    world.updates_end = True
     world.restore()
     assert world.active != OWN
     assert world.intake.methods == {"*/*": EVERY}
