@@ -40,6 +40,9 @@ EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
 # A class of the handlers: the module's dotted name, and its own.
 GATEWAY_PATTERN = r"^handlers\.shared(\.[a-z_][a-z0-9_]*)+:[A-Z][A-Za-z0-9]*$"
 SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
+# What a person may call a gateway instead of its class.
+GATEWAY_NAMES = {"simulated": SIMULATED_GATEWAY}
+NO_NAMES: Mapping[str, str] = {}
 # AWS Secrets Manager, "Determine access to secrets": an ARN ends in six random characters.
 SECRET_ARN_PATTERN = (
     r"^$|^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
@@ -95,14 +98,49 @@ def _check_tags(tags: Tags) -> str | None:
     return None if len(tags) <= MAX_TAGS else f"has {len(tags)} tags, at most {MAX_TAGS} fit"
 
 
-def _setting(default: object, meaning: str, check: Check | None = None) -> Any:
-    return field(default=default, metadata={"help": meaning, "check": check})
+def gateway_name(gateway: str) -> str:
+    """Return what a person calls a gateway class: simulated, or the class itself."""
+    return next((name for name, one in GATEWAY_NAMES.items() if one == gateway), gateway)
+
+
+def _setting(
+    default: object,
+    meaning: str,
+    check: Check | None = None,
+    *,
+    kept: bool = False,
+    names: Mapping[str, str] = NO_NAMES,
+) -> Any:
+    return field(default=default, metadata=_metadata(meaning, check, kept=kept, names=names))
+
+
+def _metadata(
+    meaning: str,
+    check: Check | None = None,
+    *,
+    kept: bool = False,
+    names: Mapping[str, str] = NO_NAMES,
+) -> Mapping[str, object]:
+    """Return what is known of a setting.
+
+    Args:
+        meaning: the flag's help.
+        check: says what is wrong with a value, or None.
+        kept: whether money, access or protection hang on it: an update never takes it back to a
+            default that nobody named.
+        names: what a value may be called, to the value.
+    """
+    return {"help": meaning, "check": check, "kept": kept, "names": names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackConfig:
-    """Everything that shapes the template; the defaults are the preset `development`."""
+    """Everything that shapes the template; the defaults are the preset `development`.
 
+    preset says where the values come from that nobody gave; it is recorded, and changes nothing.
+    """
+
+    preset: str = "development"
     suffix: str = _setting("", "Environment suffix: part of every physical name.", check_suffix)
     bucket: str = _setting(
         "",
@@ -110,24 +148,31 @@ class StackConfig:
         _matching(BUCKET_PATTERN, "a bucket name: 3 to 63 lower-case letters, digits, dots, -"),
     )
     authorization: str = _setting(
-        "iam", "Who may call the POST methods: iam (SigV4) or none.", _one_of("iam", "none")
+        "iam",
+        "Who may call the POST methods: iam (SigV4) or none.",
+        _one_of("iam", "none"),
+        kept=True,
     )
     payment_access: str = _setting(
         "caller",
         "Who may process a payment: the caller that validated it, or any principal of its account.",
         _one_of("caller", "account"),
+        kept=True,
     )
     runtime: str = _setting("python3.13", "Lambda runtime.", _one_of(*RUNTIMES))
     architecture: str = _setting("arm64", "Lambda architecture.", _one_of(*ARCHITECTURES))
     gateway: str = _setting(
         SIMULATED_GATEWAY,
-        "Class of the payment gateway.",
-        _matching(GATEWAY_PATTERN, "handlers.shared.MODULE:CLASS"),
+        "Class of the payment gateway, or simulated.",
+        _matching(GATEWAY_PATTERN, "simulated, or handlers.shared.MODULE:CLASS"),
+        kept=True,
+        names=GATEWAY_NAMES,
     )
     gateway_secret: str = _setting(
         "",
         "ARN of the secret that the payment gateway is given.",
         _matching(SECRET_ARN_PATTERN, "the whole ARN of a secret of AWS Secrets Manager"),
+        kept=True,
     )
     alarm_email: str = _setting(
         "", "Address subscribed to the alarms.", _matching(EMAIL_PATTERN, "an email address")
@@ -142,12 +187,16 @@ class StackConfig:
     manage_api_gateway_account: bool = _setting(
         True, "Make the region's CloudWatch role for API Gateway."
     )
-    retain_data: bool = _setting(False, "Keep table, queues and logs when the stack is deleted.")
-    deletion_protection: bool = _setting(False, "Refuse to delete the table.")
-    termination_protection: bool = _setting(False, "Refuse to delete the stack (on `deploy`).")
+    retain_data: bool = _setting(
+        False, "Keep table, queues and logs when the stack is deleted.", kept=True
+    )
+    deletion_protection: bool = _setting(False, "Refuse to delete the table.", kept=True)
+    termination_protection: bool = _setting(
+        False, "Refuse to delete the stack (on `deploy`).", kept=True
+    )
     tags: Tags = field(
         default_factory=dict,
-        metadata={"help": "Tag for every resource: KEY=VALUE.", "check": _check_tags},
+        metadata=_metadata("Tag for every resource: KEY=VALUE.", _check_tags),
     )
 
 
@@ -160,4 +209,6 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "termination_protection": True,
     },
 }
-FIELDS: Mapping[str, "Field[Any]"] = {f.name: f for f in fields(StackConfig)}
+# The settings: what has a flag, a variable and a key of its own.
+FIELDS: Mapping[str, "Field[Any]"] = {f.name: f for f in fields(StackConfig) if f.name != "preset"}
+KEPT = tuple(name for name, one in FIELDS.items() if one.metadata["kept"])

@@ -22,6 +22,16 @@ LOG_RETENTION_DAYS = "LogRetentionDays"
 TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
 MANAGE_API_GATEWAY_ACCOUNT = "ManageApiGatewayAccount"
 
+# The parameters that take their value from a field of the configuration.
+PARAMETER_FIELDS = {
+    ENVIRONMENT_SUFFIX: "suffix",
+    ARTIFACT_BUCKET: "bucket",
+    ALARM_EMAIL: "alarm_email",
+    THROTTLE_RATE_LIMIT: "throttle_rate_limit",
+    THROTTLE_BURST_LIMIT: "throttle_burst_limit",
+    LOG_RETENTION_DAYS: "log_retention_days",
+    MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
+}
 # Heading to parameters, in the order in which the console asks for them.
 PARAMETER_GROUPS = {
     "Environment": (ENVIRONMENT_SUFFIX, ARTIFACT_BUCKET),

@@ -13,7 +13,8 @@ SECTIONS = (
     *("Resources", "Outputs"),
 )
 RESOURCE_KEYS = (
-    *("Type", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Properties"),
+    *("Type", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Metadata"),
+    "Properties",
 )
 FORMATS = ("yaml", "json")
 YAML_WIDTH = 120

@@ -5,10 +5,12 @@ PAYMENT_INFRA_<FIELD>, then `[environments.SUFFIX]` of payment-infra.toml, then 
 level, then the preset.
 """
 
+from __future__ import annotations
+
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,21 +20,43 @@ from payment_infra.errors import UsageError
 
 FILE_NAME = "payment-infra.toml"
 ENVIRONMENT_PREFIX = "PAYMENT_INFRA_"
+DEFAULTS = StackConfig()
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A configuration, and for each field the name of the source that gave its value."""
+    """A configuration, and for each field the name of the source that gave its value.
+
+    file is the configuration file, if one was named.
+    """
 
     config: StackConfig
-    preset: str
     preset_chosen: bool
     sources: Mapping[str, str]
+    file: Path | None = None
+
+    @property
+    def preset(self) -> str:
+        """The preset that gives what no other source does."""
+        return self.config.preset
 
     def asked_for(self, name: str) -> bool:
         """Whether somebody gave the field's value, or chose the preset that gives it."""
-        chosen = self.preset_chosen and name in PRESETS[self.preset]
-        return chosen or self.sources[name] != _preset_source(self.preset)
+        return (self.preset_chosen and name in PRESETS[self.preset]) or self._given(name)
+
+    def on(self, preset: str) -> Resolved:
+        """Return the same with a preset that the values come from which no other source gives."""
+        values = {
+            name: PRESETS[preset].get(name, getattr(DEFAULTS, name))
+            for name in FIELDS
+            if not self._given(name)
+        }
+        sources = {**self.sources, **dict.fromkeys(values, _preset_source(preset))}
+        config: StackConfig = replace(self.config, preset=preset, **values)  # type: ignore[arg-type]
+        return replace(self, config=config, sources=sources)
+
+    def _given(self, name: str) -> bool:
+        return self.sources[name] != _preset_source(self.preset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +120,7 @@ def resolve(
         values[name] = _typed(spec, layer.values[name], layer.name(name), layer.typed)
         sources[name] = layer.source or layer.name(name)
     chosen = any("preset" in one.values for one in layers)
-    return Resolved(StackConfig(**values), preset, chosen, sources)
+    return Resolved(StackConfig(preset=preset, **values), chosen, sources, path)
 
 
 def _file_layer(values: Mapping[str, object], where: str) -> _Layer:
@@ -167,7 +191,7 @@ def _preset(layers: list[_Layer]) -> str:
     return preset
 
 
-def _typed(spec: "Field[Any]", value: object, where: str, strict: bool) -> object:
+def _typed(spec: Field[Any], value: object, where: str, strict: bool) -> object:
     """Turn a source's value into the field's type and check it against the field's rule.
 
     `strict` takes no text for what is a number, a boolean or a table.
@@ -186,6 +210,8 @@ def _typed(spec: "Field[Any]", value: object, where: str, strict: bool) -> objec
     try:
         if isinstance(value, str) and not strict and spec.type in parsers:
             value = parsers[spec.type](value)
+        if isinstance(value, str):
+            value = spec.metadata["names"].get(value, value)
         typed = checkers[spec.type](value)
     except ValueError as error:
         raise UsageError(f"{where}: {value!r} is not allowed: must be {error}") from None

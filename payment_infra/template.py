@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from troposphere import AWSObject, Output, Tags, Template
 from troposphere.cloudwatch import Dashboard
 
-from payment_infra import __version__
 from payment_infra.config import StackConfig
 from payment_infra.groups.alarms import Alarms, build_alarms
 from payment_infra.groups.api import Api, build_api, build_rest_api
@@ -23,11 +22,9 @@ from payment_infra.naming import (
     build_parameters,
     parameter,
 )
+from payment_infra.record import RECORD_HOLDER, build_record
 
 ARTIFACT_BUCKET_OUTPUT = "ArtifactBucketName"
-# What the template records of its configuration, for the update that comes after it.
-METADATA_KEY = "PaymentInfra"
-PROTECTIONS = {"retain_data": "RetainData", "deletion_protection": "DeletionProtection"}
 DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch."
 
 
@@ -54,7 +51,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     """
     groups = _build_groups(config, code)
     template = _new_template(DESCRIPTION)
-    template.set_metadata(_metadata(config))
+    template.set_metadata(_metadata())
     for one in build_parameters(config):
         template.add_parameter(one)
     for group in (getattr(groups, field.name) for field in fields(groups)):
@@ -63,6 +60,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
         for resource in _resources(group):
             _tag(resource, config.tags)
             template.add_resource(resource)
+    template.resources[RECORD_HOLDER].Metadata = build_record(config)
     for output in (
         Output("APIEndpoint", Description="Payment API Endpoint", Value=groups.api.url),
         Output(
@@ -154,12 +152,8 @@ def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
         resource.Tags = Tags(Environment=parameter(ENVIRONMENT_SUFFIX)) + Tags(dict(tags))
 
 
-def _metadata(config: StackConfig) -> dict[str, object]:
+def _metadata() -> dict[str, object]:
     return {
-        METADATA_KEY: {
-            "Version": __version__,
-            **{key: getattr(config, field) for field, key in PROTECTIONS.items()},
-        },
         "AWS::CloudFormation::Interface": {
             "ParameterGroups": [
                 {"Label": {"default": label}, "Parameters": list(names)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +9,7 @@ import click
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, output_option
 from payment_infra.cli.output import print_json, print_table
+from payment_infra.config import FIELDS
 
 if TYPE_CHECKING:
     from payment_infra.sources import Resolved
@@ -26,7 +26,7 @@ def command(resolved: Resolved, output: str) -> None:
     Example:
       payment-infra config --suffix dev-001
     """
-    values = asdict(resolved.config)
+    values = {name: getattr(resolved.config, name) for name in FIELDS}
     if output == "json":
         print_json(
             {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
     from payment_infra.sources import Resolved
 
-ALLOWABLE = ("broaden", "replace")
+ALLOWABLE = ("broaden", "open", "replace")
 CHECKS = ("bucket", "template", "names", "quotas")
 
 
@@ -61,7 +61,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
     multiple=True,
     metavar=",".join(ALLOWABLE),
     callback=_names(ALLOWABLE),
-    help="Broaden IAM, or replace what holds data, without a question.",
+    help="Broaden IAM, open the API, or replace what holds data, without a question.",
 )
 @click.option("--detach", is_flag=True, help="Return as soon as the execution has begun.")
 @click.option("--force", is_flag=True, help="Make a change set though nothing seems changed.")

@@ -83,7 +83,7 @@ def command(
     found = examine(environment)
     width = shutil.get_terminal_size().columns
     note("\n".join(draw(found, width)))
-    check_protection(environment, found)
+    check_protection(environment, found, resolved)
     with operating(stack.name, "text") as operator:
         intervention.destroy(
             stack,

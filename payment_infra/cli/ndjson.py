@@ -39,6 +39,8 @@ class JsonView:
                         "creates": event.creates,
                         "changes": [asdict(one) for one in event.changes],
                         "iam": [asdict(one) for one in event.grants],
+                        "gateway": event.gateway,
+                        "back_to_default": [asdict(one) for one in event.unasked],
                     },
                 )
             case StackEvent():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from payment_infra.config import GATEWAY_NAMES
 from payment_infra.rendering import describe
 
 if TYPE_CHECKING:
@@ -41,9 +42,15 @@ def draw(preview: Preview, width: int) -> str:
     where = f"account {preview.account}, {preview.region}"
     heading = f"This {verb} {preview.stack} in {where}: {total or 'no resources'}"
     lines = [click.style(line, bold=True) for line in textwrap.wrap(heading, width)]
+    if preview.gateway:
+        lines.append(cut(f"Payment gateway: {draw_gateway(preview.gateway)}", width))
     names = min(max((len(one.logical_id) for one in preview.changes), default=0), width // 2)
     for change in preview.changes:
         lines += _change(change, names, width)
+    if preview.unasked:
+        lines += ["", _heading("Back to the default")]
+        for one in preview.unasked:
+            lines += _property(one.path, one.old, one.new, width)
     if preview.grants:
         lines += ["", *_grants(preview.grants, width)]
     lost = [one for one in preview.changes if one.loses_data]
@@ -72,6 +79,11 @@ def draw_diff(comparison: Comparison, width: int) -> str:
     if comparison.grants:
         lines += _grants(comparison.grants, width)
     return "\n".join(lines)
+
+
+def draw_gateway(gateway: str) -> str:
+    """Return a payment gateway, and whether it moves no money."""
+    return f"{gateway}, which moves no money" if gateway in GATEWAY_NAMES else gateway
 
 
 def cut(text: str, width: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.operation import elapsed
-from payment_infra.cli.preview import cut
+from payment_infra.cli.preview import cut, draw_gateway
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.status import FunctionStatus, QueueStatus, Status
@@ -56,6 +56,7 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
     yield _row("API", status.url or NOTHING)
     stopped = status.payments.startswith("stopped")
     yield _row("payments", click.style(status.payments, fg="red" if stopped else None))
+    yield _row("gateway", draw_gateway(status.gateway) or NOTHING)
     # Before what is longer than a small terminal.
     yield from _alarms(status, width, now)
     yield from _table(status, now)

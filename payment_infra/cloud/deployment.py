@@ -15,23 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud import change_sets, leftovers, preflight
+from payment_infra.cloud.consent import check_kept, check_simulated, continued, returning
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result, Target
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.operator import follow_cancelling, going_on
-from payment_infra.cloud.options import BROADEN, REPLACE, Options, naming_flags
+from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_flags
 from payment_infra.cloud.recovery import STEPS, Step, settle
-from payment_infra.cloud.release import (
-    check_environment,
-    check_protection,
-    plan,
-    upload,
-)
+from payment_infra.cloud.release import check_environment, plan, upload
 from payment_infra.cloud.stack import CANCELLABLE
+from payment_infra.config import gateway_name
 from payment_infra.difference import property_changes
 from payment_infra.errors import AwsError, DeploymentFailed, Interrupted, PaymentInfraError
 from payment_infra.gateway_check import check_gateway
 from payment_infra.grants import broadens, compare_grants
+from payment_infra.record import authorization_of, gateway_of, read_record
 from payment_infra.rendering import describe
 from payment_infra.template import sources
 
@@ -44,6 +42,11 @@ if TYPE_CHECKING:
     from payment_infra.cloud.stack import Stack, StackState
     from payment_infra.difference import Difference
     from payment_infra.sources import Resolved
+
+CLOSES = (
+    "the API is open, and this closes it: from then on it refuses requests without a signature "
+    "(SigV4); its callers need the managed policy of the output CallerPolicyArn"
+)
 
 
 class Deployment:
@@ -77,6 +80,7 @@ class Deployment:
         options = self._options
         check_handlers(self._resolved.config.gateway)
         check_gateway(self._resolved.config)
+        check_simulated(self._stack.name, self._resolved, self._session, "deploy")
         self._session.account()
         state = settle(
             self._stack,
@@ -90,10 +94,13 @@ class Deployment:
         )
         live = None if state is None or state.status == REVIEW else state
         deployed = self._stack.template() if live else {}
+        record = read_record(deployed)
+        if live is not None:
+            self._resolved = continued(self._resolved, record, live)
         if options.change_set is not None:
             return self._execute_later(state, deployed, options.change_set)
-        if live is not None:
-            check_protection(self._stack.name, deployed, self._resolved)
+        check_kept(self._stack.name, record, self._resolved)
+        check_simulated(self._stack.name, self._resolved, self._session, "deploy")
         planned = plan(self._session, live, self._resolved, options.parameters)
         if live is not None and not options.force and self._is_up_to_date(live, deployed, planned):
             return self._unchanged(live)
@@ -115,7 +122,8 @@ class Deployment:
         with change_sets.created(self._stack, state, request) as change_set:
             if change_set is None:
                 return self._unchanged(live)
-            self._preview(change_set, deployed, release.plan.template)
+            unasked = returning(record, self._resolved)
+            self._preview(change_set, deployed, release.plan.template, unasked)
             if not options.execute:
                 self._operator.tell(Caution(self._kept(change_set.name)))
                 return Result(self._stack.name, live.status if live else REVIEW, changed=False)
@@ -174,7 +182,11 @@ class Deployment:
                 self._operator.tell(Caution(check.message))
 
     def _preview(
-        self, change_set: ChangeSet, deployed: Mapping[str, Any], new: Mapping[str, Any]
+        self,
+        change_set: ChangeSet,
+        deployed: Mapping[str, Any],
+        new: Mapping[str, Any],
+        unasked: tuple[PropertyChange, ...] = (),
     ) -> None:
         """Show what the change set would do, and go on only if that is agreed to."""
         grants = compare_grants(deployed, new)
@@ -189,14 +201,21 @@ class Deployment:
                 creates=change_set.creates,
                 changes=changes,
                 grants=grants,
+                gateway=gateway_name(gateway_of(new)),
+                unasked=unasked,
             )
         )
+        authorization = authorization_of(deployed), authorization_of(new)
+        if authorization == ("none", "iam"):
+            self._operator.tell(Caution(CLOSES))
         options = self._options
         if not options.execute:
             return
         needs = []
         if not change_set.creates and broadens(grants):
             needs.append((BROADEN, "gives roles more than they have"))
+        if authorization == ("iam", "none"):
+            needs.append((OPEN, "lets everybody call the API, without a signature"))
         if any(change.loses_data for change in changes):
             needs.append((REPLACE, "replaces or removes what holds data"))
         asked = [(need, meaning) for need, meaning in needs if need not in options.allow]
@@ -225,10 +244,7 @@ class Deployment:
 
     def _protect(self, stack_id: str, live: StackState | None) -> None:
         wanted = self._resolved.config.termination_protection
-        has = live is not None and live.termination_protection
-        # What only a preset gives does not end the protection that a stack has.
-        ends = has and not wanted and self._resolved.asked_for("termination_protection")
-        if ends or (wanted and not has):
+        if wanted != (live is not None and live.termination_protection):
             self._stack.protect(stack_id, on=wanted)
         if self._options.stack_policy is not None:
             self._stack.set_policy(stack_id, self._options.stack_policy)

@@ -66,7 +66,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Preview:
-    """A change set before it is executed."""
+    """A change set before it is executed.
+
+    gateway is the payment gateway that it leads to; unasked holds, by field, what goes back to its
+    default since nobody asks for what the stack has.
+    """
 
     stack: str
     account: str
@@ -75,6 +79,8 @@ class Preview:
     creates: bool
     changes: tuple[Change, ...]
     grants: tuple[GrantChange, ...] = ()
+    gateway: str = ""
+    unasked: tuple[PropertyChange, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 STACK_NAME_PREFIX = "payment-infra"
 # What an update asks for although everything else was agreed to.
 BROADEN = "broaden"
+OPEN = "open"
 REPLACE = "replace"
 
 
@@ -23,7 +24,7 @@ class Options:
 
     Args:
         yes: answer the questions, but for those of `allow`.
-        allow: what may be done without a question of its own: BROADEN, REPLACE.
+        allow: what may be done without a question of its own: BROADEN, OPEN, REPLACE.
         execute: whether the change set is executed, or left for later.
         change_set: the name of one that an earlier run has left, to be executed now.
         detach: return as soon as the execution has begun.

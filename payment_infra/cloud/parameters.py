@@ -7,22 +7,12 @@ from typing import TYPE_CHECKING
 
 from payment_infra import naming
 from payment_infra.cloud.errors import translated
+from payment_infra.naming import PARAMETER_FIELDS
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
     from payment_infra.cloud.stack import StackState
     from payment_infra.sources import Resolved
-
-# The parameters that take their value from a field of the configuration.
-PARAMETER_FIELDS = {
-    naming.ENVIRONMENT_SUFFIX: "suffix",
-    naming.ARTIFACT_BUCKET: "bucket",
-    naming.ALARM_EMAIL: "alarm_email",
-    naming.THROTTLE_RATE_LIMIT: "throttle_rate_limit",
-    naming.THROTTLE_BURST_LIMIT: "throttle_burst_limit",
-    naming.LOG_RETENTION_DAYS: "log_retention_days",
-    naming.MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
-}
 
 
 def parameters(

@@ -14,6 +14,7 @@ from payment_infra import naming
 from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
 from payment_infra.cloud.bootstrap import find_bucket, foreign
 from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
+from payment_infra.cloud.consent import check_kept, check_simulated, continued
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.parameters import parameters
 from payment_infra.cloud.recovery import STEPS, Step
@@ -21,8 +22,9 @@ from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.gateway_check import check_gateway
 from payment_infra.layer import build_layer
+from payment_infra.record import read_record
 from payment_infra.rendering import document, render_document
-from payment_infra.template import METADATA_KEY, PROTECTIONS, build_template
+from payment_infra.template import build_template
 
 if TYPE_CHECKING:
     from payment_infra.cloud.bucket import Bucket
@@ -85,13 +87,17 @@ class Release:
 def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> Release:
     """Upload what somebody else is to deploy.
 
-    Raises as `check_handlers`, `check_gateway`, `find_stack`, `check_protection` and `upload` do.
+    Raises as `check_handlers`, `check_gateway`, `find_stack`, `check_kept`, `check_simulated` and
+    `upload` do.
     """
     check_handlers(resolved.config.gateway)
     check_gateway(resolved.config)
     state = find_stack(stack, resolved.config.suffix)
     if state is not None:
-        check_protection(stack.name, stack.template(), resolved)
+        record = read_record(stack.template())
+        resolved = continued(resolved, record, state)
+        check_kept(stack.name, record, resolved, "upload")
+    check_simulated(stack.name, resolved, session, "upload")
     return upload(session, plan(session, state, resolved, {}), tell)
 
 
@@ -104,6 +110,8 @@ def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
     if state is not None and STEPS.get(state.status) in {Step.REMOVE, Step.DELETE_AGAIN}:
         state = None  # nothing of its template is deployed, and it would be created anew
     deployed = stack.template() if state else {}
+    if state is not None:
+        resolved = continued(resolved, read_record(deployed), state)
     planned = plan(session, state, resolved, {})
     values = state.parameters if state else {}
     return compare_all(deployed, planned.template, values, planned.parameters)
@@ -229,29 +237,6 @@ def check_environment(name: str, state: StackState, suffix: str) -> None:
             f"stack {name} is the environment {deployed!r}, not {suffix!r}, and a new suffix "
             "would replace its table; choose another --stack-name"
         )
-
-
-def check_protection(name: str, template: Mapping[str, object], resolved: Resolved) -> None:
-    """Make sure that no update ends the protection of payments, unless it was asked to.
-
-    Args:
-        name: the stack's.
-        template: the deployed one, whose metadata says what is protected.
-        resolved: the configuration.
-
-    Raises:
-        UsageError: it would, since the preset that protects them was not given this time.
-    """
-    metadata = template.get("Metadata")
-    recorded = metadata.get(METADATA_KEY, {}) if isinstance(metadata, Mapping) else {}
-    for field, key in PROTECTIONS.items():
-        ends = recorded.get(key) is True and not getattr(resolved.config, field)
-        if ends and not resolved.asked_for(field):
-            flag = field.replace("_", "-")
-            raise UsageError(
-                f"stack {name} protects its payments ({field}), and this would end it; "
-                f"give --preset production, or --no-{flag} if that is what you want"
-            )
 
 
 def deploy_command(session: Session, stack_name: str, release: Release) -> str:

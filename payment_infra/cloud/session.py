@@ -1,6 +1,7 @@
 """One account, region and endpoint, and the clients for them."""
 
 import difflib
+import ipaddress
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -90,6 +91,16 @@ class Session:
     def endpoint_url(self) -> str | None:
         """The endpoint that stands for every service, if one was given."""
         return self._endpoint_url
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the endpoint is on this machine, as the embedded AWS is, and none of AWS's."""
+        host = ""
+        try:
+            host = urlsplit(self._endpoint_url or "").hostname or ""
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
 
     def client(self, service: str) -> Any:
         """Return the client of a service."""

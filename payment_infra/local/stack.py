@@ -17,6 +17,7 @@ from payment_infra.cloud.options import STACK_NAME_PREFIX, Options
 from payment_infra.cloud.session import Boto, Session
 from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.cloud.stack import Stack
+from payment_infra.config import KEPT
 from payment_infra.local.emulator import ACCESS_KEY
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
     )
     name = stack_name or f"{STACK_NAME_PREFIX}-{config.suffix}"
     stack = Stack(session.client("cloudformation"), name)
-    deployment = Deployment(
-        session, stack, replace(resolved, config=config), Options(yes=True), _Quiet()
-    )
-    deployment.run()
+    # No money, access or protection hangs on what is here: nothing has to be asked for again.
+    sources = {**resolved.sources, **dict.fromkeys(KEPT, "local")}
+    resolved = replace(resolved, config=config, sources=sources)
+    Deployment(session, stack, resolved, Options(yes=True), _Quiet()).run()
     outputs = stack.outputs()
     _switch_on_recovery(session, outputs["TransactionsTableName"])
     url = invoke_url(outputs, session.endpoint_url)

@@ -144,7 +144,7 @@ def test_destroying_what_does_not_exist_says_so(aws: Emulator, tmp_path: Path) -
     assert "nothing to delete" in result.stderr
 
 
-def test_an_update_without_its_preset_does_not_end_the_protection_of_payments(
+def test_an_update_goes_on_with_its_preset_and_no_other_ends_the_protection_of_payments(
     aws: Emulator, tmp_path: Path
 ) -> None:
     folder = checkout(tmp_path)
@@ -153,7 +153,11 @@ def test_an_update_without_its_preset_does_not_end_the_protection_of_payments(
     )
     assert status == 0, err
     status, _, err = command(aws, folder, "deploy", "--suffix", "kept-1", "--yes")
+    assert status == 0, err
+    assert "no changes" in err
+    development = ("--preset", "development")
+    status, _, err = command(aws, folder, "deploy", "--suffix", "kept-1", "--yes", *development)
     assert status == 2
-    assert "--preset production" in err
+    assert "--preset development --retain-data --deletion-protection` keeps it" in err
     table = open_session(aws).client("dynamodb").describe_table(TableName="transactions-kept-1")
     assert table["Table"]["DeletionProtectionEnabled"] is True

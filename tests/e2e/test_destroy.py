@@ -101,7 +101,7 @@ def test_a_production_stack_says_what_lifts_its_protection_and_keeps_its_payment
     told = refused.stderr.splitlines()[-1]
     assert "has termination protection and deletion protection" in told
     [command] = re.findall(r"`payment-infra ([^`]*)`", told)
-    lifted = program(*shlex.split(command), "--authorization", "none", "--yes")
+    lifted = program(*shlex.split(command), "--yes")
     assert lifted.returncode == 0, lifted.stderr
     # The emulator does not pass this change of a template on.
     session.client("dynamodb").update_table(

@@ -137,6 +137,13 @@ def test_a_state_folder_keeps_payments_for_the_next_run(tmp_path: Path) -> None:
     assert answer["status"] == "processed"
 
 
+def test_a_state_folder_takes_every_configuration_without_a_word(tmp_path: Path) -> None:
+    for setting in (("--payment-access", "account", "--retain-data"), ()):
+        arguments = ("local", "--smoke", "--port", "0", "--state", tmp_path / "state", *setting)
+        result = run("payment-infra", *arguments, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+
+
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

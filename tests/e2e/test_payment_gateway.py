@@ -3,6 +3,7 @@
 The emulator runs the functions with this Python, so there it would find whatever is installed here.
 """
 
+import json
 from pathlib import Path
 
 from payment_infra.cloud.stack import Stack
@@ -42,7 +43,19 @@ def test_a_gateway_is_charged_and_one_that_aws_could_not_import_changes_nothing(
         listed = session.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
         return {listing["Key"] for listing in listed}
 
+    status, out, err = command(aws, folder, "status", "--suffix", "acme-1", "--output", "json")
+    assert json.loads(out)["gateway"] == GATEWAY
     before = objects()
+    status, out, err = command(aws, folder, "deploy", "--suffix", "acme-1", "--yes")
+    assert (status, out, err) == (
+        2,
+        "",
+        "Error: stack payment-infra-acme-1: this update would change what nobody asks to change: "
+        f"authorization from none to iam, gateway from {GATEWAY} to simulated; `payment-infra "
+        f"deploy --suffix acme-1 --authorization none --gateway {GATEWAY}` keeps it, and "
+        "--authorization iam --gateway simulated asks for the change\n",
+    )
+    assert (objects(), stack.state()) == (before, state)
     acme.write_text(gateway(f"{CHARGED}\nimport click", charge=CHARGE))
     status, out, err = command(aws, folder, *deploy, "--yes")
     assert (status, out, err) == (

@@ -41,6 +41,7 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
     status = json.loads(calm.stdout)
     assert calm.returncode == 0, calm.stderr
     assert status["payments"] == "let in"
+    assert status["gateway"] == "simulated"
     assert status["table"]["items"] == 1
     assert {one["name"] for one in status["functions"]} == {
         *("payment-validation-status-1", "payment-processing-status-1"),

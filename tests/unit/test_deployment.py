@@ -11,11 +11,10 @@ from payment_infra.cloud.bootstrap import bootstrap, find_bucket
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.options import Options
-from payment_infra.cloud.parameters import PARAMETER_FIELDS
 from payment_infra.cloud.stack import Stack
 from payment_infra.config import FIELDS
 from payment_infra.errors import AwsError, PaymentInfraError, UsageError
-from payment_infra.naming import build_parameters
+from payment_infra.naming import PARAMETER_FIELDS, build_parameters
 from payment_infra.sources import resolve
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
 from tests.offline import TINY_LAYER
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "payment-infra-dev"
 BOOTSTRAP = "payment-artifacts"
+PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
 
 
 @pytest.fixture
@@ -196,12 +196,15 @@ def test_what_was_never_made_belongs_to_nobody(
 
 @pytest.mark.parametrize(
     ("flags", "flag"),
-    [({}, "--no-retain-data"), ({"retain_data": False}, "--no-deletion-protection")],
+    [
+        ({"preset": "development"}, "--no-retain-data"),
+        ({"preset": "development", "retain_data": False}, "--no-deletion-protection"),
+    ],
 )
 def test_an_update_that_would_end_the_protection_of_payments_is_refused(
     flags: dict[str, object], flag: str, session: Session, aws: FakeAws
 ) -> None:
-    deploy(session, preset="production")
+    deploy(session, **PRODUCTION)
     before = aws.changes()
     with pytest.raises(UsageError, match=flag):
         deploy(session, **flags)
@@ -221,14 +224,14 @@ def test_a_stack_that_never_came_to_be_differs_in_everything(
 
 
 def test_protection_ends_when_that_is_asked_for(session: Session, aws: FakeAws) -> None:
-    deploy(session, preset="production")
-    assert deploy(session, retain_data=False, deletion_protection=False)
+    deploy(session, **PRODUCTION)
+    assert deploy(session, preset="development", retain_data=False, deletion_protection=False)
     assert "DeletionProtectionEnabled: false" in aws.stacks[NAME].template
 
 
 def test_a_chosen_preset_asks_for_what_it_sets(session: Session, aws: FakeAws) -> None:
     deploy(session)
-    deploy(session, preset="production")
+    deploy(session, **PRODUCTION)
     assert parameters(aws)["LogRetentionDays"] == "365"
 
 

@@ -30,6 +30,7 @@ from tests.operators import FakeOperator
 NAME = "payment-infra-dev"
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
 READY: dict[str, Any] = {"throttle_rate_limit": 5}
+PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ def test_a_parameter_that_a_deployment_follows_has_a_flag_of_its_own(
 
 
 def test_production_is_protected_before_it_is_created(session: Session, aws: FakeAws) -> None:
-    run(session, preset="production")
+    run(session, **PRODUCTION)
     changes = aws.changes()
     assert changes.index("cloudformation:UpdateTerminationProtection") < changes.index(
         "cloudformation:ExecuteChangeSet"
@@ -274,16 +275,27 @@ def test_production_is_protected_before_it_is_created(session: Session, aws: Fak
 
 
 def test_protection_stays_unless_it_is_lifted_by_name(session: Session, aws: FakeAws) -> None:
-    run(session, preset="production")
-    run(session, retain_data=False, deletion_protection=False)
+    run(session, **PRODUCTION)
+    others: dict[str, Any] = {
+        "preset": "development",
+        "retain_data": False,
+        "deletion_protection": False,
+    }
+    run(session, **others)
     assert aws.stacks[NAME].protected
-    run(
-        session,
-        retain_data=False,
-        deletion_protection=False,
-        termination_protection=False,
-    )
+    run(session, **others, termination_protection=False)
     assert not aws.stacks[NAME].protected
+
+
+def test_protection_that_was_lifted_by_name_does_not_come_back_unasked(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION, termination_protection=False)
+    assert not aws.stacks[NAME].protected
+    run(session, gateway="simulated", **READY)
+    assert not aws.stacks[NAME].protected
+    run(session, **PRODUCTION)
+    assert aws.stacks[NAME].protected
 
 
 def test_a_stack_policy_is_set_before_an_update_begins(session: Session, aws: FakeAws) -> None:
@@ -382,7 +394,7 @@ def test_what_ends_before_the_execution_leaves_no_protected_empty_stack(
 ) -> None:
     aws.errors["cloudformation:ExecuteChangeSet"] = Refused("AccessDenied")
     with pytest.raises(AwsError, match="not allowed to call ExecuteChangeSet"):
-        run(session, preset="production")
+        run(session, **PRODUCTION)
     assert (aws.stacks, aws.change_sets) == ({}, {})
 
 

@@ -353,7 +353,7 @@ def test_the_post_methods_are_signed_unless_asked_otherwise_and_health_is_open(
     }
 
 
-def test_authorization_none_changes_two_methods_and_the_deployment_and_nothing_else() -> None:
+def test_authorization_none_changes_two_methods_the_deployment_and_the_record_alone() -> None:
     signed, unsigned = DEVELOPMENT, load(authorization="none")
     assert deployment_id(signed) != deployment_id(unsigned)
     renamed = json.dumps(unsigned).replace(deployment_id(unsigned), deployment_id(signed))
@@ -368,6 +368,7 @@ def test_authorization_none_changes_two_methods_and_the_deployment_and_nothing_e
     assert changed == {
         ("Resources", "ValidateMethod", "Properties", "AuthorizationType"),
         ("Resources", "ProcessMethod", "Properties", "AuthorizationType"),
+        ("Resources", "AlarmTopic", "Metadata", "PaymentInfra", "authorization"),
     }
 
 

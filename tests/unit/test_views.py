@@ -83,6 +83,11 @@ PREVIEW = Preview(
             "aws:SourceAccount: 123456789012",
         ),
     ),
+    gateway="simulated",
+    unasked=(
+        PropertyChange("runtime", "python3.12", "python3.13"),
+        PropertyChange("tags", LONG, "none"),
+    ),
 )
 
 
@@ -128,7 +133,7 @@ def test_a_preview(width: int, color: bool) -> None:
 def test_a_preview_of_a_creation(width: int, color: bool) -> None:
     added = tuple(one for one in PREVIEW.changes if one.action == "Add")
     grants = tuple(one for one in PREVIEW.grants if one.added)
-    text = draw(replace(PREVIEW, creates=True, changes=added, grants=grants), width)
+    text = draw(replace(PREVIEW, creates=True, unasked=(), changes=added, grants=grants), width)
     check_width(text, width)
     snapshots.check(f"creation-{width}-{'color' if color else 'plain'}", shown(text, color) + "\n")
 

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
+from payment_infra.cloud.consent import continued, repeated, unasked
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
 from payment_infra.cloud.operations.environment import TABLE_OUTPUT
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.tables import delete_commands
 from payment_infra.errors import AwsError
-from payment_infra.template import METADATA_KEY, PROTECTIONS
+from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.sources import Resolved
 
 TABLE = "TransactionsTable"
 LOG_GROUP = "AWS::Logs::LogGroup"
@@ -70,7 +72,7 @@ class Destruction:
     items: int
     messages: Mapping[str, int]
     protected_by: tuple[str, ...]
-    retains_data: bool
+    record: Record
     kept: tuple[Kept, ...]
     log_groups: tuple[str, ...]
 
@@ -90,7 +92,6 @@ def examine(environment: Environment) -> Destruction:
         "termination": environment.state.termination_protection,
         "deletion": bool(described.get("DeletionProtectionEnabled")),
     }
-    recorded = template.get("Metadata", {}).get(METADATA_KEY, {})
     return Destruction(
         stack=stack.name,
         region=environment.session.region,
@@ -99,7 +100,7 @@ def examine(environment: Environment) -> Destruction:
         items=described.get("ItemCount", 0),
         messages=_messages(environment, goes),
         protected_by=tuple(name for name, on in protections.items() if on),
-        retains_data=recorded.get(PROTECTIONS["retain_data"]) is True,
+        record=read_record(template),
         kept=(
             *(_kept(one, environment.session.region) for one in stays),
             *_copies(environment),
@@ -110,20 +111,26 @@ def examine(environment: Environment) -> Destruction:
     )
 
 
-def check_protection(environment: Environment, found: Destruction) -> None:
+def check_protection(environment: Environment, found: Destruction, resolved: Resolved) -> None:
     """Make sure that nothing protects the stack.
+
+    Args:
+        environment: the stack's.
+        found: what protects it.
+        resolved: the settings, which a deployment would have too.
 
     Raises:
         AwsError: something does; names the command that lifts it.
     """
     if found.protected_by:
-        # What else protects payments is to stay: an update without it would be refused.
-        flags = ["--retain-data"] if found.retains_data else []
-        flags += [f"--no-{name}-protection" for name in found.protected_by]
+        update = continued(resolved, found.record, environment.state)
+        # What else is kept is to stay: an update without it would be refused.
+        kept = unasked(found.record, update, kept=True)
+        lifted = {f"{name}_protection": False for name in found.protected_by}
         protections = " and ".join(f"{name} protection" for name in found.protected_by)
         raise AwsError(
-            f"stack {found.stack} has {protections}; `payment-infra deploy --suffix "
-            f"{environment.suffix} --stack-name {found.stack} {' '.join(flags)}` lifts it"
+            f"stack {found.stack} has {protections}; "
+            f"`{repeated('deploy', found.stack, update, kept | lifted)}` lifts it"
         )
 
 

@@ -12,8 +12,9 @@ from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations.alarms import Alarm, find_alarms
 from payment_infra.cloud.operations.metric_data import Metric, read
 from payment_infra.cloud.restore.writes import METHODS, current
+from payment_infra.config import SIMULATED_GATEWAY, gateway_name
 from payment_infra.errors import AwsError
-from payment_infra.template import METADATA_KEY
+from payment_infra.record import read_record
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
@@ -26,6 +27,7 @@ FUNCTIONS = (
     *("ValidationFunction", "ProcessingFunction", "RetryFunction"),
     "HealthMonitorFunction",
 )
+CHARGING = "ProcessingFunction"
 QUEUES = ("FailedTransactionsQueue", "FailedTransactionsDLQ")
 ALARMS = "alarms"
 HOUR = timedelta(hours=1)
@@ -74,7 +76,10 @@ class QueueStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of an environment; unknown holds, by part, why something is missing."""
+    """What is known of an environment; unknown holds, by part, why something is missing.
+
+    gateway is the payment gateway that the functions work with, "" if nobody knows.
+    """
 
     stack: str
     status: str
@@ -83,6 +88,7 @@ class Status:
     url: str
     table_name: str
     payments: str
+    gateway: str
     functions: tuple[FunctionStatus, ...]
     table: TableStatus | None
     queues: tuple[QueueStatus, ...]
@@ -146,6 +152,7 @@ def look(environment: Environment, now: datetime) -> Status:
             url=_url(environment),
             table_name=state.outputs.get("TransactionsTableName", ""),
             payments=payments(),
+            gateway=_gateway(configurations()),
             functions=tuple(
                 FunctionStatus(
                     name=one["FunctionName"],
@@ -199,8 +206,7 @@ def _url(environment: Environment) -> str:
 
 
 def _version(environment: Environment) -> str:
-    metadata = environment.stack.template().get("Metadata", {})
-    return str(metadata.get(METADATA_KEY, {}).get("Version", ""))
+    return read_record(environment.stack.template()).version
 
 
 def _payments(environment: Environment) -> str:
@@ -219,6 +225,14 @@ def _configurations(environment: Environment) -> dict[str, Any]:
             name: client.get_function_configuration(FunctionName=environment.resource(name))
             for name in FUNCTIONS
         }
+
+
+def _gateway(configurations: Mapping[str, Any]) -> str:
+    """Return the gateway that the charging function names to itself, or does not: the default."""
+    if CHARGING not in configurations:
+        return ""
+    variables = configurations[CHARGING].get("Environment", {}).get("Variables", {})
+    return gateway_name(variables.get("GATEWAY", SIMULATED_GATEWAY))
 
 
 def _table(environment: Environment) -> TableStatus:

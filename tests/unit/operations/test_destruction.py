@@ -8,7 +8,10 @@ import pytest
 from payment_infra.cloud.operations.destruction import check_protection, examine
 from payment_infra.cloud.operations.environment import Environment
 from payment_infra.cloud.stack import Stack
+from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError
+from payment_infra.record import build_record
+from payment_infra.sources import DEFAULTS, resolve
 from tests.queues import FakeQueues
 from tests.tables import FakeTables
 
@@ -31,8 +34,9 @@ def aws(aws: FakeAws, tables: FakeTables) -> FakeAws:
     return aws
 
 
-def template(**metadata: Any) -> Any:
-    return {"Metadata": {"PaymentInfra": metadata}, "Resources": {}, "Parameters": {}}
+def template(config: StackConfig = DEFAULTS) -> Any:
+    topic = {"Metadata": build_record(config)}
+    return {"Resources": {"AlarmTopic": topic}, "Parameters": {}}
 
 
 def found(aws: FakeAws) -> Environment:
@@ -65,14 +69,22 @@ def test_what_lifts_the_protection_keeps_the_data_retained(
 ) -> None:
     tables.add("TransactionsTable", protected=True)
     [stack] = aws.stacks.values()
-    stack.protected, stack.template = True, json.dumps(template(RetainData=True))
+    config = StackConfig(
+        preset="production",
+        retain_data=True,
+        deletion_protection=True,
+        gateway="handlers.shared.acme:Acme",
+        authorization="none",
+    )
+    stack.protected, stack.template = True, json.dumps(template(config))
     environment = found(aws)
     with pytest.raises(AwsError) as refused:
-        check_protection(environment, examine(environment))
+        check_protection(environment, examine(environment), resolve({"suffix": "dev"}, {}))
     assert str(refused.value) == (
         "stack payment-infra-dev has termination protection and deletion protection; "
-        "`payment-infra deploy --suffix dev --stack-name payment-infra-dev --retain-data "
-        "--no-termination-protection --no-deletion-protection` lifts it"
+        "`payment-infra deploy --suffix dev --preset production --authorization none "
+        "--gateway handlers.shared.acme:Acme --no-deletion-protection "
+        "--no-termination-protection` lifts it"
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.operations.bucket_removal import Contents, remove
 from payment_infra.cloud.operations.destruction import Destruction, delete_late_log_groups
+from payment_infra.record import Record
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
@@ -67,7 +68,7 @@ def test_a_log_group_that_came_again_is_found_past_the_first_page_and_no_other_d
         items=0,
         messages={},
         protected_by=(),
-        retains_data=False,
+        record=Record(),
         kept=(),
         log_groups=("/aws/lambda/dev", "/aws/lambda/gone"),
     )

@@ -30,6 +30,7 @@ from payment_infra.cloud.operations.status import (
     TableStatus,
 )
 from payment_infra.cloud.operations.subscriptions import Subscription
+from payment_infra.record import Record
 from tests import snapshots
 
 WIDTH = 80
@@ -75,6 +76,7 @@ STATUS = Status(
     url="https://abcde12345.execute-api.eu-central-1.amazonaws.com/prod/",
     table_name="transactions-prod-eu",
     payments="stopped: validate, process, retries",
+    gateway="simulated",
     functions=(
         FunctionStatus(
             "payment-validation-prod-eu", "vNCINKmNOzN/", "2026-11-21T07:00:00.000+0000", 0, 48.2
@@ -256,7 +258,7 @@ def test_a_destruction(color: bool, check: Check, capsys: pytest.CaptureFixture[
         items=1_250_000,
         messages={"failed-transactions-dlq-prod-eu": 2},
         protected_by=(),
-        retains_data=False,
+        record=Record(),
         kept=(role, copy),
         log_groups=(),
     )

@@ -1,0 +1,160 @@
+"""What a deployment does only if somebody asks for it, and how that is asked for.
+
+A flag, an environment variable, the configuration file or a preset asks. What nobody asks for is a
+default: what money, access or protection hang on (`KEPT`) never goes back to one.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from payment_infra.cloud.events import PropertyChange
+from payment_infra.cloud.options import naming_flags
+from payment_infra.config import FIELDS, KEPT, PRESETS, SIMULATED_GATEWAY, gateway_name
+from payment_infra.errors import UsageError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.stack import StackState
+    from payment_infra.record import Record
+    from payment_infra.sources import Resolved
+
+
+def continued(resolved: Resolved, record: Record, state: StackState) -> Resolved:
+    """Return the configuration of an update of a stack.
+
+    Without a preset of its own it has the stack's, and the stack's termination protection unless
+    that is asked for.
+    """
+    if not resolved.preset_chosen and record.preset in PRESETS:
+        resolved = resolved.on(record.preset)
+    if resolved.asked_for("termination_protection"):
+        return resolved
+    kept = replace(resolved.config, termination_protection=state.termination_protection)
+    return replace(resolved, config=kept)
+
+
+def check_kept(name: str, record: Record, resolved: Resolved, command: str = "deploy") -> None:
+    """Make sure that an update takes nothing back to a default that nobody asked for.
+
+    Args:
+        name: the stack's.
+        record: its configuration.
+        resolved: that of the update, as `continued` returns it.
+        command: what is to be repeated.
+
+    Raises:
+        UsageError: it would; says how to keep it, and how to ask for the default.
+    """
+    lost = unasked(record, resolved, kept=True)
+    if not lost:
+        return
+    new = {field: getattr(resolved.config, field) for field in lost}
+    changes = ", ".join(
+        f"{field} from {_text(field, old)} to {_text(field, new[field])}"
+        for field, old in lost.items()
+    )
+    defaults = " ".join(_flag(*one) for one in new.items())
+    keeps = repeated(command, name, resolved, lost)
+    raise UsageError(
+        f"stack {name}: this update would change what nobody asks to change: {changes}; "
+        f"`{keeps}` keeps it, and {defaults} asks for the change"
+    )
+
+
+def check_simulated(name: str, resolved: Resolved, session: Session, command: str) -> None:
+    """Make sure that production on AWS moves no money only if somebody asks for that.
+
+    Args:
+        name: the stack's.
+        resolved: the configuration.
+        session: where it is deployed to; an embedded AWS has no money to move.
+        command: what is to be repeated.
+
+    Raises:
+        UsageError: it would have the simulated gateway, and nobody named it.
+    """
+    if _simulates_production(resolved) and not session.embedded:
+        again = repeated(command, name, resolved, {"gateway": SIMULATED_GATEWAY})
+        raise UsageError(
+            f"stack {name}: preset production, and no payment gateway is named; the simulated one "
+            "would say that payments are processed, and move no money; name yours by --gateway, or "
+            f"ask for it: `{again}`"
+        )
+
+
+def returning(record: Record, resolved: Resolved) -> tuple[PropertyChange, ...]:
+    """Return what else goes back to its default, since nobody asks for what the stack has."""
+    return tuple(
+        PropertyChange(field, _text(field, old), _text(field, getattr(resolved.config, field)))
+        for field, old in unasked(record, resolved, kept=False).items()
+    )
+
+
+def unasked(record: Record, resolved: Resolved, *, kept: bool) -> dict[str, object]:
+    """Return the fields that an update changes though nobody asks for it, with the stack's values.
+
+    Args:
+        record: the stack's configuration.
+        resolved: that of the update.
+        kept: whether those on which money, access or protection hang, or the others.
+    """
+    return {
+        name: record.values[name]
+        for name in FIELDS
+        if name in record.values
+        and (name in KEPT) == kept
+        and record.values[name] != getattr(resolved.config, name)
+        and not resolved.asked_for(name)
+    }
+
+
+def repeated(command: str, name: str, resolved: Resolved, values: Mapping[str, object]) -> str:
+    """Return a command with what was given on its command line, and with these values besides.
+
+    Args:
+        command: its name.
+        name: the stack's.
+        resolved: the configuration, and where it came from.
+        values: field to value.
+    """
+    given = {
+        one: getattr(resolved.config, one)
+        for one, source in resolved.sources.items()
+        if source.startswith("--") and one != "suffix"
+    }
+    if _simulates_production(resolved):
+        given["gateway"] = SIMULATED_GATEWAY
+    parts = [f"payment-infra {command}", naming_flags(resolved.config.suffix, name)]
+    if resolved.file is not None:
+        parts.append(f"--config {shlex.quote(str(resolved.file))}")
+    if resolved.preset_chosen or resolved.preset != "development":
+        parts.append(f"--preset {resolved.preset}")
+    chosen = {**given, **values}
+    return " ".join([*parts, *(_flag(one, chosen[one]) for one in FIELDS if one in chosen)])
+
+
+def _simulates_production(resolved: Resolved) -> bool:
+    simulated = resolved.config.gateway == SIMULATED_GATEWAY and not resolved.asked_for("gateway")
+    return simulated and resolved.preset == "production"
+
+
+def _flag(field: str, value: object) -> str:
+    flag = field.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    if isinstance(value, Mapping):
+        return " ".join(f"--tag {shlex.quote(f'{key}={text}')}" for key, text in value.items())
+    text = gateway_name(str(value)) if field == "gateway" else str(value)
+    return f"--{flag} {shlex.quote(text)}"
+
+
+def _text(field: str, value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={text}" for key, text in value.items()) or "none"
+    return (gateway_name(str(value)) if field == "gateway" else str(value)) or "none"

@@ -1,0 +1,102 @@
+"""What a stack records of its configuration, for the update that comes after it.
+
+The record is the Metadata attribute of a resource, since CloudFormation takes a change of that
+alone for a change (API reference, ResourceTargetDefinition); the template's own Metadata section
+changes only along with something else ("CloudFormation template Metadata syntax"). It holds what
+no parameter holds, and not the termination protection, which the stack itself has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from payment_infra import __version__
+from payment_infra.config import FIELDS, GATEWAY_NAMES, SIMULATED_GATEWAY, StackConfig, gateway_name
+from payment_infra.naming import PARAMETER_FIELDS
+
+RECORD_KEY = "PaymentInfra"
+# A topic is a resource that an update of nothing but its Metadata does not disturb.
+RECORD_HOLDER = "AlarmTopic"
+RECORDED = tuple(
+    name for name in FIELDS if name not in {*PARAMETER_FIELDS.values(), "termination_protection"}
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a stack's configuration; values hold the fields that are known.
+
+    version and preset are "" where nothing records them.
+    """
+
+    version: str = ""
+    preset: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+def build_record(config: StackConfig) -> dict[str, dict[str, object]]:
+    """Return the Metadata of the resource that holds the record."""
+    values = {name: getattr(config, name) for name in RECORDED}
+    values["gateway"] = gateway_name(config.gateway)
+    # As text, for CloudFormation would take a key like Ref for a function.
+    values["tags"] = [f"{key}={value}" for key, value in config.tags.items()]
+    return {RECORD_KEY: {"version": __version__, "preset": config.preset, **values}}
+
+
+def read_record(template: Mapping[str, Any]) -> Record:
+    """Return what a template says of its configuration, {} for none.
+
+    What is not recorded, or by a later release in another way, is what its resources say.
+    """
+    holder = template.get("Resources", {}).get(RECORD_HOLDER, {})
+    recorded = holder.get("Metadata", {}).get(RECORD_KEY)
+    if recorded is None:
+        section = template.get("Metadata", {}).get(RECORD_KEY, {})
+        return Record(str(section.get("Version", "")), "", _of_resources(template))
+    written: Mapping[str, object] = build_record(StackConfig())[RECORD_KEY]
+    values = {
+        name: recorded[name]
+        for name in RECORDED
+        if isinstance(recorded.get(name), type(written[name]))
+    }
+    if "gateway" in values:
+        values["gateway"] = GATEWAY_NAMES.get(values["gateway"], values["gateway"])
+    if "tags" in values:
+        pairs = (str(text).partition("=") for text in values["tags"])
+        values["tags"] = {key: value for key, _, value in pairs}
+    values = _of_resources(template) | values
+    return Record(str(recorded.get("version", "")), str(recorded.get("preset", "")), values)
+
+
+def gateway_of(template: Mapping[str, Any]) -> str:
+    """Return the class of the payment gateway that a template's functions use, "" without any."""
+    return str(_of_resources(template).get("gateway", ""))
+
+
+def authorization_of(template: Mapping[str, Any]) -> str:
+    """Return who may call the payment methods of a template's API, "" if it has none."""
+    return str(_of_resources(template).get("authorization", ""))
+
+
+def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
+    """Return the fields on which money, access or protection hang, as the resources have them."""
+    resources = template.get("Resources", {})
+    values: dict[str, object] = {}
+    if "ProcessingFunction" in resources:
+        properties = resources["ProcessingFunction"].get("Properties", {})
+        variables = properties.get("Environment", {}).get("Variables", {})
+        values["gateway"] = variables.get("GATEWAY", SIMULATED_GATEWAY)
+        values["gateway_secret"] = variables.get("GATEWAY_SECRET_ARN", "")
+        values["payment_access"] = variables.get("PAYMENT_ACCESS", "caller")
+    if "ProcessMethod" in resources:
+        properties = resources["ProcessMethod"].get("Properties", {})
+        signed = properties.get("AuthorizationType") == "AWS_IAM"
+        values["authorization"] = "iam" if signed else "none"
+    if "TransactionsTable" in resources:
+        table = resources["TransactionsTable"]
+        protected = table.get("Properties", {}).get("DeletionProtectionEnabled")
+        values["retain_data"] = table.get("DeletionPolicy") == "Retain"
+        values["deletion_protection"] = protected is True
+    return values

@@ -1,0 +1,339 @@
+"""What an update keeps, and what it does only if it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from payment_infra.cloud import release as releases
+from payment_infra.cloud.consent import check_kept, check_simulated, returning
+from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.events import Caution, Preview, PropertyChange
+from payment_infra.cloud.options import Options
+from payment_infra.cloud.session import Session
+from payment_infra.cloud.stack import Stack
+from payment_infra.config import KEPT, SIMULATED_GATEWAY, StackConfig
+from payment_infra.errors import Declined, UsageError
+from payment_infra.record import RECORDED, Record, read_record
+from payment_infra.sources import DEFAULTS, resolve
+from tests.aws import FakeAws, FakeBucket
+from tests.operators import FakeOperator
+from tests.stacks import template
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.events import Result
+
+NAME = "payment-infra-dev"
+ACME = "handlers.shared.acme:Acme"
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
+# Values that are no default.
+OTHERS: dict[str, Any] = {
+    "authorization": "none",
+    "payment_access": "account",
+    "gateway": ACME,
+    "gateway_secret": SECRET,
+    "retain_data": True,
+    "deletion_protection": True,
+}
+PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
+ALL = frozenset({"broaden", "open", "replace"})
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    return FakeAws(buckets={"zips": FakeBucket()})
+
+
+@pytest.fixture
+def session(aws: FakeAws) -> Session:
+    return aws.session()
+
+
+def stack_of(session: Session) -> Stack:
+    return Stack(session.client("cloudformation"), NAME, lambda _: None)
+
+
+def run(
+    session: Session,
+    operator: FakeOperator | None = None,
+    *,
+    allow: frozenset[str] = ALL,
+    **flags: object,
+) -> Result:
+    """Deploy with these flags, as the command does with --yes."""
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
+    options = Options(yes=True, allow=allow)
+    who = operator or FakeOperator()
+    return Deployment(session, stack_of(session), resolved, options, who).run()
+
+
+def recorded(aws: FakeAws) -> Record:
+    return read_record(template(aws.stacks[NAME].template))
+
+
+def refusal(record: Record, command: str = "deploy", **flags: object) -> str:
+    with pytest.raises(UsageError) as refused:
+        check_kept(NAME, record, resolve({"suffix": "dev", **flags}, {}), command)
+    return str(refused.value)
+
+
+# What money, access or protection hang on.
+
+
+def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang() -> None:
+    assert set(KEPT) == {*OTHERS, "termination_protection"}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_update_takes_a_marked_setting_back_to_a_default_that_nobody_named(name: str) -> None:
+    record = Record(values={name: OTHERS[name]})
+    line = refusal(record)
+    assert line.startswith(f"stack {NAME}: this update would change what nobody asks to change: ")
+    assert name in line
+    for value in (OTHERS[name], getattr(DEFAULTS, name)):
+        check_kept(NAME, record, resolve({"suffix": "dev", name: value}, {}))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_variable_or_the_file_names_a_setting_too(name: str, tmp_path: Path) -> None:
+    record = Record(values={name: OTHERS[name]})
+    value = getattr(DEFAULTS, name)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    check_kept(NAME, record, resolve({}, {f"PAYMENT_INFRA_{name.upper()}": text}))
+    file = tmp_path / "settings.toml"
+    file.write_text(f"{name} = {text if isinstance(value, bool) else repr(value)}")
+    check_kept(NAME, record, resolve({}, {}, file))
+
+
+def test_the_presets_default_is_nobodys_word_either() -> None:
+    record = Record(preset="production", values={"retain_data": False})
+    resolved = resolve({"suffix": "dev"}, {}).on("production")
+    assert resolved.config.retain_data
+    with pytest.raises(
+        UsageError, match=r"retain_data from false to true.*--no-retain-data` keeps"
+    ):
+        check_kept(NAME, record, resolved)
+
+
+def test_the_line_names_the_change_the_whole_command_and_the_flags_that_ask(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "prod settings.toml"
+    file.write_text("preset = 'production'")
+    record = Record(values={"gateway": ACME, "gateway_secret": SECRET, "authorization": "none"})
+    resolved = resolve({"suffix": "dev", "tags": {"Team": "a b"}}, {}, file)
+    with pytest.raises(UsageError) as refused:
+        check_kept("other", record, resolved)
+    assert str(refused.value) == (
+        "stack other: this update would change what nobody asks to change: "
+        "authorization from none to iam, "
+        f"gateway from {ACME} to simulated, gateway_secret from {SECRET} to none; "
+        f"`payment-infra deploy --suffix dev --stack-name other --config '{file}' "
+        f"--preset production --authorization none --gateway {ACME} "
+        f"--gateway-secret {SECRET} --tag 'Team=a b'` keeps it, and "
+        "--authorization iam --gateway simulated --gateway-secret '' asks for the change"
+    )
+
+
+def test_the_command_that_is_to_be_repeated_is_the_one_that_was_given() -> None:
+    assert "`payment-infra upload --suffix dev --no-retain-data " in refusal(
+        Record(values={"retain_data": False, "deletion_protection": True}),
+        "upload",
+        retain_data=False,
+    )
+
+
+def test_a_forgotten_gateway_is_refused_and_nothing_is_changed(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    stack = aws.stacks[NAME]
+    stack.template = stack.template.replace("gateway: simulated", f"gateway: {ACME}")
+    before = aws.changes()
+    resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
+    with pytest.raises(UsageError, match=f"gateway from {ACME} to simulated"):
+        run(session)
+    with pytest.raises(UsageError, match=f"`payment-infra upload .*--gateway {ACME}` keeps it"):
+        releases.prepare(session, stack_of(session), resolved, lambda _: None)
+    assert aws.changes() == before
+    assert run(session, gateway="simulated").changed
+
+
+def test_a_stack_from_before_the_record_keeps_its_access_too(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, authorization="none")
+    stack = aws.stacks[NAME]
+    stack.template = stack.template.replace("PaymentInfra:", "Something:")
+    with pytest.raises(UsageError, match="authorization from none to iam"):
+        run(session)
+    assert run(session, authorization="none").changed
+    assert recorded(aws).values["authorization"] == "none"
+
+
+# The record, and the preset.
+
+
+def test_the_record_alone_makes_a_change_set(session: Session, aws: FakeAws) -> None:
+    run(session)
+    named: dict[str, Any] = {"retain_data": False, "deletion_protection": False}
+    named |= {"termination_protection": False, "log_retention_days": 7}
+    operator = FakeOperator()
+    assert run(session, operator, **PRODUCTION, **named).changed
+    [preview] = operator.of(Preview)
+    assert [(one.action, one.logical_id) for one in preview.changes] == [("Modify", "AlarmTopic")]
+    assert preview.changes[0].properties == (
+        PropertyChange("Metadata.PaymentInfra.preset", "development", "production"),
+    )
+    assert recorded(aws).preset == "production"
+
+
+def test_an_update_goes_on_with_the_stacks_preset(session: Session, aws: FakeAws) -> None:
+    run(session, **PRODUCTION)
+    assert not run(session, gateway="simulated").changed
+    run(session, gateway="simulated", runtime="python3.12")
+    record = recorded(aws)
+    assert (record.preset, record.values["retain_data"]) == ("production", True)
+    assert aws.stacks[NAME].protected
+    resolved = resolve({"suffix": "dev", "bucket": "zips", "runtime": "python3.12"}, {})
+    assert releases.compare(session, stack_of(session), resolved).same
+
+
+def test_a_deployed_parameter_wins_over_what_the_preset_says(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    aws.stacks[NAME].parameters["LogRetentionDays"] = "30"
+    run(session, gateway="simulated", runtime="python3.12")
+    assert aws.stacks[NAME].parameters["LogRetentionDays"] == "30"
+
+
+def test_a_preset_that_this_release_does_not_know_is_left_alone(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    stack = aws.stacks[NAME]
+    stack.template = stack.template.replace("preset: development", "preset: staging")
+    run(session)
+    assert recorded(aws).preset == "development"
+
+
+# What else goes back to its default.
+
+
+def test_other_settings_go_back_to_their_default_before_everybodys_eyes(
+    session: Session,
+) -> None:
+    run(session, runtime="python3.12", architecture="x86_64", tags={"Team": "a"})
+    operator = FakeOperator()
+    run(session, operator, architecture="arm64")
+    [preview] = operator.of(Preview)
+    assert preview.unasked == (
+        PropertyChange("runtime", "python3.12", "python3.13"),
+        PropertyChange("tags", "Team=a", "none"),
+    )
+
+
+def test_what_is_asked_for_or_stays_goes_back_to_nothing() -> None:
+    record = Record(values={name: getattr(StackConfig(), name) for name in RECORDED})
+    assert returning(record, resolve({"runtime": "python3.12"}, {})) == ()
+
+
+# Who may call the API.
+
+
+def test_an_api_is_opened_only_by_who_says_so(session: Session, aws: FakeAws) -> None:
+    run(session)
+    before = aws.stacks[NAME].template
+    operator = FakeOperator(answer=False)
+    others = ALL - {"open"}
+    with pytest.raises(Declined):
+        run(session, operator, allow=others, authorization="none")
+    assert operator.asked == [
+        "This update lets everybody call the API, without a signature. Go ahead?"
+    ]
+    with pytest.raises(UsageError, match="--allow open"):
+        run(session, allow=others, authorization="none")
+    assert (aws.stacks[NAME].template, aws.change_sets) == (before, {})
+    assert run(session, authorization="none").changed
+    assert run(session, allow=frozenset(), authorization="none", runtime="python3.12").changed
+
+
+def test_a_change_set_that_was_left_opens_an_api_only_by_who_says_so(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    resolved = resolve({"suffix": "dev", "bucket": "zips", "authorization": "none"}, {})
+    stack = stack_of(session)
+    Deployment(session, stack, resolved, Options(execute=False), FakeOperator()).run()
+    [left] = [one["name"] for one in aws.change_sets.values()]
+    options = Options(yes=True, change_set=left)
+    with pytest.raises(UsageError, match="--allow open"):
+        Deployment(session, stack, resolved, options, FakeOperator()).run()
+
+
+def test_closing_an_api_says_that_its_callers_have_to_sign(session: Session) -> None:
+    operator = FakeOperator()
+    run(session, operator, authorization="none")
+    assert operator.of(Caution) == []
+    run(session, operator, allow=frozenset(), authorization="iam")
+    [caution] = operator.of(Caution)
+    assert "refuses requests without a signature" in caution.message
+    told = [type(one) for one in operator.told]
+    assert told.index(Caution) > len(told) - 1 - told[::-1].index(Preview)
+
+
+# The gateway of production.
+
+
+def test_production_on_aws_has_the_simulated_gateway_only_by_name(
+    session: Session, aws: FakeAws
+) -> None:
+    line = (
+        f"stack {NAME}: preset production, and no payment gateway is named; the simulated one "
+        "would say that payments are processed, and move no money; name yours by --gateway, or ask "
+        "for it: `payment-infra deploy --suffix dev --preset production --bucket zips "
+        "--gateway simulated`"
+    )
+    with pytest.raises(UsageError) as refused:
+        run(session, preset="production")
+    assert str(refused.value) == line
+    assert aws.calls == []
+    resolved = resolve({"suffix": "dev", "preset": "production"}, {})
+    with pytest.raises(UsageError, match=r"`payment-infra upload .*--gateway simulated`"):
+        releases.prepare(session, stack_of(session), resolved, lambda _: None)
+    assert aws.changes() == []
+    assert run(session, **PRODUCTION).changed
+    before = aws.changes()
+    with pytest.raises(UsageError, match="no payment gateway is named"):
+        run(session)
+    assert aws.changes() == before
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:4566", "http://localhost:4566", "http://[::1]:4566"]
+)
+def test_the_embedded_aws_takes_production_with_the_simulated_gateway(
+    url: str, session: Session
+) -> None:
+    resolved = resolve({"suffix": "dev", "preset": "production"}, {})
+    check_simulated(NAME, resolved, Session(session._session, url), "deploy")
+    for elsewhere in (None, "https://vpce-1.example.com", "http://10.0.0.1:80", "http://[::1"):
+        with pytest.raises(UsageError):
+            check_simulated(NAME, resolved, Session(session._session, elsewhere), "deploy")
+
+
+@pytest.mark.parametrize("name", ["simulated", SIMULATED_GATEWAY])
+def test_the_simulated_gateway_has_a_short_name(name: str) -> None:
+    resolved = resolve({"gateway": name}, {})
+    assert resolved.config.gateway == SIMULATED_GATEWAY
+    assert resolved.asked_for("gateway")
+
+
+def test_a_preview_names_the_gateway_that_it_leads_to(session: Session) -> None:
+    operator = FakeOperator()
+    run(session, operator)
+    [preview] = operator.of(Preview)
+    assert preview.gateway == "simulated"

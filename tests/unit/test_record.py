@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cfn_tools import load_yaml
+
+from payment_infra import __version__
+from payment_infra.artifacts import code_keys
+from payment_infra.config import FIELDS, PRESETS, SIMULATED_GATEWAY, StackConfig
+from payment_infra.naming import PARAMETER_FIELDS
+from payment_infra.record import (
+    RECORDED,
+    Record,
+    authorization_of,
+    gateway_of,
+    read_record,
+)
+from payment_infra.rendering import document, render
+from payment_infra.sources import resolve
+from payment_infra.template import build_template
+
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
+OTHER = StackConfig(
+    preset="production",
+    authorization="none",
+    payment_access="account",
+    runtime="python3.12",
+    architecture="x86_64",
+    gateway="handlers.shared.acme:Acme",
+    gateway_secret=SECRET,
+    retain_data=True,
+    deletion_protection=True,
+    tags={"Ref": "a=b", "Team": "payments"},
+)
+EVERY_CONFIG = pytest.mark.parametrize("config", [StackConfig(), OTHER], ids=["default", "other"])
+
+
+def template(config: StackConfig, form: str = "json") -> Any:
+    """Return a template as it is read from a stack, which got it as JSON or as YAML."""
+    text = render(build_template(config, code_keys()), form)
+    return json.loads(json.dumps(json.loads(text) if form == "json" else load_yaml(text)))
+
+
+def without_record(config: StackConfig) -> Any:
+    """Return a template as it was before there was a record."""
+    old = template(config)
+    del old["Resources"]["AlarmTopic"]["Metadata"]
+    old["Metadata"]["PaymentInfra"] = {"Version": "0.0.9"}
+    return old
+
+
+@EVERY_CONFIG
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_what_is_recorded_is_read_again(config: StackConfig, form: str) -> None:
+    record = read_record(template(config, form))
+    assert (record.version, record.preset) == (__version__, config.preset)
+    assert record.values == {name: getattr(config, name) for name in RECORDED}
+
+
+def test_a_stack_holds_every_setting_as_parameter_record_or_attribute_of_its_own() -> None:
+    assert {*RECORDED, *PARAMETER_FIELDS.values(), "termination_protection"} == set(FIELDS)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_each_recorded_setting_alone_changes_a_resource(name: str) -> None:
+    changed = replace(StackConfig(), **{name: getattr(OTHER, name)})
+    before = document(build_template(StackConfig(), code_keys()))["Resources"]["AlarmTopic"]
+    after = document(build_template(changed, code_keys()))["Resources"]["AlarmTopic"]
+    assert before["Metadata"] != after["Metadata"]
+
+
+def test_the_preset_is_recorded_even_where_it_changes_nothing_else() -> None:
+    named = dict.fromkeys(PRESETS["production"], False) | {"log_retention_days": 7}
+    same = resolve({"preset": "production", **named}, {}).config
+    before, after = (
+        document(build_template(one, code_keys()))["Resources"] for one in (StackConfig(), same)
+    )
+    assert [name for name in before if before[name] != after[name]] == ["AlarmTopic"]
+    assert read_record({"Resources": after}).preset == "production"
+
+
+@EVERY_CONFIG
+def test_without_a_record_the_resources_say_what_money_access_and_protection_hang_on(
+    config: StackConfig,
+) -> None:
+    names: tuple[str, ...] = ("gateway", "gateway_secret", "payment_access", "authorization")
+    names += ("retain_data", "deletion_protection")
+    expected = {name: getattr(config, name) for name in names}
+    assert read_record(without_record(config)) == Record("0.0.9", "", expected)
+
+
+def test_a_template_of_nothing_records_nothing() -> None:
+    assert read_record({}) == Record()
+    assert (gateway_of({}), authorization_of({})) == ("", "")
+
+
+@EVERY_CONFIG
+def test_the_gateway_and_the_authorization_are_those_of_the_resources(config: StackConfig) -> None:
+    lying = template(config)
+    lying["Resources"]["AlarmTopic"]["Metadata"]["PaymentInfra"] |= {
+        "gateway": "handlers.shared.other:Other",
+        "authorization": "other",
+    }
+    found = gateway_of(lying), authorization_of(lying)
+    assert found == (config.gateway, config.authorization)
+
+
+def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
+    later = template(OTHER)
+    later["Resources"]["AlarmTopic"]["Metadata"]["PaymentInfra"] = {
+        "version": "9.0.0",
+        "preset": "staging",
+        "gateway": "simulated",
+        "authorization": ["iam", "oauth"],
+        "retain_data": "yes",
+        "tags": {"Team": "payments"},
+        "moon": "full",
+    }
+    assert read_record(later) == Record(
+        "9.0.0",
+        "staging",
+        {
+            "gateway": SIMULATED_GATEWAY,
+            "gateway_secret": SECRET,
+            "payment_access": "account",
+            "authorization": "none",
+            "retain_data": True,
+            "deletion_protection": True,
+        },
+    )
