@@ -105,6 +105,7 @@ class FakeAws(FakeCloudFormation):
             "cloudwatch:DescribeAlarms": lambda _: {"MetricAlarms": []},
             "sns:ListSubscriptionsByTopic": self._nothing("NotFound"),
             "iam:GetRole": self._nothing("NoSuchEntity"),
+            "iam:ListEntitiesForPolicy": self._nothing("NoSuchEntity"),
             "iam:SimulatePrincipalPolicy": self._simulate_principal_policy,
         }
         return answers[name](params)

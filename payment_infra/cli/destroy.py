@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -91,7 +92,8 @@ def command(
             operator,
             region=session.region,
             yes=yes,
-            first=lambda: _export(environment, file),
+            also=_also(found),
+            first=lambda: _prepare(environment, found, file),
         )
     again = delete_late_log_groups(environment, found)
     left = remains(environment, found)
@@ -115,11 +117,22 @@ def draw(found: Destruction, width: int) -> Iterator[str]:
         yield click.style(f"    queue {queue}, messages not handled yet: {number}", fg="red")
     for kind in kinds(found.goes):
         yield f"    {cut(kind, width - 4)}"
+    if found.callers.principals:
+        number = len(found.callers.principals)
+        yield click.style(f"- who loses the callers' policy: {number}", fg="red")
+    for one in found.callers.principals:
+        yield f"    {one.kind} {one.name}"
+    if found.callers.unknown:
+        told = (
+            "Warning: nobody can tell who has the callers' policy, and IAM deletes it only when "
+            f"nobody has: {found.callers.unknown}"
+        )
+        yield from (click.style(line, fg="yellow") for line in textwrap.wrap(told, width))
     if found.kept:
         yield click.style(f"+ what is kept: {len(found.kept)}", fg="green")
-    for one in found.kept:
-        yield f"    {one.resource_type} {one.name}"
-        yield f"      {cut(one.reason, width - 6)}"
+    for kept in found.kept:
+        yield f"    {kept.resource_type} {kept.name}"
+        yield f"      {cut(kept.reason, width - 6)}"
 
 
 def draw_remains(left: list[Kept]) -> Iterator[str]:
@@ -129,6 +142,20 @@ def draw_remains(left: list[Kept]) -> Iterator[str]:
         yield f"  {one.resource_type} {one.name}"
         yield f"    {one.reason}"
         yield f"    {one.command}"
+
+
+def _also(found: Destruction) -> str:
+    from payment_infra.wording import counted
+
+    number = len(found.callers.principals)
+    return f", and detach the callers' policy from {counted(number, 'principal')}" if number else ""
+
+
+def _prepare(environment: Environment, found: Destruction, file: Path | None) -> None:
+    from payment_infra.cloud.operations.callers import detach
+
+    _export(environment, file)
+    detach(environment.client("iam"), found.callers)
 
 
 def _export(environment: Environment, file: Path | None) -> None:

@@ -108,11 +108,13 @@ def destroy(
     *,
     region: str,
     yes: bool,
+    also: str = "",
     first: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Delete the stack; return the logical ids of what it keeps.
 
-    `first` is done between the question and the deletion; if it fails, nothing is deleted.
+    `first` is done between the question, which says so in `also`, and the deletion; if it fails,
+    nothing is deleted.
 
     Raises:
         AwsError: termination protection is on; nothing was changed.
@@ -123,7 +125,7 @@ def destroy(
             f"stack {stack.name} has termination protection; `payment-infra deploy "
             "--no-termination-protection` lifts it"
         )
-    operator.confirm(f"Delete the stack {stack.name} in {region}?", yes)
+    operator.confirm(f"Delete the stack {stack.name} in {region}{also}?", yes)
     first()
     return [one.logical_id for one in follow(stack, stack.delete(state), operator)]
 

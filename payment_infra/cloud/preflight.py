@@ -31,6 +31,7 @@ MISSING = frozenset(
         "AWS.SimpleQueueService.NonExistentQueue",
         "QueueDoesNotExist",
         "NotFound",  # Amazon SNS
+        "NoSuchEntity",  # AWS IAM
     }
 )
 # What an endpoint that stands for AWS says of a call that it does not know.

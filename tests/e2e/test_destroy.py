@@ -46,6 +46,10 @@ def test_payments_are_saved_and_the_last_stack_takes_the_bucket_with_it(
     session.client("sqs").send_message(
         QueueUrl=deployed.stack.physical_ids()["FailedTransactionsDLQ"], MessageBody="{}"
     )
+    iam, caller = session.client("iam"), {"UserName": "checkout"}
+    iam.create_user(**caller)
+    policy = deployed.stack.outputs()["CallerPolicyArn"]
+    iam.attach_user_policy(**caller, PolicyArn=policy)
     destroy = ("destroy", "--suffix", "gone-1", "--yes", "--export")
     (program.folder / "taken").write_text("")
     refused = program(*destroy, "taken")
@@ -65,6 +69,8 @@ def test_payments_are_saved_and_the_last_stack_takes_the_bucket_with_it(
     saved = [json.loads(line) for line in lines]
     assert [one["transaction_id"] for one in saved] == [transaction_id]
     assert tables(session) == []
+    assert "    user checkout\n" in done.stderr
+    assert iam.list_attached_user_policies(**caller)["AttachedPolicies"] == []
     groups = session.client("logs").describe_log_groups()["logGroups"]
     assert not {one["logGroupName"] for one in groups} & set(log_groups)
     remains = {one["resource_type"]: one for one in json.loads(done.stdout)["remains"]}

@@ -18,7 +18,7 @@ from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys,
 from payment_infra.cli import COMMANDS, root
 from payment_infra.cloud import release
 from payment_infra.config import FIELDS
-from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
+from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
 from tests.functional.conftest import REPOSITORY, Cli, Program
 from tests.offline import TINY_LAYER
 
@@ -476,6 +476,49 @@ def test_destroy_names_stack_and_region_in_its_question(cli: Cli) -> None:
     deployed(cli)
     result = cli(*DESTROY, typed="n\n")
     assert f"Delete the stack {STACK} in eu-central-1" in result.output
+
+
+CALLERS = {
+    "PolicyRoles": [{"RoleName": "Checkout", "RoleId": "A"}],
+    "PolicyUsers": [{"UserName": "ci", "UserId": "B"}],
+    "PolicyGroups": [{"GroupName": "partners", "GroupId": "C"}],
+}
+DETACHING = ["iam:DetachRolePolicy", "iam:DetachUserPolicy", "iam:DetachGroupPolicy"]
+POLICY = f"arn:aws:iam::{ACCOUNT}:policy/PaymentCallerPolicy"
+
+
+def with_callers(aws: FakeAws) -> None:
+    """Let principals of each kind have the callers' policy."""
+    stack = aws.stacks[STACK]
+    stack.resources = {"PaymentCallerPolicy": "CREATE_COMPLETE"}
+    stack.physical_ids = {"PaymentCallerPolicy": POLICY}
+    aws.answers |= {"iam:ListEntitiesForPolicy": CALLERS, **{name: {} for name in DETACHING}}
+
+
+@pytest.mark.parametrize(("arguments", "typed"), [(("--yes",), None), ((), "y\n")])
+def test_destroy_shows_who_has_the_callers_policy_and_detaches_it_before_the_deletion(
+    arguments: tuple[str, ...], typed: str | None, cli: Cli, aws: FakeAws
+) -> None:
+    deployed(cli)
+    with_callers(aws)
+    before = len(aws.changes())
+    result = cli(*DESTROY, *arguments, typed=typed)
+    assert result.exit_code == 0, result.output
+    assert aws.changes()[before:] == [*DETACHING, "cloudformation:DeleteStack"]
+    assert aws.called("iam:DetachUserPolicy") == [{"PolicyArn": POLICY, "UserName": "ci"}]
+    for line in ("role Checkout", "user ci", "group partners"):
+        assert f"    {line}\n" in result.stderr
+    if typed:
+        asked = " ".join(result.output.split())
+        assert "eu-central-1, and detach the callers' policy from 3 principals?" in asked
+
+
+def test_destroy_detaches_nothing_without_a_yes(cli: Cli, aws: FakeAws) -> None:
+    deployed(cli)
+    with_callers(aws)
+    before = aws.changes()
+    assert cli(*DESTROY, typed="n\n").exit_code == 130
+    assert aws.changes() == before
 
 
 def test_destroy_of_nothing_succeeds_and_asks_nothing(cli: Cli, aws: FakeAws) -> None:

@@ -15,7 +15,9 @@ from payment_infra.checks import Check, not_checked
 from payment_infra.cloud.bootstrap import bootstrapped
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.errors import DENIED, code_of, explain, is_passing, translated
+from payment_infra.cloud.operations.callers import POLICY
 from payment_infra.cloud.operations.simulation import CHANGES, Place, check_changes
+from payment_infra.cloud.options import STACK_NAME_PREFIX
 from payment_infra.cloud.preflight import MISSING, UNSUPPORTED
 from payment_infra.errors import AwsError
 
@@ -122,6 +124,14 @@ PROBES = (
         "`subscribe`",
         lambda client, place: client.list_subscriptions_by_topic(
             TopicArn=place.arn("sns", f"payment-alarms-{place.suffix}")
+        ),
+    ),
+    Probe(
+        "iam",
+        "ListEntitiesForPolicy",
+        "`destroy`, which also needs iam:DetachRolePolicy, DetachUserPolicy and DetachGroupPolicy",
+        lambda client, place: client.list_entities_for_policy(
+            PolicyArn=place.arn("iam", f"policy/{STACK_NAME_PREFIX}-{place.suffix}-{POLICY}", "")
         ),
     ),
     Probe(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.consent import continued, repeated, unasked
 from payment_infra.cloud.errors import translated
+from payment_infra.cloud.operations.callers import POLICY, Callers, find_callers
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
 from payment_infra.cloud.operations.environment import TABLE_OUTPUT
 from payment_infra.cloud.restore.journal import find_journals
@@ -62,7 +63,8 @@ class Destruction:
     """What a deletion of the stack would do.
 
     goes counts the resources by type; items is DynamoDB's count of the payments that would go, some
-    six hours old; messages is queue to those that would go with it.
+    six hours old; messages is queue to those that would go with it; callers have the callers'
+    policy, and lose it.
     """
 
     stack: str
@@ -74,6 +76,7 @@ class Destruction:
     protected_by: tuple[str, ...]
     record: Record
     kept: tuple[Kept, ...]
+    callers: Callers
     log_groups: tuple[str, ...]
 
 
@@ -87,6 +90,7 @@ def examine(environment: Environment) -> Destruction:
     stays = [one for one in made if policies.get(one["LogicalResourceId"]) in RETAINED]
     goes = [one for one in made if one not in stays]
     table = next((one for one in made if one["LogicalResourceId"] == TABLE), None)
+    ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in goes}
     described = _describe(client, table["PhysicalResourceId"]) if table else {}
     protections = {
         "termination": environment.state.termination_protection,
@@ -105,6 +109,7 @@ def examine(environment: Environment) -> Destruction:
             *(_kept(one, environment.session.region) for one in stays),
             *_copies(environment),
         ),
+        callers=find_callers(environment.client("iam"), ids.get(POLICY, "")),
         log_groups=tuple(
             one["PhysicalResourceId"] for one in goes if one["ResourceType"] == LOG_GROUP
         ),

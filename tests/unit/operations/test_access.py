@@ -177,7 +177,7 @@ def test_the_worst_of_a_services_probes_is_what_is_told(aws: FakeAws) -> None:
 def test_an_action_of_a_policy_is_named_as_policies_name_it() -> None:
     actions = {probe.iam_action for probe in PROBES}
     assert {"cloudformation:DescribeStacks", "apigateway:GET"} <= actions
-    assert len(SERVICES) == 8
+    assert len(SERVICES) == 9
 
 
 # The bucket.

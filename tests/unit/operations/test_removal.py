@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.operations.bucket_removal import Contents, remove
+from payment_infra.cloud.operations.callers import Callers
 from payment_infra.cloud.operations.destruction import Destruction, delete_late_log_groups
 from payment_infra.record import Record
 
@@ -69,6 +70,7 @@ def test_a_log_group_that_came_again_is_found_past_the_first_page_and_no_other_d
         messages={},
         protected_by=(),
         record=Record(),
+        callers=Callers(),
         kept=(),
         log_groups=("/aws/lambda/dev", "/aws/lambda/gone"),
     )

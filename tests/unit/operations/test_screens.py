@@ -20,6 +20,7 @@ from payment_infra.cli.status_view import draw as draw_status
 from payment_infra.cli.subscribe import print_subscriptions
 from payment_infra.cloud.logs import LogLine
 from payment_infra.cloud.operations.alarms import Alarm
+from payment_infra.cloud.operations.callers import Callers, Principal
 from payment_infra.cloud.operations.dead_letters import DeadLetter
 from payment_infra.cloud.operations.destruction import Destruction, Kept
 from payment_infra.cloud.operations.stacks import Listed
@@ -259,6 +260,11 @@ def test_a_destruction(color: bool, check: Check, capsys: pytest.CaptureFixture[
         messages={"failed-transactions-dlq-prod-eu": 2},
         protected_by=(),
         record=Record(),
+        callers=Callers(
+            "arn:aws:iam::123456789012:policy/PaymentCallerPolicy",
+            (Principal("role", "Checkout"), Principal("user", "ci")),
+            "policy x: not allowed to call ListEntitiesForPolicy (AccessDenied)",
+        ),
         kept=(role, copy),
         log_groups=(),
     )
