@@ -75,6 +75,8 @@ class LogTail:
         # been written twice in a millisecond, and the emulator and live tails give no ids.
         self._given: Counter[LogLine] = Counter()
         self._live: Counter[LogLine] = Counter()
+        # Lines of groups that were read, kept while the look at another group fails.
+        self._unseen: list[LogLine] = []
 
     def read(self) -> list[LogLine]:
         """Return the lines that are new since the last call, in the order of their time."""
@@ -82,10 +84,13 @@ class LogTail:
             return self.look()
 
     def look(self) -> list[LogLine]:
-        """Return what `read` does; failures are botocore's."""
-        fresh = [line for group in self._newest for line in self._look(group)]
+        """Return what `read` does; failures are botocore's, and what was read comes with the next
+        look."""
+        for group in self._newest:
+            self._unseen += self._look(group)
         self._forget()
-        return sorted(fresh, key=lambda line: line.milliseconds)
+        lines, self._unseen = self._unseen, []
+        return sorted(lines, key=lambda line: line.milliseconds)
 
     def take(self, lines: Sequence[LogLine]) -> list[LogLine]:
         """Return those lines of a live tail that were not given yet; they then are."""
@@ -97,15 +102,19 @@ class LogTail:
                 fresh.append(line)
         return fresh
 
-    def _look(self, group: str) -> Iterator[LogLine]:
+    def _look(self, group: str) -> list[LogLine]:
+        """Return a group's new lines. They count as given only once all its pages were read."""
         since = max(self._start, self._newest[group] - OVERLAP_MILLISECONDS)
+        lines = list(_lines(self._client, group, since, self._pattern))
         found: Counter[LogLine] = Counter()
-        for line in _lines(self._client, group, since, self._pattern):
+        fresh = []
+        for line in lines:
             found[line] += 1
             if found[line] > self._given[line]:
                 self._given[line] += 1
-                yield line
-            self._newest[group] = max(self._newest[group], line.milliseconds)
+                fresh.append(line)
+        self._newest[group] = max([self._newest[group], *(one.milliseconds for one in lines)])
+        return fresh
 
     def _forget(self) -> None:
         """Forget the lines that are not read again."""

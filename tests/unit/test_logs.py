@@ -192,6 +192,29 @@ def test_a_throttled_look_is_made_again(aws: FakeAws, tail: LogTail) -> None:
     assert [one.text for one in next(looks)] == ["a"]
 
 
+@pytest.mark.parametrize("throttled", [GROUP, OTHER])
+@pytest.mark.parametrize("page", [1, 2])
+def test_no_line_is_lost_or_given_twice_when_one_group_is_throttled(
+    aws: FakeAws, tail: LogTail, throttled: str, page: int
+) -> None:
+    aws.page_size = 1
+    aws.logs[GROUP] += [line(1000, "a"), line(1002, "c")]
+    aws.logs[OTHER] += [line(1001, "b"), line(1003, "d")]
+    looked, pages = aws._filter_log_events, [0]
+
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        pages[0] += params["logGroupName"] == throttled
+        if pages[0] == page:
+            pages[0] += 1
+            raise Refused("ThrottlingException")
+        return looked(params)
+
+    aws.answers["logs:FilterLogEvents"] = answer
+    looks = follow(tail, lambda _: None)
+    assert [one.text for one in next(looks)] == ["a", "b", "c", "d"]
+    assert next(looks) == []
+
+
 class FakeStream:
     """The event stream of a live tail's session; what happens between events is called."""
 
