@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.stacks import Answer, Refused
@@ -23,7 +23,10 @@ class FakeQueues:
     )
     # What the message with this id does when it is deleted.
     on_delete: dict[str, Callable[[], None]] = field(default_factory=dict)
-    tasks: list[Answer] = field(default_factory=list)
+    # Seconds: what the clock says, what a receive takes, and when each hidden message comes back.
+    now: float = 0
+    receive_seconds: float = 0
+    hidden_until: dict[str, float] = field(default_factory=dict)
 
     def put(self, message_id: str, body: str, url: str = DEAD_LETTERS) -> None:
         """Put a message into a queue."""
@@ -34,6 +37,17 @@ class FakeQueues:
             "Attributes": {"SentTimestamp": "1795540000000", "ApproximateReceiveCount": "4"},
             "MessageAttributes": {"trace": {"StringValue": message_id, "DataType": "String"}},
         }
+
+    def hide(self, url: str, ids: Iterable[str], seconds: float) -> None:
+        """Let somebody hold messages for a while."""
+        self.hidden[url] |= {one: self.waiting[url].pop(one) for one in ids}
+        self.hidden_until |= dict.fromkeys(ids, self.now + seconds)
+
+    def come_back(self) -> None:
+        """Let those messages wait again whose time is over."""
+        for url, hidden in self.hidden.items():
+            for one in [one for one in hidden if self.hidden_until[one] <= self.now]:
+                self.waiting[url][one] = hidden.pop(one)
 
     def answers(self) -> Mapping[str, Callable[[Answer], Answer]]:
         """Return what FakeAws is to answer with."""
@@ -48,6 +62,7 @@ class FakeQueues:
 
     def _attributes(self, params: Answer) -> Answer:
         url = params["QueueUrl"]
+        self.come_back()
         messages = "ApproximateNumberOfMessages"
         return {
             "Attributes": {
@@ -60,8 +75,10 @@ class FakeQueues:
     def _receive(self, params: Answer) -> Answer:
         assert params["MaxNumberOfMessages"] <= 10
         url = params["QueueUrl"]
+        self.now += self.receive_seconds
+        self.come_back()
         ids = list(self.waiting[url])[: params["MaxNumberOfMessages"]]
-        self.hidden[url] |= {one: self.waiting[url].pop(one) for one in ids}
+        self.hide(url, ids, params["VisibilityTimeout"])
         return {"Messages": [self.hidden[url][one] for one in ids]} if ids else {}
 
     def _change_visibility(self, params: Answer) -> Answer:

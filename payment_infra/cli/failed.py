@@ -18,10 +18,11 @@ from payment_infra.cli.operating import operating
 from payment_infra.cli.options import environment_options, output_option, yes_option
 from payment_infra.cli.output import check_answers, confirm, note, print_json
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.foreign import escaped, parsed
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.dead_letters import DeadLetter
+    from payment_infra.cloud.operations.dead_letters import DeadLetter, Reading
     from payment_infra.cloud.operations.environment import Environment
 
 Command = Callable[..., Any]
@@ -30,6 +31,9 @@ EMPTY = "the dead-letter queue has no messages; nothing was done"
 
 ID_OPTION = click.option(
     "--id", "ids", multiple=True, metavar="ID", help="Only this message; repeat it."
+)
+WAIT_OPTION = click.option(
+    "--wait", is_flag=True, help="Wait first until nobody holds messages of the queue."
 )
 
 
@@ -62,23 +66,29 @@ def list_command(environment: Environment, output: str) -> None:
     Example:
       payment-infra failed list --suffix dev-001
     """
-    from payment_infra.cli.failed_view import print_messages
-    from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE, borrowed, depth
+    from payment_infra.cli.failed_view import left_behind, print_messages
+    from payment_infra.cloud.operations.dead_letters import QUEUE, depth, look
 
-    queues = [depth(environment, QUEUE), depth(environment, DEAD_LETTERS)]
-    with borrowed(environment) as messages:
-        found = list(messages)
+    main, found = depth(environment, QUEUE), look(environment)
+    queues = [main, found.before]
     if output == "json":
-        rows = [_without_body(one) for one in found]
-        print_json({"queues": [asdict(one) for one in queues], "dead_letters": rows})
+        print_json(
+            {
+                "queues": [asdict(one) for one in queues],
+                "dead_letters": [_without_body(one) for one in found.messages],
+                "held_elsewhere": found.held_elsewhere,
+                "not_read": found.not_read,
+            }
+        )
         return
     for one in queues:
         delayed = f", {one.delayed} delayed" if one.delayed else ""
         note(f"{one.name}: {one.waiting} waiting, {one.in_flight} in flight{delayed}")
-    if hidden := queues[1].in_flight:
-        note(f"{hidden} more are held by somebody else at the moment")
-    if found:
-        print_messages(found, datetime.now(UTC))
+    now = datetime.now(UTC)
+    if left := left_behind(found.held_elsewhere, found.not_read, now):
+        note(left)
+    if found.messages:
+        print_messages(found.messages, now)
 
 
 @command.command("show")
@@ -97,16 +107,13 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
       payment-infra failed show --suffix dev-001 5f0c954e-9f3a-4c8b-8a41-9e3d3c1f0a11
     """
     from payment_infra.cli.failed_view import masked, print_message
-    from payment_infra.cloud.operations.dead_letters import borrowed
+    from payment_infra.cloud.operations.dead_letters import look
     from payment_infra.cloud.operations.transactions import find
 
-    with borrowed(environment) as messages:
-        found = [one for one in messages if message_id in {one.id, one.transaction_id}]
+    read = look(environment)
+    found = [one for one in read.messages if message_id in {one.id, one.transaction_id}]
     if not found:
-        raise PaymentInfraError(
-            f"no message {message_id} in the dead-letter queue; `payment-infra failed list` has "
-            "those that are there"
-        )
+        raise _not_there(message_id, read)
     for one in found:
         row = find(environment, one.transaction_id) if one.transaction_id else None
         document = {"message": _readable(one), "row": row}
@@ -128,6 +135,7 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
     help="Messages a second at most.",
 )
 @click.option("--cancel", is_flag=True, help="Stop a redrive that SQS goes on with.")
+@WAIT_OPTION
 @output_option
 @yes_option
 @environment_options
@@ -138,6 +146,7 @@ def redrive(
     ids: tuple[str, ...],
     max_rate: int | None,
     cancel: bool,
+    wait: bool,
     output: str,
     yes: bool,
 ) -> None:
@@ -150,7 +159,8 @@ def redrive(
     Example:
       payment-infra failed redrive --suffix dev-001 --all --max-rate 5
     """
-    from payment_infra.cloud.operations.redriving import cancel_move, move, move_all
+    from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, depth
+    from payment_infra.cloud.operations.redriving import Wanted, cancel_move, move, move_all
 
     if [everything, bool(ids), cancel].count(True) != 1:
         raise UsageError("give one of --all, --id ID and --cancel")
@@ -160,20 +170,30 @@ def redrive(
         _tell({"moved": before, "cancelled": True}, told, output)
         return
     check_answers(yes)
-    chosen = _chosen(environment, ids)
-    if not chosen:
-        _tell({"moved": 0}, EMPTY, output)
+    _wait_if(wait, environment)
+    if everything:
+        wanted = Wanted(depth(environment, DEAD_LETTERS).total)
+    else:
+        chosen = {one.id for one in _chosen(environment, ids)[0]}
+        wanted = Wanted(len(chosen), chosen)
+    if not wanted.number:
+        _tell({"moved": 0, "left": 0}, EMPTY, output)
         return
-    confirm(f"Send {counted(len(chosen), 'message')} back to be retried?", yes)
+    about = "about " if everything else ""
+    confirm(f"Send {about}{counted(wanted.number, 'message')} back to be retried?", yes)
     with operating(environment.stack.name, "text") as operator:
         moved = None
         if everything:
             moved = move_all(environment, max_rate, time.sleep, operator.tell)
         if moved is None:
-            moved = move(
-                environment, {one.id for one in chosen}, max_rate, time.sleep, operator.tell
-            )
-    _tell({"moved": moved}, f"sent back: {counted(moved, 'message')}", output)
+            moved = move(environment, wanted, max_rate, time.sleep, operator.tell)
+    # Both numbers of the queue are about right, so both must say that there is something left.
+    left = wanted.number - moved
+    if left > 0:
+        left = min(left, depth(environment, DEAD_LETTERS).total)
+    left = max(left, 0)
+    _tell({"moved": moved, "left": left}, f"sent back: {counted(moved, 'message')}", output)
+    _check_left(held=left)
 
 
 @command.command("purge")
@@ -185,12 +205,18 @@ def redrive(
     help="Where the messages go before they are deleted, as JSON lines.",
 )
 @ID_OPTION
+@WAIT_OPTION
 @output_option
 @yes_option
 @environment_options
 @everywhere
 def purge(
-    environment: Environment, file: Path, ids: tuple[str, ...], output: str, yes: bool
+    environment: Environment,
+    file: Path,
+    ids: tuple[str, ...],
+    wait: bool,
+    output: str,
+    yes: bool,
 ) -> None:
     """Save dead letters to a file, then delete them.
 
@@ -205,34 +231,63 @@ def purge(
     from payment_infra.files import create_private
 
     check_answers(yes)
-    chosen = _chosen(environment, ids)
-    if not chosen:
-        _tell({"deleted": 0}, EMPTY, output)
-        return
-    lines = (json.dumps(one.document()) for one in chosen)
-    create_private(file, "".join(f"{line}\n" for line in lines).encode())
-    number = counted(len(chosen), "message")
-    note(f"{file}: {number}")
-    confirm(f"Delete {number} from the queue?", yes)
-    deleted = delete(environment, {one.id for one in chosen})
-    _tell({"deleted": deleted}, f"deleted: {counted(deleted, 'message')}", output)
+    _wait_if(wait, environment)
+    chosen, read = _chosen(environment, ids)
+    left = 0 if ids else read.held_elsewhere + read.not_read
+    if chosen:
+        lines = (json.dumps(one.document()) for one in chosen)
+        create_private(file, "".join(f"{line}\n" for line in lines).encode())
+        number = counted(len(chosen), "message")
+        note(f"{file}: {number}")
+        confirm(f"Delete {number} from the queue?", yes)
+        deleted = delete(environment, {one.id for one in chosen})
+        told = f"deleted: {counted(deleted, 'message')}"
+        _tell({"deleted": deleted, "left": left}, told, output)
+    elif not left:
+        _tell({"deleted": 0, "left": 0}, EMPTY, output)
+    if not ids:
+        _check_left(read.held_elsewhere, read.not_read)
 
 
-def _chosen(environment: Environment, ids: tuple[str, ...]) -> list[DeadLetter]:
-    """Return the messages that are meant, and show how many there are of which kind."""
-    from payment_infra.cloud.operations.dead_letters import borrowed
+def _wait_if(wait: bool, environment: Environment) -> None:
+    from payment_infra.cloud.operations.dead_letters import wait_for_held
 
-    with borrowed(environment) as messages:
-        found = [one for one in messages if not ids or one.id in ids]
+    if wait:
+        with operating(environment.stack.name, "text") as operator:
+            wait_for_held(environment, time.sleep, operator.tell)
+
+
+def _chosen(environment: Environment, ids: tuple[str, ...]) -> tuple[list[DeadLetter], Reading]:
+    """Return the messages that are meant, with what was read; show how many are of which kind."""
+    from payment_infra.cloud.operations.dead_letters import look
+
+    read = look(environment)
+    found = [one for one in read.messages if not ids or one.id in ids]
     if missing := set(ids) - {one.id for one in found}:
-        raise UsageError(
-            f"no message {min(missing)} in the dead-letter queue; `payment-infra failed list` has "
-            "those that are there"
-        )
+        raise _not_there(min(missing), read)
     kinds = Counter((one.operation or "-", one.reason or "-") for one in found)
     for (operation, reason), number in kinds.most_common():
-        note(f"{number:>7}  {operation}  {reason}")
-    return found
+        note(f"{number:>7}  {escaped(operation)}  {escaped(reason)}")
+    return found, read
+
+
+def _not_there(message_id: str, read: Reading) -> PaymentInfraError:
+    from payment_infra.cli.failed_view import left_behind
+
+    if left := left_behind(read.held_elsewhere, read.not_read, datetime.now(UTC)):
+        return PaymentInfraError(f"no message {message_id} could be read: {left}")
+    return UsageError(
+        f"no message {message_id} in the dead-letter queue; `payment-infra failed list` has those "
+        "that are there"
+    )
+
+
+def _check_left(held: int, not_read: int = 0) -> None:
+    from payment_infra.cli.failed_view import left_behind
+
+    if left := left_behind(held, not_read, datetime.now(UTC)):
+        remedy = "repeat the command then, or with --wait" if held else "repeat the command"
+        raise PaymentInfraError(f"{left}; {remedy}")
 
 
 def _without_body(message: DeadLetter) -> dict[str, Any]:
@@ -244,10 +299,8 @@ def _without_body(message: DeadLetter) -> dict[str, Any]:
 def _readable(message: DeadLetter) -> dict[str, Any]:
     """Return a message with its body taken apart, where that is JSON."""
     document = message.document()
-    try:
-        document["body"] = json.loads(message.body)
-    except (ValueError, RecursionError):
-        document["body"] = message.body
+    content = parsed(message.body)
+    document["body"] = message.body if content is None else content
     return document
 
 

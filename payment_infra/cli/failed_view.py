@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from payment_infra.cli.status_view import NOTHING, ago
+from payment_infra.cloud.operations.dead_letters import VISIBILITY_SECONDS
+from payment_infra.foreign import escaped
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.dead_letters import DeadLetter
@@ -20,9 +23,25 @@ def print_messages(messages: list[DeadLetter], now: datetime) -> None:
     click.secho(row.format("transaction", "operation", "receives", "age"), bold=True)
     for one in messages:
         age = ago(one.sent_at, now).removesuffix(" ago")
-        told = (one.transaction_id or NOTHING, one.operation or NOTHING, one.receives, age)
-        click.echo(row.format(*told))
-        click.echo(f"  message {one.id}  {one.reason}")
+        transaction, operation = (
+            escaped(text) or NOTHING for text in (one.transaction_id, one.operation)
+        )
+        click.echo(row.format(transaction, operation, one.receives, age))
+        click.echo(f"  message {one.id}  {escaped(one.reason)}")
+
+
+def left_behind(held: int, not_read: int, now: datetime) -> str:
+    """Say how many messages could not be read, and until when those are held; "" if none."""
+    told = []
+    if held:
+        until = now + timedelta(seconds=VISIBILITY_SECONDS)
+        told.append(
+            f"about {counted(held, 'message')} held by somebody else, or by a run that was killed, "
+            f"until {until:%H:%M:%S} UTC at the latest"
+        )
+    if not_read:
+        told.append(f"about {counted(not_read, 'message')} not read, for want of time")
+    return "; ".join(told)
 
 
 def masked(value: Any) -> Any:
@@ -49,11 +68,12 @@ def print_message(document: dict[str, Any]) -> None:
             continue
         for name, value in content.items():
             if isinstance(value, dict):
-                click.echo(f"  {name}")
+                click.echo(f"  {escaped(name)}")
                 for key, inner in value.items():
-                    text = (
-                        inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
-                    )
-                    click.echo(f"    {key:<18}{text}")
+                    click.echo(f"    {escaped(key):<18}{_shown(inner)}")
             else:
-                click.echo(f"  {name:<20}{value}")
+                click.echo(f"  {escaped(name):<20}{_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    return escaped(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

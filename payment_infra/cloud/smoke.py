@@ -18,6 +18,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from payment_infra.errors import AwsError
+from payment_infra.foreign import parsed
 
 TIMEOUT_SECONDS = 30
 ALREADY_PROCESSED = "Transaction already processed"
@@ -90,11 +91,9 @@ class Api:
             response = self._http.send(request.prepare())
         except BotoCoreError as error:
             return Answer(0, type(error).__name__, _since(start))
-        try:
-            parsed = json.loads(response.content)
-        except ValueError:
-            parsed = response.text
-        return Answer(response.status_code, parsed, _since(start))
+        content = parsed(response.text)
+        content = response.text if content is None else content
+        return Answer(response.status_code, content, _since(start))
 
 
 def run(api: Api) -> Iterator[Check]:

@@ -1,20 +1,27 @@
-"""The messages of the dead-letter queue: read without consuming them, and deleted.
+"""The messages of the queues: read without consuming them, and deleted.
 
 Whoever receives a message hides it from others for a while. It is given back at once after a look;
-should this program be killed meanwhile, it comes back by itself after VISIBILITY_SECONDS.
+should this program be killed meanwhile, it comes back by itself after VISIBILITY_SECONDS, and until
+then it is held: in flight, as SQS counts it.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import base64
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from payment_infra.cloud.errors import translated
-from payment_infra.errors import PaymentInfraError
+from payment_infra.cloud.events import Waiting
+from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.foreign import parsed
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
@@ -24,9 +31,17 @@ DEAD_LETTERS = "FailedTransactionsDLQ"
 # Messages of one call (SQS API: ReceiveMessage and the batches).
 BATCH_SIZE = 10
 VISIBILITY_SECONDS = 120
+# For how long messages are received, counted from the last that was taken out: those received first
+# are still hidden then, and their receipt handles good.
+READ_SECONDS = VISIBILITY_SECONDS // 2
 # A long poll asks all servers of a queue: what comes back empty is empty (SQS, "Short and long
 # polling").
 WAIT_SECONDS = 1
+# A queue's numbers may be that old (SQS API, GetQueueAttributes).
+LAG_SECONDS = 60
+POLL_SECONDS = 5
+
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,18 @@ class DeadLetter:
     handle: str = field(repr=False)
 
     def document(self) -> dict[str, Any]:
-        """Return the whole message for a file; not its receipt handle, which does not last."""
-        fields = {**asdict(self), "sent_at": self.sent_at.isoformat()}
+        """Return the whole message for a file, as JSON takes it: what is binary, in base64.
+
+        The receipt handle is not in it: it does not last.
+        """
+        fields = {
+            **asdict(self),
+            "sent_at": self.sent_at.isoformat(),
+            "attributes": {
+                name: {key: _text(value) for key, value in attribute.items()}
+                for name, attribute in self.attributes.items()
+            },
+        }
         del fields["handle"]
         return fields
 
@@ -63,6 +88,11 @@ class Depth:
     waiting: int
     in_flight: int
     delayed: int
+
+    @property
+    def total(self) -> int:
+        """How many messages the queue has."""
+        return self.waiting + self.in_flight + self.delayed
 
 
 def depth(environment: Environment, logical_id: str) -> Depth:
@@ -81,76 +111,163 @@ def depth(environment: Environment, logical_id: str) -> Depth:
     )
 
 
-@contextmanager
-def borrowed(
-    environment: Environment, visibility_seconds: int = VISIBILITY_SECONDS
-) -> Iterator[list[DeadLetter]]:
-    """Hold every message of the dead-letter queue for the block, then give back what is left.
+class Reading:
+    """Messages of a queue that are received, and held until they are taken out or given back.
 
-    Yields:
-        The messages, the oldest first. Whoever deletes one takes it out of the list.
+    before is the queue's depth before the first was received; messages is those that are held, the
+    oldest first; seen is how many came; whole says that the queue gave all that it could give.
     """
-    client, url = environment.client("sqs"), environment.resource(DEAD_LETTERS)
-    held: dict[str, DeadLetter] = {}
-    messages: list[DeadLetter] = []
+
+    def __init__(self, environment: Environment, logical_id: str, clock: Clock) -> None:
+        self.url = environment.resource(logical_id)
+        self.before = depth(environment, logical_id)
+        self.seen = 0
+        self.whole = False
+        self._client = environment.client("sqs")
+        self._clock = clock
+        self._until = clock() + READ_SECONDS
+        self._held: dict[str, DeadLetter] = {}
+
+    @property
+    def messages(self) -> list[DeadLetter]:
+        """The messages that are held, the oldest first."""
+        return sorted(self._held.values(), key=lambda one: one.sent_at)
+
+    @property
+    def held_elsewhere(self) -> int:
+        """About how many messages others hold, or a program that was killed has held."""
+        return self._others if self.whole else 0
+
+    @property
+    def not_read(self) -> int:
+        """About how many messages there was no time to read."""
+        return 0 if self.whole else self._others
+
+    def batches(self) -> Iterator[list[DeadLetter]]:
+        """Receive, and yield the messages that are new, at most ten at a time.
+
+        Ends when the queue is empty, when it gives only what is held already, or when nothing was
+        taken out for READ_SECONDS.
+        """
+        while self._clock() < self._until:
+            with translated(f"queue {self.url}"):
+                received = self._client.receive_message(
+                    QueueUrl=self.url,
+                    MaxNumberOfMessages=BATCH_SIZE,
+                    VisibilityTimeout=VISIBILITY_SECONDS,
+                    WaitTimeSeconds=WAIT_SECONDS,
+                    MessageSystemAttributeNames=["All"],
+                    MessageAttributeNames=["All"],
+                ).get("Messages")
+            # A message can come twice; the later handle is the one that counts.
+            messages = {one["MessageId"]: _dead_letter(one) for one in received or ()}
+            fresh = [one for one in messages.values() if one.id not in self._held]
+            self._held |= messages
+            self.seen += len(fresh)
+            if not fresh:
+                self.whole = not received
+                return
+            yield fresh
+
+    def take_out(self, message: DeadLetter) -> None:
+        """Hold a message no longer: it is deleted."""
+        del self._held[message.id]
+        self._until = self._clock() + READ_SECONDS
+
+    def give_back(self) -> None:
+        """Let others receive what is held; if SQS does not take that, it comes back by itself."""
+        for batch in _batches(self.messages):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": one.handle, "VisibilityTimeout": 0}
+                for number, one in enumerate(batch)
+            ]
+            try:
+                self._client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
+            except (ClientError, BotoCoreError):
+                return
+
+    @property
+    def _others(self) -> int:
+        return max(0, self.before.total - self.seen)
+
+
+@contextmanager
+def reading(
+    environment: Environment, logical_id: str = DEAD_LETTERS, clock: Clock = time.monotonic
+) -> Iterator[Reading]:
+    """Read a queue in the block; give back after it what was not taken out."""
+    begun = Reading(environment, logical_id, clock)
     try:
-        with translated("the dead-letter queue"):
-            while received := client.receive_message(
-                QueueUrl=url,
-                MaxNumberOfMessages=BATCH_SIZE,
-                VisibilityTimeout=visibility_seconds,
-                WaitTimeSeconds=WAIT_SECONDS,
-                MessageSystemAttributeNames=["All"],
-                MessageAttributeNames=["All"],
-            ).get("Messages"):
-                # A message can come twice; the later handle is the one that counts.
-                held.update((one["MessageId"], _dead_letter(one)) for one in received)
-        messages += sorted(held.values(), key=lambda one: one.sent_at)
-        held.clear()
-        yield messages
+        yield begun
     finally:
-        _give_back(client, url, [*messages, *held.values()])
+        begun.give_back()
 
 
-def delete(environment: Environment, ids: Collection[str]) -> int:
+def look(environment: Environment, clock: Clock = time.monotonic) -> Reading:
+    """Read the dead-letter queue, as far as there is time, and give everything back."""
+    with reading(environment, clock=clock) as found:
+        for _ in found.batches():
+            pass
+    return found
+
+
+def delete(environment: Environment, ids: Collection[str], clock: Clock = time.monotonic) -> int:
     """Delete messages; return how many.
 
     Raises:
         PaymentInfraError: some were not deleted.
     """
-    client, url = environment.client("sqs"), environment.resource(DEAD_LETTERS)
-    deleted, failures = 0, 0
-    with borrowed(environment) as messages:
-        chosen = [one for one in messages if one.id in ids]
-        for batch in _batches(chosen):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": one.handle} for number, one in enumerate(batch)
-            ]
-            with translated("the dead-letter queue"):
-                answer = client.delete_message_batch(QueueUrl=url, Entries=entries)
-            gone = [batch[int(one["Id"])] for one in answer.get("Successful", [])]
-            deleted += len(gone)
-            failures += len(batch) - len(gone)
-            for one in gone:
-                messages.remove(one)
-    missing = len(ids) - deleted - failures
-    if failures or missing:
+    left, deleted = set(ids), 0
+    with reading(environment, clock=clock) as found:
+        for messages in found.batches():
+            chosen = [one for one in messages if one.id in left]
+            left -= {one.id for one in chosen}
+            deleted += _delete(environment, found, chosen)
+            if not left:
+                break
+    if deleted < len(ids):
         raise PaymentInfraError(
-            f"{deleted} messages were deleted and {failures + missing} were not; repeat the command"
+            f"{counted(deleted, 'message')} of {len(ids)} deleted; the others could not be, or are "
+            "held by somebody else: repeat the command"
         )
     return deleted
 
 
-def _give_back(client: Any, url: str, messages: Sequence[DeadLetter]) -> None:
+def wait_for_held(
+    environment: Environment, sleep: Callable[[float], None], tell: Callable[[Waiting], None]
+) -> None:
+    """Wait until nobody holds messages of the dead-letter queue.
+
+    What this program holds comes back by itself, so there is an end to the waiting.
+
+    Raises:
+        AwsError: somebody goes on holding them.
+    """
+    for left in range(VISIBILITY_SECONDS + LAG_SECONDS, 0, -POLL_SECONDS):
+        now = depth(environment, DEAD_LETTERS)
+        if not now.in_flight:
+            return
+        tell(Waiting(f"{counted(now.in_flight, 'message')} held, for {left} s at most"))
+        sleep(POLL_SECONDS)
+    raise AwsError(
+        f"{now.name}: {counted(now.in_flight, 'message')} held by somebody who goes on reading "
+        "them; end that, then repeat the command"
+    )
+
+
+def _delete(environment: Environment, found: Reading, messages: Sequence[DeadLetter]) -> int:
+    """Delete at most ten messages; return how many are deleted."""
+    if not messages:
+        return 0
+    entries = [
+        {"Id": str(number), "ReceiptHandle": one.handle} for number, one in enumerate(messages)
+    ]
     with translated("the dead-letter queue"):
-        for batch in _batches(messages):
-            client.change_message_visibility_batch(
-                QueueUrl=url,
-                Entries=[
-                    {"Id": str(number), "ReceiptHandle": one.handle, "VisibilityTimeout": 0}
-                    for number, one in enumerate(batch)
-                ],
-            )
+        answer = environment.client("sqs").delete_message_batch(QueueUrl=found.url, Entries=entries)
+    gone = [messages[int(one["Id"])] for one in answer.get("Successful", [])]
+    for message in gone:
+        found.take_out(message)
+    return len(gone)
 
 
 def _batches(messages: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
@@ -158,11 +275,13 @@ def _batches(messages: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
         yield messages[start : start + BATCH_SIZE]
 
 
+def _text(value: object) -> object:
+    """Return a part of a message attribute as JSON takes it (SQS API, MessageAttributeValue)."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
 def _dead_letter(raw: Any) -> DeadLetter:
-    try:
-        body = json.loads(raw["Body"])
-    except (ValueError, RecursionError):
-        body = None
+    body = parsed(raw["Body"])
     fields = body if isinstance(body, dict) else {}
 
     def text(name: str) -> str:

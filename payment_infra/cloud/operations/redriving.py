@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,8 +14,9 @@ from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.operations.dead_letters import (
     DEAD_LETTERS,
     QUEUE,
-    VISIBILITY_SECONDS,
-    borrowed,
+    Clock,
+    DeadLetter,
+    reading,
 )
 from payment_infra.cloud.polling import looks
 from payment_infra.cloud.preflight import UNSUPPORTED
@@ -22,8 +25,6 @@ from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
 
-# Twelve hours (SQS, "Visibility timeout").
-MAX_VISIBILITY_SECONDS = 43_200
 # What says that an endpoint has no message move tasks.
 NO_TASKS = UNSUPPORTED | {"AWS.SimpleQueueService.UnsupportedOperation"}
 # What SQS says, with the last of these codes, while another task goes on.
@@ -32,23 +33,37 @@ ALREADY_RUNNING = "already a task running"
 MOVING = frozenset({"RUNNING", "CANCELLING"})
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which messages are to be moved: those with these ids, or any; and how many at most.
+
+    The number is an end to the moving of any: what fails again meanwhile comes back.
+    """
+
+    number: int
+    ids: Collection[str] | None = None
+
+
 def move(
     environment: Environment,
-    ids: Collection[str],
+    wanted: Wanted,
     rate: int | None,
     sleep: Callable[[float], None],
     tell: Callable[[Waiting], None],
+    clock: Clock = time.monotonic,
 ) -> int:
     """Send messages back to the main queue, each before it is deleted here.
 
-    A crash between the two leaves it in both, and the functions do nothing twice.
+    A crash between the two leaves it in both, and the functions do nothing twice. Messages are
+    received ten at a time and moved at once, so that a rate holds none for long.
 
     Args:
         environment: whose queues.
-        ids: of the messages.
+        wanted: which messages.
         rate: how many a second at most.
         sleep: keeps to the rate.
         tell: is told how far it has come.
+        clock: seconds.
 
     Returns:
         How many were moved.
@@ -56,35 +71,43 @@ def move(
     Raises:
         PaymentInfraError: some were not; they are still in the dead-letter queue.
     """
-    client, target = environment.client("sqs"), environment.resource(QUEUE)
-    source = environment.resource(DEAD_LETTERS)
-    moved, failures = 0, []
-    seconds = VISIBILITY_SECONDS + (len(ids) // rate if rate else 0)
-    with borrowed(environment, min(seconds, MAX_VISIBILITY_SECONDS)) as messages:
-        for one in [message for message in messages if message.id in ids]:
-            try:
-                client.send_message(
-                    QueueUrl=target,
-                    MessageBody=one.body,
-                    MessageAttributes=dict(one.attributes),
-                )
-                client.delete_message(QueueUrl=source, ReceiptHandle=one.handle)
-            except (ClientError, BotoCoreError) as error:
-                failures.append(f"{one.id}: {explain(error)}")
+    moved, failures = 0, list[str]()
+    left = set(wanted.ids or ())
+    with reading(environment, clock=clock) as found:
+        for message in (one for messages in found.batches() for one in messages):
+            if wanted.ids is not None and message.id not in left:
                 continue
-            messages.remove(one)
-            moved += 1
-            tell(Waiting(f"{moved} of {len(ids)} moved"))
-            if rate:
-                sleep(1 / rate)
-    missing = len(ids) - moved - len(failures)
+            left.discard(message.id)
+            try:
+                _send_and_delete(environment, found.url, message)
+            except (ClientError, BotoCoreError) as error:
+                failures.append(f"{message.id}: {explain(error)}")
+            else:
+                found.take_out(message)
+                moved += 1
+                tell(Waiting(f"{moved} of {wanted.number} moved"))
+                if rate:
+                    sleep(1 / rate)
+            if moved + len(failures) == wanted.number:
+                break
+    missing = len(left)
     if failures or missing:
-        first = failures[0] if failures else "they are no longer there, or received by another"
+        first = failures[0] if failures else "they are no longer there, or held by somebody else"
         raise PaymentInfraError(
             f"{moved} messages were moved and {len(failures) + missing} were not, which are where "
             f"they were ({first}); repeat the command"
         )
     return moved
+
+
+def _send_and_delete(environment: Environment, source: str, message: DeadLetter) -> None:
+    client = environment.client("sqs")
+    client.send_message(
+        QueueUrl=environment.resource(QUEUE),
+        MessageBody=message.body,
+        MessageAttributes=dict(message.attributes),
+    )
+    client.delete_message(QueueUrl=source, ReceiptHandle=message.handle)
 
 
 def move_all(

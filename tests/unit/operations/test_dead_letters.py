@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.operations import redriving
-from payment_infra.cloud.operations.dead_letters import borrowed, delete
+from payment_infra.cloud.operations.dead_letters import (
+    READ_SECONDS,
+    VISIBILITY_SECONDS,
+    delete,
+    look,
+    reading,
+    wait_for_held,
+)
+from payment_infra.cloud.operations.redriving import Wanted
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
 from tests.queues import DEAD_LETTERS, QUEUE, FakeQueues
 from tests.stacks import Refused
@@ -34,25 +42,130 @@ def fill(queues: FakeQueues, number: int) -> list[str]:
     return [f"m-{one}" for one in range(number)]
 
 
+def wanted(names: list[str]) -> Wanted:
+    return Wanted(len(names), names)
+
+
 def test_every_message_is_read_past_one_call_and_given_back(
     environment: Environment, queues: FakeQueues
 ) -> None:
     names = fill(queues, 123)
-    with borrowed(environment) as messages:
+    with reading(environment) as found:
+        assert sum(map(len, found.batches())) == 123
         assert queues.waiting[DEAD_LETTERS] == {}
-        assert {one.id for one in messages} == set(names)
-        assert messages[0].transaction_id == "t-0"
+        assert {one.id for one in found.messages} == set(names)
+        assert found.messages[0].transaction_id == "t-0"
+    assert (found.held_elsewhere, found.not_read) == (0, 0)
     assert set(queues.waiting[DEAD_LETTERS]) == set(names)
     assert queues.hidden[DEAD_LETTERS] == {}
 
 
-@pytest.mark.parametrize("body", ["rubbish", "[1]", '{"transaction_id": 7}', "[" * 100_000])
+def test_a_reading_ends_while_what_came_first_is_still_hidden_and_counts_the_rest(
+    environment: Environment, queues: FakeQueues
+) -> None:
+    fill(queues, 260)
+    queues.receive_seconds = 5
+    found = look(environment, lambda: queues.now)
+    assert queues.now == READ_SECONDS < VISIBILITY_SECONDS
+    assert len(found.messages) == 120
+    assert (found.held_elsewhere, found.not_read) == (0, 140)
+    assert len(queues.waiting[DEAD_LETTERS]) == 260
+
+
+def test_a_reading_ends_when_only_what_it_holds_comes_again(
+    environment: Environment, queues: FakeQueues
+) -> None:
+    fill(queues, 12)
+    queues.receive_seconds = VISIBILITY_SECONDS / 2
+    found = look(environment, lambda: 0)
+    assert len(found.messages) == 12
+    assert queues.now < 10 * VISIBILITY_SECONDS
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_slow_endpoint_takes_longer_to_delete_and_move_and_leaves_none(
+    environment: Environment, queues: FakeQueues, everything: bool
+) -> None:
+    names, clock = fill(queues, 260), lambda: queues.now
+    queues.receive_seconds = 5
+    assert delete(environment, names[:130], clock) == 130
+    some = Wanted(130) if everything else wanted(names[130:])
+    assert redriving.move(environment, some, None, ignore, ignore, clock) == 130
+    assert queues.waiting[DEAD_LETTERS] == {}
+    assert len(queues.waiting[QUEUE]) == 130
+
+
+def test_moving_any_ends_at_the_number_though_more_come(
+    environment: Environment, queues: FakeQueues
+) -> None:
+    fill(queues, 3)
+
+    def fail_again(_: object) -> None:
+        queues.put(f"again-{len(queues.waiting[QUEUE])}", "{}")
+
+    assert redriving.move(environment, Wanted(3), None, ignore, fail_again) == 3
+    assert set(queues.waiting[DEAD_LETTERS]) == {"again-1", "again-2", "again-3"}
+
+
+def test_what_a_killed_run_holds_is_counted_and_comes_back(
+    environment: Environment, queues: FakeQueues
+) -> None:
+    names = fill(queues, 15)
+    queues.hide(DEAD_LETTERS, names[:12], VISIBILITY_SECONDS)
+    found = look(environment)
+    assert (len(found.messages), found.held_elsewhere, found.not_read) == (3, 12, 0)
+    told: list[Any] = []
+
+    def sleep(seconds: float) -> None:
+        queues.now += seconds
+
+    wait_for_held(environment, sleep, told.append)
+    assert queues.now == VISIBILITY_SECONDS
+    assert told[0].what == "12 messages held, for 180 s at most"
+    assert len(look(environment).messages) == 15
+
+
+def test_what_somebody_goes_on_holding_is_not_waited_for_without_end(
+    environment: Environment, queues: FakeQueues
+) -> None:
+    queues.hide(DEAD_LETTERS, fill(queues, 2), 1)
+
+    def sleep(seconds: float) -> None:
+        queues.now += seconds
+        queues.hidden_until |= dict.fromkeys(queues.hidden_until, queues.now + 1)
+
+    with pytest.raises(AwsError, match="2 messages held by somebody who goes on reading them"):
+        wait_for_held(environment, sleep, ignore)
+
+
+DEEP = "[" * 900 + "]" * 900
+FOREIGN = ["rubbish", "[1]", '{"transaction_id": 7}', "[" * 100_000, DEEP, "[NaN]", "[1e999]"]
+
+
+@pytest.mark.parametrize("body", [*FOREIGN, '{"reason": "\\ud800"}', "\x1b[2J\u202e"])
 def test_a_message_of_another_kind_is_shown_as_what_it_is(
     environment: Environment, queues: FakeQueues, body: str
 ) -> None:
     queues.put("m", body)
-    with borrowed(environment) as [message]:
-        assert (message.transaction_id, message.operation, message.body) == ("", "", body)
+    [message] = look(environment).messages
+    assert (message.transaction_id, message.operation, message.body) == ("", "", body)
+    document = json.loads(json.dumps(message.document(), allow_nan=False))
+    assert document["body"] == body
+
+
+def test_a_binary_attribute_is_exported_in_base64_and_sent_back_as_it_is(
+    environment: Environment, queues: FakeQueues
+) -> None:
+    [name] = fill(queues, 1)
+    binary = {"DataType": "Binary", "BinaryValue": b"\xff\x00"}
+    queues.waiting[DEAD_LETTERS][name]["MessageAttributes"] = {"raw": binary}
+    [message] = look(environment).messages
+    assert message.document()["attributes"] == {
+        "raw": {"DataType": "Binary", "BinaryValue": "/wA="}
+    }
+    assert redriving.move(environment, wanted([name]), None, ignore, ignore) == 1
+    [sent] = queues.waiting[QUEUE].values()
+    assert sent["MessageAttributes"] == {"raw": binary}
 
 
 def test_what_was_received_is_given_back_when_the_reading_fails(
@@ -67,9 +180,17 @@ def test_what_was_received_is_given_back_when_the_reading_fails(
         return receive(params)
 
     aws.answers["sqs:ReceiveMessage"] = fail_later
-    with pytest.raises(KeyboardInterrupt), borrowed(environment):
-        pass
+    with pytest.raises(KeyboardInterrupt):
+        look(environment)
     assert len(queues.waiting[DEAD_LETTERS]) == 20
+
+
+def test_what_cannot_be_given_back_hides_neither_the_messages_nor_an_error(
+    aws: FakeAws, environment: Environment, queues: FakeQueues
+) -> None:
+    fill(queues, 2)
+    aws.errors["sqs:ChangeMessageVisibilityBatch"] = Refused("AccessDenied")
+    assert len(look(environment).messages) == 2
 
 
 def test_a_message_is_sent_before_it_is_deleted_so_that_a_crash_loses_none(
@@ -82,7 +203,7 @@ def test_a_message_is_sent_before_it_is_deleted_so_that_a_crash_loses_none(
 
     queues.on_delete["m-1"] = crash
     with pytest.raises(KeyboardInterrupt):
-        redriving.move(environment, names, None, ignore, ignore)
+        redriving.move(environment, wanted(names), None, ignore, ignore)
     sent = [json.loads(one["Body"])["transaction_id"] for one in queues.waiting[QUEUE].values()]
     assert sent == ["t-0", "t-1"]
     assert set(queues.waiting[DEAD_LETTERS]) == {"m-1", "m-2"}
@@ -103,7 +224,7 @@ def test_what_could_not_be_moved_stays_and_is_told(
 
     aws.answers["sqs:SendMessage"] = refuse_one
     with pytest.raises(PaymentInfraError, match="2 messages were moved and 1 were not"):
-        redriving.move(environment, names, None, ignore, ignore)
+        redriving.move(environment, wanted(names), None, ignore, ignore)
     assert set(queues.waiting[DEAD_LETTERS]) == {"m-1"}
 
 
@@ -111,7 +232,7 @@ def test_messages_are_sent_at_the_rate_that_was_asked_for(
     environment: Environment, queues: FakeQueues
 ) -> None:
     pauses: list[float] = []
-    assert redriving.move(environment, fill(queues, 4), 4, pauses.append, ignore) == 4
+    assert redriving.move(environment, wanted(fill(queues, 4)), 4, pauses.append, ignore) == 4
     assert pauses == [0.25] * 4
 
 
@@ -129,7 +250,7 @@ def test_what_could_not_be_deleted_is_told_and_stays(
         raise Refused("InternalError")
 
     queues.on_delete["m-1"] = refuse
-    with pytest.raises(PaymentInfraError, match="1 messages were deleted and 1 were not"):
+    with pytest.raises(PaymentInfraError, match="1 message of 2 deleted"):
         delete(environment, fill(queues, 2))
     assert set(queues.waiting[DEAD_LETTERS]) == {"m-1"}
 
