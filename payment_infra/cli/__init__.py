@@ -12,6 +12,7 @@ import click
 from payment_infra import __version__
 from payment_infra.cli.everywhere import DEBUG, everywhere
 from payment_infra.errors import PaymentInfraError
+from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -125,7 +126,7 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
         import traceback
 
         traceback.print_exc()
-    click.secho(f"Error: {message}", fg="red", err=True)
+    click.secho(f"Error: {escaped(message)}", fg="red", err=True)
     ctx.exit(exit_code)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from payment_infra.foreign import escaped
+
 if TYPE_CHECKING:
     from payment_infra.checks import Check
 
@@ -33,5 +35,5 @@ def _lines(check: Check, width: int) -> Iterator[str]:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    room = max(20, width - len(INDENT))
+    text, room = escaped(text), max(20, width - len(INDENT))
     return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]

@@ -15,6 +15,7 @@ from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.operating import operating
 from payment_infra.cli.options import environment_options, output_option
 from payment_infra.cli.output import note, print_json
+from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.drift import Drift
@@ -45,7 +46,7 @@ def command(environment: Environment, fail: bool, output: str) -> None:
     else:
         click.echo("\n".join(draw(drift, shutil.get_terminal_size().columns)))
     if drift.reason:
-        note(f"Warning: the detection did not come to its end: {drift.reason}")
+        note(f"Warning: the detection did not come to its end: {escaped(drift.reason)}")
     if fail and drift.status != "IN_SYNC":
         click.get_current_context().exit(DIFFERENT)
 

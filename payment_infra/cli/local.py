@@ -14,6 +14,7 @@ from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, stack_name_option
 from payment_infra.cli.output import note, print_outputs
 from payment_infra.config import FIELDS
+from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from payment_infra.cloud.logs import LogTail
@@ -104,5 +105,6 @@ def _stream(logs: LogTail) -> None:
     note("\nThe functions' logs follow; Ctrl-C stops everything.")
     while True:
         for line in logs.read():
-            click.echo(f"{line.group.rpartition('/')[2]}  {line.text}")
+            text = escaped(line.text, keep="\t")
+            click.echo(f"{line.group.rpartition('/')[2]}  {text}")
         time.sleep(LOG_POLL_SECONDS)

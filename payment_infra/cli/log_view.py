@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from payment_infra.foreign import escaped, parsed
+
 if TYPE_CHECKING:
     from payment_infra.cloud.logs import LogLine
 
@@ -64,16 +66,23 @@ class Entry:
     def text(self, width: int | None = None) -> str:
         """Return what a person gets: time in UTC, function, level, message, the other fields.
 
-        What does not fit into `width` columns goes on below, indented; None breaks no line.
+        What would act on a terminal is escaped. What does not fit into `width` columns goes on
+        below, indented; None breaks no line.
         """
         more = " ".join(
-            f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+            escaped(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
             for name, value in self.fields.items()
             if name not in HIDDEN
         )
+        # What is no JSON may have lines of its own, which are not to look like entries.
+        message = (
+            escaped(self.message)
+            if self.fields
+            else f"\n{INDENT}".join(escaped(one, keep="\t") for one in self.message.split("\n"))
+        )
         clock = f"{self._time:%m-%d %H:%M:%S.%f}"[:18]
         start = f"{clock}  {self.function:<{NAME_WIDTH}}  {self.level:<8}"
-        text = f"{start}  {self.message}  {more}".rstrip()
+        text = f"{start}  {message}  {more}".rstrip()
         if width is not None and self.fields:
             text = textwrap.fill(
                 text, width, subsequent_indent=INDENT, break_on_hyphens=False, drop_whitespace=True
@@ -88,24 +97,21 @@ class Entry:
 
 def entry(line: LogLine, function: str) -> Entry:
     """Take a line apart."""
-    try:
-        parsed = json.loads(line.text)
-    except ValueError:
-        parsed = None
-    if not isinstance(parsed, dict):
+    content = parsed(line.text)
+    if not isinstance(content, dict):
         platform = PLATFORM.match(line.text) is not None
         failed = not platform and any(text in line.text for text in FAILURES)
         return Entry(line, function, "ERROR" if failed else "INFO", line.text, {}, platform)
-    if "httpMethod" in parsed:
-        return _access(line, function, parsed)
-    level = str(parsed.get("level", "INFO")).upper()
+    if "httpMethod" in content:
+        return _access(line, function, content)
+    level = str(content.get("level", "INFO")).upper()
     return Entry(
         line=line,
         function=function,
         level=level if level in LEVELS else "INFO",
-        message=str(parsed.get("message", "")),
-        fields=parsed,
-        platform="_aws" in parsed,
+        message=str(content.get("message", "")),
+        fields=content,
+        platform="_aws" in content,
     )
 
 

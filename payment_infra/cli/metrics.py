@@ -13,6 +13,7 @@ import click
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
 from payment_infra.cli.output import print_json
+from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.dashboard import Series, Widget
@@ -70,12 +71,12 @@ def draw(
     for number, widget in enumerate(widgets):
         if number:
             yield ""
-        yield click.style(widget.title, bold=True)
+        yield click.style(escaped(widget.title), bold=True)
         for one in widget.series:
             yield _series(one, start, end, levels)
         for alarm in widget.alarms:
             color = {"ALARM": "red", "OK": "green"}.get(alarm.state)
-            yield f"  {click.style(f'{alarm.state:<17}', fg=color)}  {alarm.name}"
+            yield f"  {click.style(f'{alarm.state:<17}', fg=color)}  {escaped(alarm.name)}"
 
 
 def sparkline(values: Sequence[float | None], levels: str) -> str:
@@ -90,7 +91,7 @@ def sparkline(values: Sequence[float | None], levels: str) -> str:
 
 
 def _series(series: Series, start: datetime, end: datetime, levels: str) -> str:
-    label = f"{series.label[:LABEL]:<{LABEL}}"
+    label = f"{escaped(series.label)[:LABEL]:<{LABEL}}"
     if series.metric is None:
         return f"{label} an expression, which only CloudWatch computes"
     if not series.points:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cloud.events import STACK_TYPE, StackEvent
+from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -114,5 +115,6 @@ def elapsed(seconds: float) -> str:
 
 
 def cut_right(text: str, width: int) -> str:
-    """Return text cut to the width, its spaces kept."""
+    """Return text cut to the width, escaped, its spaces kept."""
+    text = escaped(text)
     return text if len(text) <= width else f"{text[: width - 1]}…"

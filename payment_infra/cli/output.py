@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from payment_infra.foreign import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -29,7 +31,7 @@ def print_json(document: Any) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout, never cut: a long value can be copied whole."""
-    table = [headings, *rows]
+    table = [headings, *([escaped(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for number, row in enumerate(table):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra.config import GATEWAY_NAMES
+from payment_infra.foreign import escaped
 from payment_infra.rendering import describe
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def draw_gateway(gateway: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return text on one line, its end cut to the width."""
-    text = " ".join(text.split())
+    """Return text on one line, escaped, its end cut to the width."""
+    text = escaped(" ".join(text.split()))
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 

@@ -32,6 +32,7 @@ from payment_infra.cloud.events import (
     Target,
     Waiting,
 )
+from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -205,13 +206,13 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
         case Target():
             note(f"{event.stack}: account {event.account}, {event.region}")
         case Caution():
-            note(click.style(f"Warning: {event.message}", fg="yellow"))
+            note(click.style(f"Warning: {escaped(event.message)}", fg="yellow"))
         case Outputs():
             print_outputs(event.values, "text")
         case StepBegun():
             note(click.style(f"[{event.number}/{event.of}] {event.text}", bold=True))
         case Report():
-            click.echo("\n".join(event.lines), err=not event.final)
+            click.echo("\n".join(map(escaped, event.lines)), err=not event.final)
         case Result():
             unchanged = "nothing was changed yet" if operation.previewed else "no changes"
             note(f"{event.stack}: {event.status if event.changed else unchanged}")
@@ -219,18 +220,19 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
 
 def _line(event: StackEvent) -> str:
     color = COLORS.get(event.status.rpartition("_")[2])
+    name = escaped(event.logical_id)
     reason = f"  {_one_line(event.reason)}" if event.failed else ""
     status = click.style(f"{event.status:<28}", fg=color)
-    return f"{event.time:%H:%M:%S}  {status}  {event.logical_id}  {event.resource_type}{reason}"
+    return f"{event.time:%H:%M:%S}  {status}  {name}  {event.resource_type}{reason}"
 
 
 def _failure(event: StackEvent) -> str:
     status = click.style(event.status, fg="red")
-    return f"{status}  {event.logical_id}: {_one_line(event.reason)}"
+    return f"{status}  {escaped(event.logical_id)}: {_one_line(event.reason)}"
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return escaped(" ".join(text.split()))
 
 
 def _console(width: int) -> Console:

@@ -14,6 +14,7 @@ from payment_infra.cli.operating import operating
 from payment_infra.cli.options import environment_options, output_option, yes_option
 from payment_infra.cli.output import note
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Report
@@ -122,6 +123,6 @@ def _write(report: Report, path: Path | None) -> None:
     try:
         write_file(path, (json.dumps(report.document, indent=2) + "\n").encode())
     except PaymentInfraError as error:
-        note(f"Warning: {error}")
+        note(f"Warning: {escaped(str(error))}")
     else:
         note(f"report: {path}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import naming
-from payment_infra.cli import failed
 from payment_infra.cloud.operations.dead_letters import VISIBILITY_SECONDS
 from payment_infra.foreign import escaped
 from tests.aws import FakeAws, FakeStack, Refused
@@ -46,7 +45,7 @@ def aws(queues: FakeQueues, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     def sleep(seconds: float) -> None:
         queues.now += seconds
 
-    monkeypatch.setattr(failed.time, "sleep", sleep)
+    monkeypatch.setattr("time.sleep", sleep)
     stack = FakeStack(
         "payment-infra-dev",
         parameters={naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"},
