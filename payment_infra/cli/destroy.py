@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +25,13 @@ from payment_infra.cli.options import (
     yes_option,
 )
 from payment_infra.cli.output import check_answers, note, print_json
+from payment_infra.errors import UsageError
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.destruction import Destruction, Kept
     from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.operations.saving import Saving
     from payment_infra.cloud.session import Session
     from payment_infra.sources import Resolved
 
@@ -38,7 +43,15 @@ if TYPE_CHECKING:
     "--export",
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Save the payments first, as JSON lines.",
+    help="Stop payments and save them and both queues' messages first, as JSON lines.",
+)
+@click.option(
+    "--drain",
+    "drain_seconds",
+    type=click.IntRange(0, 900),
+    metavar="SECONDS",
+    help="With --export, wait this long for requests that have begun.  "
+    "[default: the functions' timeout]",
 )
 @output_option
 @yes_option
@@ -49,17 +62,22 @@ def command(
     resolved: Resolved,
     stack_name: str | None,
     file: Path | None,
+    drain_seconds: int | None,
     output: str,
     yes: bool,
 ) -> None:
     """Delete the stack.
 
     Shows what goes and what is kept, and asks. Its payments go with it, unless they are retained.
+    With --export payments are stopped and saved first; if it fails before the stack is being
+    deleted, they are let in again. After a crash the same command goes on.
 
     \b
     Example:
       payment-infra destroy --suffix dev-001 --export payments.jsonl
     """
+    if drain_seconds is not None and file is None:
+        raise UsageError("--drain goes with --export")
     suffix = require_suffix(resolved)
     from payment_infra.cloud import intervention
     from payment_infra.cloud.operations.destruction import (
@@ -69,6 +87,7 @@ def command(
         remains,
     )
     from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.operations.saving import Saving
     from payment_infra.cloud.release import find_stack
     from payment_infra.cloud.stack import Stack
 
@@ -77,7 +96,7 @@ def command(
     if state is None:
         note(f"there is no stack {stack.name}; nothing to delete")
         if output == "json":
-            print_json({"stack": stack.name, "deleted": False, "remains": []})
+            print_json({"stack": stack.name, "deleted": False, "saved": {}, "remains": []})
         return
     check_answers(yes)
     environment = Environment(session, stack, state)
@@ -86,20 +105,32 @@ def command(
     note("\n".join(draw(found, width)))
     check_protection(environment, found, resolved)
     with operating(stack.name, "text") as operator:
-        intervention.destroy(
-            stack,
-            state,
-            operator,
-            region=session.region,
-            yes=yes,
-            also=_also(found),
-            first=lambda: _prepare(environment, found, file),
+        saving = file and Saving(
+            environment,
+            file,
+            drain_seconds=drain_seconds,
+            tell=operator.tell,
+            sleep=time.sleep,
         )
+        with saving or nullcontext():
+            intervention.destroy(
+                stack,
+                state,
+                operator,
+                region=session.region,
+                yes=yes,
+                also=_also(found),
+                first=lambda: _prepare(environment, found, saving),
+            )
+    saved = dict(saving.saved) if saving else {}
+    for name, number in saved.items():
+        note(f"{name}: {counted(number, 'line')}")
     again = delete_late_log_groups(environment, found)
     left = remains(environment, found)
     note(f"{stack.name} is deleted" + (f", with {', '.join(again)}, made again" if again else ""))
     if output == "json":
-        print_json({"stack": stack.name, "deleted": True, "remains": [asdict(one) for one in left]})
+        rest = [asdict(one) for one in left]
+        print_json({"stack": stack.name, "deleted": True, "saved": saved, "remains": rest})
     elif left:
         note("\n".join(draw_remains(left)))
 
@@ -151,21 +182,9 @@ def _also(found: Destruction) -> str:
     return f", and detach the callers' policy from {counted(number, 'principal')}" if number else ""
 
 
-def _prepare(environment: Environment, found: Destruction, file: Path | None) -> None:
+def _prepare(environment: Environment, found: Destruction, saving: Saving | None) -> None:
     from payment_infra.cloud.operations.callers import detach
 
-    _export(environment, file)
+    if saving:
+        saving.save()
     detach(environment.client("iam"), found.callers)
-
-
-def _export(environment: Environment, file: Path | None) -> None:
-    from payment_infra.cli.export import Count
-    from payment_infra.cloud.operations.export import Since, save
-    from payment_infra.wording import counted
-
-    if file is None:
-        return
-    count = Count()
-    rows = save(environment.client("dynamodb"), environment.table, Since(), file, count)
-    count.end()
-    note(f"{file}: {counted(rows, 'transaction')}")

@@ -44,13 +44,15 @@ def test_payments_are_saved_and_the_last_stack_takes_the_bucket_with_it(
     session = deployed.session
     transaction_id = deployed.api().call("POST", "validate", PAYMENT).field("transaction_id")
     session.client("sqs").send_message(
-        QueueUrl=deployed.stack.physical_ids()["FailedTransactionsDLQ"], MessageBody="{}"
+        QueueUrl=deployed.stack.physical_ids()["FailedTransactionsDLQ"],
+        MessageBody="{}",
+        MessageAttributes={"raw": {"DataType": "Binary", "BinaryValue": b"\xff"}},
     )
     iam, caller = session.client("iam"), {"UserName": "checkout"}
     iam.create_user(**caller)
     policy = deployed.stack.outputs()["CallerPolicyArn"]
     iam.attach_user_policy(**caller, PolicyArn=policy)
-    destroy = ("destroy", "--suffix", "gone-1", "--yes", "--export")
+    destroy = ("destroy", "--suffix", "gone-1", "--yes", "--drain", "0", "--export")
     (program.folder / "taken").write_text("")
     refused = program(*destroy, "taken")
     assert refused.returncode == 2
@@ -68,6 +70,15 @@ def test_payments_are_saved_and_the_last_stack_takes_the_bucket_with_it(
     lines = (program.folder / "saved.jsonl").read_text().splitlines()
     saved = [json.loads(line) for line in lines]
     assert [one["transaction_id"] for one in saved] == [transaction_id]
+    [dead] = (program.folder / "saved.dead-letters.jsonl").read_text().splitlines()
+    assert json.loads(dead)["body"] == "{}"
+    assert json.loads(dead)["attributes"]["raw"]["BinaryValue"] == "/w=="
+    assert (program.folder / "saved.queued.jsonl").read_text() == ""
+    assert json.loads(done.stdout)["saved"] == {
+        "saved.jsonl": 1,
+        "saved.queued.jsonl": 0,
+        "saved.dead-letters.jsonl": 1,
+    }
     assert tables(session) == []
     assert "    user checkout\n" in done.stderr
     assert iam.list_attached_user_policies(**caller)["AttachedPolicies"] == []

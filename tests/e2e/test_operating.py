@@ -92,7 +92,7 @@ def test_failed_payments_are_listed_shown_repeated_and_removed(
     )
     assert program("failed", "redrive", "--id", dead(program)[first]).returncode == 2
     moved = program.json("failed", "redrive", "--id", dead(program)[first], "--yes")
-    assert moved == {"moved": 1}
+    assert moved == {"moved": 1, "left": 0}
     until(lambda: deployed.logged("Retry", '"message":"captured"'))
     again = deployed.api().call("POST", "process", {"transaction_id": first})
     assert again.field("message") == "Transaction already processed"
@@ -100,7 +100,10 @@ def test_failed_payments_are_listed_shown_repeated_and_removed(
     assert [json.loads(line)["transaction_id"] for line in captured] == [first]
 
     # Once more for the other, all at once: the emulator has no move tasks. It fails again.
-    assert program.json("failed", "redrive", "--all", "--yes", "--max-rate", "50") == {"moved": 1}
+    assert program.json("failed", "redrive", "--all", "--yes", "--max-rate", "50") == {
+        "moved": 1,
+        "left": 0,
+    }
     until(lambda: second in dead(program))
     assert first not in dead(program)
 
@@ -111,7 +114,10 @@ def test_failed_payments_are_listed_shown_repeated_and_removed(
     assert (taken.returncode, file.read_text()) == (2, "mine")
     file.unlink()
     assert second in dead(program)
-    assert program.json("failed", "purge", "--yes", "--export", "dead.jsonl") == {"deleted": 1}
+    assert program.json("failed", "purge", "--yes", "--export", "dead.jsonl") == {
+        "deleted": 1,
+        "left": 0,
+    }
     assert dead(program) == {}
     [line] = file.read_text().splitlines()
     assert json.loads(json.loads(line)["body"])["transaction_id"] == second

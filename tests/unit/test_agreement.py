@@ -28,6 +28,7 @@ from handlers.shared import (
     transactions,
 )
 from payment_infra.artifacts import HANDLERS, check_handlers
+from payment_infra.cloud.operations.queue_export import HIDDEN_SECONDS
 from payment_infra.cloud.restore import rows, writes
 from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type, spelled_out
@@ -287,3 +288,18 @@ def test_a_restore_knows_the_rows_that_the_handlers_write() -> None:
     assert {rows.REWOUND, "queued_until"} <= transactions.TYPES.keys()
     assert rows.OPEN == (transactions.VALIDATED, transactions.PROCESSING)
     assert rows.SETTLED == transactions.SETTLED
+
+
+def test_an_export_of_the_queues_waits_until_what_a_function_took_comes_back() -> None:
+    queues = resources("AWS::SQS::Queue").values()
+    timeouts = [one.get("VisibilityTimeout", 30) for one in queues]
+    assert max(timeouts) == HIDDEN_SECONDS
+
+
+@EVERY_PRESET
+def test_what_lets_payments_in_again_is_what_the_template_says(preset: str) -> None:
+    [stage] = resources("AWS::ApiGateway::Stage", preset).values()
+    paths = {one["ResourcePath"] for one in stage["MethodSettings"]}
+    assert not paths & {f"/~1{method}" for method in writes.METHODS}
+    [source] = resources("AWS::Lambda::EventSourceMapping", preset).values()
+    assert source.get("Enabled", True)

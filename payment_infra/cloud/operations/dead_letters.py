@@ -24,6 +24,8 @@ from payment_infra.foreign import parsed
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
     from payment_infra.cloud.operations.environment import Environment
 
 QUEUE = "FailedTransactionsQueue"
@@ -111,6 +113,22 @@ def depth(environment: Environment, logical_id: str) -> Depth:
     )
 
 
+def receive(client: SQSClient, url: str) -> list[DeadLetter]:
+    """Receive at most ten messages, which are hidden from others for VISIBILITY_SECONDS."""
+    with translated(f"queue {url}"):
+        answer = client.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=BATCH_SIZE,
+            VisibilityTimeout=VISIBILITY_SECONDS,
+            WaitTimeSeconds=WAIT_SECONDS,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+    return list(
+        {one["MessageId"]: _dead_letter(one) for one in answer.get("Messages", ())}.values()
+    )
+
+
 class Reading:
     """Messages of a queue that are received, and held until they are taken out or given back.
 
@@ -150,19 +168,10 @@ class Reading:
         taken out for READ_SECONDS.
         """
         while self._clock() < self._until:
-            with translated(f"queue {self.url}"):
-                received = self._client.receive_message(
-                    QueueUrl=self.url,
-                    MaxNumberOfMessages=BATCH_SIZE,
-                    VisibilityTimeout=VISIBILITY_SECONDS,
-                    WaitTimeSeconds=WAIT_SECONDS,
-                    MessageSystemAttributeNames=["All"],
-                    MessageAttributeNames=["All"],
-                ).get("Messages")
+            received = receive(self._client, self.url)
+            fresh = [one for one in received if one.id not in self._held]
             # A message can come twice; the later handle is the one that counts.
-            messages = {one["MessageId"]: _dead_letter(one) for one in received or ()}
-            fresh = [one for one in messages.values() if one.id not in self._held]
-            self._held |= messages
+            self._held |= {one.id: one for one in received}
             self.seen += len(fresh)
             if not fresh:
                 self.whole = not received

@@ -1,0 +1,76 @@
+"""The messages of a queue in a file: all of them, also those that others hold for a while."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from payment_infra.cloud.events import Waiting
+from payment_infra.cloud.operations.dead_letters import (
+    LAG_SECONDS,
+    POLL_SECONDS,
+    VISIBILITY_SECONDS,
+    depth,
+    receive,
+)
+from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.wording import counted
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.operations.environment import Environment
+
+# For how long payment-retry, or whoever else has taken a message, can hide it.
+HIDDEN_SECONDS = 300
+PATIENCE_SECONDS = max(HIDDEN_SECONDS, VISIBILITY_SECONDS) + LAG_SECONDS
+
+
+def save_messages(
+    environment: Environment,
+    logical_id: str,
+    path: Path,
+    sleep: Callable[[float], None],
+    tell: Callable[[Waiting], None],
+) -> int:
+    """Write every message of a queue that gets no new ones to a file; return how many.
+
+    Each is a JSON line, whole. They stay in the queue, hidden for VISIBILITY_SECONDS. Only the
+    file's owner can read it; until it is whole, it is PATH.part.
+
+    Raises:
+        AwsError: some messages stay hidden; there is no file.
+        PaymentInfraError: the file cannot be written.
+    """
+    part = Path(f"{path}.part")
+    client, url = environment.client("sqs"), environment.resource(logical_id)
+    known, waited = set[str](), 0
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            while True:
+                fresh = [one for one in receive(client, url) if one.id not in known]
+                file.writelines(f"{json.dumps(one.document())}\n" for one in fresh)
+                known |= {one.id for one in fresh}
+                tell(Waiting(f"{counted(len(known), 'message')} saved"))
+                if fresh:
+                    waited = 0
+                    continue
+                now = depth(environment, logical_id)
+                if now.total <= len(known):
+                    break
+                if waited >= PATIENCE_SECONDS:
+                    left = counted(now.total - len(known), "message")
+                    raise AwsError(
+                        f"{now.name}: {left} held by somebody who goes on reading them, and cannot "
+                        "be saved; end that, then repeat the command"
+                    )
+                sleep(POLL_SECONDS)
+                waited += POLL_SECONDS
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise PaymentInfraError(f"{part}: cannot be written ({error.strerror})") from error
+    return len(known)

@@ -1,0 +1,263 @@
+"""Saving what a stack holds before it is deleted: its payments, and the messages of both queues.
+
+Payments are stopped first, as a restore does it, so that none comes in that is not in the files.
+How far it has come stands in a file beside them, so that the same command goes on after a crash.
+Unless the stack is being deleted in the end, payments are let in again, and what was saved is old:
+the next run saves anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from payment_infra.cloud.events import Caution, StepBegun, Waiting
+from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
+from payment_infra.cloud.operations.export import PART, STATE, Since, save
+from payment_infra.cloud.operations.queue_export import save_messages
+from payment_infra.cloud.restore.journal import find_journals
+from payment_infra.cloud.restore.writes import (
+    METHODS,
+    Writes,
+    let_in,
+    seconds_to_end,
+    settled,
+    stop,
+)
+from payment_infra.errors import AwsError, PaymentInfraError, UsageError
+from payment_infra.files import write_file
+from payment_infra.wording import counted
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.events import Tell
+    from payment_infra.cloud.operations.environment import Environment
+
+STEPS = ("Stop payments", "Save the payments", "Save both queues", "Delete the stack")
+
+
+class Phase(StrEnum):
+    """What was done last; payments are stopped in the first two."""
+
+    SAVING = "saving"
+    SAVED = "saved"
+    LET_IN = "let in"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the saving of a stack has come: saved is the file's name to what it holds."""
+
+    stack: str
+    phase: Phase
+    saved: Mapping[str, int] = field(default_factory=dict)
+
+
+class Saving:
+    """Saves a stack; as a context, lets payments in again at its end if the stack stays.
+
+    saved is each file's name to how many payments or messages it holds.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        payments: Path,
+        *,
+        drain_seconds: int | None,
+        tell: Tell,
+        sleep: Callable[[float], None],
+    ) -> None:
+        """Look at what is there; nothing is changed.
+
+        Args:
+            environment: whose payments and messages.
+            payments: the file for the payments; those for the queues are named after it.
+            drain_seconds: how long to wait for requests that have begun; None: the longest timeout
+                of the functions.
+            tell: is told how far it has come.
+            sleep: waits.
+
+        Raises:
+            UsageError: a file is in the way that no saving of this stack has written.
+        """
+        stem, suffix = payments.stem, payments.suffix
+        self.payments = payments
+        self.queues = {
+            QUEUE: payments.with_name(f"{stem}.queued{suffix}"),
+            DEAD_LETTERS: payments.with_name(f"{stem}.dead-letters{suffix}"),
+        }
+        self._environment = environment
+        self._drain_seconds = drain_seconds
+        self._tell = tell
+        self._sleep = sleep
+        self._path = Path(f"{payments}.destroy")
+        self._writes: Writes | None = None
+        self._progress = self._read()
+
+    @property
+    def saved(self) -> Mapping[str, int]:
+        """Each file's name to how many payments or messages it holds."""
+        return self._progress.saved
+
+    def save(self) -> None:
+        """Stop payments and save everything, unless an earlier run has.
+
+        Raises:
+            PaymentInfraError: something cannot be saved.
+        """
+        if self._progress.phase is Phase.SAVED and self._is_going():
+            return
+        now = settled(self._environment, self._sleep)
+        if self._progress.phase is Phase.LET_IN or now.retries or set(_zeros(now)) != set(METHODS):
+            self._begin_anew()
+        self._step(0)
+        self._stop(now)
+        self._step(1)
+        self._save_payments()
+        self._step(2)
+        self._save_queues()
+        self._write(replace(self._progress, phase=Phase.SAVED))
+        self._step(3)
+
+    def __enter__(self) -> Saving:
+        """Begin what `save` is a part of."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let payments in again, unless the stack is being deleted."""
+        if error is None:
+            self._path.unlink(missing_ok=True)
+        elif self._progress.phase is not Phase.LET_IN:
+            self._tell(Caution(self._let_in()))
+
+    def _let_in(self) -> str:
+        """Let payments in, if they can come in; return what is the case then."""
+        name = self._environment.stack.name
+        again = "the same command goes on; answered with no, it lets them in again"
+        try:
+            if self._is_going():
+                return (
+                    f"payments are stopped, and {name} is being deleted; the same command goes on"
+                )
+            now = self._writes or settled(self._environment, self._sleep)
+            let_in(self._environment, _without_zeros(now), self._sleep)
+            self._write(replace(self._progress, phase=Phase.LET_IN))
+        except PaymentInfraError as error:
+            return f"payments are stopped ({error}); {again}"
+        return "payments are let in again, and nothing was deleted"
+
+    def _is_going(self) -> bool:
+        state = self._environment.stack.state_for_sure()
+        return state is None or state.status.startswith("DELETE_")
+
+    def _begin_anew(self) -> None:
+        """Take what an earlier run has saved as old: payments have come in since."""
+        for name in (PART, STATE):
+            Path(f"{self.payments}{name}").unlink(missing_ok=True)
+        self._progress = Progress(self._progress.stack, Phase.LET_IN)
+
+    def _stop(self, now: Writes) -> None:
+        environment = self._environment
+        tables = environment.client("dynamodb"), environment.own_table, environment.table
+        if any(one.writes is not None for one in find_journals(*tables)):
+            raise AwsError(
+                "a restore is in progress and has stopped payments; `payment-infra restore --undo` "
+                "ends it first"
+            )
+        if self._progress.phase is Phase.LET_IN:
+            # Written down before it is done, so that whatever happens then it can be taken back.
+            self._write(Progress(self._progress.stack, Phase.SAVING))
+        self._writes = now
+        stop(environment, self._sleep)
+        left = self._drain_seconds
+        for seconds in range(seconds_to_end(environment) if left is None else left, 0, -1):
+            self._tell(Waiting(f"requests that have begun may go on for {seconds} s"))
+            self._sleep(1)
+
+    def _save_payments(self) -> None:
+        if self._has(self.payments):
+            return
+        client, table = self._environment.client("dynamodb"), self._environment.table
+        rows = save(client, table, Since(), self.payments, self._count, replace=True)
+        self._note_saved(self.payments, rows)
+
+    def _save_queues(self) -> None:
+        # The main queue first: what it gives to the dead-letter queue meanwhile is then in both.
+        for logical_id, path in self.queues.items():
+            if not self._has(path):
+                number = save_messages(self._environment, logical_id, path, self._sleep, self._tell)
+                self._note_saved(path, number)
+
+    def _has(self, path: Path) -> bool:
+        return str(path) in self.saved and path.exists()
+
+    def _count(self, rows: int) -> None:
+        self._tell(Waiting(f"{counted(rows, 'transaction')} saved"))
+
+    def _note_saved(self, path: Path, number: int) -> None:
+        self._write(replace(self._progress, saved={**self.saved, str(path): number}))
+
+    def _step(self, number: int) -> None:
+        self._tell(StepBegun(number + 1, len(STEPS), STEPS[number]))
+
+    def _write(self, progress: Progress) -> None:
+        write_file(self._path, json.dumps(asdict(progress)).encode())
+        self._progress = progress
+
+    def _read(self) -> Progress:
+        """Return how far an earlier run has come.
+
+        Raises:
+            UsageError: see `__init__`.
+        """
+        stack = self._environment.state.id
+        if not self.payments.parent.is_dir():
+            raise UsageError(
+                f"{self.payments}: there is no directory {self.payments.parent}; make it first"
+            )
+        if not self._path.exists():
+            for path in (self.payments, *self.queues.values()):
+                if path.exists():
+                    raise UsageError(f"{path}: exists already; name a new file")
+            return Progress(stack, Phase.LET_IN)
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            progress = Progress(found["stack"], Phase(found["phase"]), dict(found["saved"]))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise UsageError(
+                f"{self._path}: is not what destroy has written; name another file"
+            ) from error
+        if progress.stack != stack:
+            raise UsageError(f"{self._path}: is of {progress.stack}; name another file")
+        return progress
+
+
+def _zeros(writes: Writes) -> list[str]:
+    """Return the methods that let nothing in."""
+    return [
+        method
+        for method, throttle in writes.throttles.items()
+        if throttle and not float(throttle.partition("/")[0])
+    ]
+
+
+def _without_zeros(writes: Writes) -> Writes:
+    """Return how payments are to come in: where they are stopped, as the template has it.
+
+    It gives the methods no throttle of their own, and enables the event source.
+    """
+    zeros = _zeros(writes)
+    if not zeros:
+        return writes
+    throttles = {name: "" if name in zeros else one for name, one in writes.throttles.items()}
+    return Writes(retries=True, throttles=throttles)

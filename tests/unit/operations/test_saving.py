@@ -1,0 +1,325 @@
+"""Saving a stack before it is deleted: nothing is lost, and payments do not stay stopped."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from payment_infra.cloud import intervention
+from payment_infra.cloud.events import Caution, StepBegun, Waiting
+from payment_infra.cloud.operations.dead_letters import VISIBILITY_SECONDS
+from payment_infra.cloud.operations.environment import Environment
+from payment_infra.cloud.operations.saving import Saving
+from payment_infra.cloud.stack import Stack
+from payment_infra.errors import AwsError, Declined, DeploymentFailed, PaymentInfraError, UsageError
+from tests.intake import FakeIntake
+from tests.operators import FakeOperator
+from tests.queues import DEAD_LETTERS, QUEUE, FakeQueues
+from tests.stacks import Refused, event
+from tests.tables import FakeTables
+
+if TYPE_CHECKING:
+    from tests.aws import FakeAws
+
+TABLE = "TransactionsTable"
+
+
+class Killed(BaseException):
+    """The program is gone: nothing that it would have done at its end is done."""
+
+
+@dataclass
+class World:
+    """An environment with 10 payments, 12 queued messages and 15 dead letters."""
+
+    aws: FakeAws
+    file: Path
+    queues: FakeQueues = field(default_factory=FakeQueues)
+    tables: FakeTables = field(default_factory=FakeTables)
+    intake: FakeIntake = field(default_factory=FakeIntake)
+    operator: FakeOperator = field(default_factory=lambda: FakeOperator(answer=True))
+    slept: float = 0
+
+    def __post_init__(self) -> None:
+        [stack] = self.aws.stacks.values()
+        stack.physical_ids["RetryEventSource"] = "0" * 36
+        table = self.tables.add(TABLE)
+        for number in range(10):
+            name = f"t-{number}"
+            table.write(self.tables.now, name, {"transaction_id": {"S": name}})
+        for number in range(12):
+            self.queues.put(f"q-{number}", f"queued {number}", QUEUE)
+        for number in range(15):
+            self.queues.put(f"d-{number}", f"dead {number}")
+        answers = (self.queues.answers(), self.tables.answers(), self.intake.answers())
+        for one in answers:
+            self.aws.answers |= one
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self.queues.now += seconds
+
+    def destroy(self, drain_seconds: int | None = 0) -> Saving:
+        """Do what `destroy --export` does."""
+        stack = Stack(
+            self.aws.session().client("cloudformation"), "payment-infra-dev", lambda _: None
+        )
+        state = stack.state()
+        assert state is not None
+        saving = Saving(
+            Environment(self.aws.session(), stack, state),
+            self.file,
+            drain_seconds=drain_seconds,
+            tell=self.operator.tell,
+            sleep=self.sleep,
+        )
+        with saving:
+            intervention.destroy(
+                stack, state, self.operator, region="r", yes=False, first=saving.save
+            )
+        return saving
+
+    def cautions(self) -> list[str]:
+        return [one.message for one in self.operator.of(Caution)]
+
+    def lines(self, name: str) -> list[Any]:
+        path = self.file.with_name(name)
+        assert path.stat().st_mode & 0o777 == 0o600
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def check_saved(self) -> None:
+        """Make sure that everything is in the files, each once, and nothing else is beside them."""
+        rows = [one["transaction_id"] for one in self.lines("all.jsonl")]
+        assert sorted(rows) == sorted(f"t-{number}" for number in range(10))
+        for name, text, number in (("queued", "queued", 12), ("dead-letters", "dead", 15)):
+            bodies = [one["body"] for one in self.lines(f"all.{name}.jsonl")]
+            assert sorted(bodies) == sorted(f"{text} {one}" for one in range(number))
+        assert {one.name for one in self.file.parent.iterdir()} == {
+            *("all.jsonl", "all.queued.jsonl", "all.dead-letters.jsonl"),
+        }
+
+    @property
+    def takes_payments(self) -> bool:
+        return self.intake.takes_requests and self.intake.takes_retries
+
+
+@pytest.fixture
+def world(aws: FakeAws, tmp_path: Path) -> World:
+    return World(aws, tmp_path / "all.jsonl")
+
+
+def test_payments_are_stopped_and_over_before_anything_is_saved(world: World) -> None:
+    world.intake.timeout_seconds = 7
+    scan = world.aws.answers["dynamodb:Scan"]
+
+    def look(params: Any) -> Any:
+        assert not world.takes_payments
+        told = [one.what for one in world.operator.of(Waiting) if "begun" in one.what]
+        assert len(told) == 7
+        assert world.slept >= 7
+        assert callable(scan)
+        return scan(params)
+
+    world.aws.answers["dynamodb:Scan"] = look
+    saving = world.destroy(drain_seconds=None)
+    assert world.aws.stacks == {}
+    world.check_saved()
+    assert list(saving.saved.values()) == [10, 12, 15]
+    assert [one.text for one in world.operator.of(StepBegun)] == [
+        *("Stop payments", "Save the payments", "Save both queues", "Delete the stack"),
+    ]
+    assert world.cautions() == []
+
+
+def test_messages_that_others_hold_are_waited_for(world: World) -> None:
+    world.queues.hide(QUEUE, ["q-1", "q-2"], 300)
+    world.queues.hide(DEAD_LETTERS, ["d-1"], VISIBILITY_SECONDS)
+    world.destroy()
+    world.check_saved()
+    assert "10 messages saved" in {one.what for one in world.operator.of(Waiting)}
+
+
+def test_a_slow_endpoint_saves_each_message_once(world: World) -> None:
+    world.queues.receive_seconds = VISIBILITY_SECONDS - 1
+    world.destroy()
+    world.check_saved()
+
+
+def test_messages_that_are_held_without_end_fail_it_and_payments_come_in_again(
+    world: World,
+) -> None:
+    world.queues.hide(DEAD_LETTERS, ["d-1"], 1e9)
+    with pytest.raises(AwsError, match="1 message held by somebody who goes on reading them"):
+        world.destroy()
+    assert world.cautions() == ["payments are let in again, and nothing was deleted"]
+    assert world.takes_payments
+    assert world.aws.stacks
+
+
+@pytest.mark.parametrize("throttle", [None, (50.0, 7)])
+def test_what_fails_lets_payments_in_as_they_came_and_the_next_run_saves_anew(
+    world: World, throttle: tuple[float, int] | None
+) -> None:
+    if throttle:
+        own = {"throttlingRateLimit": throttle[0], "throttlingBurstLimit": throttle[1]}
+        world.intake.methods["~1process/POST"] = {**world.intake.methods["*/*"], **own}
+    before = dict(world.intake.methods)
+    world.aws.errors["cloudformation:DeleteStack"] = Refused("AccessDenied")
+    with pytest.raises(AwsError, match="not allowed to call DeleteStack"):
+        world.destroy()
+    assert world.takes_payments
+    assert world.intake.methods == before
+    assert world.cautions() == ["payments are let in again, and nothing was deleted"]
+    world.aws.errors.clear()
+    table = world.tables.tables[TABLE]
+    table.write(world.tables.now, "t-9", None)
+    table.write(world.tables.now, "late", {"transaction_id": {"S": "late"}})
+    world.destroy()
+    assert {one["transaction_id"] for one in world.lines("all.jsonl")} == {
+        *(f"t-{number}" for number in range(9)),
+        "late",
+    }
+
+
+def kill_at(world: World, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Destroy, and kill that at its Nth call to AWS, after which it makes no other."""
+    answer, calls = world.aws.answer, iter(range(number))
+
+    def count(service: str, operation: str, params: Any) -> Any:
+        if next(calls, None) is None:
+            raise Killed
+        return answer(service, operation, params)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.aws, "answer", count)
+        with pytest.raises(Killed):
+            world.destroy()
+
+
+@pytest.mark.parametrize("again", ["yes", "no"])
+def test_a_run_that_is_killed_at_any_call_is_gone_on_with_or_taken_back(
+    aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    number, stack = 0, aws.stacks["payment-infra-dev"]
+    while True:
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        aws.stacks["payment-infra-dev"] = deepcopy(stack)
+        world = World(aws, folder / "all.jsonl")
+        kill_at(world, number, monkeypatch)
+        number += 1
+        if aws.called("cloudformation:DeleteStack"):
+            break  # the stack goes by itself, and everything is saved
+        world.operator.answer = again == "yes"
+        if again == "yes":
+            world.destroy()
+            world.check_saved()
+            aws.calls.clear()
+            continue
+        with pytest.raises(Declined):
+            world.destroy()
+        assert world.takes_payments
+        assert not {"~1process/POST", "~1validate/POST"} & world.intake.methods.keys()
+    assert number > 20
+    assert {one.name for one in world.file.parent.iterdir()} == {
+        *("all.jsonl", "all.queued.jsonl", "all.dead-letters.jsonl", "all.jsonl.destroy"),
+    }
+
+
+def test_a_deletion_that_fails_leaves_payments_stopped_says_so_and_is_gone_on_with(
+    world: World,
+) -> None:
+    world.aws.timeline = [("DELETE_FAILED", [event(9, TABLE, "DELETE_FAILED", "kept")])]
+    with pytest.raises(DeploymentFailed):
+        world.destroy()
+    assert not world.takes_payments
+    assert world.cautions() == [
+        "payments are stopped, and payment-infra-dev is being deleted; the same command goes on"
+    ]
+    scans = len(world.aws.called("dynamodb:Scan"))
+    world.destroy()
+    assert len(world.aws.called("dynamodb:Scan")) == scans
+    world.check_saved()
+
+
+def test_payments_that_cannot_be_let_in_are_said_to_be_stopped(world: World) -> None:
+    scan = world.aws.answers["dynamodb:Scan"]
+
+    def fail(params: Any) -> Any:
+        world.aws.errors["apigateway:GetStage"] = Refused("AccessDenied")
+        raise Refused("InternalServerError")
+
+    world.aws.answers["dynamodb:Scan"] = fail
+    with pytest.raises(AwsError, match="Scan failed"):
+        world.destroy()
+    [told] = world.cautions()
+    assert told.startswith("payments are stopped (stage of the API: not allowed to call GetStage")
+    assert told.endswith("the same command goes on; answered with no, it lets them in again")
+    world.aws.errors.clear()
+    world.aws.answers["dynamodb:Scan"] = scan
+    world.operator.answer = False
+    with pytest.raises(Declined):
+        world.destroy()
+    assert world.takes_payments
+
+
+def test_a_refused_question_changes_nothing(world: World) -> None:
+    world.operator.answer = False
+    with pytest.raises(Declined):
+        world.destroy()
+    assert world.aws.changes() == []
+    assert list(world.file.parent.iterdir()) == []
+    assert world.cautions() == []
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.queued.jsonl", "all.dead-letters.jsonl"])
+def test_a_file_of_somebody_else_is_left_alone_before_anything_is_asked(
+    world: World, name: str
+) -> None:
+    path = world.file.with_name(name)
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="exists already; name a new file"):
+        world.destroy()
+    assert path.read_text() == "mine"
+    assert world.operator.asked == world.aws.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("rubbish", "is not what destroy has written"),
+        ('{"stack": "s", "phase": "other", "saved": {}}', "is not what destroy has written"),
+        ('{"stack": "another", "phase": "saved", "saved": {}}', "is of another"),
+    ],
+)
+def test_the_progress_of_something_else_is_left_alone(
+    world: World, content: str, told: str
+) -> None:
+    path = world.file.with_name("all.jsonl.destroy")
+    path.write_text(content)
+    with pytest.raises(UsageError, match=told):
+        world.destroy()
+    assert path.read_text() == content
+
+
+def test_a_folder_that_is_missing_is_told_before_anything_is_asked(world: World) -> None:
+    world.file = world.file.parent / "none" / "all.jsonl"
+    with pytest.raises(PaymentInfraError, match="there is no directory"):
+        world.destroy()
+    assert world.operator.asked == []
+
+
+def test_what_a_restore_has_stopped_is_left_to_it(world: World) -> None:
+    copy = world.tables.add("TransactionsTable-20261124T100000Z")
+    copy.tags = {
+        "payment-infra:restore:phase": "switching",
+        "payment-infra:restore:writes": "retries=on validate= process=",
+    }
+    with pytest.raises(AwsError, match="a restore is in progress and has stopped payments"):
+        world.destroy()
+    assert world.aws.changes() == []
