@@ -104,6 +104,8 @@ def command(
     width = shutil.get_terminal_size().columns
     note("\n".join(draw(found, width)))
     check_protection(environment, found, resolved)
+    if file is not None:
+        note(f"Before that, payments are stopped, and saved with both queues' messages: {file}")
     with operating(stack.name, "text") as operator:
         saving = file and Saving(
             environment,

@@ -36,8 +36,8 @@ def left_behind(held: int, not_read: int, now: datetime) -> str:
     if held:
         until = now + timedelta(seconds=VISIBILITY_SECONDS)
         told.append(
-            f"about {counted(held, 'message')} held by somebody else, or by a run that was killed, "
-            f"until {until:%H:%M:%S} UTC at the latest"
+            f"about {counted(held, 'message')} held by another or a killed run, until "
+            f"{until:%H:%M:%S} UTC at most"
         )
     if not_read:
         told.append(f"about {counted(not_read, 'message')} not read, for want of time")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from payment_infra.cloud.errors import translated
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
 
-Row = dict[str, str | int]
+Row = dict[str, Any]
 
 
 def find(environment: Environment, transaction_id: str) -> Row | None:
@@ -24,7 +25,11 @@ def find(environment: Environment, transaction_id: str) -> Row | None:
 
 
 def plain(item: Mapping[str, Any]) -> Row:
-    """Return an item as plain values; a number that is not whole stays text, exact as it is."""
+    """Return an item as values that JSON takes; none of a kind that a payment has not is lost.
+
+    A number that is not whole stays text, exact as it is; what is binary becomes base64; a set
+    becomes a list in order.
+    """
     return {name: _value(value) for name, value in item.items()}
 
 
@@ -32,6 +37,12 @@ def _value(value: Mapping[str, Any]) -> Any:
     [(kind, content)] = value.items()
     if kind == "N":
         return int(content) if content.lstrip("-").isdigit() else content
-    if kind in {"S", "BOOL"}:
-        return content
-    return None if kind == "NULL" else str(content)
+    if kind in {"NS", "SS", "BS"}:
+        return sorted((_value({kind[0]: one}) for one in content), key=str)
+    if kind == "L":
+        return [_value(one) for one in content]
+    if kind == "M":
+        return plain(content)
+    if kind == "B":
+        return b64encode(content).decode()
+    return None if kind == "NULL" else content

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra.cloud.operations.export import Since, pages, save
+from payment_infra.cloud.operations.transactions import plain
 from payment_infra.errors import AwsError
 from tests.stacks import Refused
 from tests.tables import FakeTables
@@ -73,3 +74,26 @@ def test_an_export_that_fails_between_two_pages_goes_on_after_the_last_one(
     }
     assert exported(file.read_text()) == NAMES
     assert counts == sorted(set(counts))
+
+
+def test_what_a_foreign_row_holds_is_json_and_whole() -> None:
+    item = {
+        "text": {"S": "\ud800"},
+        "whole": {"N": "-12"},
+        "part": {"N": "1.10"},
+        "bytes": {"B": b"\xff"},
+        "numbers": {"NS": ["2", "10"]},
+        "names": {"SS": ["b", "a"]},
+        "all": {"BS": [b"\xff"]},
+        "inner": {"M": {"list": {"L": [{"BOOL": True}, {"NULL": True}]}}},
+    }
+    assert json.loads(json.dumps(plain(item))) == {
+        "text": "\ud800",
+        "whole": -12,
+        "part": "1.10",
+        "bytes": "/w==",
+        "numbers": [10, 2],
+        "names": ["a", "b"],
+        "all": ["/w=="],
+        "inner": {"list": [True, None]},
+    }
