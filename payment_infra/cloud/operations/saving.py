@@ -149,12 +149,27 @@ class Saving:
                 return (
                     f"payments are stopped, and {name} is being deleted; the same command goes on"
                 )
+            self._check_restores()
             now = self._writes or settled(self._environment, self._sleep)
             let_in(self._environment, _without_zeros(now), self._sleep)
             self._write(replace(self._progress, phase=Phase.LET_IN))
         except PaymentInfraError as error:
             return f"payments are stopped ({error}); {again}"
         return "payments are let in again, and nothing was deleted"
+
+    def _check_restores(self) -> None:
+        """Make sure that no restore has stopped payments, which then only that may let in.
+
+        Raises:
+            AwsError: one has.
+        """
+        environment = self._environment
+        tables = environment.client("dynamodb"), environment.own_table, environment.table
+        if any(one.writes is not None for one in find_journals(*tables)):
+            raise AwsError(
+                "a restore is in progress and has stopped payments; `payment-infra restore --undo` "
+                "ends it first"
+            )
 
     def _is_going(self) -> bool:
         state = self._environment.stack.state_for_sure()
@@ -168,12 +183,7 @@ class Saving:
 
     def _stop(self, now: Writes) -> None:
         environment = self._environment
-        tables = environment.client("dynamodb"), environment.own_table, environment.table
-        if any(one.writes is not None for one in find_journals(*tables)):
-            raise AwsError(
-                "a restore is in progress and has stopped payments; `payment-infra restore --undo` "
-                "ends it first"
-            )
+        self._check_restores()
         if self._progress.phase is Phase.LET_IN:
             # Written down before it is done, so that whatever happens then it can be taken back.
             self._write(Progress(self._progress.stack, Phase.SAVING))

@@ -76,9 +76,12 @@ def test_a_reading_ends_when_only_what_it_holds_comes_again(
     environment: Environment, queues: FakeQueues
 ) -> None:
     fill(queues, 12)
+    queues.put("elsewhere", "{}")
+    queues.hide(DEAD_LETTERS, ["elsewhere"], 1e9)
     queues.receive_seconds = VISIBILITY_SECONDS / 2
     found = look(environment, lambda: 0)
     assert len(found.messages) == 12
+    assert (found.held_elsewhere, found.not_read) == (0, 1)
     assert queues.now < 10 * VISIBILITY_SECONDS
 
 

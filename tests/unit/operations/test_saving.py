@@ -231,6 +231,36 @@ def test_a_run_that_is_killed_at_any_call_is_gone_on_with_or_taken_back(
     }
 
 
+@pytest.mark.parametrize("by", ["requests", "retries"])
+def test_what_was_saved_before_somebody_let_payments_in_is_saved_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    scan, scans = world.aws.answers["dynamodb:Scan"], iter(range(2))
+    assert callable(scan)
+
+    def second_kills(params: Any) -> Any:
+        if next(scans):
+            raise Killed
+        return scan(params)
+
+    world.aws.answers["dynamodb:Scan"] = second_kills
+    with monkeypatch.context() as patched:
+        patched.setattr(Saving, "__exit__", lambda *_: None)
+        with pytest.raises(Killed):
+            world.destroy()
+    assert world.file.with_name("all.jsonl.part").exists()
+    world.aws.answers["dynamodb:Scan"] = scan
+    if by == "requests":
+        world.intake.methods = {"*/*": world.intake.methods["*/*"]}
+    else:
+        world.intake.state = "Enabled"
+    changed = {"transaction_id": {"S": "t-0"}, "status": {"S": "processed"}}
+    world.tables.tables[TABLE].write(world.tables.now, "t-0", changed)
+    world.destroy()
+    world.check_saved()
+    assert {"transaction_id": "t-0", "status": "processed"} in world.lines("all.jsonl")
+
+
 def test_a_deletion_that_fails_leaves_payments_stopped_says_so_and_is_gone_on_with(
     world: World,
 ) -> None:
@@ -242,6 +272,7 @@ def test_a_deletion_that_fails_leaves_payments_stopped_says_so_and_is_gone_on_wi
         "payments are stopped, and payment-infra-dev is being deleted; the same command goes on"
     ]
     scans = len(world.aws.called("dynamodb:Scan"))
+    world.aws.errors["apigateway:GetStage"] = Refused("NotFoundException")
     world.destroy()
     assert len(world.aws.called("dynamodb:Scan")) == scans
     world.check_saved()
@@ -314,12 +345,21 @@ def test_a_folder_that_is_missing_is_told_before_anything_is_asked(world: World)
     assert world.operator.asked == []
 
 
-def test_what_a_restore_has_stopped_is_left_to_it(world: World) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_a_restore_has_stopped_is_left_to_it(world: World, begun: bool) -> None:
     copy = world.tables.add("TransactionsTable-20261124T100000Z")
     copy.tags = {
         "payment-infra:restore:phase": "switching",
         "payment-infra:restore:writes": "retries=on validate= process=",
     }
+    if begun:
+        stack = world.aws.stacks["payment-infra-dev"].id
+        progress = {"stack": stack, "phase": "saving", "saved": {}}
+        world.file.with_name("all.jsonl.destroy").write_text(json.dumps(progress))
     with pytest.raises(AwsError, match="a restore is in progress and has stopped payments"):
         world.destroy()
+    world.operator.answer = False
+    with pytest.raises(Declined):
+        world.destroy()
     assert world.aws.changes() == []
+    assert bool(world.cautions()) == begun
