@@ -12,7 +12,6 @@ import click
 from payment_infra import __version__
 from payment_infra.cli.everywhere import DEBUG, everywhere
 from payment_infra.errors import PaymentInfraError
-from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -122,6 +121,8 @@ class Root(click.Group):
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
+    from payment_infra.foreign import escaped
+
     if ctx.meta.get(DEBUG):
         import traceback
 
