@@ -107,13 +107,15 @@ def command(
     if file is not None:
         note(f"Before that, payments are stopped, and saved with both queues' messages: {file}")
     with operating(stack.name, "text") as operator:
-        saving = file and Saving(
-            environment,
-            file,
-            drain_seconds=drain_seconds,
-            tell=operator.tell,
-            sleep=time.sleep,
-        )
+        saving = None
+        if file is not None:
+            saving = Saving(
+                environment,
+                file,
+                drain_seconds=drain_seconds,
+                tell=operator.tell,
+                sleep=time.sleep,
+            )
         with saving or nullcontext():
             intervention.destroy(
                 stack,
