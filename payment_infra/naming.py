@@ -12,6 +12,8 @@ from payment_infra.config import (
 )
 
 STAGE_NAME = "prod"
+# The table that all environments of an account and region share; no stack makes it.
+OPERATIONS_TABLE = "payment-infra-operations"
 
 ENVIRONMENT_SUFFIX = "EnvironmentSuffix"
 ARTIFACT_BUCKET = "ArtifactBucket"

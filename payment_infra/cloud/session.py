@@ -2,6 +2,7 @@
 
 import difflib
 import ipaddress
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,13 +15,25 @@ from payment_infra.cloud.errors import explain, translated
 from payment_infra.errors import AwsError, UsageError
 
 DEFAULT_REGION = "us-east-1"
+# Seconds that one attempt of a call has to connect, and then to be answered. API Gateway's own
+# limit for an answer is 29 s ("Amazon API Gateway quotas"), and no call of this tool waits for work
+# to be done. Whoever takes over an operation waits as long for what is on the wire.
+CONNECT_SECONDS, READ_SECONDS = 5, 30
 # Retries with backoff ride out throttling; a dead network is given up after some seconds.
 CLIENT_CONFIG = Config(
-    connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}
+    connect_timeout=CONNECT_SECONDS,
+    read_timeout=READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": 5},
 )
 # For who waits to hear whether there is an answer at all.
 QUICK_CONFIG = Config(
     connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
+)
+# What operations begin with that change nothing. Others count as changes, a receive from a queue
+# too: it hides messages from whoever else looks.
+READING = (
+    *("BatchGet", "Describe", "Detect", "Estimate", "Filter", "Get", "Head", "List", "Lookup"),
+    *("Query", "Scan", "Simulate", "Validate"),
 )
 
 
@@ -43,7 +56,11 @@ class Boto:
 
 
 class Session:
-    """Makes clients, each once."""
+    """Makes clients, each once.
+
+    guard, while it is set, is called directly before each attempt of a call that could change
+    something, the SDK's own retries included; what it raises ends the call, which is not sent.
+    """
 
     def __init__(
         self,
@@ -59,6 +76,7 @@ class Session:
         self._clients: dict[str, Any] = {}
         self._lock = Lock()
         self._known_identity: Any = None
+        self.guard: Callable[[], None] | None = None
 
     @classmethod
     def open(cls, profile: str | None, region: str | None, endpoint_url: str | None) -> "Session":
@@ -81,6 +99,14 @@ class Session:
     def quick(self) -> "Session":
         """Return the same session with clients that soon give up."""
         return Session(self._session, self._endpoint_url, QUICK_CONFIG, self.profile)
+
+    def unguarded(self, config: Config) -> "Session":
+        """Return the same session with clients of its own that no guard is asked about.
+
+        `config` says in what they differ.
+        """
+        merged = self._config.merge(config)
+        return Session(self._session, self._endpoint_url, merged, self.profile)
 
     @property
     def region(self) -> str:
@@ -112,11 +138,18 @@ class Session:
     def _new_client(self, service: str) -> Any:
         try:
             _ = urlsplit(self._endpoint_url or "").port  # botocore checks it only when it calls
-            return self._session.client(
+            client = self._session.client(
                 service, endpoint_url=self._endpoint_url, config=self._config
             )
         except (BotoCoreError, ValueError) as error:
             raise AwsError(f"{service}: {error}; check --endpoint-url") from error
+        # botocore emits it for each attempt, after the request is made and signed.
+        client.meta.events.register("before-send", self._check)
+        return client
+
+    def _check(self, event_name: str, **_: Any) -> None:
+        if self.guard and not event_name.rpartition(".")[2].startswith(READING):
+            self.guard()
 
     def credentials(self) -> Any:
         """Return the credentials to sign with.
