@@ -16,13 +16,22 @@ from botocore import xform_name
 from botocore.credentials import Credentials
 
 from payment_infra.cloud.session import Session
+from payment_infra.naming import OPERATIONS_TABLE
 from tests.stacks import ACCOUNT, REGION, Answer, FakeCloudFormation, FakeStack, Refused, event
+from tests.tables import FakeTables
 
 __all__ = ["ACCOUNT", "REGION", "FakeStack", "Refused", "event"]
 
 READING = (
     *("Describe", "Get", "BatchGet", "Scan", "Head", "List", "Filter", "Validate", "Simulate"),
 )
+
+
+def operations() -> FakeTables:
+    """Return DynamoDB with the operations table, as if it had been made before."""
+    tables = FakeTables()
+    tables.add(OPERATIONS_TABLE, indexes=[], key="stack", range_key="item", protected=True)
+    return tables
 
 
 @dataclass
@@ -48,6 +57,8 @@ class FakeAws(FakeCloudFormation):
     # What IAM's simulator says no to, and what the Date header of every answer says.
     forbidden: set[str] = field(default_factory=set)
     date: str = ""
+    # Where the operations table is, already made, and what others a test puts there.
+    operations: FakeTables = field(default_factory=operations)
 
     def session(self) -> Session:
         """Return the session that the code under test works with."""
@@ -59,8 +70,8 @@ class FakeAws(FakeCloudFormation):
         return [params for name, params in self.calls if name == operation]
 
     def changes(self) -> list[str]:
-        """Return the calls that could have changed something."""
-        names = [name for name, _ in self.calls]
+        """Return the calls that could have changed something, but for those of the lock."""
+        names = [name for name, params in self.calls if params.get("TableName") != OPERATIONS_TABLE]
         return [name for name in names if not name.split(":")[1].startswith(READING)]
 
     def answer(self, service: str, operation: str, params: Answer) -> Answer:
@@ -76,6 +87,8 @@ class FakeAws(FakeCloudFormation):
         return self._others(name, params)
 
     def _others(self, name: str, params: Answer) -> Answer:
+        if params.get("TableName") == OPERATIONS_TABLE:
+            return self.operations.answers()[name](params)
         if name in self.answers:
             given = self.answers[name]
             return given(params) if callable(given) else given
@@ -179,6 +192,7 @@ class FakeBoto:
             context["params"] = dict(params)
 
         def answer(model: Any, context: Answer, **_: Any) -> tuple[Any, Answer]:
+            client.meta.events.emit(f"before-send.{service}.{model.name}", request=None)
             headers = {"HTTPHeaders": {"date": self.aws.date}}
             try:
                 given = self.aws.answer(service, model.name, context["params"])
@@ -186,6 +200,7 @@ class FakeBoto:
             except Refused as error:
                 body = {"Code": error.code, "Message": error.message}
                 return _Http(error.status), {
+                    **error.more,
                     "Error": body,
                     "ResponseMetadata": {"HTTPStatusCode": error.status, **headers},
                 }

@@ -27,11 +27,13 @@ Answer = dict[str, Any]
 
 
 class Refused(Exception):
-    """An error answer of a service."""
+    """An error answer of a service; more is what it holds besides code and message."""
 
-    def __init__(self, code: str, message: str = "", status: int = 400) -> None:
+    def __init__(
+        self, code: str, message: str = "", status: int = 400, more: Answer | None = None
+    ) -> None:
         super().__init__(code)
-        self.code, self.message, self.status = code, message, status
+        self.code, self.message, self.status, self.more = code, message, status, more or {}
 
 
 @dataclass
@@ -45,6 +47,7 @@ class FakeStack:
     template: str = ""
     events: list[Answer] = field(default_factory=list)  # newest first
     timeline: deque[tuple[str, list[Answer]]] = field(default_factory=deque)
+    changed_at: datetime = START
     protected: bool = False
     policy: str = ""
     role_arn: str = ""
@@ -150,6 +153,7 @@ class FakeCloudFormation:
             "StackId": stack.id,
             "StackStatus": stack.status,
             "CreationTime": START,
+            "LastUpdatedTime": stack.changed_at,
             "EnableTerminationProtection": stack.protected,
             "NotificationARNs": stack.notification_arns,
             **({"RoleARN": stack.role_arn} if stack.role_arn else {}),
@@ -255,6 +259,8 @@ class FakeCloudFormation:
         stack: FakeStack = change_set["stack"]
         self.change_sets = {k: v for k, v in self.change_sets.items() if v["stack"] is not stack}
         word = "CREATE" if stack.status == "REVIEW_IN_PROGRESS" else "UPDATE"
+        if word == "UPDATE":
+            stack.changed_at += timedelta(seconds=1)
         stack.before = stack.template, stack.parameters, stack.outputs
         stack.template, stack.parameters = change_set["text"], change_set["parameters"]
         stack.role_arn = change_set["role_arn"] or stack.role_arn

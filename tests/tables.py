@@ -44,6 +44,7 @@ class FakeTable:
     seen: dict[str, str] = field(default_factory=dict)
     stale: int = 0
     key: str = "transaction_id"
+    range_key: str = ""
     protected: bool = False
     recovery_since: datetime | None = None
     source: str = ""
@@ -56,6 +57,10 @@ class FakeTable:
     @property
     def arn(self) -> str:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.name}"
+
+    def key_of(self, item: Item) -> str:
+        """Return what names an item here: its key, with the range key's value if there is one."""
+        return "#".join(item[name]["S"] for name in (self.key, self.range_key) if name)
 
     def write(self, at: datetime, key: str, row: Item | None) -> None:
         """Have a row since a moment; None: not any more."""
@@ -98,6 +103,7 @@ class FakeTables:
     def answers(self) -> Mapping[str, Callable[[Answer], Answer]]:
         """Return what FakeAws is to answer with."""
         return {
+            "dynamodb:CreateTable": self._create,
             "dynamodb:ListTables": self._list,
             "dynamodb:DescribeTable": self._describe,
             "dynamodb:DescribeContinuousBackups": self._describe_backups,
@@ -123,6 +129,23 @@ class FakeTables:
 
     def _of_arn(self, params: Answer, *, usable: bool = False) -> FakeTable:
         return self._find(params["ResourceArn"].rpartition("/")[2], usable=usable)
+
+    def _create(self, params: Answer) -> Answer:
+        if params["TableName"] in self.tables:
+            raise Refused("ResourceInUseException", "Table already exists")
+        keys = {one["KeyType"]: one["AttributeName"] for one in params["KeySchema"]}
+        table = self.add(
+            params["TableName"],
+            indexes=[],
+            key=keys["HASH"],
+            range_key=keys.get("RANGE", ""),
+            protected=params.get("DeletionProtectionEnabled", False),
+            tags={one["Key"]: one["Value"] for one in params.get("Tags", [])},
+            unseen=self.unseen,
+            too_early=self.too_early,
+        )
+        table.become("CREATING", self.creation_looks)
+        return {}
 
     def _list(self, params: Answer) -> Answer:
         after = params.get("ExclusiveStartTableName", "")
@@ -278,7 +301,7 @@ class FakeTables:
 
     def _get(self, params: Answer) -> Answer:
         table = self._find(params["TableName"], usable=True)
-        row = table.rows().get(params["Key"][table.key]["S"])
+        row = table.rows().get(table.key_of(params["Key"]))
         return {"Item": row} if row else {}
 
     def _batch_get(self, params: Answer) -> Answer:
@@ -303,9 +326,16 @@ class FakeTables:
 
     def _update_item(self, params: Answer) -> Answer:
         table = self._find(params["TableName"], usable=True)
-        key = params["Key"][table.key]["S"]
-        found = evaluate(params, table.rows().get(key, {}), *EXPRESSIONS)
+        key = table.key_of(params["Key"])
+        present = table.rows().get(key, {})
+        found = evaluate(params, present, *EXPRESSIONS)
         if not found.condition(params["ConditionExpression"]):
-            raise Refused("ConditionalCheckFailedException", "The conditional request failed")
-        table.write(self.now, key, {**params["Key"], **found.updated(params["UpdateExpression"])})
-        return {}
+            shown = params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and present
+            raise Refused(
+                "ConditionalCheckFailedException",
+                "The conditional request failed",
+                more={"Item": present} if shown else {},
+            )
+        item = {**params["Key"], **found.updated(params["UpdateExpression"])}
+        table.write(self.now, key, item)
+        return {"Attributes": item} if params.get("ReturnValues") == "ALL_NEW" else {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra import __version__
-from payment_infra.cli.everywhere import DEBUG, everywhere
+from payment_infra.cli.everywhere import DEBUG, ENTERED, PROGRAM, everywhere
 from payment_infra.errors import PaymentInfraError
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ SECTIONS = {
         "completion": "Write what completes commands and options in a shell.",
     },
 }
-PROGRAM = "payment-infra"
 # What a shell that completes a line calls the program with (click, "Shell Completion").
 COMPLETE_VARIABLE = "_PAYMENT_INFRA_COMPLETE"
 COMMANDS = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
@@ -66,6 +65,11 @@ COMMANDS = {name: text for commands in SECTIONS.values() for name, text in comma
 
 class Root(click.Group):
     """A group that finds its commands by name, and turns every failure into one line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what was entered, for a hint that repeats it."""
+        ctx.meta[ENTERED] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order in which a newcomer needs them."""

@@ -3,8 +3,8 @@
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-from payment_infra.cli import COMPLETE_VARIABLE, PROGRAM
-from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli import COMPLETE_VARIABLE
+from payment_infra.cli.everywhere import PROGRAM, everywhere
 
 SHELLS: dict[str, type[ShellComplete]] = {
     "bash": BashComplete,

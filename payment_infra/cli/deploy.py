@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
@@ -16,6 +16,7 @@ from payment_infra.cli.options import (
     require_suffix,
     stack_name_of,
     stack_name_option,
+    take_over_option,
     yes_option,
 )
 from payment_infra.errors import UsageError
@@ -114,6 +115,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
     callback=_names(CHECKS),
     help="Leave out a check before the deployment.",
 )
+@take_over_option
 @config_options()
 @stack_name_option
 @output_option
@@ -161,6 +163,7 @@ def command(
         rollback=not no_rollback,
         notification_arns=notification_arns or None,
         timeout_seconds=None if timeout_minutes is None else timeout_minutes * 60,
+        command=entered(),
         **options,
     )
     with operating(stack.name, output) as operator:

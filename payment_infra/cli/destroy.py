@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
@@ -22,6 +22,7 @@ from payment_infra.cli.options import (
     require_suffix,
     stack_name_of,
     stack_name_option,
+    take_over_option,
     yes_option,
 )
 from payment_infra.cli.output import check_answers, note, print_json
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     help="With --export, wait this long for requests that have begun.  "
     "[default: the functions' timeout]",
 )
+@take_over_option
 @output_option
 @yes_option
 @aws_options
@@ -65,6 +67,7 @@ def command(
     drain_seconds: int | None,
     output: str,
     yes: bool,
+    take_over: int | None,
 ) -> None:
     """Delete the stack.
 
@@ -80,6 +83,7 @@ def command(
         raise UsageError("--drain goes with --export")
     suffix = require_suffix(resolved)
     from payment_infra.cloud import intervention
+    from payment_infra.cloud.locking import Lock
     from payment_infra.cloud.operations.destruction import (
         check_protection,
         delete_late_log_groups,
@@ -92,23 +96,25 @@ def command(
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
-    state = find_stack(stack, suffix)
-    if state is None:
+    if find_stack(stack, suffix) is None:
         note(f"there is no stack {stack.name}; nothing to delete")
         if output == "json":
             print_json({"stack": stack.name, "deleted": False, "saved": {}, "remains": []})
         return
     check_answers(yes)
-    environment = Environment(session, stack, state)
-    found = examine(environment)
-    width = shutil.get_terminal_size().columns
-    note("\n".join(draw(found, width)))
-    check_protection(environment, found, resolved)
-    if file is not None:
-        note(f"Before that, payments are stopped, and saved with both queues' messages: {file}")
-    with operating(stack.name, "text") as operator:
+    with (
+        operating(stack.name, "text") as operator,
+        Lock.acquire(
+            *(session, stack, "destroy", operator.tell), command=entered(), take_over=take_over
+        ),
+    ):
+        environment = Environment.find(session, stack, suffix)
+        found = examine(environment)
+        note("\n".join(draw(found, shutil.get_terminal_size().columns)))
+        check_protection(environment, found, resolved)
         saving = None
         if file is not None:
+            note(f"Before that, payments are stopped, and saved with both queues' messages: {file}")
             saving = Saving(
                 environment,
                 file,
@@ -119,18 +125,18 @@ def command(
         with saving or nullcontext():
             intervention.destroy(
                 stack,
-                state,
+                environment.state,
                 operator,
                 region=session.region,
                 yes=yes,
                 also=_also(found),
                 first=lambda: _prepare(environment, found, saving),
             )
-    saved = dict(saving.saved) if saving else {}
-    for name, number in saved.items():
-        note(f"{name}: {counted(number, 'line')}")
-    again = delete_late_log_groups(environment, found)
-    left = remains(environment, found)
+        saved = dict(saving.saved) if saving else {}
+        for name, number in saved.items():
+            note(f"{name}: {counted(number, 'line')}")
+        again = delete_late_log_groups(environment, found)
+        left = remains(environment, found)
     note(f"{stack.name} is deleted" + (f", with {', '.join(again)}, made again" if again else ""))
     if output == "json":
         rest = [asdict(one) for one in left]

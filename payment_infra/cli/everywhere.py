@@ -6,7 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
+PROGRAM = "payment-infra"
+# What click's context keeps for us, by name.
 DEBUG = "payment_infra.debug"
+ENTERED = "payment_infra.entered"
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -41,3 +44,10 @@ def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 def _no_color(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value or os.environ.get("NO_COLOR"):
         ctx.find_root().color = ctx.color = False
+
+
+def entered() -> str:
+    """Return the command line that is being run, as a person can enter it again."""
+    import shlex
+
+    return shlex.join([PROGRAM, *click.get_current_context().meta.get(ENTERED, ())])

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,17 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.operating import operating
-from payment_infra.cli.options import environment_options, output_option, yes_option
-from payment_infra.cli.output import check_answers, confirm, note, print_json
+from payment_infra.cli.options import (
+    environment_options,
+    output_option,
+    take_over_option,
+    yes_option,
+)
+from payment_infra.cli.output import check_answers, note, print_json
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped, parsed
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.locking import Lock
     from payment_infra.cloud.operations.dead_letters import DeadLetter, Reading
     from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.operator import Operator
 
 Command = Callable[..., Any]
 
@@ -136,6 +144,7 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
 )
 @click.option("--cancel", is_flag=True, help="Stop a redrive that SQS goes on with.")
 @WAIT_OPTION
+@take_over_option
 @output_option
 @yes_option
 @environment_options
@@ -147,6 +156,7 @@ def redrive(
     max_rate: int | None,
     cancel: bool,
     wait: bool,
+    take_over: int | None,
     output: str,
     yes: bool,
 ) -> None:
@@ -164,6 +174,8 @@ def redrive(
 
     if [everything, bool(ids), cancel].count(True) != 1:
         raise UsageError("give one of --all, --id ID and --cancel")
+    if take_over is not None and not everything:
+        raise UsageError("--take-over goes with --all: nothing else takes the lock")
     if cancel:
         before = cancel_move(environment)
         told = f"the redrive is cancelled; it had moved {counted(before, 'message')}"
@@ -171,17 +183,20 @@ def redrive(
         return
     check_answers(yes)
     _wait_if(wait, environment)
-    if everything:
-        wanted = Wanted(depth(environment, DEAD_LETTERS).total)
-    else:
-        chosen = {one.id for one in _chosen(environment, ids)[0]}
-        wanted = Wanted(len(chosen), chosen)
-    if not wanted.number:
-        _tell({"moved": 0, "left": 0}, EMPTY, output)
-        return
-    about = "about " if everything else ""
-    confirm(f"Send {about}{counted(wanted.number, 'message')} back to be retried?", yes)
-    with operating(environment.stack.name, "text") as operator:
+    with operating(environment.stack.name, "text") as operator, ExitStack() as exits:
+        if everything:
+            exits.enter_context(_lock(environment, operator, "failed redrive --all", take_over))
+            wanted = Wanted(depth(environment, DEAD_LETTERS).total)
+        else:
+            chosen = {one.id for one in _chosen(environment, ids)[0]}
+            wanted = Wanted(len(chosen), chosen)
+        if not wanted.number:
+            _tell({"moved": 0, "left": 0}, EMPTY, output)
+            return
+        about = "about " if everything else ""
+        operator.confirm(
+            f"Send {about}{counted(wanted.number, 'message')} back to be retried?", yes
+        )
         moved = None
         if everything:
             moved = move_all(environment, max_rate, time.sleep, operator.tell)
@@ -206,6 +221,7 @@ def redrive(
 )
 @ID_OPTION
 @WAIT_OPTION
+@take_over_option
 @output_option
 @yes_option
 @environment_options
@@ -215,6 +231,7 @@ def purge(
     file: Path,
     ids: tuple[str, ...],
     wait: bool,
+    take_over: int | None,
     output: str,
     yes: bool,
 ) -> None:
@@ -232,21 +249,37 @@ def purge(
 
     check_answers(yes)
     _wait_if(wait, environment)
-    chosen, read = _chosen(environment, ids)
-    left = 0 if ids else read.held_elsewhere + read.not_read
-    if chosen:
-        lines = (json.dumps(one.document()) for one in chosen)
-        create_private(file, "".join(f"{line}\n" for line in lines).encode())
-        number = counted(len(chosen), "message")
-        note(f"{file}: {number}")
-        confirm(f"Delete {number} from the queue?", yes)
-        deleted = delete(environment, {one.id for one in chosen})
-        told = f"deleted: {counted(deleted, 'message')}"
-        _tell({"deleted": deleted, "left": left}, told, output)
-    elif not left:
-        _tell({"deleted": 0, "left": 0}, EMPTY, output)
+    with (
+        operating(environment.stack.name, "text") as operator,
+        _lock(environment, operator, "failed purge", take_over),
+    ):
+        chosen, read = _chosen(environment, ids)
+        left = 0 if ids else read.held_elsewhere + read.not_read
+        if chosen:
+            lines = (json.dumps(one.document()) for one in chosen)
+            create_private(file, "".join(f"{line}\n" for line in lines).encode())
+            number = counted(len(chosen), "message")
+            note(f"{file}: {number}")
+            operator.confirm(f"Delete {number} from the queue?", yes)
+            deleted = delete(environment, {one.id for one in chosen})
+            told = f"deleted: {counted(deleted, 'message')}"
+            _tell({"deleted": deleted, "left": left}, told, output)
+        elif not left:
+            _tell({"deleted": 0, "left": 0}, EMPTY, output)
     if not ids:
         _check_left(read.held_elsewhere, read.not_read)
+
+
+def _lock(
+    environment: Environment, operator: Operator, operation: str, take_over: int | None
+) -> Lock:
+    from payment_infra.cloud.locking import Lock
+
+    return Lock.acquire(
+        *(environment.session, environment.stack, operation, operator.tell),
+        command=entered(),
+        take_over=take_over,
+    )
 
 
 def _wait_if(wait: bool, environment: Environment) -> None:

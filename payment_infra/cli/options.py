@@ -165,6 +165,16 @@ def yes_option(function: Command) -> Command:
     return click.option("-y", "--yes", is_flag=True, help="Answer yes to every question.")(function)
 
 
+def take_over_option(function: Command) -> Command:
+    """Add --take-over, which names the generation of the lock that a holder has left."""
+    return click.option(
+        "--take-over",
+        type=click.IntRange(1),
+        metavar="GENERATION",
+        help="Take the lock from a holder that has ended.",
+    )(function)
+
+
 def require_suffix(resolved: Resolved) -> str:
     """Return the suffix.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
@@ -15,6 +15,7 @@ from payment_infra.cli.options import (
     output_option,
     stack_name_of,
     stack_name_option,
+    take_over_option,
     yes_option,
 )
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--skip", multiple=True, metavar="RESOURCE", help="Leave a resource as it is; repeat it."
 )
+@take_over_option
 @config_options("suffix")
 @stack_name_option
 @output_option
@@ -40,6 +42,7 @@ def command(
     output: str,
     yes: bool,
     skip: tuple[str, ...],
+    take_over: int | None,
 ) -> None:
     """Undo what a failed deployment has left.
 
@@ -50,10 +53,24 @@ def command(
       payment-infra rollback --suffix dev-001
     """
     from payment_infra.cloud import intervention
+    from payment_infra.cloud.locking import Lock
     from payment_infra.cloud.release import check_ours
     from payment_infra.cloud.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:
-        check = partial(check_ours, stack.name)
-        operator.tell(intervention.roll_back(stack, operator, check=check, yes=yes, skip=skip))
+        lock = partial(
+            Lock.acquire,
+            *(session, stack, "rollback", operator.tell),
+            command=entered(),
+            take_over=take_over,
+        )
+        result = intervention.roll_back(
+            stack,
+            operator,
+            check=partial(check_ours, stack.name),
+            lock=lock,
+            yes=yes,
+            skip=skip,
+        )
+        operator.tell(result)

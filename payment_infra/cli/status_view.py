@@ -12,6 +12,7 @@ from payment_infra.cli.operation import elapsed
 from payment_infra.cli.preview import cut, draw_gateway
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.locking import Held
     from payment_infra.cloud.operations.status import FunctionStatus, QueueStatus, Status
 
 LABEL = 11
@@ -57,6 +58,8 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
     stopped = status.payments.startswith("stopped")
     yield _row("payments", click.style(status.payments, fg="red" if stopped else None))
     yield _row("gateway", draw_gateway(status.gateway) or NOTHING)
+    if status.lock:
+        yield from _lock(status.lock, now)
     # Before what is longer than a small terminal.
     yield from _alarms(status, width, now)
     yield from _table(status, now)
@@ -71,6 +74,16 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
         yield from (_function(one, now) for one in status.functions)
     for part, reason in status.unknown.items():
         yield click.style(cut(f"unknown: {part}: {reason}", width), fg="yellow")
+
+
+def _lock(lock: Held, now: datetime) -> Iterator[str]:
+    yield _row("lock", click.style(f"{lock.operation}, {ago(lock.since, now)}", fg="yellow"))
+    yield _row("", f"by {lock.holder}")
+    if lock.stack_id:
+        yield _row("", f"handed over to the stack's operation (generation {lock.generation})")
+    else:
+        renewed = ago(lock.renewed_at, now)
+        yield _row("", f"last renewed {renewed} (generation {lock.generation})")
 
 
 def _row(label: str, text: str) -> str:

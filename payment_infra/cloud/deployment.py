@@ -1,7 +1,8 @@
-"""A deployment, step by step: settle the stack, upload, preview, ask, execute, follow.
+"""A deployment, step by step: settle the stack, lock, upload, preview, ask, execute, follow.
 
 Nothing of the stack is changed before its preview was shown and agreed to. What happens is told to
-an `Operator`, who also answers the questions.
+an `Operator`, who also answers the questions. The lock of the environment is taken once there is
+something to change, and what was read before is read again with it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,17 @@ from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud import change_sets, leftovers, preflight
 from payment_infra.cloud.consent import check_kept, check_simulated, continued, returning
 from payment_infra.cloud.diagnosis import failure
-from payment_infra.cloud.events import Caution, Outputs, Preview, PropertyChange, Result, Target
+from payment_infra.cloud.events import (
+    Caution,
+    Outputs,
+    Preview,
+    PropertyChange,
+    Result,
+    StackEvent,
+    Target,
+)
 from payment_infra.cloud.following import REVIEW
+from payment_infra.cloud.locking import Lock
 from payment_infra.cloud.operator import follow_cancelling, going_on
 from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_flags
 from payment_infra.cloud.recovery import STEPS, Step, settle
@@ -35,7 +46,7 @@ from payment_infra.template import sources
 
 if TYPE_CHECKING:
     from payment_infra.cloud.change_sets import ChangeSet
-    from payment_infra.cloud.events import Change, StackEvent, Waiting
+    from payment_infra.cloud.events import Change, Waiting
     from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.release import Plan
     from payment_infra.cloud.session import Session
@@ -47,6 +58,23 @@ CLOSES = (
     "the API is open, and this closes it: from then on it refuses requests without a signature "
     "(SigV4); its callers need the managed policy of the output CallerPolicyArn"
 )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a deployment begins with: the stack, its template, and what is to be deployed.
+
+    planned is None where a change set that was left is to be executed.
+    """
+
+    state: StackState | None
+    deployed: Mapping[str, Any]
+    planned: Plan | None
+
+    @property
+    def live(self) -> StackState | None:
+        """The stack, once it has more than a name."""
+        return None if self.state is None or self.state.status == REVIEW else self.state
 
 
 class Deployment:
@@ -63,10 +91,12 @@ class Deployment:
     ) -> None:
         self._session = session
         self._stack = stack
-        self._resolved = resolved
+        self._asked = self._resolved = resolved
         self._options = options
         self._operator = operator
         self._clock = clock
+        self._lock: Lock | None = None
+        self._exits = ExitStack()
 
     def run(self) -> Result:
         """Bring the stack to what the configuration and the handlers are.
@@ -77,54 +107,104 @@ class Deployment:
             Declined: the answer to a question was no; the change set is gone.
             Interrupted: Ctrl-C after the execution had begun, which goes on.
         """
-        options = self._options
         check_handlers(self._resolved.config.gateway)
         check_gateway(self._resolved.config)
         check_simulated(self._stack.name, self._resolved, self._session, "deploy")
         self._session.account()
-        state = settle(
+        with self._exits:
+            return self._run()
+
+    def _run(self) -> Result:
+        found = self._look(self._settled())
+        if self._changes(found) and self._hold():
+            # A stack that is as it was has not been worked on since: each update has its time.
+            state = self._settled()
+            found = found if state == found.state else self._look(state)
+        if self._options.change_set is not None:
+            return self._execute_later(found, self._options.change_set)
+        if self._is_up_to_date(found):
+            return self._unchanged(found.live)
+        return self._deploy(found)
+
+    def _settled(self) -> StackState | None:
+        """Bring the stack to rest; return it, None if there is none."""
+        return settle(
             self._stack,
             self._operator,
             check=lambda found: check_environment(
                 self._stack.name, found, self._resolved.config.suffix
             ),
-            yes=options.yes,
-            wait=options.wait,
-            skip=options.skip,
+            yes=self._options.yes,
+            wait=self._options.wait,
+            skip=self._options.skip,
+            hold=self._hold,
         )
-        live = None if state is None or state.status == REVIEW else state
-        deployed = self._stack.template() if live else {}
-        record = read_record(deployed)
-        if live is not None:
-            self._resolved = continued(self._resolved, record, live)
+
+    def _look(self, state: StackState | None) -> Found:
+        """Work out and check what is to be deployed to a stack at rest; nothing is changed."""
+        options = self._options
+        found = Found(state, {}, None)
+        if live := found.live:
+            found = replace(found, deployed=self._stack.template())
+        record = read_record(found.deployed)
+        self._resolved = self._asked if live is None else continued(self._asked, record, live)
         if options.change_set is not None:
-            return self._execute_later(state, deployed, options.change_set)
+            return found
         check_kept(self._stack.name, record, self._resolved)
         check_simulated(self._stack.name, self._resolved, self._session, "deploy")
         planned = plan(self._session, live, self._resolved, options.parameters)
-        if live is not None and not options.force and self._is_up_to_date(live, deployed, planned):
-            return self._unchanged(live)
-        self._check(planned, creates=live is None)
+        found = replace(found, planned=planned)
+        if not self._is_up_to_date(found):
+            self._check(planned, creates=live is None)
+        return found
+
+    def _hold(self) -> bool:
+        """Take the lock for the rest of the deployment; return whether it was not held before."""
+        if self._lock is not None:
+            return False
+        options = self._options
         if options.execute:
             self._operator.check_answers(options.yes)
+        lock = Lock.acquire(
+            self._session,
+            self._stack,
+            "deploy",
+            self._operator.tell,
+            command=options.command,
+            take_over=options.take_over,
+            wait=options.yes if options.wait is None else options.wait,
+        )
+        self._lock = self._exits.enter_context(lock)
+        return True
+
+    def _changes(self, found: Found) -> bool:
+        """Whether something of the environment is to be changed, not only previewed."""
+        if self._is_up_to_date(found):
+            protects = self._protection(found.live) is not None
+            return protects or self._options.stack_policy is not None
+        return self._options.execute
+
+    def _deploy(self, found: Found) -> Result:
+        live, planned = found.live, found.planned
+        assert planned is not None
         if not planned.bucket:  # it may be made, before there is a preview that says where
             account, region = self._session.account(), self._session.region
             self._operator.tell(Target(self._stack.name, account, region))
         release = upload(self._session, planned, self._operator.tell)
-        if state is not None:
+        if found.state is not None:
             change_sets.delete_failed(self._stack)
         request = change_sets.Request(
             {"TemplateURL": release.bucket.url(release.template.key)},
             release.parameters,
-            options.role_arn,
-            options.notification_arns,
+            self._options.role_arn,
+            self._options.notification_arns,
         )
-        with change_sets.created(self._stack, state, request) as change_set:
+        with change_sets.created(self._stack, found.state, request) as change_set:
             if change_set is None:
                 return self._unchanged(live)
-            unasked = returning(record, self._resolved)
-            self._preview(change_set, deployed, release.plan.template, unasked)
-            if not options.execute:
+            unasked = returning(read_record(found.deployed), self._resolved)
+            self._preview(change_set, found.deployed, release.plan.template, unasked)
+            if not self._options.execute:
                 self._operator.tell(Caution(self._kept(change_set.name)))
                 return Result(self._stack.name, live.status if live else REVIEW, changed=False)
             events = self._begin(change_set, live)
@@ -137,25 +217,25 @@ class Deployment:
             f"{change_set}` executes it"
         )
 
-    def _execute_later(
-        self, state: StackState | None, deployed: Mapping[str, Any], name: str
-    ) -> Result:
-        if state is None:
+    def _execute_later(self, found: Found, name: str) -> Result:
+        if found.state is None:
             raise AwsError(f"there is no stack {self._stack.name}, and so no change set of it")
-        change_set = change_sets.find(self._stack, state, name)
-        self._preview(change_set, deployed, self._stack.template(change_set.id))
-        return self._end(change_set, self._begin(change_set, state))
+        change_set = change_sets.find(self._stack, found.state, name)
+        self._preview(change_set, found.deployed, self._stack.template(change_set.id))
+        return self._end(change_set, self._begin(change_set, found.state))
 
-    def _is_up_to_date(self, live: StackState, deployed: Mapping[str, Any], planned: Plan) -> bool:
+    def _is_up_to_date(self, found: Found) -> bool:
         """Whether template, parameters and options are those of the stack, as far as it tells."""
-        options = self._options
+        options, live, planned = self._options, found.live, found.planned
+        if live is None or planned is None or options.force:
+            return False
         same_values = all(
             value is None or live.parameters.get(name) == value
             for name, value in planned.parameters.items()
         )
         return (
             same_values
-            and _without_defaults(deployed) == _without_defaults(planned.template)
+            and _without_defaults(found.deployed) == _without_defaults(planned.template)
             and options.role_arn in {None, live.role_arn}
             and options.notification_arns in {None, live.notification_arns}
         )
@@ -242,9 +322,14 @@ class Deployment:
                 raise Interrupted(going_on(self._stack.name)) from interrupt
             raise
 
-    def _protect(self, stack_id: str, live: StackState | None) -> None:
+    def _protection(self, live: StackState | None) -> bool | None:
+        """Return whether termination protection is to be on or off, None if it is to stay."""
         wanted = self._resolved.config.termination_protection
-        if wanted != (live is not None and live.termination_protection):
+        has = live is not None and live.termination_protection
+        return wanted if wanted != has else None
+
+    def _protect(self, stack_id: str, live: StackState | None) -> None:
+        if (wanted := self._protection(live)) is not None:
             self._stack.protect(stack_id, on=wanted)
         if self._options.stack_policy is not None:
             self._stack.set_policy(stack_id, self._options.stack_policy)
@@ -252,6 +337,10 @@ class Deployment:
     def _end(self, change_set: ChangeSet, events: Iterator[StackEvent | Waiting]) -> Result:
         name = self._stack.name
         if self._options.detach:
+            # Whoever looks for a stack operation from now on has to find it.
+            next((one for one in events if isinstance(one, StackEvent)), None)
+            if self._lock is not None:
+                self._lock.hand_over(change_set.stack_id)
             status = "CREATE_IN_PROGRESS" if change_set.creates else "UPDATE_IN_PROGRESS"
             return Result(name, status, changed=True)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.diagnosis import failure
@@ -50,6 +51,9 @@ def cancel(
 ) -> Result:
     """Cancel the update that goes on, or delete the stack that is being created.
 
+    It takes no lock: it acts on the operation that it showed, and whoever holds the lock for that
+    follows the rollback to its end.
+
     Args:
         stack: the stack.
         operator: is asked first, unless `yes`.
@@ -58,7 +62,8 @@ def cancel(
         remove: see `follow_cancelling`.
 
     Raises:
-        AwsError: there is no such stack, or nothing goes on that could be cancelled.
+        AwsError: there is no such stack, or nothing goes on that could be cancelled, or that has
+            ended while the question was asked.
         DeploymentFailed: what was done could not be undone.
     """
     state = _existing(stack)
@@ -66,6 +71,13 @@ def cancel(
     undo = "delete what it made" if state.status == "CREATE_IN_PROGRESS" else "roll it back"
     if state.status in CANCELLABLE:
         operator.confirm(f"Cancel the operation on {stack.name}, and {undo}?", yes)
+        now = stack.state()
+        if now is None or (now.id, now.changed_at) != (state.id, state.changed_at):
+            raise AwsError(
+                f"the operation on {stack.name} that was to be cancelled has ended, and another "
+                "may have begun; nothing was cancelled"
+            )
+        state = now
     follow_cancelling(stack, state, operator, remove)
     return _came_to(stack)
 
@@ -75,30 +87,42 @@ def roll_back(
     operator: Operator,
     *,
     check: Callable[[StackState], None],
+    lock: Callable[[], AbstractContextManager[object]],
     yes: bool,
     skip: Collection[str] = (),
 ) -> Result:
     """Undo what a failed operation has left, or go on with a rollback that failed.
 
-    `check` raises if the stack is not to be touched.
+    Args:
+        stack: the stack.
+        operator: is asked first, unless `yes`.
+        check: raises if the stack is not to be touched.
+        lock: takes the lock, once there is something to roll back.
+        yes: whether to go ahead without a question.
+        skip: logical ids that a continued rollback leaves as they are.
 
     Raises:
         AwsError: there is no such stack, or nothing of it is to be rolled back.
         DeploymentFailed: the rollback failed.
     """
+    _to_roll_back(stack, check)
+    operator.check_answers(yes)
+    with lock():
+        state = _to_roll_back(stack, check)
+        operator.confirm(f"stack {stack.name} is {state.status}. Roll it back?", yes)
+        if state.status == "UPDATE_ROLLBACK_FAILED":
+            continue_rollback(stack, state, operator, skip)
+        else:
+            follow(stack, stack.roll_back(state), operator)
+        return _came_to(stack)
+
+
+def _to_roll_back(stack: Stack, check: Callable[[StackState], None]) -> StackState:
     state = _existing(stack)
     check(state)
-    question = f"stack {stack.name} is {state.status}. Roll it back?"
-    match state.status:
-        case "CREATE_FAILED" | "UPDATE_FAILED":
-            operator.confirm(question, yes)
-            follow(stack, stack.roll_back(state), operator)
-        case "UPDATE_ROLLBACK_FAILED":
-            operator.confirm(question, yes)
-            continue_rollback(stack, state, operator, skip)
-        case _:
-            raise AwsError(f"stack {stack.name} is {state.status}: there is nothing to roll back")
-    return _came_to(stack)
+    if state.status not in {"CREATE_FAILED", "UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED"}:
+        raise AwsError(f"stack {stack.name} is {state.status}: there is nothing to roll back")
+    return state
 
 
 def destroy(

@@ -57,6 +57,7 @@ TAKE = (
     "SET #generation = if_not_exists(#generation, :zero) + :one, #holder = :me, "
     "#operation = :operation, #since = :now, #renewed_at = :now REMOVE #stack_id"
 )
+RELEASE = "REMOVE #holder, #operation, #since, #renewed_at, #stack_id"
 FREE = "attribute_not_exists(#holder)"
 MINE = "#generation = :generation AND #holder = :me"
 
@@ -221,8 +222,7 @@ class Lock:
         self._update("SET #stack_id = :stack_id, #renewed_at = :now", stack_id=stack_id)
 
     def _release(self) -> None:
-        gone = ("holder", "operation", "since", "renewed_at", "stack_id")
-        self._update(f"REMOVE {', '.join(f'#{name}' for name in gone)}")
+        self._update(RELEASE)
 
     def _take(self, operation: str, previous: Held | None) -> Held | None:
         """Take the lock if it is free, or if it is as `previous` says; return who else has it."""
@@ -254,14 +254,12 @@ class Lock:
     def _call(
         self, update: str, condition: str, values: Mapping[str, str], numbers: Mapping[str, int]
     ) -> tuple[bool, Item]:
-        names = set(re.findall(r"#\w+", f"{update} {condition}"))
         return self.table.update(
             self._stack.name,
             ITEM,
             UpdateExpression=update,
             ConditionExpression=condition,
-            # Whatever DynamoDB reserves ("Reserved words in DynamoDB").
-            ExpressionAttributeNames={name: name.removeprefix("#") for name in names},
+            ExpressionAttributeNames=_names(update, condition),
             ExpressionAttributeValues={
                 **{f":{name}": {"S": value} for name, value in values.items()},
                 **{f":{name}": {"N": str(number)} for name, number in numbers.items()},
@@ -333,6 +331,25 @@ def find(session: Session, stack: Stack) -> Held | None:
     if held and held.stack_id and not _in_progress(stack, held.stack_id):
         return None
     return held
+
+
+def free(session: Session, stack: Stack) -> None:
+    """Release the lock of a stack whose holder cannot live any more, whoever that was."""
+    table = OperationsTable(session, stack.sleep)
+    if held := Held.of(table.get(stack.name, ITEM) or {}):
+        table.update(
+            stack.name,
+            ITEM,
+            UpdateExpression=RELEASE,
+            ConditionExpression="#generation = :generation",
+            ExpressionAttributeNames=_names(RELEASE, "#generation"),
+            ExpressionAttributeValues={":generation": {"N": str(held.generation)}},
+        )
+
+
+def _names(*expressions: str) -> dict[str, str]:
+    """Return the names in expressions, whatever of them DynamoDB reserves ("Reserved words")."""
+    return {name: name[1:] for text in expressions for name in re.findall(r"#\w+", text)}
 
 
 def _may_be_taken(stack: Stack, held: Held, take_over: int | None) -> bool:

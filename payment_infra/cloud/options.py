@@ -30,7 +30,8 @@ class Options:
         detach: return as soon as the execution has begun.
         force: make a change set although nothing seems to have changed.
         rollback: whether a failure undoes what was done.
-        wait: whether to wait for another operation on the stack; None asks.
+        wait: whether to wait for another operation on the stack; None asks where it can be shown,
+            and waits if `yes`.
         skip: logical ids that a continued rollback leaves as they are.
         role_arn: the role that CloudFormation works with; None: the stack's, or the caller's.
         notification_arns: topics that get the stack's events; None: the stack's.
@@ -39,6 +40,8 @@ class Options:
         timeout_seconds: after this the operation is cancelled.
         strict: whether a warning of the checks ends the deployment.
         skip_checks: names of the checks that are not made.
+        take_over: the generation of the lock that may be taken from its holder.
+        command: what a person has entered, for a refusal to repeat it.
     """
 
     yes: bool = False
@@ -57,3 +60,5 @@ class Options:
     timeout_seconds: float | None = None
     strict: bool = False
     skip_checks: frozenset[str] = frozenset()
+    take_over: int | None = None
+    command: str = ""

@@ -30,6 +30,8 @@ class Step(Enum):
     GIVE_UP = "leaves it alone: it needs a person"
 
 
+# The steps that change the stack before a deployment can begin.
+CHANGING = frozenset({Step.REMOVE, Step.DELETE_AGAIN, Step.ROLL_BACK, Step.CONTINUE_ROLLBACK})
 # Every status of a stack ("Stack status codes" in the CloudFormation User Guide).
 STEPS: Mapping[str, Step] = {
     "CREATE_COMPLETE": Step.UPDATE,
@@ -66,6 +68,7 @@ def settle(
     yes: bool,
     wait: bool | None = None,
     skip: Collection[str] = (),
+    hold: Callable[[], bool] = lambda: False,
 ) -> StackState | None:
     """Bring the stack to where it can be created or updated; return it, None if there is none.
 
@@ -76,6 +79,7 @@ def settle(
         yes: whether to go ahead without a question.
         wait: whether to wait for an operation that goes on; None asks.
         skip: logical ids that a continued rollback leaves as they are.
+        hold: takes the lock, before there is a question; returns whether it was not held before.
 
     Raises:
         AwsError: the stack is busy and is not to be waited for, or only a person can mend it.
@@ -88,6 +92,8 @@ def settle(
         step = STEPS.get(state.status, Step.GIVE_UP) if state else Step.CREATE
         if state is None or step in {Step.CREATE, Step.UPDATE}:
             return state
+        if step in CHANGING and hold():
+            continue
         found = f"stack {stack.name} is {state.status}"
         match step:
             case Step.WAIT:

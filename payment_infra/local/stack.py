@@ -12,6 +12,7 @@ from botocore.config import Config
 
 from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.errors import translated
+from payment_infra.cloud.locking import free
 from payment_infra.cloud.logs import LogTail
 from payment_infra.cloud.options import STACK_NAME_PREFIX, Options
 from payment_infra.cloud.session import Boto, Session
@@ -57,6 +58,8 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
     )
     name = stack_name or f"{STACK_NAME_PREFIX}-{config.suffix}"
     stack = Stack(session.client("cloudformation"), name)
+    # An earlier run that was killed may have left it held, and took its AWS with it.
+    free(session, stack)
     # No money, access or protection hangs on what is here: nothing has to be asked for again.
     sources = {**resolved.sources, **dict.fromkeys(KEPT, "local")}
     resolved = replace(resolved, config=config, sources=sources)

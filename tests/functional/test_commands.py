@@ -361,6 +361,7 @@ def test_a_deployment_that_fails_says_which_resource_and_why_and_exits_3(
 def test_watch_names_the_root_cause_and_its_place_as_deploy_does(cli: Cli, aws: FakeAws) -> None:
     aws.timeline = [
         ("CREATE_IN_PROGRESS", []),
+        ("CREATE_IN_PROGRESS", []),
         ("ROLLBACK_COMPLETE", [event(5, "AlarmTopic", "CREATE_FAILED", "Name is taken")]),
     ]
     assert cli(*DEPLOY, "--detach").exit_code == 0

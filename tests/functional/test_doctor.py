@@ -41,7 +41,7 @@ def test_where_nothing_fails_it_exits_0_and_has_changed_nothing(cli: Cli, aws: F
     assert lines[0].startswith("ok    python          3.")
     assert "ok    settings        dev, preset development, no payment-infra.toml" in lines
     assert "ok    gateway         the simulated one, which moves no money" in lines
-    assert "ok    dynamodb        DescribeTable" in lines
+    assert "ok    dynamodb        DescribeTable, GetItem" in lines
     assert aws.changes() == []
     assert aws.called("dynamodb:DescribeTable") == [{"TableName": "transactions-dev"}]
 

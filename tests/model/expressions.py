@@ -63,16 +63,14 @@ class Expressions:
         return self._end(self._either())
 
     def updated(self, text: str) -> Item:
-        """Return the item with SET and REMOVE done; operands are those of the old item."""
+        """Return the item with SET or REMOVE or both done; operands are those of the old item."""
         self._read(text)
-        item = dict(self._item)
-        self._expect("SET")
-        while True:
+        item, sets = dict(self._item), self._accept("SET")
+        while sets:
             name = self._name()
             self._expect("=")
             item[name] = self._sum()
-            if not self._accept(","):
-                break
+            sets = self._accept(",")
         if self._accept("REMOVE"):
             item.pop(self._name(), None)
             while self._accept(","):

@@ -332,6 +332,7 @@ def test_a_look_that_fails_after_the_end_is_made_again_and_fails_nothing(
 
 
 def test_detach_returns_as_soon_as_it_has_begun(session: Session, aws: FakeAws) -> None:
+    aws.timeline = [("CREATE_IN_PROGRESS", [])]
     operator = FakeOperator()
     result = run(session, operator, options=Options(yes=True, detach=True))
     assert result == Result(NAME, "CREATE_IN_PROGRESS", changed=True)

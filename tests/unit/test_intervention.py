@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from payment_infra.cloud import intervention
 from payment_infra.cloud.events import Caution, StackEvent
+from payment_infra.cloud.locking import Lock
 from payment_infra.errors import (
     AwsError,
     DeploymentFailed,
@@ -17,6 +20,7 @@ from tests.operators import FakeOperator
 from tests.stacks import own_event
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.events import Result
     from payment_infra.cloud.stack import Stack, StackState
 
 NAME = "payment-infra-dev"
@@ -83,6 +87,28 @@ def test_cancel_asks_and_says_what_it_came_to(
     assert operator.asked == [f"Cancel the operation on {NAME}, and roll it back?"]
 
 
+def test_cancel_leaves_alone_what_came_after_the_operation_that_it_showed(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    exists(aws, "CREATE_IN_PROGRESS")
+
+    def meanwhile(question: str, agreed: bool, flag: str = "--yes") -> None:
+        exists(aws, "CREATE_COMPLETE")
+
+    operator.confirm = meanwhile  # type: ignore[method-assign]
+    with pytest.raises(AwsError, match="only a creation or an update can be cancelled"):
+        intervention.cancel(stack, operator, check=anything, yes=False)
+    exists(aws, "UPDATE_IN_PROGRESS")
+
+    def another(question: str, agreed: bool, flag: str = "--yes") -> None:
+        exists(aws, "UPDATE_IN_PROGRESS").changed_at += timedelta(seconds=1)
+
+    operator.confirm = another  # type: ignore[method-assign]
+    with pytest.raises(AwsError, match="has ended, and another may have begun"):
+        intervention.cancel(stack, operator, check=anything, yes=False)
+    assert aws.changes() == []
+
+
 def test_cancel_says_what_stays_in_the_way(
     aws: FakeAws, stack: Stack, operator: FakeOperator
 ) -> None:
@@ -91,6 +117,11 @@ def test_cancel_says_what_stays_in_the_way(
     intervention.cancel(stack, operator, check=anything, yes=True)
     [caution] = operator.of(Caution)
     assert caution.message.startswith("Table: kept")
+
+
+def roll_back(aws: FakeAws, stack: Stack, operator: FakeOperator) -> Result:
+    lock = partial(Lock.acquire, aws.session(), stack, "rollback", operator.tell)
+    return intervention.roll_back(stack, operator, check=anything, lock=lock, yes=False)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +136,7 @@ def test_rollback_undoes_what_failed(
     status: str, comes_to: str, aws: FakeAws, stack: Stack, operator: FakeOperator
 ) -> None:
     exists(aws, status)
-    assert intervention.roll_back(stack, operator, check=anything, yes=False).status == comes_to
+    assert roll_back(aws, stack, operator).status == comes_to
     assert operator.asked == [f"stack {NAME} is {status}. Roll it back?"]
 
 
@@ -114,7 +145,8 @@ def test_nothing_that_is_complete_is_rolled_back(
 ) -> None:
     exists(aws, "UPDATE_COMPLETE")
     with pytest.raises(AwsError, match="there is nothing to roll back"):
-        intervention.roll_back(stack, operator, check=anything, yes=True)
+        roll_back(aws, stack, operator)
+    assert aws.called("dynamodb:UpdateItem") == []
 
 
 def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(

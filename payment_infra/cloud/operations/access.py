@@ -20,6 +20,7 @@ from payment_infra.cloud.operations.simulation import CHANGES, Place, check_chan
 from payment_infra.cloud.options import STACK_NAME_PREFIX
 from payment_infra.cloud.preflight import MISSING, UNSUPPORTED
 from payment_infra.errors import AwsError
+from payment_infra.naming import OPERATIONS_TABLE
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -87,6 +88,14 @@ PROBES = (
         "DescribeTable",
         "`deploy` and `status`",
         lambda client, place: client.describe_table(TableName=f"transactions-{place.suffix}"),
+    ),
+    Probe(
+        "dynamodb",
+        "GetItem",
+        "`deploy` and all that changes an environment",
+        lambda client, _: client.get_item(
+            TableName=OPERATIONS_TABLE, Key={"stack": {"S": ANY_SUFFIX}, "item": {"S": "lock"}}
+        ),
     ),
     Probe(
         "sqs",

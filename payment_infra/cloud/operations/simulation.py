@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.checks import Check
 from payment_infra.cloud.errors import translated
+from payment_infra.cloud.operations_table import ACTIONS
 from payment_infra.cloud.options import STACK_NAME_PREFIX
 from payment_infra.errors import AwsError
+from payment_infra.naming import OPERATIONS_TABLE
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
@@ -47,7 +49,7 @@ def check_changes(session: Session, place: Place, bucket: str) -> Check:
     """
     try:
         source = _policy_source(session, place)
-        denied = sorted(_denied(session, place, source, _actions(place, bucket)))
+        denied = sorted(set(_denied(session, place, source, _actions(place, bucket))))
     except AwsError as error:
         return Check.told(
             CHANGES,
@@ -84,6 +86,7 @@ def _actions(place: Place, bucket: str) -> Mapping[str, Collection[str]]:
             "lambda:PublishLayerVersion",
         ),
         place.arn("dynamodb", f"table/transactions-{suffix}"): ("dynamodb:CreateTable",),
+        place.arn("dynamodb", f"table/{OPERATIONS_TABLE}"): ACTIONS,
         place.arn("sqs", f"failed-transactions-{suffix}"): ("sqs:CreateQueue",),
         place.arn("sns", f"payment-alarms-{suffix}"): ("sns:CreateTopic",),
         place.arn("logs", f"log-group:/aws/lambda/payment-processing-{suffix}"): (

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from payment_infra.cloud.errors import translated
+from payment_infra.cloud.locking import find
 from payment_infra.cloud.operations.alarms import Alarm, find_alarms
 from payment_infra.cloud.operations.metric_data import Metric, read
 from payment_infra.cloud.restore.writes import METHODS, current
@@ -17,6 +18,7 @@ from payment_infra.errors import AwsError
 from payment_infra.record import read_record
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.locking import Held
     from payment_infra.cloud.operations.environment import Environment
 
 Found = TypeVar("Found")
@@ -79,6 +81,7 @@ class Status:
     """What is known of an environment; unknown holds, by part, why something is missing.
 
     gateway is the payment gateway that the functions work with, "" if nobody knows.
+    lock is who works on it with this tool, None if nobody does.
     """
 
     stack: str
@@ -97,6 +100,7 @@ class Status:
     drift: str
     drift_checked_at: datetime | None
     unknown: Mapping[str, str]
+    lock: Held | None = None
 
     @property
     def alarms_known(self) -> bool:
@@ -137,6 +141,7 @@ def look(environment: Environment, now: datetime) -> Status:
         numbers = parts.read("metrics", lambda: _numbers(environment, now), dict[str, float]())
         version = parts.read("version", lambda: _version(environment), "")
         payments = parts.read("payments", lambda: _payments(environment), "unknown")
+        lock = parts.read("lock", lambda: find(environment.session, environment.stack), None)
         configurations = parts.read(
             "functions", lambda: _configurations(environment), dict[str, Any]()
         )
@@ -173,6 +178,7 @@ def look(environment: Environment, now: datetime) -> Status:
             drift=state.drift,
             drift_checked_at=state.drift_checked_at,
             unknown=parts.unknown,
+            lock=lock(),
         )
 
 
