@@ -152,7 +152,7 @@ class OperationsTable:
             if isinstance(cause, ClientError) and code_of(cause) in DENIED:
                 raise AwsError(
                     f"table {OPERATIONS_TABLE}: not allowed to call {cause.operation_name}, and "
-                    "without the lock in it nothing was done; let your policy hold "
+                    "without the lock in it nothing is changed; let your policy hold "
                     f"{json.dumps(self._statement(), separators=(',', ':'))}"
                 ) from cause
             raise
