@@ -270,8 +270,8 @@ def calls() -> list[int]:
 
 
 def test_a_deployment_that_was_killed_at_any_call_is_taken_over_and_ends_well() -> None:
-    taken_over = []
-    for number in calls():
+    numbers, taken_over = calls(), []
+    for number in numbers:
         aws = account()
         aws.kill_at = number
         with pytest.raises(Killed):
@@ -287,8 +287,8 @@ def test_a_deployment_that_was_killed_at_any_call_is_taken_over_and_ends_well() 
         assert held(aws) is None
         assert bool(left) == any("took the lock" in one.message for one in operator.of(Caution))
     # From the call after the one that takes it to the one that releases it.
-    assert taken_over == [number for number in calls() if number >= taken_over[0]]
-    assert len(taken_over) > 20
+    assert taken_over == [number for number in numbers if number >= taken_over[0]]
+    assert len(taken_over) > 10
 
 
 def test_a_deployment_that_is_overtaken_at_any_call_changes_nothing_more() -> None:

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore import exceptions as aws
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
+from urllib3 import HTTPResponse
 
 from payment_infra.cloud.errors import explain, translated
-from payment_infra.cloud.session import Session
+from payment_infra.cloud.locking import IN_FLIGHT_SECONDS
+from payment_infra.cloud.operations_table import ANSWER_SECONDS
+from payment_infra.cloud.session import CONNECT_SECONDS, READING, Session
 from payment_infra.errors import AwsError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMED = {"AttributeName": "DisplayName", "AttributeValue": "a"}
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +132,105 @@ def test_an_answer_that_is_not_of_aws_is_told() -> None:
 def test_what_is_no_answer_of_aws_is_not_translated() -> None:
     with pytest.raises(ZeroDivisionError), translated("bucket zips"):
         raise ZeroDivisionError
+
+
+class Guard:
+    """Counts how often it was asked, and refuses from a number on."""
+
+    def __init__(self, refuse_at: int = 0) -> None:
+        self.asked, self._refuse_at = 0, refuse_at
+
+    def __call__(self) -> None:
+        self.asked += 1
+        if self.asked == self._refuse_at:
+            raise AwsError("overtaken")
+
+
+def answering(session: Session, service: str, *statuses: int) -> tuple[Any, list[int]]:
+    """Return a client whose requests are answered instead of sent, and the answers given."""
+    client, given, left = session.client(service), list[int](), list(statuses)
+
+    def answer(request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:
+        given.append(left.pop(0))
+        text = f"<Answer><{event_name.rpartition('.')[2]}Result/></Answer>"
+        body = HTTPResponse(io.BytesIO(text.encode()), preload_content=False)
+        return AWSResponse(request.url, given[-1], HTTPHeaders(), body)
+
+    client.meta.events.register_last("before-send", answer)
+    return client, given
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return Session.open(None, None, None)
+
+
+def test_the_guard_is_asked_before_each_attempt_of_a_change(session: Session) -> None:
+    client, given = answering(session, "sns", 503, 500, 200, 200)
+    session.guard = guard = Guard()
+    client.create_topic(Name="a")
+    assert (guard.asked, given) == (3, [503, 500, 200])
+    session.guard = None
+    client.create_topic(Name="a")
+    assert (guard.asked, given[3:]) == (3, [200])
+
+
+def test_what_the_guard_refuses_is_not_sent_and_not_tried_again(session: Session) -> None:
+    client, given = answering(session, "sns", 503, 200)
+    session.guard = guard = Guard(refuse_at=2)
+    with pytest.raises(AwsError, match="overtaken"):
+        client.create_topic(Name="a")
+    assert (guard.asked, given) == (2, [503])
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "parameters", "asked"),
+    [
+        ("sns", "list_topics", {}, 0),
+        ("sns", "get_topic_attributes", {"TopicArn": "arn:aws:sns:us-east-1:1:a"}, 0),
+        ("cloudformation", "describe_stacks", {}, 0),
+        ("cloudformation", "validate_template", {"TemplateBody": "{}"}, 0),
+        ("s3", "head_object", {"Bucket": "zips", "Key": "a"}, 0),
+        ("s3", "put_object", {"Bucket": "zips", "Key": "a", "Body": b""}, 1),
+        ("cloudformation", "cancel_update_stack", {"StackName": "a"}, 1),
+        ("sns", "set_topic_attributes", {"TopicArn": "arn:aws:sns:us-east-1:1:a", **NAMED}, 1),
+    ],
+)
+def test_what_only_reads_asks_nobody(
+    service: str, operation: str, parameters: dict[str, Any], asked: int, session: Session
+) -> None:
+    client, given = answering(session, service, 200)
+    session.guard = guard = Guard()
+    getattr(client, operation)(**parameters)
+    assert (guard.asked, given) == (asked, [200])
+
+
+def test_a_receive_from_a_queue_counts_as_a_change() -> None:
+    """It hides messages from whoever else looks."""
+    assert not "ReceiveMessage".startswith(READING)
+    assert not "ChangeMessageVisibilityBatch".startswith(READING)
+
+
+def test_an_unguarded_session_is_the_same_and_asks_nobody(session: Session) -> None:
+    apart = session.unguarded(Config(read_timeout=2))
+    client, _ = answering(apart, "sns", 200)
+    session.guard = apart.guard = None
+    session.guard = guard = Guard()
+    client.create_topic(Name="a")
+    assert guard.asked == 0
+    assert client.meta.config.read_timeout == 2
+    assert client.meta.config.connect_timeout == CONNECT_SECONDS
+    assert client.meta.config.retries == session.client("sns").meta.config.retries
+
+
+def test_an_attempt_of_a_change_has_the_seconds_that_a_takeover_waits_for(
+    session: Session,
+) -> None:
+    client = session.client("cloudformation")
+    assert (client.meta.config.connect_timeout, client.meta.config.read_timeout) == (5, 30)
+    assert client.meta.config.connect_timeout + client.meta.config.read_timeout == (
+        IN_FLIGHT_SECONDS - ANSWER_SECONDS
+    )
