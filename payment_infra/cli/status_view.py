@@ -59,7 +59,7 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
     yield _row("payments", click.style(status.payments, fg="red" if stopped else None))
     yield _row("gateway", draw_gateway(status.gateway) or NOTHING)
     if status.lock:
-        yield from _lock(status.lock, now)
+        yield from _lock(status.lock, width, now)
     # Before what is longer than a small terminal.
     yield from _alarms(status, width, now)
     yield from _table(status, now)
@@ -76,11 +76,13 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
         yield click.style(cut(f"unknown: {part}: {reason}", width), fg="yellow")
 
 
-def _lock(lock: Held, now: datetime) -> Iterator[str]:
-    yield _row("lock", click.style(f"{lock.operation}, {ago(lock.since, now)}", fg="yellow"))
-    yield _row("", f"by {lock.holder}")
+def _lock(lock: Held, width: int, now: datetime) -> Iterator[str]:
+    who, _, where = lock.holder.partition(" on ")
+    yield _row("lock", click.style(f"{lock.operation}, begun {ago(lock.since, now)}", fg="yellow"))
+    yield _row("", cut(f"by {who}", width - LABEL))
+    yield _row("", cut(f"on {where}", width - LABEL))
     if lock.stack_id:
-        yield _row("", f"handed over to the stack's operation (generation {lock.generation})")
+        yield _row("", "handed over to the stack's operation")
     else:
         renewed = ago(lock.renewed_at, now)
         yield _row("", f"last renewed {renewed} (generation {lock.generation})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -18,6 +19,7 @@ from payment_infra.cli.list import print_stacks
 from payment_infra.cli.log_view import entry
 from payment_infra.cli.status_view import draw as draw_status
 from payment_infra.cli.subscribe import print_subscriptions
+from payment_infra.cloud.locking import Held
 from payment_infra.cloud.logs import LogLine
 from payment_infra.cloud.operations.alarms import Alarm
 from payment_infra.cloud.operations.callers import Callers, Principal
@@ -108,6 +110,16 @@ STATUS = Status(
     drift_checked_at=ago(hours=2, minutes=20),
     unknown={"queues": f"AccessDenied: {'not allowed ' * 20}"},
 )
+HELD = Held(
+    generation=7,
+    holder=(
+        "arn:aws:sts::123456789012:assumed-role/Deployers/alice.with.a.long.name@example.com on "
+        "build-7.example.com (process 4242, 4e6adc3f108f)"
+    ),
+    operation="restore",
+    since=ago(hours=1, minutes=3),
+    renewed_at=ago(seconds=12),
+)
 
 
 @COLORS
@@ -115,6 +127,15 @@ def test_status(color: bool, check: Check) -> None:
     with colored(color):
         click.echo(draw_status(STATUS, WIDTH, NOW))
     check("status", color)
+
+
+@COLORS
+@pytest.mark.parametrize("stack_id", ["", "arn:aws:cloudformation:1"], ids=["held", "handed-over"])
+def test_status_of_what_somebody_works_on(stack_id: str, color: bool, check: Check) -> None:
+    held = replace(HELD, stack_id=stack_id)
+    with colored(color):
+        click.echo(draw_status(replace(STATUS, lock=held, functions=()), WIDTH, NOW))
+    check("status-handed-over" if stack_id else "status-held", color)
 
 
 @COLORS
