@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra.local.stack import open_session
-from tests.e2e.harness import aws_variables, checkout, clean_environment, command
+from payment_infra.naming import OPERATIONS_TABLE
+from tests.e2e.harness import (
+    COMMAND_SECONDS,
+    aws_variables,
+    checkout,
+    clean_environment,
+    command,
+)
 from tests.e2e.terminal import CTRL_C, Terminal, at_terminal
 
 if TYPE_CHECKING:
@@ -278,3 +287,72 @@ def test_a_foreign_stack_is_left_alone(aws: Emulator, folder: Path) -> None:
     status, _, err = command(aws, folder, "deploy", "--suffix", "op-13", "--yes")
     assert status == 1
     assert "was not made by payment-infra" in err
+
+
+def started(aws: Emulator, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command and do not wait for it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "payment_infra", *arguments, "--endpoint-url", aws.url],
+        cwd=folder,
+        env=clean_environment(folder) | {"PYTHONPATH": str(folder)} | aws_variables(aws.url),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def item_of_the_lock(aws: Emulator, suffix: str) -> dict[str, dict[str, str]]:
+    answer = (
+        open_session(aws)
+        .client("dynamodb")
+        .get_item(
+            TableName=OPERATIONS_TABLE,
+            Key={"stack": {"S": f"payment-infra-{suffix}"}, "item": {"S": "lock"}},
+            ConsistentRead=True,
+        )
+    )
+    return dict(answer["Item"])
+
+
+@pytest.mark.parametrize("wait", ["--wait", "--no-wait"])
+def test_of_two_deployments_at_once_one_waits_or_is_refused_and_both_end_well(
+    wait: str, aws: Emulator, folder: Path
+) -> None:
+    suffix = f"op-two{wait[1:]}"
+    deploy = ("deploy", "--suffix", suffix, "--yes", wait)
+    running = [
+        started(aws, folder, *deploy, "--throttle-rate-limit", limit) for limit in ("5", "6")
+    ]
+    errors = [one.communicate(timeout=COMMAND_SECONDS)[1] for one in running]
+    codes = [one.returncode for one in running]
+    assert status_of(aws, suffix) in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    assert change_sets(aws, suffix) == []
+    assert item_of_the_lock(aws, suffix).keys() == {"stack", "item", "generation"}
+    if wait == "--wait":
+        assert codes == [0, 0], errors
+        assert item_of_the_lock(aws, suffix)["generation"] == {"N": "2"}
+        return
+    assert set(codes) <= {0, 1}
+    assert 0 in codes, errors
+    for code, error in zip(codes, errors, strict=True):
+        if code:
+            line = error.splitlines()[-1]
+            assert "is held by" in line or "is busy" in line
+            assert command(aws, folder, *deploy)[0] == 0
+
+
+def test_a_deployment_that_was_killed_is_taken_over(aws: Emulator, folder: Path) -> None:
+    suffix = ("--suffix", "op-killed")
+    hold(folder)
+    killed = started(aws, folder, "deploy", *suffix, "--yes")
+    while (status_of(aws, "op-killed") or "REVIEW_IN_PROGRESS") != "CREATE_IN_PROGRESS":
+        assert killed.poll() is None
+    killed.kill()
+    killed.communicate(timeout=COMMAND_SECONDS)
+    assert command(aws, folder, "cancel", *suffix, "--yes")[0] == 0
+    status, _, err = command(aws, folder, "deploy", *suffix, "--yes", "--no-wait")
+    [line] = err.splitlines()
+    assert (status, "deploy since" in line) == (1, True)
+    [generation] = re.findall(r"--take-over (\d+)`$", line)
+    assert item_of_the_lock(aws, "op-killed")["generation"] == {"N": generation}
