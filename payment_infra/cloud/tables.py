@@ -33,10 +33,15 @@ def delete_commands(client: DynamoDBClient, name: str) -> list[str]:
     """Return the AWS CLI's commands that delete a table, protected or not."""
     with translated(f"table {name}"):
         described: Any = client.describe_table(TableName=name)["Table"]
-    named = f"--table-name {name} --region {client.meta.region_name}"
+    protected = described.get("DeletionProtectionEnabled", False)
+    return delete_commands_of(name, client.meta.region_name, protected=protected)
+
+
+def delete_commands_of(name: str, region: str, *, protected: bool) -> list[str]:
+    """Return the AWS CLI's commands that delete a table of which that much is known."""
+    named = f"--table-name {name} --region {region}"
     lift = [
         f"aws dynamodb update-table --no-deletion-protection-enabled {named}",
         f"aws dynamodb wait table-exists {named}",
     ]
-    protected = described.get("DeletionProtectionEnabled", False)
     return [*(lift if protected else []), f"aws dynamodb delete-table {named}"]

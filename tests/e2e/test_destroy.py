@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra.local.emulator import Emulator, emulator
+from payment_infra.naming import OPERATIONS_TABLE
 from tests.e2e.harness import PAYMENT, Program, aws_variables, run
 
 if TYPE_CHECKING:
@@ -79,13 +80,17 @@ def test_payments_are_saved_and_the_last_stack_takes_the_bucket_with_it(
         "saved.queued.jsonl": 0,
         "saved.dead-letters.jsonl": 1,
     }
-    assert tables(session) == []
+    assert tables(session) == [OPERATIONS_TABLE]
     assert "    user checkout\n" in done.stderr
     assert iam.list_attached_user_policies(**caller)["AttachedPolicies"] == []
     groups = session.client("logs").describe_log_groups()["logGroups"]
     assert not {one["logGroupName"] for one in groups} & set(log_groups)
     remains = {one["resource_type"]: one for one in json.loads(done.stdout)["remains"]}
-    assert remains.keys() == {"AWS::IAM::Role", "AWS::ApiGateway::Account", "AWS::S3::Bucket"}
+    assert remains.keys() == {
+        *("AWS::IAM::Role", "AWS::ApiGateway::Account", "AWS::S3::Bucket"),
+        "AWS::DynamoDB::Table",
+    }
+    assert remains["AWS::DynamoDB::Table"]["name"] == OPERATIONS_TABLE
 
     bucket, client = remains["AWS::S3::Bucket"]["name"], session.client("s3")
     for number in range(1010):
@@ -135,7 +140,7 @@ def test_a_production_stack_says_what_lifts_its_protection_and_keeps_its_payment
         assert text in done.stderr
     commands = re.findall(r"^    (aws (?:dynamodb|sqs|logs) .*)$", done.stderr, re.MULTILINE)
     assert len(commands) > 3
-    for one in commands:
+    for one in " && ".join(commands).split(" && "):
         program_name, *arguments = shlex.split(one)
         arguments += ["--endpoint-url", program.url]
         result = run(program_name, *arguments, cwd=program.folder, **aws_variables(program.url))

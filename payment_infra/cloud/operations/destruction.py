@@ -15,8 +15,9 @@ from payment_infra.cloud.operations.callers import POLICY, Callers, find_callers
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
 from payment_infra.cloud.operations.environment import TABLE_OUTPUT
 from payment_infra.cloud.restore.journal import find_journals
-from payment_infra.cloud.tables import delete_commands
+from payment_infra.cloud.tables import delete_commands, delete_commands_of
 from payment_infra.errors import AwsError
+from payment_infra.naming import OPERATIONS_TABLE
 from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def delete_late_log_groups(environment: Environment, found: Destruction) -> list
 
 
 def remains(environment: Environment, found: Destruction) -> list[Kept]:
-    """Return all that there is left after the deletion, the artifact bucket included."""
+    """Return all that there is left after the deletion, what environments share included."""
     region, left = environment.session.region, [*found.kept]
     if bucket := bootstrapped(environment.session):
         left.append(
@@ -163,6 +164,15 @@ def remains(environment: Environment, found: Destruction) -> list[Kept]:
                 command=f"payment-infra bootstrap --destroy --region {region}",
             )
         )
+    commands = delete_commands_of(OPERATIONS_TABLE, region, protected=True)
+    left.append(
+        Kept(
+            name=OPERATIONS_TABLE,
+            resource_type="AWS::DynamoDB::Table",
+            reason="it holds the lock of every environment of the region",
+            command=" && ".join(commands),
+        )
+    )
     return left
 
 
