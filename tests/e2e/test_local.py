@@ -14,6 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from payment_infra.cloud.locking import Lock, find
+from payment_infra.cloud.stack import Stack
+from payment_infra.local.emulator import Emulator
+from payment_infra.local.stack import deploy, open_session
+from payment_infra.sources import resolve
 from tests.e2e.harness import PROGRAMS, clean_environment, run
 
 WAIT_SECONDS = 30.0
@@ -196,3 +201,13 @@ def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path) -> 
     assert result.returncode == 1
     assert "no room in here" in result.stderr.splitlines()[-1]
     assert list(sandbox.iterdir()) == []
+
+
+def test_a_lock_that_an_earlier_run_has_left_is_no_obstacle(aws: Emulator) -> None:
+    session = open_session(aws)
+    stack = Stack(session.client("cloudformation"), "payment-infra-left")
+    Lock.acquire(session, stack, "deploy", lambda _: None)
+    left = find(session, stack)
+    assert left is not None
+    deploy(session, resolve({"suffix": "left"}, {}), None)
+    assert find(session, stack) is None

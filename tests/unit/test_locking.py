@@ -240,6 +240,22 @@ def test_a_takeover_of_another_generation_is_refused(
         lock.check()
 
 
+def test_what_is_handed_over_while_a_takeover_begins_is_not_taken() -> None:
+    class Late(FakeAws):
+        def answer(self, service: str, operation: str, params: Answer) -> Answer:
+            try:
+                return super().answer(service, operation, params)
+            finally:
+                if len(self.called("dynamodb:UpdateItem")) == 2:  # bob has seen who holds it
+                    self.stacks[NAME].status = "UPDATE_IN_PROGRESS"
+                    lock.hand_over(self.stacks[NAME].id)
+
+    aws = Late(stacks={NAME: FakeStack(NAME)})
+    lock = Somebody(aws).acquire()
+    assert "is held by the stack operation" in refusal(lambda: Somebody(aws).acquire(take_over=1))
+    lock.check()
+
+
 def test_a_takeover_of_a_lock_that_was_released_waits_for_nothing(
     alice: Somebody, bob: Somebody
 ) -> None:
