@@ -45,7 +45,7 @@ SECTIONS = {
         "outputs": "Print the outputs of the deployed stack.",
         "drift": "Show what was changed outside of CloudFormation.",
         "doctor": "Check this machine and the access to AWS; changes nothing.",
-        "smoke": "Check a deployed stack with real payments.",
+        "smoke": "Check a deployed stack with real requests.",
     },
     "Mend it": {
         "failed": "See, repeat and remove failed transactions.",

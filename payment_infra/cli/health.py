@@ -33,6 +33,8 @@ def command(environment: Environment, output: str) -> None:
     Example:
       payment-infra health --suffix dev-001
     """
+    from payment_infra.cloud.smoke import unhealthy
+
     api = environment.api()
     answer = api.call("GET", "health")
     report = _report(api.url, answer)
@@ -41,12 +43,7 @@ def command(environment: Environment, output: str) -> None:
     else:
         print_checks(report["checks"])
     if report["overall_status"] != "healthy":
-        bad = [
-            f"{one.get('metric')} of {one.get('resource')} is {one.get('status')}"
-            for one in report["checks"]
-            if one.get("status") != "healthy"
-        ]
-        raise PaymentInfraError(f"{report['overall_status']}: {', '.join(bad)}")
+        raise PaymentInfraError(f"{report['overall_status']}: {', '.join(unhealthy(report))}")
 
 
 def print_checks(checks: Sequence[Mapping[str, object]]) -> None:

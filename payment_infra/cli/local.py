@@ -42,6 +42,7 @@ FIXED_FIELDS = {"authorization", "bucket"}
     help="Keep the stack and its payments in DIR for the next run.",
 )
 @click.option("--smoke", is_flag=True, help="Run the smoke check, stop, and exit with its status.")
+@click.option("--pay", is_flag=True, help="Let --smoke charge at a real gateway, too: 100.50 USD.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every request and its answer.")
 @config_options(*(name for name in FIELDS if name not in FIXED_FIELDS))
 @stack_name_option
@@ -52,6 +53,7 @@ def command(
     port: int,
     state: Path | None,
     smoke: bool,
+    pay: bool,
     verbose: bool,
 ) -> None:
     """Run the stack on this machine, without an AWS account.
@@ -81,7 +83,7 @@ def command(
             from payment_infra.cli.smoke import run_checks
 
             note("")
-            run_checks(deployed.api, verbose)
+            run_checks(deployed.api, resolved.config.gateway, pay=pay, verbose=verbose)
         else:
             _show_how_to_try(deployed)
             try:

@@ -47,6 +47,7 @@ LATEST = "latest"
 )
 @click.option("--no-verify", is_flag=True, help="Go on with a copy that is not what it should be.")
 @click.option("--no-smoke", is_flag=True, help="Make no payments of its own at the end.")
+@click.option("--pay", is_flag=True, help="Let them charge at a real gateway, too: 100.50 USD.")
 @click.option(
     "--report",
     "report_file",
@@ -67,6 +68,7 @@ def command(
     drain_seconds: int | None,
     no_verify: bool,
     no_smoke: bool,
+    pay: bool,
     report_file: Path | None,
     output: str,
     yes: bool,
@@ -99,6 +101,7 @@ def command(
         confirm_discard=confirm_discard,
         drain_seconds=drain_seconds,
         smoke=not no_smoke,
+        pay=pay,
     )
     with operating(environment.stack.name, output) as operator:
         work = Work(environment, options, operator)

@@ -8,61 +8,54 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import (
-    aws_options,
-    config_options,
-    output_option,
-    stack_name_of,
-    stack_name_option,
-)
+from payment_infra.cli.options import environment_options, output_option
 from payment_infra.cli.output import note, print_json, print_table
 from payment_infra.errors import PaymentInfraError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.smoke import Api, Check
-    from payment_infra.sources import Resolved
 
 
 @click.command("smoke")
-@config_options("suffix")
-@stack_name_option
 @click.option("-v", "--verbose", is_flag=True, help="Show every request and its answer.")
+@click.option("--pay", is_flag=True, help="Charge at a real gateway, too: 100.50 USD.")
 @output_option
-@aws_options
+@environment_options
 @everywhere
-def command(
-    session: Session, resolved: Resolved, stack_name: str | None, verbose: bool, output: str
-) -> None:
-    """Check a deployed stack with real payments.
+def command(environment: Environment, verbose: bool, pay: bool, output: str) -> None:
+    """Check a deployed stack with real requests.
 
-    It records one payment of 100.50 USD for the customer smoke-check and has it charged. Requests
-    are signed with the AWS credentials if the API wants that. Exits 1 if anything is not as
-    expected.
+    It records one payment of 100.50 USD for the customer smoke-check, and has it charged; where the
+    gateway is a real one, only with --pay. Requests are signed with the AWS credentials if the API
+    wants that. Exits 1 if anything is not as expected.
 
     \b
     Example:
       payment-infra smoke --suffix dev-001
     """
-    from payment_infra.cloud.smoke import Api, invoke_url
-    from payment_infra.cloud.stack import Stack
-
-    name = stack_name_of(resolved, stack_name)
-    outputs = Stack(session.client("cloudformation"), name).outputs()
-    url = invoke_url(outputs, session.endpoint_url)
-    run_checks(Api(url, session.region, session.credentials), verbose, output)
+    api = environment.api()
+    run_checks(api, environment.gateway(), pay=pay, verbose=verbose, output=output)
 
 
-def run_checks(api: Api, verbose: bool, output: str = "text") -> None:
+def run_checks(api: Api, gateway: str, *, pay: bool, verbose: bool, output: str = "text") -> None:
     """Run the checks and print them.
+
+    Args:
+        api: of the stack.
+        gateway: the class of its payment gateway.
+        pay: whether a real one is to charge.
+        verbose: whether every request and its answer are shown.
+        output: text or json.
 
     Raises:
         PaymentInfraError: one of them failed.
     """
     from payment_infra.cloud import smoke
 
+    charge = smoke.charges(gateway, pay=pay)
     checks = []
-    for check in smoke.run(api):
+    for check in smoke.run(api, charge=charge):
         checks.append(check)
         if verbose:
             note(_conversation(api.url, check))
@@ -76,6 +69,8 @@ def run_checks(api: Api, verbose: bool, output: str = "text") -> None:
                 for one in checks
             ],
         )
+    if not charge:
+        note(f"Warning: {smoke.not_tried(gateway)}")
     failed = sum(not check.passed for check in checks)
     if failed:
         raise PaymentInfraError(f"{failed} of {len(checks)} checks failed at {api.url}")

@@ -14,12 +14,14 @@ from pathlib import Path
 import click
 import pytest
 
+from payment_infra import naming
 from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys, layer_digest
 from payment_infra.cli import COMMANDS, root
 from payment_infra.cloud import release
 from payment_infra.config import FIELDS
 from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
 from tests.functional.conftest import REPOSITORY, Cli, Program
+from tests.http import URL, answering
 from tests.offline import TINY_LAYER
 
 STACK = "payment-infra-dev"
@@ -424,13 +426,40 @@ def test_a_stack_that_is_not_there_is_told_with_how_to_make_it(command: str, cli
 
 
 def test_smoke_of_a_stack_without_an_api_is_one_line(cli: Cli, aws: FakeAws) -> None:
-    aws.stacks[STACK] = FakeStack(STACK)
+    parameters = {naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"}
+    aws.stacks[STACK] = FakeStack(STACK, parameters=parameters)
     result = cli("smoke", "--suffix", "dev")
     assert (result.exit_code, result.stdout) == (1, "")
     [line] = result.stderr.splitlines()
     assert line.startswith("Error: ")
     assert "APIEndpoint" in line
     assert "unexpected" not in line
+
+
+@pytest.mark.parametrize(
+    ("gateway", "flags", "charged"),
+    [("", (), True), ("acme:Acme", (), False), ("acme:Acme", ("--pay",), True)],
+)
+def test_smoke_charges_at_the_real_gateway_of_a_stack_only_with_pay(
+    gateway: str,
+    flags: tuple[str, ...],
+    charged: bool,
+    cli: Cli,
+    aws: FakeAws,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    aws.stacks[STACK] = FakeStack(
+        STACK,
+        parameters={naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"},
+        outputs={"APIEndpoint": URL},
+        resources={"ProcessingFunction": "CREATE_COMPLETE"},
+    )
+    variables = {"GATEWAY": gateway} if gateway else {}
+    aws.answers["lambda:GetFunctionConfiguration"] = {"Environment": {"Variables": variables}}
+    http = answering(monkeypatch)
+    result = cli("smoke", "--suffix", "dev", *flags)
+    assert (result.exit_code, http.processed) == (0, charged)
+    assert ("acme:Acme" in result.stderr) == (not charged)
 
 
 def test_profile_region_and_endpoint_reach_the_session(

@@ -1,75 +1,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from botocore.credentials import Credentials
 from botocore.exceptions import ConnectionError as NoConnection
 
+from payment_infra.cli.smoke import run_checks
 from payment_infra.cloud import smoke
+from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
-
-URL = "https://abc.execute-api.eu-central-1.amazonaws.com/prod/"
-Body = Mapping[str, Any]
-
-
-@dataclass
-class Response:
-    status_code: int
-    content: bytes
-
-    @property
-    def text(self) -> str:
-        return self.content.decode()
-
-
-@dataclass
-class FakeHttp:
-    """The deployed API as a client of HTTP sees it; `answers` overrule what it would say."""
-
-    signed: bool = False
-    answers: dict[str, Response | Exception] = field(default_factory=dict)
-    requests: list[Any] = field(default_factory=list)
-    processed: bool = False
-
-    def send(self, request: Any) -> Response:
-        self.requests.append(request)
-        path = request.url.removeprefix(URL)
-        if self.signed and request.method == "POST" and "Authorization" not in request.headers:
-            return self._answer(403, {"error": "Forbidden", "message": "not signed"})
-        overruled = self.answers.get(path)
-        if isinstance(overruled, Exception):
-            raise overruled
-        return overruled or self._answer(*self._decide(path, json.loads(request.body or b"{}")))
-
-    def _decide(self, path: str, body: Body) -> tuple[int, Body]:
-        if path == "health":
-            return 200, {"overall_status": "healthy"}
-        if path == "validate":
-            if "amount" not in body:
-                return 400, {"error": "Validation failed"}
-            if body["amount"] <= 0:
-                return 400, {"error": "Invalid amount"}
-            return 200, {"status": "validated", "transaction_id": "known"}
-        if body["transaction_id"] != "known":
-            return 404, {"error": "Transaction not found"}
-        if self.processed:
-            return 200, {"message": "Transaction already processed", "status": "processed"}
-        self.processed = True
-        return 200, {"message": "Payment processed successfully", "status": "processed"}
-
-    def _answer(self, status: int, body: Body) -> Response:
-        return Response(status, json.dumps(body).encode())
+from tests.http import URL, FakeHttp, Response, answering
 
 
 @pytest.fixture
 def http(monkeypatch: pytest.MonkeyPatch) -> FakeHttp:
-    http = FakeHttp()
-    monkeypatch.setattr(smoke, "URLLib3Session", lambda **_: http)
-    return http
+    return answering(monkeypatch)
 
 
 def api() -> smoke.Api:
@@ -81,7 +27,7 @@ def outcome(check: smoke.Check) -> tuple[str, str]:
 
 
 def test_a_sound_stack_passes_every_check_in_order(http: FakeHttp) -> None:
-    checks = list(smoke.run(api()))
+    checks = list(smoke.run(api(), charge=True))
     assert [(one.name, *outcome(one)) for one in checks] == [
         ("validate", "200 validated", "200 validated"),
         ("process", "200 processed", "200 processed"),
@@ -94,13 +40,13 @@ def test_a_sound_stack_passes_every_check_in_order(http: FakeHttp) -> None:
 
 
 def test_what_an_open_api_gets_is_not_signed(http: FakeHttp) -> None:
-    list(smoke.run(api()))
+    list(smoke.run(api(), charge=True))
     assert not [one for one in http.requests if "Authorization" in one.headers]
 
 
 def test_what_an_api_that_wants_it_gets_is_signed_but_for_health(http: FakeHttp) -> None:
     http.signed = True
-    assert all(one.passed for one in smoke.run(api()))
+    assert all(one.passed for one in smoke.run(api(), charge=True))
     # The first request, without a payment, finds out.
     first, *posts, health = http.requests
     assert (first.url, first.body) == (f"{URL}validate", b"{}")
@@ -126,7 +72,7 @@ def test_any_other_answer_fails_its_check_and_is_shown(
     path: str, answer: Response | Exception, failed: str, got: str, http: FakeHttp
 ) -> None:
     http.answers[path] = answer
-    checks = {one.name: one for one in smoke.run(api())}
+    checks = {one.name: one for one in smoke.run(api(), charge=True)}
     assert not checks[failed].passed
     assert checks[failed].got.startswith(got)
     assert len(checks) == 6
@@ -134,16 +80,83 @@ def test_any_other_answer_fails_its_check_and_is_shown(
 
 def test_the_right_body_with_the_wrong_status_fails(http: FakeHttp) -> None:
     http.answers["health"] = Response(503, b'{"overall_status": "healthy"}')
-    assert [one.name for one in smoke.run(api()) if not one.passed] == ["health"]
+    assert [one.name for one in smoke.run(api(), charge=True) if not one.passed] == ["health"]
 
 
 def test_nothing_at_the_address_ends_it_at_once(http: FakeHttp) -> None:
     http.answers["validate"] = NoConnection(error=OSError("refused"))
     with pytest.raises(AwsError) as failed:
-        list(smoke.run(api()))
+        list(smoke.run(api(), charge=True))
     expected = f"{URL}: no answer (ConnectionError); is the stack deployed whole?"
     assert str(failed.value) == expected
     assert len(http.requests) == 1
+
+
+def test_without_a_charge_the_way_to_it_is_tried(http: FakeHttp) -> None:
+    checks = list(smoke.run(api(), charge=False))
+    assert [one.name for one in checks if one.passed] == [
+        *("validate", "rejected amount", "unknown id", "health"),
+    ]
+    charged = [one for one in http.requests if b"known" in (one.body or b"")]
+    assert (len(checks), charged, http.processed) == (4, [], False)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "pay", "charges"),
+    [
+        (SIMULATED_GATEWAY, False, True),
+        ("acme:Acme", False, False),
+        ("acme:Acme", True, True),
+    ],
+)
+def test_a_real_gateway_charges_only_where_that_was_asked_for(
+    http: FakeHttp, gateway: str, pay: bool, charges: bool
+) -> None:
+    verdict = smoke.judge(api(), gateway, pay=pay)
+    untried = "not tried: a charge, which moves money at acme:Acme; --pay makes one of 100.50 USD"
+    assert verdict == smoke.Verdict("", () if charges else (untried,))
+    assert http.processed == charges
+
+
+ILL = {
+    "overall_status": "degraded",
+    "checks": [
+        {"metric": "errors", "resource": "payment-retry", "status": "unhealthy"},
+        {"metric": "latency", "resource": "payment-api", "status": "healthy"},
+        {"metric": "age", "resource": "failed", "status": "unknown"},
+        "rubbish",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            Response(200, json.dumps(ILL).encode()),
+            "errors of payment-retry is unhealthy, age of failed is unknown",
+        ),
+        (Response(200, b'{"overall_status": "degraded", "checks": 7}'), "200 degraded"),
+        (Response(502, b"<html>"), "502 <html>"),
+        (NoConnection(error=OSError("reset")), "no answer: ConnectionError"),
+    ],
+)
+def test_that_the_system_is_not_healthy_does_not_say_that_payments_fail(
+    http: FakeHttp, answer: Response | Exception, told: str
+) -> None:
+    http.answers["health"] = answer
+    text = f"the system is not healthy: {told}"
+    assert smoke.judge(api(), SIMULATED_GATEWAY, pay=False) == smoke.Verdict("", (text,))
+
+
+def test_that_payments_fail_is_told_whatever_the_health(http: FakeHttp) -> None:
+    http.answers["validate"] = Response(500, b'{"error": "Validation failed"}')
+    verdict = smoke.judge(api(), "acme:Acme", pay=False)
+    assert verdict.failed.startswith("validate: 500 {'error': 'Validation failed'}, not 200 ")
+    http.answers["validate"] = NoConnection(error=OSError("refused"))
+    assert smoke.judge(api(), "acme:Acme", pay=False).failed == (
+        f"{URL}: no answer (ConnectionError); is the stack deployed whole?"
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,3 +176,18 @@ def test_an_api_is_called_at_its_own_address_or_at_its_place_on_an_emulator(
 def test_a_stack_without_an_api_cannot_be_called() -> None:
     with pytest.raises(AwsError):
         smoke.invoke_url({"Other": "thing"}, None)
+
+
+def test_the_command_says_what_it_has_not_tried(
+    http: FakeHttp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_checks(api(), "acme:Acme", pay=False, verbose=False)
+    told = capsys.readouterr()
+    assert told.err == (
+        "Warning: not tried: a charge, which moves money at acme:Acme; --pay makes one of 100.50 "
+        "USD\n"
+    )
+    assert "process again" not in told.out
+    run_checks(api(), "acme:Acme", pay=True, verbose=False)
+    told = capsys.readouterr()
+    assert (told.err, "process again" in told.out) == ("", True)

@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
+from payment_infra.cloud.errors import translated
 from payment_infra.cloud.release import find_stack
 from payment_infra.cloud.smoke import Api, invoke_url
+from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
@@ -62,6 +64,19 @@ class Environment:
         url = invoke_url(self.state.outputs, self.session.endpoint_url)
         return Api(url, self.session.region, self.session.credentials)
 
+    def gateway(self) -> str:
+        """Return the class of the payment gateway, as `module:Class`.
+
+        Money hangs on it, so what counts is what the function that charges has, not a template.
+
+        Raises:
+            AwsError: it cannot be read.
+        """
+        name = self.resource("ProcessingFunction")
+        with translated(f"function {name}"):
+            found = self.client("lambda").get_function_configuration(FunctionName=name)
+        return gateway_of(found)
+
     def again(self) -> Environment:
         """Return the environment as it is now, after an update of its stack."""
         return Environment.find(self.session, self.stack, self.suffix)
@@ -90,3 +105,21 @@ class Environment:
     @cached_property
     def _physical_ids(self) -> Mapping[str, str]:
         return self.stack.physical_ids()
+
+
+def gateway_of(function: Mapping[str, Any]) -> str:
+    """Return the class of the payment gateway that a function is configured with.
+
+    Args:
+        function: the answer of GetFunctionConfiguration.
+
+    Raises:
+        AwsError: its variables cannot be read (Lambda API, EnvironmentError).
+    """
+    environment = function.get("Environment", {})
+    if error := environment.get("Error"):
+        raise AwsError(
+            f"function {function.get('FunctionName')}: its variables, and so the payment gateway, "
+            f"cannot be read ({error.get('Message') or error.get('ErrorCode')})"
+        )
+    return str(environment.get("Variables", {}).get("GATEWAY", SIMULATED_GATEWAY))

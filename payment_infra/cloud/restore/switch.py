@@ -50,6 +50,7 @@ class Options:
         confirm_discard: answer its question.
         drain_seconds: how long to wait for requests that have begun; None: the functions' timeout.
         smoke: whether payments of its own check the outcome.
+        pay: whether that charges at a real gateway, too.
     """
 
     to: datetime | None = None
@@ -61,6 +62,7 @@ class Options:
     confirm_discard: bool = False
     drain_seconds: int | None = None
     smoke: bool = True
+    pay: bool = False
 
 
 @dataclass
@@ -181,21 +183,22 @@ def start(work: Work, journal: Journal) -> Journal:
 
 
 def check(work: Work) -> None:
-    """Make real payments.
+    """Find out with real requests whether payments work; what is not healthy is told.
 
     Raises:
         PaymentInfraError: an answer was not the expected one.
     """
     api = work.environment.api()
     try:
-        failed = [one for one in smoke.run(api) if not one.passed]
-        told = "; ".join(f"{one.name}: {one.got}, not {one.expected}" for one in failed)
+        verdict = smoke.judge(api, work.environment.gateway(), pay=work.options.pay)
     except AwsError as error:
-        told = str(error)
-    if told:
+        verdict = smoke.Verdict(str(error), ())
+    for message in verdict.cautions:
+        work.operator.tell(Caution(message))
+    if verdict.failed:
         raise PaymentInfraError(
-            f"payments are let in, but the check at {api.url} failed: {told}; the same command "
-            f"checks again, `{work.command('restore --undo')}` goes back"
+            f"payments are let in, but the check at {api.url} failed: {verdict.failed}; the same "
+            f"command checks again, `{work.command('restore --undo')}` goes back"
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from payment_infra.cloud import smoke
 from payment_infra.cloud.events import Caution
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError
+from tests.http import Response, answering
 from tests.intake import EVERY
 from tests.restoring import OWN, World
 from tests.stacks import Answer, Refused
@@ -202,9 +203,46 @@ def test_a_check_that_fails_says_that_payments_are_let_in_and_how_to_go_back(
         "the same command checks again, `payment-infra restore --undo --suffix dev` goes back"
     )
     assert world.intake.methods == {"*/*": EVERY}
-    assert cautions(world) == []
+    assert STOPPED not in cautions(world)
     copy = world.active
     report = world.restore()  # this time, the check is left out
     assert (report.document["copy"], world.active) == (copy, copy)
     world.undo()
     assert world.active == OWN
+
+
+@pytest.mark.parametrize(
+    ("gateway", "pay", "charged"),
+    [("", False, True), ("acme:Acme", False, False), ("acme:Acme", True, True)],
+)
+def test_a_restore_during_an_incident_ends_well_and_charges_no_real_card_unasked(
+    world: World, monkeypatch: pytest.MonkeyPatch, gateway: str, pay: bool, charged: bool
+) -> None:
+    http = answering(monkeypatch)
+    http.answers["health"] = Response(200, b'{"overall_status": "degraded"}')
+    world.aws.answers["lambda:GetFunctionConfiguration"] = {
+        "Timeout": 29,
+        "Environment": {"Variables": {"GATEWAY": gateway} if gateway else {}},
+    }
+    world.restore(smoke=True, pay=pay)
+    assert (world.active != OWN, http.processed) == (True, charged)
+    untried = "not tried: a charge, which moves money at acme:Acme; --pay makes one of 100.50 USD"
+    assert cautions(world) == [
+        *([] if charged else [untried]),
+        "the system is not healthy: 200 degraded",
+    ]
+
+
+def test_a_gateway_that_cannot_be_read_is_not_taken_for_the_simulated_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http = answering(monkeypatch)
+    world.aws.answers["lambda:GetFunctionConfiguration"] = {
+        "FunctionName": "payment-processing-dev",
+        "Timeout": 29,
+        "Environment": {"Error": {"ErrorCode": "AccessDenied", "Message": "no key"}},
+    }
+    told = r"payments are let in, .* the payment gateway, cannot be read \(no key\); the same"
+    with pytest.raises(PaymentInfraError, match=told):
+        world.restore(smoke=True)
+    assert (http.requests, world.intake.methods) == ([], {"*/*": EVERY})
