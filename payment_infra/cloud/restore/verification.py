@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.restore.reading import each_segment, scan_segment
 from payment_infra.cloud.restore.reconciliation import CLOCK_MARGIN
-from payment_infra.cloud.restore.rows import is_payment
+from payment_infra.cloud.restore.rows import is_payment, text
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -40,25 +41,19 @@ def verify(client: DynamoDBClient, source: str, copy: str, to: datetime) -> Veri
     copy's moment may be in it or not.
     """
     problems = [*_differences(client, source, copy), *_bad_sample(client, copy)]
-    early, late = (_text(to - CLOCK_MARGIN), _text(to + CLOCK_MARGIN))
-    moments = [
-        moment
-        for found in each_segment(lambda segment: _created(client, source, segment))
-        for moment in found
-    ]
+    parts = each_segment(lambda segment: _created(client, source, segment, to))
+    made = sum(parts, Counter[str]())
     in_copy = sum(each_segment(lambda segment: _count(client, copy, segment)))
-    at_least = sum(moment < early for moment in moments)
-    at_most = sum(moment <= late for moment in moments)
-    if in_copy < at_least:
+    if in_copy < made["early"]:
         problems.append(
-            f"it has {in_copy} payments, and {at_least} of {source} were made before "
+            f"it has {in_copy} payments, and {made['early']} of {source} were made before "
             f"{to:%Y-%m-%d %H:%M:%S} UTC"
         )
     return Verification(
-        in_source=len(moments),
-        created_since=sum(moment > _text(to) for moment in moments),
+        in_source=made.total(),
+        created_since=made["since"] + made["late"],
         in_copy=in_copy,
-        extra=max(0, in_copy - at_most),
+        extra=max(0, in_copy - (made.total() - made["late"])),
         problems=tuple(problems),
     )
 
@@ -93,9 +88,25 @@ def _bad_sample(client: DynamoDBClient, copy: str) -> Iterator[str]:
                 yield f"its row {named} is no payment"
 
 
-def _created(client: DynamoDBClient, table: str, segment: int) -> list[str]:
-    pages = scan_segment(client, table, segment, ProjectionExpression="created_at")
-    return [row.get("created_at", {}).get("S", "") for page in pages for row in page]
+def _created(client: DynamoDBClient, table: str, segment: int, to: datetime) -> Counter[str]:
+    """Count the payments of a segment by when they were made; no row is kept in memory.
+
+    early and late are before and after `to` whatever the clocks say, since is after it by them.
+    """
+    early, moment, late = (_text(to + by) for by in (-CLOCK_MARGIN, timedelta(0), CLOCK_MARGIN))
+    made = Counter[str]()
+    for page in scan_segment(client, table, segment, ProjectionExpression="created_at"):
+        for row in page:
+            at = text(row, "created_at")
+            if at < early:
+                made["early"] += 1
+            elif at <= moment:
+                made["before"] += 1
+            elif at <= late:
+                made["since"] += 1
+            else:
+                made["late"] += 1
+    return made
 
 
 def _count(client: DynamoDBClient, table: str, segment: int) -> int:

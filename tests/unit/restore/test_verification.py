@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from payment_infra.cloud.events import Caution
+from payment_infra.cloud.restore.reading import SEGMENTS
+from payment_infra.cloud.restore.verification import verify
 from payment_infra.errors import AwsError
 from tests.restoring import OWN, TO, World, payment
 
@@ -123,3 +127,40 @@ def test_what_explains_a_difference_is_no_problem(world: World) -> None:
         "problems": (),
     }
     assert world.operator.of(Caution) == []
+
+
+@dataclass
+class Rows:
+    """A client of tables of so many payments, which are made as they are read."""
+
+    number: int
+
+    def describe_table(self, **_: object) -> Answer:
+        return {"Table": {"KeySchema": [{"AttributeName": "transaction_id", "KeyType": "HASH"}]}}
+
+    def scan(self, **_: object) -> Answer:
+        return {"Items": []}
+
+    def get_paginator(self, _: str) -> Rows:
+        return self
+
+    def paginate(self, **scan: Any) -> Iterator[Answer]:
+        for begin in range(scan["Segment"], self.number, 50 * SEGMENTS):
+            made = [TO - timedelta(hours=1, seconds=begin + row) for row in range(50)]
+            yield {"Items": [{"created_at": {"S": at.isoformat()}} for at in made]}
+
+
+def peak_bytes(number: int) -> int:
+    """Return the most memory that a verification of so many payments has had."""
+    client: Any = Rows(number)
+    tracemalloc.start()
+    try:
+        assert verify(client, OWN, "copy", TO).in_source == number
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_table() -> None:
+    peak_bytes(1000)  # what is made once
+    assert peak_bytes(20_000) - peak_bytes(1000) < 500_000
