@@ -23,16 +23,29 @@ DENIED = {
     *("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"),
     "AuthorizationError",  # Amazon SNS
 }
-THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"}
+# Each service has a name of its own for it (AWS SDKs and Tools, "Retry behavior").
+THROTTLED = {
+    *("Throttling", "ThrottlingException", "ThrottledException", "EC2ThrottledException"),
+    *("RequestThrottled", "RequestThrottledException", "RequestLimitExceeded"),
+    *("TooManyRequestsException", "TooManyRequests", "BandwidthLimitExceeded", "SlowDown"),
+    "ProvisionedThroughputExceededException",
+}
+# What a service says that has waited for the rest of a request, with a status of 400.
+UNFINISHED = {"RequestTimeout", "RequestTimeoutException"}
 
 REFRESH = "sign in again (`aws sso login`, or new keys) and repeat the command"
 
 
-def is_passing(error: ClientError | BotoCoreError) -> bool:
-    """Whether the same call may succeed a little later: throttled, no network, AWS's own fault."""
+def is_passing(error: BaseException | None) -> bool:
+    """Whether the same call may succeed a little later: throttled, no network, AWS's own fault.
+
+    Of an AwsError, that is whether what it was translated from does.
+    """
+    if isinstance(error, AwsError):
+        return is_passing(error.__cause__)
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return code_of(error) in THROTTLED or status >= 500
+        return code_of(error) in THROTTLED | UNFINISHED or status == 429 or status >= 500
     return isinstance(error, (aws.ConnectionError, aws.HTTPClientError))
 
 

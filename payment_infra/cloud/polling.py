@@ -1,4 +1,4 @@
-"""Looking at something again and again, until it is as it should be."""
+"""Looking at something, or doing it, again and again, until it is as it should be."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.errors import explain, is_passing
+from payment_infra.cloud.events import Tell, Waiting
 from payment_infra.cloud.following import MAX_FAILED_LOOKS, POLL_SECONDS
 from payment_infra.errors import AwsError
 
 Seen = TypeVar("Seen")
+# Between the tries of what is costly to give up: some ten minutes of them.
+PATIENCE_SECONDS = (1.0, 2.0, 4.0, 8.0, *(15.0 for _ in range(39)))
 
 
 def looks(
@@ -40,3 +43,28 @@ def looks(
             failed = 0
             yield seen
         sleep(next(growing, pauses[-1]))
+
+
+def persistently(call: Callable[[], Seen], sleep: Callable[[float], None], tell: Tell) -> Seen:
+    """Return what `call` returns; while it fails for a passing reason, make it again, for minutes.
+
+    For where giving up is costly, such as while payments are stopped.
+
+    Args:
+        call: can be made again, whatever of it has taken effect.
+        sleep: waits for so many seconds.
+        tell: is told, before each wait, what failed.
+
+    Raises:
+        AwsError: it failed for another reason, or too often.
+    """
+    for pause in PATIENCE_SECONDS:
+        try:
+            return call()
+        except AwsError as error:
+            if not is_passing(error):
+                raise
+            # What follows is advice to do what is done here.
+            tell(Waiting(f"{str(error).partition(';')[0]}, trying again"))
+        sleep(pause)
+    return call()

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.errors import translated
+from botocore.exceptions import ClientError
+
+from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.polling import looks
 from payment_infra.naming import STAGE_NAME
 
@@ -129,15 +131,25 @@ def seconds_to_end(environment: Environment) -> int:
 def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[float], None]) -> None:
     client, source = environment.client("lambda"), environment.resource(EVENT_SOURCE)
     wanted, asked = ("Enabled" if on else "Disabled"), False
-    # While it changes, an event source mapping takes no other change (Lambda API,
-    # UpdateEventSourceMapping).
-    for state in looks(RETRIES, lambda: _retries(environment), sleep):
+
+    def switch() -> str:
+        nonlocal asked
+        state = _retries(environment)
+        if state != wanted and state in AT_REST and not asked:
+            try:
+                client.update_event_source_mapping(UUID=source, Enabled=on)
+            except ClientError as error:
+                # While it changes, it takes no other change (Lambda API,
+                # UpdateEventSourceMapping), and that can be seen a little later.
+                if code_of(error) != "ResourceInUseException":
+                    raise
+            else:
+                asked = True
+        return state
+
+    for state in looks(RETRIES, switch, sleep):
         if state == wanted:
             return
-        if not asked and state in AT_REST:
-            with translated(RETRIES):
-                client.update_event_source_mapping(UUID=source, Enabled=on)
-            asked = True
 
 
 def _retries(environment: Environment) -> str:
