@@ -38,11 +38,11 @@ class FakeHttp:
     def send(self, request: Any) -> Response:
         self.requests.append(request)
         path = request.url.removeprefix(URL)
-        if self.signed and request.method == "POST" and "Authorization" not in request.headers:
-            return self._answer(403, {"error": "Forbidden", "message": "not signed"})
         overruled = self.answers.get(path)
         if isinstance(overruled, Exception):
             raise overruled
+        if self.signed and request.method == "POST" and "Authorization" not in request.headers:
+            return overruled or self._answer(403, {"error": "Forbidden", "message": "not signed"})
         return overruled or self._answer(*self._decide(path, json.loads(request.body or b"{}")))
 
     def _decide(self, path: str, body: Body) -> tuple[int, Body]:

@@ -18,6 +18,9 @@ def http(monkeypatch: pytest.MonkeyPatch) -> FakeHttp:
     return answering(monkeypatch)
 
 
+def no_pause(_: float) -> None: ...
+
+
 def api() -> smoke.Api:
     return smoke.Api(URL, "eu-central-1", lambda: Credentials("AKIDEXAMPLE", "secret"))
 
@@ -112,7 +115,7 @@ def test_without_a_charge_the_way_to_it_is_tried(http: FakeHttp) -> None:
 def test_a_real_gateway_charges_only_where_that_was_asked_for(
     http: FakeHttp, gateway: str, pay: bool, charges: bool
 ) -> None:
-    verdict = smoke.judge(api(), gateway, pay=pay)
+    verdict = smoke.judge(api(), gateway, no_pause, pay=pay)
     untried = "not tried: a charge, which moves money at acme:Acme; --pay makes one of 100.50 USD"
     assert verdict == smoke.Verdict("", () if charges else (untried,))
     assert http.processed == charges
@@ -146,15 +149,38 @@ def test_that_the_system_is_not_healthy_does_not_say_that_payments_fail(
 ) -> None:
     http.answers["health"] = answer
     text = f"the system is not healthy: {told}"
-    assert smoke.judge(api(), SIMULATED_GATEWAY, pay=False) == smoke.Verdict("", (text,))
+    assert smoke.judge(api(), SIMULATED_GATEWAY, no_pause, pay=False) == smoke.Verdict("", (text,))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_stage_that_has_just_let_payments_in_is_waited_for(http: FakeHttp, signed: bool) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 10:
+            http.answers.clear()
+
+    http.signed = signed
+    http.answers["validate"] = Response(429, b'{"error": "Too many requests"}')
+    verdict = smoke.judge(api(), SIMULATED_GATEWAY, sleep, pay=False)
+    assert (verdict, sum(pauses)) == (smoke.Verdict("", ()), 20)
+
+
+def test_a_stage_that_stays_stopped_fails(http: FakeHttp) -> None:
+    pauses: list[float] = []
+    http.answers["validate"] = Response(429, b'{"error": "Too many requests"}')
+    verdict = smoke.judge(api(), SIMULATED_GATEWAY, pauses.append, pay=False)
+    assert verdict.failed.startswith("validate: 429 ")
+    assert sum(pauses) == 60
 
 
 def test_that_payments_fail_is_told_whatever_the_health(http: FakeHttp) -> None:
     http.answers["validate"] = Response(500, b'{"error": "Validation failed"}')
-    verdict = smoke.judge(api(), "acme:Acme", pay=False)
+    verdict = smoke.judge(api(), "acme:Acme", no_pause, pay=False)
     assert verdict.failed.startswith("validate: 500 {'error': 'Validation failed'}, not 200 ")
     http.answers["validate"] = NoConnection(error=OSError("refused"))
-    assert smoke.judge(api(), "acme:Acme", pay=False).failed == (
+    assert smoke.judge(api(), "acme:Acme", no_pause, pay=False).failed == (
         f"{URL}: no answer (ConnectionError); is the stack deployed whole?"
     )
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from payment_infra.cloud import smoke
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.options import naming_flags
+from payment_infra.cloud.polling import persistently
 from payment_infra.cloud.restore import journal as journals
 from payment_infra.cloud.restore.marking import Marking
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.restore.journal import Journal, Phase
 
+Found = TypeVar("Found")
 # Payments that are listed one by one for a person; a report has them all.
 MAX_LISTED = 20
 
@@ -105,6 +108,10 @@ class Work:
         yield
         self.seconds[text] = (self.clock() - began).total_seconds()
 
+    def persist(self, call: Callable[[], Found]) -> Found:
+        """Return what a call returns that can be repeated; see `persistently`."""
+        return persistently(call, self.sleep, self.operator.tell)
+
     def command(self, arguments: str) -> str:
         """Return a command line for this environment, for a person to repeat."""
         named = naming_flags(self.environment.suffix, self.environment.stack.name)
@@ -152,8 +159,8 @@ def switch(
             marked = marking.mark_all()
             _tell_marked(work, target, len(marked))
         with work.step(7, f"Move the stack to {target}"):
-            repoint(work.environment, target, work.operator)
-            work.environment = work.environment.again()
+            work.persist(lambda: repoint(work.environment, target, work.operator))
+            work.environment = work.persist(work.environment.again)
     with work.step(8, "Let payments in"):
         slipped: set[str] = set()
         if journal.writes is not None:
@@ -166,7 +173,7 @@ def switch(
             slipped = marking.mark([row.transaction_id for row in again if row.action != "copied"])
             _tell_marked(work, target, len(slipped - (marked or set())))
             journal = start(work, journal)
-            journals.write(client, journal, work.sleep)
+            work.persist(partial(journals.write, client, journal, work.sleep))
         # An earlier run has marked them, if it has moved the stack.
         marked = slipped | (marking.find_marked() if marked is None else marked)
         if work.options.smoke:
@@ -177,7 +184,8 @@ def switch(
 def start(work: Work, journal: Journal) -> Journal:
     """Let payments in as they came before, if they are stopped; return the journal of that."""
     if journal.writes is not None:
-        let_in(work.environment, Writes.parse(journal.writes), work.sleep)
+        writes = Writes.parse(journal.writes)
+        work.persist(lambda: let_in(work.environment, writes, work.sleep))
         work.stopped = False
     return replace(journal, writes=None)
 
@@ -190,7 +198,8 @@ def check(work: Work) -> None:
     """
     api = work.environment.api()
     try:
-        verdict = smoke.judge(api, work.environment.gateway(), pay=work.options.pay)
+        gateway = work.environment.gateway()
+        verdict = smoke.judge(api, gateway, work.sleep, pay=work.options.pay)
     except AwsError as error:
         verdict = smoke.Verdict(str(error), ())
     for message in verdict.cautions:
@@ -237,15 +246,17 @@ def marked_lines(marked: set[str]) -> list[str]:
 
 def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
     # Written down before it is done: whatever happens then, it can be taken back.
-    writes = journal.writes or settled(work.environment, work.sleep).text()
+    present = partial(settled, work.environment, work.sleep)
+    writes = journal.writes or work.persist(present).text()
     stopped_at = journal.stopped_at or work.clock()
     journal = replace(journal, phase=phase, stopped_at=stopped_at, writes=writes)
-    journals.write(work.environment.client("dynamodb"), journal, work.sleep)
+    client = work.environment.client("dynamodb")
+    work.persist(lambda: journals.write(client, journal, work.sleep))
     work.stopped = True
-    stop(work.environment, work.sleep)
+    work.persist(lambda: stop(work.environment, work.sleep))
     left = work.options.drain_seconds
     if left is None:
-        left = seconds_to_end(work.environment)
+        left = work.persist(lambda: seconds_to_end(work.environment))
     for seconds in range(left, 0, -1):
         work.operator.tell(Waiting(f"requests that have begun may go on for {seconds} s"))
         work.sleep(1)

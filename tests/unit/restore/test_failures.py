@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from payment_infra.cloud import smoke
-from payment_infra.cloud.events import Caution
+from payment_infra.cloud.events import Caution, StepBegun, Waiting
+from payment_infra.cloud.restore.journal import PREFIX
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError
 from tests.http import Response, answering
 from tests.intake import EVERY
@@ -56,6 +57,93 @@ def test_what_is_throttled_while_it_is_waited_for_is_asked_again(
     world.restore()
     assert world.active != OWN
     assert world.intake.state == "Enabled"
+
+
+THROTTLED = Refused("TooManyRequestsException", "Too Many Requests", 429)
+BROKEN = Refused("InternalFailure", "try later", 500)
+
+
+@pytest.mark.parametrize("error", [THROTTLED, BROKEN], ids=["throttled", "broken"])
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "answer-lost"])
+@pytest.mark.parametrize(
+    ("step", "operation"),
+    [
+        ("Stop payments", "apigateway:GetStage"),
+        ("Stop payments", "apigateway:UpdateStage"),
+        ("Stop payments", "lambda:UpdateEventSourceMapping"),
+        ("Stop payments", "lambda:GetFunctionConfiguration"),
+        ("Move the stack", "cloudformation:DescribeStacks"),
+        ("Move the stack", "cloudformation:CreateChangeSet"),
+        ("Move the stack", "cloudformation:DescribeChangeSet"),
+        ("Move the stack", "cloudformation:ExecuteChangeSet"),
+        ("Let payments in", "apigateway:GetStage"),
+        ("Let payments in", "apigateway:UpdateStage"),
+        ("Let payments in", "lambda:UpdateEventSourceMapping"),
+        ("Let payments in", "dynamodb:TagResource"),
+    ],
+)
+def test_while_payments_are_stopped_what_passes_is_waited_out_for_minutes(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    operation: str,
+    lost: bool,
+    error: Refused,
+) -> None:
+    failures = failing_from(world, monkeypatch, step, operation, error, lost=lost)
+    world.restore()
+    assert next(failures, None) is None
+    assert world.active != OWN
+    assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled")
+    [copy] = world.copies
+    assert copy.tags[f"{PREFIX}phase"] == "done"
+
+
+def failing_from(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    operation: str,
+    error: Refused,
+    *,
+    lost: bool,
+) -> Iterator[int]:
+    """Let an operation fail some times from a step on, before or after it has taken effect."""
+    failures, begun = iter(range(1 if lost else 10)), False
+    answer_as = world.aws.answer
+
+    def note(event: object) -> None:
+        nonlocal begun
+        begun = begun or (isinstance(event, StepBegun) and event.text.startswith(step))
+
+    def answer(service: str, name: str, params: Answer) -> Answer:
+        fails = begun and f"{service}:{name}" == operation and next(failures, None) is not None
+        if fails and not lost:
+            raise error
+        answered = answer_as(service, name, params)
+        if fails:
+            raise error
+        return answered
+
+    world.operator.on_tell = note
+    monkeypatch.setattr(world.aws, "answer", answer)
+    return failures
+
+
+def test_what_is_waited_out_is_told_and_ends_at_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = ("Let payments in", "apigateway:UpdateStage")
+    failing_from(world, monkeypatch, *of, THROTTLED, lost=False)
+    world.restore()
+    told = "stage of the API: AWS throttles UpdateStage, trying again"
+    assert [one.what for one in world.operator.of(Waiting)].count(told) == 10
+    world.aws.errors["apigateway:UpdateStage"] = THROTTLED
+    before = len(world.pauses)
+    with pytest.raises(AwsError, match="AWS throttles UpdateStage; wait a little and repeat"):
+        world.undo()
+    assert 600 <= sum(world.pauses[before:]) <= 900
+    assert cautions(world)[-1] == STOPPED
 
 
 def test_a_new_table_whose_look_is_throttled_is_looked_at_again(world: World) -> None:
