@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.change_sets import Request, created, execute, token_of
+from payment_infra.cloud.events import Caution
 from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError, DeploymentFailed
@@ -22,9 +23,18 @@ BOOTSTRAP_STACK = "payment-artifacts"
 
 
 def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
-    """Create or update the artifact bucket's stack; return the bucket, and if anything changed."""
+    """Create or update the artifact bucket's stack; return the bucket, and if anything changed.
+
+    A stack whose bucket somebody has deleted is made anew: CloudFormation takes the bucket for
+    there, and no update of its template makes it again.
+    """
     stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)
     state = _at_rest(stack, tell)
+    while state is not None and (gone := _gone(session, state)):
+        tell(Caution(f"bucket {gone} is gone; its stack {stack.name} is made anew"))
+        for event in stack.delete(state):
+            tell(event)
+        state = _at_rest(stack, tell)
     request = Request({"TemplateBody": render(build_bootstrap_template())}, {})
     with created(stack, state, request) as change_set:
         if change_set is not None:
@@ -66,15 +76,28 @@ def find_bucket(session: Session, given: str, tell: Tell) -> Bucket:
     Raises:
         AwsError: the bucket is missing, in another region, or another account's.
     """
-    account = session.account()
-    name = given or bootstrapped(session) or bootstrap(session, tell)[0]
-    bucket = Bucket(session.client("s3"), name, account)
+    name = given or own_bucket(session) or bootstrap(session, tell)[0]
+    bucket = Bucket(session.client("s3"), name, session.account())
     bucket.check()
     return bucket
 
 
+def own_bucket(session: Session) -> str | None:
+    """Return the account's own bucket in the region, None if it is yet to be made, or gone."""
+    name = bootstrapped(session)
+    return name if name and exists(session, name) else None
+
+
+def exists(session: Session, name: str) -> bool:
+    """Whether there is a bucket of that name, whoever may use it."""
+    return Bucket(session.client("s3"), name, session.account()).exists()
+
+
 def bootstrapped(session: Session) -> str | None:
-    """Return the account's own bucket in the region, None if it is not made yet."""
+    """Return the bucket that the account's own stack has made, also if somebody has deleted it.
+
+    None if it is not made yet.
+    """
     state = Stack(session.client("cloudformation"), BOOTSTRAP_STACK).state()
     if state is None or STEPS[state.status] is not Step.UPDATE:
         return None
@@ -89,6 +112,12 @@ def foreign(name: str) -> AwsError:
         f"a stack named {name} exists and was not made by payment-infra; it is left alone: "
         "choose another --stack-name or region"
     )
+
+
+def _gone(session: Session, state: StackState) -> str:
+    """Return the bucket of its stack if it is there no more, else ""."""
+    name = state.outputs.get(ARTIFACT_BUCKET_OUTPUT, "")
+    return "" if not name or exists(session, name) else name
 
 
 def _is_bucket_stack(state: StackState) -> bool:

@@ -24,6 +24,15 @@ class Bucket:
         self._client = client
         self._account = account
 
+    def exists(self) -> bool:
+        """Whether there is such a bucket, whoever may use it."""
+        with translated(f"bucket {self.name}"):
+            try:
+                self._client.head_bucket(Bucket=self.name, ExpectedBucketOwner=self._account)
+            except ClientError as error:
+                return code_of(error) not in MISSING
+        return True
+
     def check(self) -> None:
         """Make sure that the bucket can take what Lambda and CloudFormation will read.
 

@@ -33,7 +33,7 @@ from payment_infra.cloud.locking import Lock
 from payment_infra.cloud.operator import follow_cancelling, going_on
 from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_flags
 from payment_infra.cloud.recovery import STEPS, Step, settle
-from payment_infra.cloud.release import check_environment, plan, upload
+from payment_infra.cloud.release import check_environment, plan, upload, with_bucket
 from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.config import gateway_name
 from payment_infra.difference import property_changes
@@ -155,6 +155,8 @@ class Deployment:
         planned = plan(self._session, live, self._resolved, options.parameters)
         found = replace(found, planned=planned)
         if not self._is_up_to_date(found):
+            planned = with_bucket(self._session, planned, self._resolved, self._operator.tell)
+            found = replace(found, planned=planned)
             self._check(planned, creates=live is None)
         return found
 

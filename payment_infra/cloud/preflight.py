@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.bootstrap import bootstrapped
+from payment_infra.cloud.bootstrap import own_bucket
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.cloud.errors import DENIED, code_of, translated
@@ -75,7 +75,7 @@ def check_all(
 
 def _check_bucket(session: Session, planned: Plan) -> Check:
     try:
-        name = planned.bucket or bootstrapped(session)
+        name = planned.bucket or own_bucket(session)
         if name is None:
             return Check("bucket", "ok", "the account's own bucket will be made")
         Bucket(session.client("s3"), name, session.account()).check()

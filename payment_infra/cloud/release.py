@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
 from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
-from payment_infra.cloud.bootstrap import find_bucket, foreign
+from payment_infra.cloud.bootstrap import exists, find_bucket, foreign
 from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.cloud.consent import check_kept, check_simulated, continued
+from payment_infra.cloud.events import Caution
 from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.parameters import parameters
 from payment_infra.cloud.recovery import STEPS, Step
@@ -98,7 +99,8 @@ def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> R
         resolved = continued(resolved, record, state)
         check_kept(stack.name, record, resolved, "upload")
     check_simulated(stack.name, resolved, session, "upload")
-    return upload(session, plan(session, state, resolved, {}), tell)
+    planned = plan(session, state, resolved, {})
+    return upload(session, with_bucket(session, planned, resolved, tell), tell)
 
 
 def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
@@ -146,6 +148,19 @@ def plan(
         known = ", ".join(planned.template["Parameters"])
         raise UsageError(f"--parameter {min(unknown)}: no such parameter; known are {known}")
     return replace(planned, parameters={**planned.parameters, **overrides})
+
+
+def with_bucket(session: Session, planned: Plan, resolved: Resolved, tell: Tell) -> Plan:
+    """Return the plan, for the account's own bucket if the one that the stack has is gone."""
+    if not planned.bucket or resolved.config.bucket or exists(session, planned.bucket):
+        return planned
+    tell(
+        Caution(
+            f"bucket {planned.bucket} is gone; the code goes to the account's own, and what was "
+            "deployed from the old one cannot be rolled back to"
+        )
+    )
+    return _plan(planned.config, "", {**planned.parameters, naming.ARTIFACT_BUCKET: ""})
 
 
 def upload(session: Session, planned: Plan, tell: Tell) -> Release:

@@ -102,6 +102,24 @@ def test_the_artifact_bucket_is_made_once_and_is_locked_up(aws: Emulator, tmp_pa
     assert policy["Statement"][0]["Effect"] == "Deny"
 
 
+def test_a_bucket_that_somebody_has_deleted_is_made_anew_with_its_locks(
+    aws: Emulator, tmp_path: Path
+) -> None:
+    folder, client = checkout(tmp_path), open_session(aws).client("s3")
+    bucket = command(aws, folder, "bootstrap")[1].strip()
+    versions = client.list_object_versions(Bucket=bucket)
+    for one in (*versions.get("Versions", []), *versions.get("DeleteMarkers", [])):
+        client.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
+    client.delete_bucket(Bucket=bucket)
+    status, out, err = command(aws, folder, "bootstrap")
+    assert (status, f"Warning: bucket {bucket} is gone; its stack payment-artifacts" in err) == (
+        0,
+        True,
+    )
+    assert client.get_bucket_versioning(Bucket=out.strip())["Status"] == "Enabled"
+    assert client.get_bucket_policy(Bucket=out.strip())["Policy"]
+
+
 def test_fifty_concurrent_calls_charge_a_transaction_once(aws: Emulator, deploy: Deploy) -> None:
     deployed = deploy(aws, "race-1", authorization="none")
     api = deployed.api()

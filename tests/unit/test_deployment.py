@@ -10,10 +10,11 @@ from payment_infra.cloud import release as releases
 from payment_infra.cloud.bootstrap import bootstrap, find_bucket
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.events import Caution
 from payment_infra.cloud.options import Options
 from payment_infra.cloud.stack import Stack
 from payment_infra.config import FIELDS
-from payment_infra.errors import AwsError, PaymentInfraError, UsageError
+from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.naming import PARAMETER_FIELDS, build_parameters
 from payment_infra.sources import resolve
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
@@ -265,13 +266,79 @@ def test_bootstrap_says_whether_anything_changed(session: Session, aws: FakeAws)
     assert bootstrap(session, ignore) == (bucket, False)
 
 
+def test_a_bucket_that_somebody_has_deleted_is_made_anew(session: Session, aws: FakeAws) -> None:
+    bucket, _ = bootstrap(session, ignore)
+    del aws.buckets[bucket]
+    told: list[object] = []
+    assert bootstrap(session, told.append) == (bucket, True)
+    assert Caution(f"bucket {bucket} is gone; its stack {BOOTSTRAP} is made anew") in told
+    assert bucket in aws.buckets
+    assert bootstrap(session, ignore) == (bucket, False)
+
+
+@pytest.mark.parametrize("old", ["old", None])
+def test_an_update_whose_bucket_is_gone_has_all_of_it_in_a_new_one(
+    session: Session, aws: FakeAws, old: str | None
+) -> None:
+    """Whether the bucket was one of the user's own, or the account's."""
+    if old:
+        aws.buckets[old] = FakeBucket()
+    deploy(session, bucket=old)
+    gone = parameters(aws)["ArtifactBucket"]
+    before = set(aws.buckets.pop(gone).objects)
+    assert deploy(session, bucket=None, throttle_rate_limit=5)
+    made = aws.stacks[BOOTSTRAP].outputs["ArtifactBucketName"]
+    assert parameters(aws)["ArtifactBucket"] == made
+    # All, but for the template, which is another.
+    assert len(before - set(aws.buckets[made].objects)) <= 1
+    assert not deploy(session, bucket=None)
+
+
+def test_a_bucket_that_is_gone_is_told_before_it_is_made_anew(
+    session: Session, aws: FakeAws
+) -> None:
+    deploy(session, bucket="zips")
+    del aws.buckets["zips"]
+    operator = FakeOperator(answer=False)
+    resolved = resolve({"suffix": "dev", "throttle_rate_limit": 5}, {})
+    with pytest.raises(Declined):
+        Deployment(session, stack_of(session), resolved, Options(), operator).run()
+    assert operator.of(Caution) == [
+        Caution(
+            "bucket zips is gone; the code goes to the account's own, and what was deployed from "
+            "the old one cannot be rolled back to"
+        )
+    ]
+    assert parameters(aws)["ArtifactBucket"] == "zips"
+
+
+def test_a_bucket_that_is_named_is_never_replaced_by_another(
+    session: Session, aws: FakeAws
+) -> None:
+    deploy(session, bucket="zips")
+    del aws.buckets["zips"]
+    before = aws.changes()
+    with pytest.raises(PaymentInfraError, match="bucket zips does not exist; check --bucket"):
+        deploy(session, bucket="zips", throttle_rate_limit=5)
+    assert aws.changes() == before
+
+
+def test_an_unchanged_deployment_does_not_ask_for_the_bucket(
+    session: Session, aws: FakeAws
+) -> None:
+    deploy(session)
+    before = len(aws.called("s3:HeadBucket"))
+    assert not deploy(session, bucket=None)
+    assert len(aws.called("s3:HeadBucket")) == before
+
+
 def test_a_bucket_that_another_deployment_makes_is_waited_for(
     session: Session, aws: FakeAws
 ) -> None:
     made = FakeStack(BOOTSTRAP, "CREATE_IN_PROGRESS", outputs={"ArtifactBucketName": "theirs"})
     made.happen("CREATE_IN_PROGRESS", [own_event(made, 0, "CREATE_IN_PROGRESS")])
     made.timeline.extend([("CREATE_IN_PROGRESS", []), ("CREATE_COMPLETE", [])])
-    aws.stacks[BOOTSTRAP] = made
+    aws.stacks[BOOTSTRAP], aws.buckets["theirs"] = made, FakeBucket()
     assert bootstrap(session, ignore)[0]
     [request] = aws.called("cloudformation:CreateChangeSet")
     assert request["ChangeSetType"] == "UPDATE"

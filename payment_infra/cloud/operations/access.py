@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.checks import Check, not_checked
-from payment_infra.cloud.bootstrap import bootstrapped
+from payment_infra.cloud.bootstrap import own_bucket
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.errors import DENIED, code_of, explain, is_passing, translated
 from payment_infra.cloud.operations.callers import POLICY
@@ -247,11 +247,11 @@ def _clock(answer: Any, before: datetime, after: datetime) -> Iterator[Check]:
 
 def _check_bucket(session: Session, given: str) -> Check:
     try:
-        name = given or bootstrapped(session)
+        name = given or own_bucket(session)
     except AwsError as error:
         return _failed("bucket", error)
     if name is None:
-        return Check("bucket", "ok", "not made yet; the first deployment makes it")
+        return Check("bucket", "ok", "not there yet; the next deployment makes it")
     try:
         Bucket(session.client("s3"), name, session.account()).check()
     except AwsError as error:

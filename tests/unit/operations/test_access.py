@@ -186,7 +186,7 @@ def test_an_action_of_a_policy_is_named_as_policies_name_it() -> None:
 def test_the_bucket_is_the_given_one_or_the_accounts_own_or_not_made_yet(aws: FakeAws) -> None:
     assert checks(aws, "zips")["bucket"].message == "zips"
     assert checks(aws)["bucket"] == Check(
-        "bucket", "ok", "not made yet; the first deployment makes it"
+        "bucket", "ok", "not there yet; the next deployment makes it"
     )
     aws.stacks[BOOTSTRAP_STACK] = FakeStack(
         BOOTSTRAP_STACK, outputs={ARTIFACT_BUCKET_OUTPUT: "zips"}
