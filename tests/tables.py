@@ -176,6 +176,7 @@ class FakeTables:
             ],
             "DeletionProtectionEnabled": table.protected,
             "ItemCount": 0,
+            "TableSizeBytes": 0,
         }
         if table.source:
             arn = FakeTable(table.source).arn

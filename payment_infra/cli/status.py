@@ -37,14 +37,16 @@ if TYPE_CHECKING:
 def command(environment: Environment, watch: bool, interval: float, output: str) -> None:
     """Show on one screen how an environment is.
 
-    Stack, functions with errors and p95 of the last hour, table, queues, alarms that are not OK.
-    Exits 1 if an alarm is raised, or the alarms cannot be read.
+    Stack, gateway, functions with errors and p95 of the last hour, table, queues, alarms that are
+    not OK, and what else keeps it from its work, with the remedy: payments that are stopped, a
+    disabled schedule, a table that is gone, a restore half done. Exits 1 if there is any of that,
+    or it cannot be read.
 
     \b
     Example:
       payment-infra status --suffix dev-001
     """
-    from payment_infra.cloud.operations.status import ALARMS, look
+    from payment_infra.cloud.operations.status import look
 
     if watch:
         if output != "text" or not sys.stdout.isatty():
@@ -58,10 +60,8 @@ def command(environment: Environment, watch: bool, interval: float, output: str)
         click.echo(json.dumps(asdict(status), indent=2, default=_text))
     else:
         click.echo(_screen(status))
-    if not status.alarms_known:
-        raise PaymentInfraError(f"the alarms cannot be read: {status.unknown[ALARMS]}")
-    if status.in_alarm:
-        raise PaymentInfraError(f"in alarm: {', '.join(status.in_alarm)}")
+    if status.troubles:
+        raise PaymentInfraError("; ".join(status.troubles))
 
 
 def _watch(environment: Environment, interval: float) -> None:

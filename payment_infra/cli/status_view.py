@@ -12,6 +12,7 @@ from payment_infra.cli.operation import elapsed
 from payment_infra.cli.preview import cut, draw_gateway
 
 if TYPE_CHECKING:
+    from payment_infra.checks import Check
     from payment_infra.cloud.locking import Held
     from payment_infra.cloud.operations.status import FunctionStatus, QueueStatus, Status
 
@@ -22,6 +23,7 @@ COLORS = {
     "DRIFTED": "yellow",
 }
 NOTHING = "-"
+GONE = "GONE"
 
 
 def draw(status: Status, width: int, now: datetime) -> str:
@@ -61,6 +63,10 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
     if status.lock:
         yield from _lock(status.lock, width, now)
     # Before what is longer than a small terminal.
+    if status.findings:
+        yield _row("problems", click.style(str(len(status.findings)), fg="red"))
+    for finding in status.findings:
+        yield from _finding(finding, width)
     yield from _alarms(status, width, now)
     yield from _table(status, now)
     for one in status.queues:
@@ -92,10 +98,19 @@ def _row(label: str, text: str) -> str:
     return f"{label:<{LABEL}}{text}"
 
 
+def _finding(finding: Check, width: int) -> Iterator[str]:
+    """Yield what is wrong, and what to do; that is not cut, as it is to be copied."""
+    yield click.style(f"  {cut(finding.message, width - 2)}", fg="red")
+    yield f"    {finding.remedy}"
+
+
 def _table(status: Status, now: datetime) -> Iterator[str]:
     table = status.table
     yield _row("table", status.table_name or NOTHING)
     if table is None:
+        return
+    if table.status == GONE:
+        yield _row("", click.style(GONE, fg="red"))
         return
     yield _row("", f"{table.status}, about {table.items} items, {size(table.size_bytes)}")
     if table.restorable_from and table.restorable_to:

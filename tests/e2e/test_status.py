@@ -74,6 +74,24 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
     assert degraded.stderr.startswith("Error: degraded: ")
 
 
+def test_a_status_names_what_somebody_has_switched_off(
+    aws: Emulator, deployed: Deployed, tmp_path: Path
+) -> None:
+    program, session = Program(aws.url, tmp_path), deployed.session
+    functions, events = session.client("lambda"), session.client("events")
+    retry = {"FunctionName": "payment-retry-status-1"}
+    schedule = {"Name": "health-monitor-schedule-status-1"}
+    functions.put_function_concurrency(**retry, ReservedConcurrentExecutions=0)
+    events.disable_rule(**schedule)
+    done = program("status", *SUFFIX, "--output", "json")
+    functions.delete_function_concurrency(**retry)
+    events.enable_rule(**schedule)
+    found = json.loads(done.stdout)["findings"]
+    assert (done.returncode, [one["name"] for one in found]) == (1, ["functions", "schedule"])
+    assert "payment-retry-status-1 does not run: its reserved concurrency is 0" in done.stderr
+    assert json.loads(program("status", *SUFFIX, "--output", "json").stdout)["findings"] == []
+
+
 def test_the_scheduled_run_finds_payments_stopped_as_a_restore_stops_them(
     deployed: Deployed,
 ) -> None:

@@ -26,7 +26,10 @@ def test_a_status_whose_alarms_cannot_be_read_is_no_success(cli: Cli, aws: FakeA
     assert result.exit_code == 1
     assert "alarms     unknown" in result.stdout
     [line] = result.stderr.splitlines()
-    assert line.startswith("Error: the alarms cannot be read: stack payment-infra-dev: ")
+    assert line.startswith(
+        "Error: alarms, payments, concurrency, schedule, restores cannot be read: stack "
+        "payment-infra-dev: not allowed to call ListStackResources"
+    )
 
 
 def test_a_cancelled_creation_takes_with_it_what_it_made_to_be_kept(cli: Cli, aws: FakeAws) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
 from payment_infra.cloud.errors import translated
+from payment_infra.cloud.options import naming_flags
 from payment_infra.cloud.release import find_stack
 from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.config import SIMULATED_GATEWAY
@@ -75,7 +76,11 @@ class Environment:
         name = self.resource("ProcessingFunction")
         with translated(f"function {name}"):
             found = self.client("lambda").get_function_configuration(FunctionName=name)
-        return gateway_of(found)
+        return gateway_of_function(found)
+
+    def command(self, arguments: str) -> str:
+        """Return a command line for this environment, for a person to repeat."""
+        return f"payment-infra {arguments} {naming_flags(self.suffix, self.stack.name)}"
 
     def again(self) -> Environment:
         """Return the environment as it is now, after an update of its stack."""
@@ -107,7 +112,7 @@ class Environment:
         return self.stack.physical_ids()
 
 
-def gateway_of(function: Mapping[str, Any]) -> str:
+def gateway_of_function(function: Mapping[str, Any]) -> str:
     """Return the class of the payment gateway that a function is configured with.
 
     Args:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from payment_infra.checks import Check
+from payment_infra.cloud import locking
 from payment_infra.cloud.errors import translated
-from payment_infra.cloud.locking import find
+from payment_infra.cloud.operations import findings
 from payment_infra.cloud.operations.alarms import Alarm, find_alarms
+from payment_infra.cloud.operations.environment import gateway_of_function
+from payment_infra.cloud.operations.findings import FUNCTIONS, GONE
 from payment_infra.cloud.operations.metric_data import Metric, read
-from payment_infra.cloud.restore.writes import METHODS, current
-from payment_infra.config import SIMULATED_GATEWAY, gateway_name
+from payment_infra.config import gateway_name
 from payment_infra.errors import AwsError
 from payment_infra.record import read_record
 
@@ -25,13 +29,10 @@ Found = TypeVar("Found")
 # A queue's URL and attributes.
 Depth = tuple[str, Mapping[str, str]]
 
-FUNCTIONS = (
-    *("ValidationFunction", "ProcessingFunction", "RetryFunction"),
-    "HealthMonitorFunction",
-)
-CHARGING = "ProcessingFunction"
 QUEUES = ("FailedTransactionsQueue", "FailedTransactionsDLQ")
 ALARMS = "alarms"
+# What tells whether the environment does its work: without one of them, nobody knows that.
+DECISIVE = (ALARMS, "payments", "concurrency", "schedule", "table", "restores")
 HOUR = timedelta(hours=1)
 HOUR_SECONDS = 3600
 MINUTES_5 = 300
@@ -55,7 +56,8 @@ class FunctionStatus:
 @dataclass(frozen=True)
 class TableStatus:
     """The active table. items and size are DynamoDB's own, some six hours old; the window is that
-    of its point-in-time recovery, None while that is off."""
+    of its point-in-time recovery, None while that is off. status is GONE where there is no such
+    table."""
 
     name: str
     status: str
@@ -80,8 +82,9 @@ class QueueStatus:
 class Status:
     """What is known of an environment; unknown holds, by part, why something is missing.
 
-    gateway is the payment gateway that the functions work with, "" if nobody knows.
-    lock is who works on it with this tool, None if nobody does.
+    gateway is what the configuration calls the payment gateway, "" where that is unknown; findings
+    are what keeps the environment from its work, each with its remedy; lock is who works on it with
+    this tool, None if nobody does.
     """
 
     stack: str
@@ -92,6 +95,7 @@ class Status:
     table_name: str
     payments: str
     gateway: str
+    findings: tuple[Check, ...]
     functions: tuple[FunctionStatus, ...]
     table: TableStatus | None
     queues: tuple[QueueStatus, ...]
@@ -111,6 +115,17 @@ class Status:
     def in_alarm(self) -> list[str]:
         """The names of the alarms that are raised."""
         return [one.name for one in self.alarms if one.state == "ALARM"]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What says that all is not well, or keeps that from being known; none if all is."""
+        alarms = [f"in alarm: {', '.join(self.in_alarm)}"] if self.in_alarm else []
+        unread: dict[str, list[str]] = {}
+        for part in DECISIVE:
+            if part in self.unknown:
+                unread.setdefault(self.unknown[part], []).append(part)
+        untold = [f"{', '.join(parts)} cannot be read: {why}" for why, parts in unread.items()]
+        return [*untold, *(one.message for one in self.findings), *alarms]
 
 
 class _Parts:
@@ -140,8 +155,14 @@ def look(environment: Environment, now: datetime) -> Status:
         parts = _Parts(pool)
         numbers = parts.read("metrics", lambda: _numbers(environment, now), dict[str, float]())
         version = parts.read("version", lambda: _version(environment), "")
-        payments = parts.read("payments", lambda: _payments(environment), "unknown")
-        lock = parts.read("lock", lambda: find(environment.session, environment.stack), None)
+        find = partial(_find, parts, environment)
+        stops = find("payments", findings.find_stops)
+        idle = find("concurrency", findings.find_idle_functions)
+        schedule = find("schedule", findings.find_idle_schedule)
+        restores = find("restores", findings.find_restores)
+        lock = parts.read(
+            "lock", lambda: locking.find(environment.session, environment.stack), None
+        )
         configurations = parts.read(
             "functions", lambda: _configurations(environment), dict[str, Any]()
         )
@@ -149,6 +170,10 @@ def look(environment: Environment, now: datetime) -> Status:
         depths = parts.read("queues", lambda: _depths(environment), dict[str, Depth]())
         alarms = parts.read(ALARMS, lambda: find_alarms(environment), list[Alarm]())
         measured = numbers()
+        active, stopped = table(), stops()
+        found = [*stopped, *idle(), *schedule(), *restores()]
+        if active:
+            found[:0] = findings.find_table(environment, active.name, active.status)
         return Status(
             stack=environment.stack.name,
             status=state.status,
@@ -156,8 +181,9 @@ def look(environment: Environment, now: datetime) -> Status:
             version=version(),
             url=_url(environment),
             table_name=state.outputs.get("TransactionsTableName", ""),
-            payments=payments(),
-            gateway=_gateway(configurations()),
+            payments=_payments(stopped, known="payments" not in parts.unknown),
+            gateway=_gateway(configurations(), parts),
+            findings=tuple(found),
             functions=tuple(
                 FunctionStatus(
                     name=one["FunctionName"],
@@ -168,7 +194,7 @@ def look(environment: Environment, now: datetime) -> Status:
                 )
                 for name, one in configurations().items()
             ),
-            table=table(),
+            table=active,
             queues=tuple(
                 _queue(url, attributes, measured.get(f"{name} age"))
                 for name, (url, attributes) in depths().items()
@@ -215,13 +241,30 @@ def _version(environment: Environment) -> str:
     return read_record(environment.stack.template()).version
 
 
-def _payments(environment: Environment) -> str:
-    """Say whether payments are let in; a restore that was interrupted may have stopped them."""
-    writes = current(environment)
-    stopped = [method for method in METHODS if writes.throttles[method].startswith("0")]
-    if not writes.retries:
-        stopped.append("retries")
-    return f"stopped: {', '.join(stopped)}" if stopped else "let in"
+def _find(
+    parts: _Parts,
+    environment: Environment,
+    name: str,
+    look: Callable[[Environment], list[Check]],
+) -> Callable[[], list[Check]]:
+    return parts.read(name, lambda: look(environment), list[Check]())
+
+
+def _payments(stops: Sequence[Check], *, known: bool) -> str:
+    """Say whether payments are let in."""
+    if not known:
+        return "unknown"
+    return stops[0].message.removeprefix("payments are ") if stops else "let in"
+
+
+def _gateway(configurations: Mapping[str, Any], parts: _Parts) -> str:
+    """Return the payment gateway of the function that charges, "" if it is unknown."""
+    try:
+        charging = configurations.get("ProcessingFunction")
+        return gateway_name(gateway_of_function(charging)) if charging else ""
+    except AwsError as error:
+        parts.unknown["gateway"] = str(error)
+        return ""
 
 
 def _configurations(environment: Environment) -> dict[str, Any]:
@@ -233,16 +276,10 @@ def _configurations(environment: Environment) -> dict[str, Any]:
         }
 
 
-def _gateway(configurations: Mapping[str, Any]) -> str:
-    """Return the gateway that the charging function names to itself, or does not: the default."""
-    if CHARGING not in configurations:
-        return ""
-    variables = configurations[CHARGING].get("Environment", {}).get("Variables", {})
-    return gateway_name(variables.get("GATEWAY", SIMULATED_GATEWAY))
-
-
 def _table(environment: Environment) -> TableStatus:
     client, name = environment.client("dynamodb"), environment.table
+    if findings.table_status(client, name) == GONE:
+        return TableStatus(name, GONE, 0, 0, None, None)
     with translated(f"table {name}"):
         table = client.describe_table(TableName=name)["Table"]
         backups = client.describe_continuous_backups(TableName=name)

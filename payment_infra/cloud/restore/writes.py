@@ -26,8 +26,10 @@ EVENT_SOURCE = "RetryEventSource"
 REST_API = "PaymentAPI"
 EVERY_METHOD = "*/*"
 RETRIES = "event source mapping of payment-retry"
-# States of an event source mapping that nothing goes on in.
+# States of an event source mapping: that nothing goes on in, that takes no message.
 AT_REST = frozenset({"Enabled", "Disabled"})
+SWITCHED_OFF = frozenset({"Disabled", "Disabling"})
+LIMITS = ("throttlingRateLimit", "throttlingBurstLimit")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,25 @@ def current(environment: Environment) -> Writes:
         for method in METHODS
         for own in [settings.get(f"{method}/POST")]
     }
-    return Writes(retries not in {"Disabled", "Disabling"}, throttles)
+    return Writes(retries not in SWITCHED_OFF, throttles)
+
+
+def stopped(environment: Environment) -> list[str]:
+    """Return what is stopped now, of METHODS and "retries", whoever has stopped it.
+
+    A method without settings of its own has those of the stage.
+    """
+    settings = _settings(environment)
+    every = settings.get(EVERY_METHOD, {})
+    found = [
+        method
+        for method in METHODS
+        for own in [settings.get(f"{method}/POST", every)]
+        if 0 in [own.get(limit) for limit in LIMITS]
+    ]
+    with translated(RETRIES):
+        switched_off = _retries(environment) in SWITCHED_OFF
+    return [*found, *(["retries"] if switched_off else [])]
 
 
 def settled(environment: Environment, sleep: Callable[[float], None]) -> Writes:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 import pytest
 
+from payment_infra.checks import Check as Finding
 from payment_infra.cli.destroy import draw as draw_destruction
 from payment_infra.cli.destroy import draw_remains
 from payment_infra.cli.failed_view import masked, print_message, print_messages
@@ -79,7 +81,16 @@ STATUS = Status(
     url="https://abcde12345.execute-api.eu-central-1.amazonaws.com/prod/",
     table_name="transactions-prod-eu",
     payments="stopped: validate, process, retries",
-    gateway="simulated",
+    gateway="acme.gateway:Gateway",
+    findings=(
+        Finding(
+            "payments",
+            "fail",
+            "payments are stopped: validate, process, retries",
+            "`payment-infra resume --suffix prod-eu` lets them in",
+        ),
+        Finding("restore", "fail", f"a restore {'that is half done ' * 9}", "`payment-infra ...`"),
+    ),
     functions=(
         FunctionStatus(
             "payment-validation-prod-eu", "vNCINKmNOzN/", "2026-11-21T07:00:00.000+0000", 0, 48.2
@@ -127,6 +138,27 @@ def test_status(color: bool, check: Check) -> None:
     with colored(color):
         click.echo(draw_status(STATUS, WIDTH, NOW))
     check("status", color)
+
+
+QUEUE_LINE = "queue      failed-transactions-prod-eu: 4 waiting, 1 in flight, oldest 1 m 35 s"
+
+
+@pytest.mark.parametrize(
+    ("changed", "lines"),
+    [
+        ({"gateway": "simulated"}, ["gateway    simulated, which moves no money"]),
+        ({"gateway": ""}, ["gateway    -"]),
+        (
+            {"table": TableStatus("transactions-prod-eu", "GONE", 0, 0, None, None)},
+            ["table      transactions-prod-eu", "           GONE", QUEUE_LINE],
+        ),
+    ],
+    ids=["simulated", "unknown-gateway", "table-gone"],
+)
+def test_a_status_says_what_is_unusual(changed: dict[str, Any], lines: list[str]) -> None:
+    shown = click.unstyle(draw_status(replace(STATUS, **changed), WIDTH, NOW)).splitlines()
+    start = next(number for number, line in enumerate(shown) if line == lines[0])
+    assert shown[start : start + len(lines)] == lines
 
 
 @COLORS

@@ -1,0 +1,254 @@
+"""What a status names although no alarm is raised: each with its remedy, and an exit code of 1."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from payment_infra import naming
+from payment_infra.cloud.restore.journal import PREFIX
+from tests.aws import FakeAws, FakeStack, Refused
+from tests.intake import EVERY, PROCESS, VALIDATE, FakeIntake
+from tests.queues import FakeQueues
+from tests.tables import START, FakeTables
+
+if TYPE_CHECKING:
+    from tests.functional.conftest import Cli
+    from tests.stacks import Answer
+
+NAME = "payment-infra-dev"
+TABLE = "TransactionsTable"
+STATUS = ("status", "--suffix", "dev")
+RESOURCES = (
+    *("FailedTransactionsQueue", "FailedTransactionsDLQ", TABLE, "PaymentAPI", "RetryEventSource"),
+    *("ValidationFunction", "ProcessingFunction", "RetryFunction", "HealthMonitorFunction"),
+    "HealthMonitorSchedule",
+)
+RESUME = "`payment-infra resume --suffix dev` lets them in"
+UNDO = "payment-infra restore --undo --suffix dev"
+FROM_BACKUP = (
+    "`payment-infra restore --from-backup latest --suffix dev` brings it back from a backup"
+)
+STOPPED: Answer = {**EVERY, "throttlingRateLimit": 0.0, "throttlingBurstLimit": 0}
+
+
+@pytest.fixture
+def intake() -> FakeIntake:
+    return FakeIntake()
+
+
+@pytest.fixture
+def tables() -> FakeTables:
+    tables = FakeTables()
+    tables.add(TABLE, recovery_since=START)
+    return tables
+
+
+@pytest.fixture
+def aws(intake: FakeIntake, tables: FakeTables) -> FakeAws:
+    stack = FakeStack(
+        NAME,
+        parameters={naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"},
+        outputs={"TransactionsTableName": TABLE, "APIEndpoint": "https://abc.example.com/prod/"},
+        template="{}",
+        resources=dict.fromkeys(RESOURCES, "CREATE_COMPLETE"),
+        physical_ids={"RetryEventSource": "14e0db71-5d35-4eb5-b481-8945cf9d10c2"},
+    )
+    aws = FakeAws(stacks={NAME: stack})
+    aws.answers |= {
+        **tables.answers(),
+        **FakeQueues().answers(),
+        **intake.answers(),
+        "lambda:GetFunctionConfiguration": lambda params: {
+            "FunctionName": params["FunctionName"],
+            "CodeSha256": "digest",
+            "LastModified": "2026-11-21T07:00:00.000+0000",
+        },
+        "lambda:GetFunctionConcurrency": {},
+        "events:DescribeRule": {"State": "ENABLED"},
+        "cloudwatch:GetMetricData": {"MetricDataResults": []},
+        "cloudwatch:DescribeAlarms": {"MetricAlarms": []},
+    }
+    return aws
+
+
+def findings(cli: Cli, *, code: int = 1) -> list[tuple[str, str]]:
+    """Return what a status finds, with the remedies; it is the same as JSON and as text."""
+    result = cli(*STATUS, "--output", "json")
+    assert result.exit_code == code, result.output
+    status = json.loads(result.stdout)
+    assert status["unknown"] == {}
+    found = [(one["message"], one["remedy"]) for one in status["findings"]]
+    shown = cli(*STATUS)
+    assert shown.exit_code == code
+    lines = shown.stdout.splitlines()
+    for message, remedy in found:
+        assert f"    {remedy}" in lines
+        assert message in shown.stderr
+    assert len(shown.stderr.splitlines()) == bool(found)
+    return found
+
+
+def test_an_environment_that_does_its_work_has_none(cli: Cli) -> None:
+    assert findings(cli, code=0) == []
+    status = json.loads(cli(*STATUS, "--output", "json").stdout)
+    assert (status["payments"], status["gateway"]) == ("let in", "simulated")
+
+
+@pytest.mark.parametrize(
+    ("methods", "state", "stopped"),
+    [
+        ({"*/*": EVERY, VALIDATE: STOPPED, PROCESS: STOPPED}, "Enabled", "validate, process"),
+        ({"*/*": EVERY, PROCESS: {**EVERY, "throttlingBurstLimit": 0}}, "Enabled", "process"),
+        ({"*/*": STOPPED}, "Enabled", "validate, process"),
+        ({"*/*": STOPPED, PROCESS: EVERY}, "Enabled", "validate"),
+        ({"*/*": EVERY}, "Disabled", "retries"),
+        ({"*/*": EVERY, VALIDATE: STOPPED}, "Disabling", "validate, retries"),
+        ({"*/*": {**EVERY, "throttlingRateLimit": 0.5}}, "Enabled", ""),
+        ({}, "Enabling", ""),
+    ],
+)
+def test_payments_that_are_stopped(
+    methods: dict[str, Answer], state: str, stopped: str, cli: Cli, intake: FakeIntake
+) -> None:
+    intake.methods, intake.state, intake.changing = methods, state, 9
+    expected = [(f"payments are stopped: {stopped}", RESUME)] if stopped else []
+    assert findings(cli, code=len(expected)) == expected
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_a_function_that_may_not_run(number: int, cli: Cli, aws: FakeAws) -> None:
+    aws.answers["lambda:GetFunctionConcurrency"] = lambda params: (
+        {"ReservedConcurrentExecutions": number}
+        if params["FunctionName"] == "ProcessingFunction"
+        else {}
+    )
+    remedy = "`aws lambda delete-function-concurrency --function-name ProcessingFunction`"
+    message = "ProcessingFunction does not run: its reserved concurrency is 0"
+    expected = [] if number else [(message, remedy)]
+    assert findings(cli, code=len(expected)) == expected
+
+
+def test_a_schedule_that_is_off(cli: Cli, aws: FakeAws) -> None:
+    aws.answers["events:DescribeRule"] = {"State": "DISABLED"}
+    assert findings(cli) == [
+        (
+            "the schedule HealthMonitorSchedule is disabled: payments are not recovered",
+            "`aws events enable-rule --name HealthMonitorSchedule`",
+        )
+    ]
+    aws.errors["events:DescribeRule"] = Refused("ResourceNotFoundException")
+    assert findings(cli) == [
+        (
+            "the schedule HealthMonitorSchedule is gone: payments are not recovered",
+            "`payment-infra drift --suffix dev` shows what else is",
+        )
+    ]
+
+
+def test_a_table_that_is_gone(cli: Cli, tables: FakeTables) -> None:
+    del tables.tables[TABLE]
+    assert findings(cli) == [
+        (f"the table {TABLE} is gone, and no payment can be recorded", FROM_BACKUP)
+    ]
+    status = json.loads(cli(*STATUS, "--output", "json").stdout)
+    assert (status["table"]["name"], status["table"]["status"]) == (TABLE, "GONE")
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        ("UPDATING", "wait until it is ACTIVE"),
+        ("DELETING", FROM_BACKUP),
+        ("ARCHIVED", FROM_BACKUP),
+        (
+            "INACCESSIBLE_ENCRYPTION_CREDENTIALS",
+            "let DynamoDB use its key in AWS KMS again (key policy, state of the key)",
+        ),
+    ],
+)
+def test_a_table_that_is_not_active(status: str, remedy: str, cli: Cli, tables: FakeTables) -> None:
+    tables.tables[TABLE].become(status, 99)
+    assert findings(cli) == [(f"the table {TABLE} is {status}", remedy)]
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "message", "remedy"),
+    [
+        (
+            "20261124T114500Z",
+            "switching",
+            "a restore to 2026-11-24T11:45:00Z is half done (switching)",
+            "`payment-infra restore --to 2026-11-24T11:45:00Z --suffix dev` goes on with it, "
+            f"`{UNDO}` ends it",
+        ),
+        (
+            "20261124T114500Z",
+            "undoing",
+            "the restore to 2026-11-24T11:45:00Z is half undone",
+            f"`{UNDO}` completes that",
+        ),
+        ("20261124T114500Z", "done", "", ""),
+        ("20261124T114500Z", "abandoned", "", ""),
+        ("20261124T114500Z-drill", "copying", "", ""),
+    ],
+)
+def test_a_restore_half_done(
+    name: str, phase: str, message: str, remedy: str, cli: Cli, tables: FakeTables
+) -> None:
+    tags = {f"{PREFIX}source": TABLE, f"{PREFIX}phase": phase}
+    tables.add(f"{TABLE}-{name}", tags=tags)
+    expected = [(message, remedy)] if message else []
+    assert findings(cli, code=len(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("operation", "part"),
+    [
+        ("apigateway:GetStage", "payments"),
+        ("lambda:GetFunctionConcurrency", "concurrency"),
+        ("events:DescribeRule", "schedule"),
+        ("dynamodb:ListTables", "restores"),
+        ("dynamodb:DescribeTable", "table"),
+    ],
+)
+def test_what_cannot_be_read_is_no_success(
+    operation: str, part: str, cli: Cli, aws: FakeAws
+) -> None:
+    aws.errors[operation] = Refused("AccessDeniedException", "not yours")
+    result = cli(*STATUS, "--output", "json")
+    assert (result.exit_code, list(json.loads(result.stdout)["unknown"])) == (1, [part])
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"Error: {part} cannot be read: ")
+
+
+def test_what_only_informs_may_be_unknown(cli: Cli, aws: FakeAws) -> None:
+    aws.errors["cloudwatch:GetMetricData"] = Refused("AccessDenied", "not yours")
+    assert cli(*STATUS).exit_code == 0
+
+
+def test_all_of_it_is_one_line(cli: Cli, aws: FakeAws, intake: FakeIntake) -> None:
+    intake.state = "Disabled"
+    aws.answers["events:DescribeRule"] = {"State": "DISABLED"}
+    alarm: Any = {"AlarmName": "dead-letters-dev", "StateValue": "ALARM"}
+    aws.answers["cloudwatch:DescribeAlarms"] = {"MetricAlarms": [alarm]}
+    stack = aws.stacks[NAME]
+    stack.resources["Alarm"], stack.types["Alarm"] = "CREATE_COMPLETE", "AWS::CloudWatch::Alarm"
+    [line] = cli(*STATUS).stderr.splitlines()
+    assert line == (
+        "Error: payments are stopped: retries; the schedule HealthMonitorSchedule is disabled: "
+        "payments are not recovered; in alarm: dead-letters-dev"
+    )
+
+
+def test_the_gateway_is_the_one_of_the_function_that_charges(cli: Cli, aws: FakeAws) -> None:
+    def configuration(params: Answer) -> Answer:
+        name = params["FunctionName"]
+        found: Answer = {"FunctionName": name, "CodeSha256": "x", "LastModified": "y"}
+        variables = {"GATEWAY": "acme:Acme"} if name == "ProcessingFunction" else {}
+        return {**found, "Environment": {"Variables": variables}}
+
+    aws.answers["lambda:GetFunctionConfiguration"] = configuration
+    assert "gateway    acme:Acme" in cli(*STATUS).stdout.splitlines()
