@@ -25,6 +25,7 @@ from payment_infra.naming import (
 from payment_infra.record import RECORD_HOLDER, build_record
 
 ARTIFACT_BUCKET_OUTPUT = "ArtifactBucketName"
+TABLE_OUTPUT = "TransactionsTableName"
 DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch."
 
 
@@ -64,7 +65,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     for output in (
         Output("APIEndpoint", Description="Payment API Endpoint", Value=groups.api.url),
         Output(
-            "TransactionsTableName",
+            TABLE_OUTPUT,
             Description="DynamoDB Transactions Table",
             Value=groups.storage.name,
         ),

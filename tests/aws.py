@@ -17,6 +17,7 @@ from botocore.credentials import Credentials
 
 from payment_infra.cloud.session import Session
 from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.template import TABLE_OUTPUT
 from tests.stacks import ACCOUNT, REGION, Answer, FakeCloudFormation, FakeStack, Refused, event
 from tests.tables import FakeTables
 
@@ -112,7 +113,7 @@ class FakeAws(FakeCloudFormation):
                 }
             },
             "dynamodb:ListTables": lambda _: {"TableNames": []},
-            "dynamodb:DescribeTable": self._nothing("ResourceNotFoundException"),
+            "dynamodb:DescribeTable": self._describe_table,
             "sqs:GetQueueUrl": self._nothing("AWS.SimpleQueueService.NonExistentQueue"),
             "lambda:GetFunctionConfiguration": self._nothing("ResourceNotFoundException"),
             "cloudwatch:DescribeAlarms": lambda _: {"MetricAlarms": []},
@@ -129,6 +130,13 @@ class FakeAws(FakeCloudFormation):
             raise Refused(code)
 
         return refuse
+
+    def _describe_table(self, params: Answer) -> Answer:
+        """Answer for the tables that payments are in, as long as there are stacks."""
+        name = params["TableName"]
+        if any(one.outputs.get(TABLE_OUTPUT) == name for one in self.stacks.values()):
+            return {"Table": {"TableName": name, "TableStatus": "ACTIVE"}}
+        raise Refused("ResourceNotFoundException")
 
     def _bucket(self, params: Answer) -> FakeBucket:
         bucket = self.buckets.get(params["Bucket"])

@@ -8,7 +8,7 @@ something to change, and what was read before is read again with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
-from payment_infra.cloud import change_sets, leftovers, preflight
+from payment_infra.cloud import change_sets, leftovers, preflight, tables
 from payment_infra.cloud.consent import check_kept, check_simulated, continued, returning
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import (
@@ -42,7 +42,7 @@ from payment_infra.gateway_check import check_gateway
 from payment_infra.grants import broadens, compare_grants
 from payment_infra.record import authorization_of, gateway_of, read_record
 from payment_infra.rendering import describe
-from payment_infra.template import sources
+from payment_infra.template import TABLE_OUTPUT, sources
 
 if TYPE_CHECKING:
     from payment_infra.cloud.change_sets import ChangeSet
@@ -144,8 +144,8 @@ class Deployment:
         """Work out and check what is to be deployed to a stack at rest; nothing is changed."""
         options = self._options
         found = Found(state, {}, None)
-        if live := found.live:
-            found = replace(found, deployed=self._stack.template())
+        live = found.live
+        found = replace(found, deployed=self._deployed(live))
         record = read_record(found.deployed)
         self._resolved = self._asked if live is None else continued(self._asked, record, live)
         if options.change_set is not None:
@@ -155,6 +155,8 @@ class Deployment:
         planned = plan(self._session, live, self._resolved, options.parameters)
         found = replace(found, planned=planned)
         if not self._is_up_to_date(found):
+            if live is not None and (lost := self._lost_table(live)):
+                self._operator.tell(Caution(lost))
             planned = with_bucket(self._session, planned, self._resolved, self._operator.tell)
             found = replace(found, planned=planned)
             self._check(planned, creates=live is None)
@@ -205,17 +207,25 @@ class Deployment:
             if change_set is None:
                 return self._unchanged(live)
             unasked = returning(read_record(found.deployed), self._resolved)
-            self._preview(change_set, found.deployed, release.plan.template, unasked)
+            self._preview(change_set, live, found.deployed, release.plan.template, unasked)
             if not self._options.execute:
                 self._operator.tell(Caution(self._kept(change_set.name)))
                 return Result(self._stack.name, live.status if live else REVIEW, changed=False)
             events = self._begin(change_set, live)
         return self._end(change_set, events)
 
+    def _deployed(self, live: StackState | None) -> Mapping[str, Any]:
+        """Return the deployed template; what the same command has deployed is known already."""
+        if live is None:
+            return {}
+        guess = None
+        if self._options.change_set is None:
+            guess = plan(self._session, live, self._asked, self._options.parameters)
+        return self._stack.template(known=guess)
+
     def _kept(self, change_set: str) -> str:
-        named = naming_flags(self._resolved.config.suffix, self._stack.name)
         return (
-            f"change set {change_set} is kept; `payment-infra deploy {named} --change-set "
+            f"change set {change_set} is kept; `payment-infra deploy {self._named()} --change-set "
             f"{change_set}` executes it"
         )
 
@@ -223,7 +233,8 @@ class Deployment:
         if found.state is None:
             raise AwsError(f"there is no stack {self._stack.name}, and so no change set of it")
         change_set = change_sets.find(self._stack, found.state, name)
-        self._preview(change_set, found.deployed, self._stack.template(change_set.id))
+        template = self._stack.template(change_set.id)
+        self._preview(change_set, found.state, found.deployed, template)
         return self._end(change_set, self._begin(change_set, found.state))
 
     def _is_up_to_date(self, found: Found) -> bool:
@@ -245,9 +256,62 @@ class Deployment:
     def _unchanged(self, live: StackState | None) -> Result:
         if live is None:
             raise AwsError(f"stack {self._stack.name} would have no resources")
+        if lost := self._lost_table(live):
+            raise AwsError(lost)
+        self._tell_stopped(live)
         self._protect(live.id, live)
         self._operator.tell(Outputs(live.outputs))
         return Result(self._stack.name, live.status, changed=False)
+
+    def _lost_table(self, live: StackState) -> str:
+        """Say that the active table is lost, and what brings it back; "" if it is there.
+
+        CloudFormation takes a resource for there that it has made, whatever became of it since.
+        """
+        if not (name := live.outputs.get(TABLE_OUTPUT)):
+            return ""
+        try:
+            told = tables.lost(name, tables.status(self._session.client("dynamodb"), name))
+        except AwsError as error:
+            self._operator.tell(Caution(f"not known whether payments have their table: {error}"))
+            return ""
+        restore = f"payment-infra restore --from-backup latest {self._named()}"
+        return told and f"{told}; `{restore}` brings it back from a backup"
+
+    def _tell_stopped(self, state: StackState, changes: Iterable[Change] = ()) -> None:
+        """Tell that payments are stopped, and stay so whatever is deployed.
+
+        Raises:
+            AwsError: the update changes what stops them, and could let in a part of them.
+        """
+        from payment_infra.cloud.operations.environment import Environment
+        from payment_infra.cloud.operations.findings import STOPPED_BY, find_stops
+        from payment_infra.cloud.restore.writes import REST_API
+
+        environment = Environment(self._session, self._stack, state)
+        try:
+            # What was never made stops nothing.
+            stops = find_stops(environment) if environment.has(REST_API) else []
+        except AwsError as error:
+            self._operator.tell(Caution(f"not known whether payments are stopped: {error}"))
+            return
+        if not stops:
+            return
+        told, resume = stops[0].message, f"payment-infra resume {self._named()}"
+        touched = [one.logical_id for one in changes if one.logical_id in STOPPED_BY]
+        if not touched:
+            self._operator.tell(Caution(f"{told}, and stay so; `{resume}` lets them in"))
+            return
+        message = (
+            f"{told}, and this update could let in a part of them, since it changes "
+            f"{', '.join(touched)}; `{resume}` first"
+        )
+        if self._options.execute:
+            raise AwsError(message)
+        self._operator.tell(Caution(message))
+
+    def _named(self) -> str:
+        return naming_flags(self._resolved.config.suffix, self._stack.name)
 
     def _check(self, planned: Plan, *, creates: bool) -> None:
         """Make the checks, and go on only if none failed; meanwhile, render the template."""
@@ -266,6 +330,7 @@ class Deployment:
     def _preview(
         self,
         change_set: ChangeSet,
+        state: StackState | None,
         deployed: Mapping[str, Any],
         new: Mapping[str, Any],
         unasked: tuple[PropertyChange, ...] = (),
@@ -291,6 +356,8 @@ class Deployment:
         if authorization == ("none", "iam"):
             self._operator.tell(Caution(CLOSES))
         options = self._options
+        if state is not None and not change_set.creates:
+            self._tell_stopped(state, change_set.changes)
         if not options.execute:
             return
         needs = []

@@ -1,15 +1,41 @@
-"""Deleting a table, which may be protected from that."""
+"""What became of a table, and deleting one, which may be protected from that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.errors import translated
+from botocore.exceptions import ClientError
+
+from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.polling import looks
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+# What a table that is not there has in place of a status of DynamoDB's.
+GONE = "GONE"
+# Statuses of a table whose rows will not come back by themselves (DynamoDB API, TableDescription).
+LOST = frozenset({GONE, "DELETING", "ARCHIVING", "ARCHIVED"})
+
+
+def status(client: DynamoDBClient, name: str) -> str:
+    """Return DynamoDB's status of a table, or GONE."""
+    with translated(f"table {name}"):
+        try:
+            return client.describe_table(TableName=name)["Table"]["TableStatus"]
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+            return GONE
+
+
+def lost(name: str, status: str) -> str:
+    """Say that a table's rows are lost, "" if its status does not."""
+    if status not in LOST:
+        return ""
+    return f"the table {name} is {status if status != GONE else 'gone'}: no payment is recorded"
 
 
 def delete(client: DynamoDBClient, name: str, sleep: Callable[[float], None]) -> None:

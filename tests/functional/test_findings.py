@@ -150,28 +150,29 @@ def test_a_schedule_that_is_off(cli: Cli, aws: FakeAws) -> None:
 
 def test_a_table_that_is_gone(cli: Cli, tables: FakeTables) -> None:
     del tables.tables[TABLE]
-    assert findings(cli) == [
-        (f"the table {TABLE} is gone, and no payment can be recorded", FROM_BACKUP)
-    ]
+    assert findings(cli) == [(f"the table {TABLE} is gone: no payment is recorded", FROM_BACKUP)]
     status = json.loads(cli(*STATUS, "--output", "json").stdout)
     assert (status["table"]["name"], status["table"]["status"]) == (TABLE, "GONE")
 
 
 @pytest.mark.parametrize(
-    ("status", "remedy"),
+    ("status", "more", "remedy"),
     [
-        ("UPDATING", "wait until it is ACTIVE"),
-        ("DELETING", FROM_BACKUP),
-        ("ARCHIVED", FROM_BACKUP),
+        ("UPDATING", "", "wait until it is ACTIVE"),
+        ("DELETING", ": no payment is recorded", FROM_BACKUP),
+        ("ARCHIVED", ": no payment is recorded", FROM_BACKUP),
         (
             "INACCESSIBLE_ENCRYPTION_CREDENTIALS",
+            "",
             "let DynamoDB use its key in AWS KMS again (key policy, state of the key)",
         ),
     ],
 )
-def test_a_table_that_is_not_active(status: str, remedy: str, cli: Cli, tables: FakeTables) -> None:
+def test_a_table_that_is_not_active(
+    status: str, more: str, remedy: str, cli: Cli, tables: FakeTables
+) -> None:
     tables.tables[TABLE].become(status, 99)
-    assert findings(cli) == [(f"the table {TABLE} is {status}", remedy)]
+    assert findings(cli) == [(f"the table {TABLE} is {status}{more}", remedy)]
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_a_change_set_of_no_stack_is_not_there(session: Session) -> None:
 # Nothing to do.
 
 
-def test_nothing_to_do_takes_two_calls_after_the_credentials_check(
+def test_nothing_to_do_takes_few_calls_after_the_credentials_check(
     session: Session, aws: FakeAws
 ) -> None:
     run(session)
@@ -189,6 +189,8 @@ def test_nothing_to_do_takes_two_calls_after_the_credentials_check(
         "sts:GetCallerIdentity",
         "cloudformation:DescribeStacks",
         "cloudformation:GetTemplate",
+        "dynamodb:DescribeTable",
+        "cloudformation:ListStackResources",
     ]
 
 

@@ -13,12 +13,12 @@ from payment_infra.cloud.consent import continued, repeated, unasked
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations.callers import POLICY, Callers, find_callers
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
-from payment_infra.cloud.operations.environment import TABLE_OUTPUT
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.tables import delete_commands, delete_commands_of
 from payment_infra.errors import AwsError
 from payment_infra.naming import OPERATIONS_TABLE
 from payment_infra.record import Record, read_record
+from payment_infra.template import TABLE_OUTPUT
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment

@@ -13,12 +13,11 @@ from payment_infra.cloud.release import find_stack
 from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
+from payment_infra.template import TABLE_OUTPUT
 
 if TYPE_CHECKING:
     from payment_infra.cloud.session import Session
     from payment_infra.cloud.stack import Stack, StackState
-
-TABLE_OUTPUT = "TransactionsTableName"
 
 
 class Environment:
@@ -98,6 +97,10 @@ class Environment:
                 "`payment-infra deploy` completes it"
             )
         return physical_id
+
+    def has(self, logical_id: str) -> bool:
+        """Whether the stack has made a resource."""
+        return bool(self._physical_ids.get(logical_id))
 
     def _output(self, name: str) -> str:
         if name not in self.state.outputs:

@@ -9,25 +9,24 @@ from botocore.exceptions import ClientError
 from payment_infra.checks import Check
 from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.restore.journal import Phase, find_journals
-from payment_infra.cloud.restore.writes import stopped
+from payment_infra.cloud.restore.writes import EVENT_SOURCE, stopped
+from payment_infra.cloud.tables import GONE, lost
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from payment_infra.cloud.operations.environment import Environment
 
 FUNCTIONS = (
     *("ValidationFunction", "ProcessingFunction", "RetryFunction"),
     "HealthMonitorFunction",
 )
+# What stops payments is a setting of: an update of one of them may end it in part, as nothing
+# says what CloudFormation does to a setting that its template does not have.
+STOPPED_BY = frozenset({"PaymentAPIStage", EVENT_SOURCE})
 SCHEDULE = "HealthMonitorSchedule"
-# What a table that is not there has in place of a status of DynamoDB's.
-GONE = "GONE"
 ACTIVE = "ACTIVE"
-# What to do about a table in a state that does not end well by itself (DynamoDB API,
-# TableDescription, TableStatus); all others do.
+# DynamoDB API, TableDescription, TableStatus.
+NO_KEY = "INACCESSIBLE_ENCRYPTION_CREDENTIALS"
 KEY_REMEDY = "let DynamoDB use its key in AWS KMS again (key policy, state of the key)"
-BACKUP_REMEDY = "`{}` brings it back from a backup"
 
 
 def find_stops(environment: Environment) -> list[Check]:
@@ -89,31 +88,12 @@ def find_restores(environment: Environment) -> list[Check]:
     return found
 
 
-def table_status(client: DynamoDBClient, name: str) -> str:
-    """Return DynamoDB's status of a table, or GONE."""
-    with translated(f"table {name}"):
-        try:
-            return client.describe_table(TableName=name)["Table"]["TableStatus"]
-        except ClientError as error:
-            if code_of(error) != "ResourceNotFoundException":
-                raise
-            return GONE
-
-
 def find_table(environment: Environment, name: str, status: str) -> list[Check]:
-    """Judge the active table by its status; see `table_status`."""
-    restore = environment.command("restore --from-backup latest")
-    match status:
-        case "ACTIVE":
-            return []
-        case "GONE":
-            message = f"the table {name} is gone, and no payment can be recorded"
-            remedy = BACKUP_REMEDY.format(restore)
-        case "DELETING" | "ARCHIVING" | "ARCHIVED":
-            message = f"the table {name} is {status}"
-            remedy = BACKUP_REMEDY.format(restore)
-        case "INACCESSIBLE_ENCRYPTION_CREDENTIALS":
-            message, remedy = f"the table {name} is {status}", KEY_REMEDY
-        case _:
-            message, remedy = f"the table {name} is {status}", "wait until it is ACTIVE"
-    return [Check("table", "fail", message, remedy)]
+    """Judge the active table by its status (see `tables.status`)."""
+    if message := lost(name, status):
+        restore = environment.command("restore --from-backup latest")
+        return [Check("table", "fail", message, f"`{restore}` brings it back from a backup")]
+    if status == ACTIVE:
+        return []
+    remedy = KEY_REMEDY if status == NO_KEY else "wait until it is ACTIVE"
+    return [Check("table", "fail", f"the table {name} is {status}", remedy)]

@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from payment_infra.checks import Check
-from payment_infra.cloud import locking
+from payment_infra.cloud import locking, tables
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations import findings
 from payment_infra.cloud.operations.alarms import Alarm, find_alarms
 from payment_infra.cloud.operations.environment import gateway_of_function
-from payment_infra.cloud.operations.findings import FUNCTIONS, GONE
+from payment_infra.cloud.operations.findings import FUNCTIONS
 from payment_infra.cloud.operations.metric_data import Metric, read
 from payment_infra.config import gateway_name
 from payment_infra.errors import AwsError
@@ -278,8 +278,8 @@ def _configurations(environment: Environment) -> dict[str, Any]:
 
 def _table(environment: Environment) -> TableStatus:
     client, name = environment.client("dynamodb"), environment.table
-    if findings.table_status(client, name) == GONE:
-        return TableStatus(name, GONE, 0, 0, None, None)
+    if tables.status(client, name) == tables.GONE:
+        return TableStatus(name, tables.GONE, 0, 0, None, None)
     with translated(f"table {name}"):
         table = client.describe_table(TableName=name)["Table"]
         backups = client.describe_continuous_backups(TableName=name)
