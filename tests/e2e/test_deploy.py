@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from payment_infra.cloud.smoke import Answer
+from payment_infra.cloud.stack import Stack
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.stack import open_session
 from tests.e2e.conftest import Deploy
@@ -118,6 +119,44 @@ def test_a_bucket_that_somebody_has_deleted_is_made_anew_with_its_locks(
     )
     assert client.get_bucket_versioning(Bucket=out.strip())["Status"] == "Enabled"
     assert client.get_bucket_policy(Bucket=out.strip())["Policy"]
+
+
+def test_a_deployment_undoes_no_half_of_a_stop_and_misses_a_deleted_table(
+    aws: Emulator, tmp_path: Path
+) -> None:
+    folder, session = checkout(tmp_path), open_session(aws)
+    named = ("--suffix", "dep-6")
+    deploy = ("deploy", *named, "--yes")
+    assert command(aws, folder, *deploy)[0] == 0
+    stack = Stack(session.client("cloudformation"), "payment-infra-dep-6")
+    stage = {"restApiId": stack.physical_ids()["PaymentAPI"], "stageName": "prod"}
+    session.client("apigateway").update_stage(
+        **stage,
+        patchOperations=[
+            {"op": "replace", "path": f"/~1process/POST/throttling/{limit}", "value": "0"}
+            for limit in ("rateLimit", "burstLimit")
+        ],
+    )
+    status, _, err = command(aws, folder, *deploy)
+    assert (status, err.splitlines()[0]) == (
+        0,
+        "Warning: payments are stopped: process, and stay so; `payment-infra resume --suffix dep-6`"
+        " lets them in",
+    )
+    status, _, err = command(aws, folder, *deploy, "--throttle-rate-limit", "50")
+    assert status == 1
+    assert err.splitlines()[-1] == (
+        "Error: payments are stopped: process, and this update could let in a part of them, since "
+        "it changes PaymentAPIStage; `payment-infra resume --suffix dep-6` first"
+    )
+    session.client("dynamodb").delete_table(TableName="transactions-dep-6")
+    told = "the table transactions-dep-6 is gone: no payment is recorded"
+    remedy = "`payment-infra restore --from-backup latest --suffix dep-6` brings it back from a"
+    status, _, err = command(aws, folder, *deploy)
+    assert (status, f"Error: {told}; {remedy} backup" in err.splitlines()) == (1, True)
+    status, out, err = command(aws, folder, "status", *named)
+    assert (status, f"{told}; payments are stopped: process" in err) == (1, True)
+    assert remedy in out
 
 
 def test_fifty_concurrent_calls_charge_a_transaction_once(aws: Emulator, deploy: Deploy) -> None:
