@@ -35,6 +35,11 @@ def test_a_gateway_is_charged_and_one_that_aws_could_not_import_changes_nothing(
     row = session.client("dynamodb").get_item(TableName="transactions-acme-1", Key=key)["Item"]
     assert row["gateway_reference"] == {"S": "acme-4711"}
 
+    untried = f"Warning: not tried: a charge, which moves money at {GATEWAY}; --pay makes one of"
+    for flags, charges in (((), False), (("--pay",), True)):
+        status, out, err = command(aws, folder, "smoke", "--suffix", "acme-1", *flags)
+        assert (status, "process again" in out, untried in err) == (0, charges, not charges)
+
     state = stack.state()
     assert state is not None
     bucket = state.parameters["ArtifactBucket"]
@@ -65,6 +70,15 @@ def test_a_gateway_is_charged_and_one_that_aws_could_not_import_changes_nothing(
         f"pin what it imports in {folder}/handlers/requirements.txt, with its hash\n",
     )
     assert (objects(), stack.state()) == (before, state)
+
+
+def test_local_charges_at_a_gateway_of_ones_own_only_with_pay(tmp_path: Path) -> None:
+    folder = checkout(tmp_path)
+    (folder / "handlers" / "shared" / "acme.py").write_text(gateway(CHARGED, charge=CHARGE))
+    local = ("-m", "payment_infra", "local", "--smoke", "--port", "0", "--gateway", GATEWAY)
+    for flags, charges in (((), False), (("--pay",), True)):
+        result = run("python", *local, *flags, cwd=folder, PYTHONPATH=str(folder))
+        assert (result.returncode, "process again" in result.stdout) == (0, charges)
 
 
 def test_local_says_what_is_wrong_with_a_gateway_and_ends(tmp_path: Path) -> None:

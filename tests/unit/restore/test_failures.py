@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from payment_infra.cloud import smoke
-from payment_infra.cloud.events import Caution, StepBegun, Waiting
+from payment_infra.cloud.events import Caution, StackEvent, StepBegun, Waiting
 from payment_infra.cloud.restore.journal import PREFIX
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError
 from tests.http import Response, answering
@@ -128,6 +128,33 @@ def failing_from(
     world.operator.on_tell = note
     monkeypatch.setattr(world.aws, "answer", answer)
     return failures
+
+
+def test_an_event_source_that_takes_no_change_yet_is_asked_again(world: World) -> None:
+    busy = Refused("ResourceInUseException", "in use")
+    failing_first(world, "lambda:UpdateEventSourceMapping", busy)
+    world.restore()
+    assert (world.active != OWN, world.intake.state) == (True, "Enabled")
+
+
+def test_a_stack_that_has_moved_is_looked_at_until_it_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe, failures = world.aws.describe_stacks, iter(range(10))
+
+    def moved(params: Answer) -> Answer:
+        if next(failures, None) is not None:
+            raise THROTTLED
+        return describe(params)
+
+    def note(event: object) -> None:
+        if isinstance(event, StackEvent) and event.status == "UPDATE_COMPLETE":
+            monkeypatch.setattr(world.aws, "describe_stacks", moved)
+
+    world.operator.on_tell = note
+    world.restore()
+    assert (next(failures, None), world.active != OWN) == (None, True)
+    assert world.intake.methods == {"*/*": EVERY}
 
 
 def test_what_is_waited_out_is_told_and_ends_at_last(
