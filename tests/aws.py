@@ -114,6 +114,7 @@ class FakeAws(FakeCloudFormation):
             },
             "dynamodb:ListTables": lambda _: {"TableNames": []},
             "dynamodb:DescribeTable": self._describe_table,
+            "dynamodb:DescribeContinuousBackups": self._nothing("TableNotFoundException"),
             "sqs:GetQueueUrl": self._nothing("AWS.SimpleQueueService.NonExistentQueue"),
             "lambda:GetFunctionConfiguration": self._nothing("ResourceNotFoundException"),
             "cloudwatch:DescribeAlarms": lambda _: {"MetricAlarms": []},
