@@ -6,6 +6,7 @@ change that somebody makes to the account: before, between and after the steps.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -18,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import naming
+from payment_infra.cloud.locking import find
 from payment_infra.cloud.operations.environment import Environment
-from payment_infra.cloud.restore import restoration, undoing
+from payment_infra.cloud.restore import restoration, resuming, undoing
+from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.restore.switch import Options, Work
-from payment_infra.cloud.session import Session
+from payment_infra.cloud.session import READING, Session
 from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError
-from tests.aws import READING, FakeAws, FakeBoto
+from payment_infra.naming import OPERATIONS_TABLE
+from tests.aws import FakeAws, FakeBoto
 from tests.intake import FakeIntake
 from tests.operators import FakeOperator
 from tests.stacks import Answer, FakeStack, Refused, own_event
@@ -32,6 +36,7 @@ from tests.tables import START, FakeTable, FakeTables, Item
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Report
+    from payment_infra.cloud.restore.journal import Journal
 
 NAME = "payment-infra-dev"
 OWN = "TransactionsTable"
@@ -93,8 +98,11 @@ class BrokenOff(FakeAws):
 
 def payment(transaction_id: str, status: str, at: datetime, created: datetime) -> Item:
     """Return a payment's row, as it was written at a moment."""
+    terms = {"amount": "0.01", "currency": "EUR", "customer_id": "c-1"}
+    canonical = json.dumps(terms, sort_keys=True, separators=(",", ":"))
     texts = {
-        **dict.fromkeys(("amount", "currency", "customer_id", "fingerprint"), "x"),
+        **terms,
+        "fingerprint": hashlib.sha256(canonical.encode()).hexdigest(),
         "transaction_id": transaction_id,
         "status": status,
         "created_at": created.isoformat(timespec="microseconds"),
@@ -238,6 +246,18 @@ class World:
     def copies(self) -> list[FakeTable]:
         return [one for name, one in self.tables.standing().items() if name != OWN]
 
+    @property
+    def updates(self) -> list[Answer]:
+        """Return the updates of payments' rows."""
+        calls = self.aws.called("dynamodb:UpdateItem")
+        return [one for one in calls if one["TableName"] != OPERATIONS_TABLE]
+
+    @property
+    def journal(self) -> Journal:
+        """What is written down of the only restore."""
+        [journal] = find_journals(self.work().environment, OWN)
+        return journal
+
     def pay(self, name: str, *steps: tuple[str, timedelta], table: str = OWN) -> None:
         """Have a payment in a table: its statuses, each with how long after TO it was written."""
         created = TO + steps[0][1]
@@ -273,7 +293,9 @@ class World:
             ended = own_event(self.stack, 8 + self.runs, "UPDATE_COMPLETE")
             self.aws.timeline = [("UPDATE_IN_PROGRESS", []), ("UPDATE_COMPLETE", [ended])]
         environment = Environment.find(self.session, stack, "dev")
-        given = Options(**{"yes": True, "smoke": False, **options})
+        held = find(self.session, stack)  # by a run that was killed: nobody else is here
+        asked = {"yes": True, "smoke": False, "take_over": held and held.generation}
+        given = Options(**{**asked, **options})
         return Work(environment, given, self.operator, self.sleep, lambda: self.tables.now)
 
     def restore(self, **options: Any) -> Report:
@@ -292,6 +314,10 @@ class World:
     def undo(self, **options: Any) -> Report:
         """Run `restore --undo`; return the report."""
         return undoing.undo(self.work(**options))
+
+    def resume(self, **options: Any) -> Report:
+        """Run `resume`; return the report."""
+        return resuming.resume(self.work(**options))
 
     def _on_call(self, changes: bool) -> None:
         self.tables.now += CALL

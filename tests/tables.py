@@ -119,6 +119,8 @@ class FakeTables:
             "dynamodb:BatchGetItem": self._batch_get,
             "dynamodb:PutItem": self._put,
             "dynamodb:UpdateItem": self._update_item,
+            "dynamodb:DeleteItem": self._delete_item,
+            "dynamodb:Query": self._query,
         }
 
     def _find(self, name: str, *, usable: bool = False) -> FakeTable:
@@ -325,12 +327,33 @@ class FakeTables:
         table.write(self.now, key, params["Item"])
         return {}
 
+    def _delete_item(self, params: Answer) -> Answer:
+        table = self._find(params["TableName"], usable=True)
+        table.write(self.now, table.key_of(params["Key"]), None)
+        return {}
+
+    def _query(self, params: Answer) -> Answer:
+        rows = self._find(params["TableName"], usable=True).rows()
+        after = params.get("ExclusiveStartKey", {}).get("item", {"S": ""})["S"]
+        found = [
+            row
+            for _, row in sorted(rows.items())
+            if evaluate(params, row, "KeyConditionExpression").condition(
+                params["KeyConditionExpression"]
+            )
+            and row["item"]["S"] > after
+        ]
+        page = found[: self.rows_per_page]
+        last = {"stack": page[-1]["stack"], "item": page[-1]["item"]} if page != found else None
+        return {"Items": page, **({"LastEvaluatedKey": last} if last else {})}
+
     def _update_item(self, params: Answer) -> Answer:
         table = self._find(params["TableName"], usable=True)
         key = table.key_of(params["Key"])
         present = table.rows().get(key, {})
-        found = evaluate(params, present, *EXPRESSIONS)
-        if not found.condition(params["ConditionExpression"]):
+        given = [name for name in EXPRESSIONS if name in params]
+        found = evaluate(params, present, *given)
+        if "ConditionExpression" in params and not found.condition(params["ConditionExpression"]):
             shown = params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and present
             raise Refused(
                 "ConditionalCheckFailedException",

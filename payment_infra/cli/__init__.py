@@ -52,6 +52,7 @@ SECTIONS = {
         "subscribe": "Say who is told of alarms.",
         "export": "Write transactions as JSON lines, for reconciliation.",
         "restore": "Bring the payments of an earlier moment back.",
+        "resume": "Let payments in, whatever has stopped them.",
     },
     "On this machine": {
         "local": "Run the stack on this machine, without an AWS account.",

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.operating import operating
-from payment_infra.cli.options import environment_options, output_option, yes_option
+from payment_infra.cli.options import (
+    environment_options,
+    output_option,
+    take_over_option,
+    yes_option,
+)
 from payment_infra.cli.output import note
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped
@@ -39,6 +44,11 @@ LATEST = "latest"
     "--confirm-discard", is_flag=True, help="Answer the question of --discard-newer, too."
 )
 @click.option(
+    "--mismatched",
+    type=click.Choice(["carry", "leave"]),
+    help="Payments that are not what was validated: take them along, or leave them behind.",
+)
+@click.option(
     "--drain",
     "drain_seconds",
     type=click.IntRange(0, 900),
@@ -52,8 +62,9 @@ LATEST = "latest"
     "--report",
     "report_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the report goes, as JSON.  [default: restore-NAME-OF-THE-COPY.json]",
+    help="Where the report goes, too, as JSON.",
 )
+@take_over_option
 @output_option
 @yes_option
 @environment_options
@@ -70,6 +81,8 @@ def command(
     no_smoke: bool,
     pay: bool,
     report_file: Path | None,
+    mismatched: str | None,
+    take_over: int | None,
     output: str,
     yes: bool,
 ) -> None:
@@ -102,11 +115,15 @@ def command(
         drain_seconds=drain_seconds,
         smoke=not no_smoke,
         pay=pay,
+        mismatched=mismatched,
+        command=entered(),
+        take_over=take_over,
     )
     with operating(environment.stack.name, output) as operator:
         work = Work(environment, options, operator)
         report = undoing.undo(work) if undo else restoration.restore(work)
-    _write(report, report_file)
+    if report_file is not None:
+        _write(report, report_file)
 
 
 def _parse(moment: str | None) -> datetime | None:
@@ -117,12 +134,10 @@ def _parse(moment: str | None) -> datetime | None:
     return parse_moment(moment, datetime.now(UTC))
 
 
-def _write(report: Report, path: Path | None) -> None:
+def _write(report: Report, path: Path) -> None:
     """Write the report; what was done is done, so that it cannot be written fails nothing."""
     from payment_infra.files import write_file
 
-    name = report.document.get("copy") or report.document["left"]
-    path = path or Path(f"{report.document['kind']}-{name}.json")
     try:
         write_file(path, (json.dumps(report.document, indent=2) + "\n").encode())
     except PaymentInfraError as error:

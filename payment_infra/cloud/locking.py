@@ -102,7 +102,8 @@ class Lock:
     What ends the block decides how: while the stack is in progress, and after Ctrl-C while AWS goes
     on by itself, the lock is handed over to the stack's operation, otherwise it is released.
 
-    generation is what `--take-over` would have to name; table holds other items of the stack.
+    generation is what `--take-over` would have to name; holder says who this is; table holds other
+    items of the stack.
     """
 
     def __init__(self, session: Session, stack: Stack, tell: Tell, now: Now) -> None:
@@ -112,7 +113,7 @@ class Lock:
         self._stack = stack
         self._tell = tell
         self._now = now
-        self._holder = (
+        self.holder = (
             f"{session.principal()} on {socket.gethostname()} "
             f"(process {os.getpid()}, {uuid.uuid4().hex[:12]})"
         )
@@ -203,7 +204,7 @@ class Lock:
             AwsError: nobody can tell.
         """
         held = Held.of(self.table.get(self._stack.name, ITEM) or {})
-        if held and held.generation == self.generation and held.holder == self._holder:
+        if held and held.generation == self.generation and held.holder == self.holder:
             return
         by = f"{held.holder} took it over (generation {held.generation})" if held else "it is gone"
         raise Overtaken(
@@ -227,7 +228,7 @@ class Lock:
     def _take(self, operation: str, previous: Held | None) -> Held | None:
         """Take the lock if it is free, or if it is as `previous` says; return who else has it."""
         condition = FREE
-        values = {"me": self._holder, "operation": operation, "now": self._now().isoformat()}
+        values = {"me": self.holder, "operation": operation, "now": self._now().isoformat()}
         numbers = {"zero": 0, "one": 1}
         if previous is not None:
             condition = "#generation = :generation AND #holder = :holder"
@@ -237,7 +238,7 @@ class Lock:
         done, item = self._call(TAKE, condition, values, numbers)
         held = Held.of(item)
         # The SDK repeats a call whose answer was lost, and finds what it has done.
-        if done or (held and held.holder == self._holder):
+        if done or (held and held.holder == self.holder):
             self.generation = int(item["generation"]["N"])
             return None
         return held or self._take(operation, None)
@@ -247,7 +248,7 @@ class Lock:
         if ":now" in update:
             values["now"] = self._now().isoformat()
         done, _ = self._call(
-            update, MINE, {"me": self._holder, **values}, {"generation": self.generation}
+            update, MINE, {"me": self.holder, **values}, {"generation": self.generation}
         )
         return done
 

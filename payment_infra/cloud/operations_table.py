@@ -30,6 +30,7 @@ HASH_KEY, RANGE_KEY = "stack", "item"
 # What an operator needs of this table.
 ACTIONS = (
     *("dynamodb:CreateTable", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:TagResource"),
+    *("dynamodb:DeleteItem", "dynamodb:Query"),
     *("dynamodb:UpdateContinuousBackups", "dynamodb:UpdateItem"),
 )
 # An answer that says whether a change may be made has to be fresh.
@@ -92,6 +93,28 @@ class OperationsTable:
                     if code_of(error) != MISSING:
                         raise
                 self.make()
+
+    def items(self, stack: str, prefix: str) -> list[Item]:
+        """Return the items of a stack whose names begin so, as they are now."""
+        with self.allowed():
+            try:
+                pages = self._client.get_paginator("query").paginate(
+                    TableName=OPERATIONS_TABLE,
+                    KeyConditionExpression="#stack = :stack AND begins_with(#item, :prefix)",
+                    ExpressionAttributeNames={f"#{name}": name for name in (HASH_KEY, RANGE_KEY)},
+                    ExpressionAttributeValues={":stack": {"S": stack}, ":prefix": {"S": prefix}},
+                    ConsistentRead=True,
+                )
+                return [item for page in pages for item in page["Items"]]
+            except ClientError as error:
+                if code_of(error) == MISSING:
+                    return []
+                raise
+
+    def delete(self, stack: str, item: str) -> None:
+        """Delete an item, if there is one."""
+        with self.allowed():
+            self._client.delete_item(TableName=OPERATIONS_TABLE, Key=_key(stack, item))
 
     def make(self) -> None:
         """Make the table, if there is none, and wait until it can be used.

@@ -106,6 +106,9 @@ class Expressions:
         if self._accept("contains"):
             attribute, part = self._arguments()
             return attribute is not None and "S" in attribute and part["S"] in attribute["S"]
+        if self._accept("begins_with"):
+            attribute, start = self._arguments()
+            return attribute is not None and attribute.get("S", "").startswith(start["S"])
         left = self._item.get(self._name())
         if self._accept("IN"):
             return left in self._list()

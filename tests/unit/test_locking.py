@@ -513,6 +513,8 @@ def test_what_is_not_allowed_is_one_line_with_the_statement_to_add(
     def work() -> None:
         with alice.acquire() as lock:
             lock.check()
+            lock.table.items("payment-infra-dev", "restore#")
+            lock.table.delete("payment-infra-dev", "restore#of-nothing")
 
     line = refusal(work)
     told, _, statement = line.partition("; let your policy hold ")

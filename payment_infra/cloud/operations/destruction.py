@@ -180,7 +180,9 @@ def _copies(environment: Environment) -> Iterator[Kept]:
     """Yield the tables that restores have made; payments may be in one of them."""
     client, own_table = environment.client("dynamodb"), f"transactions-{environment.suffix}"
     active = environment.state.outputs.get(TABLE_OUTPUT)
-    for one in find_journals(client, own_table, own_table):
+    for one in find_journals(environment, own_table):
+        if not one.exists:
+            continue
         now = "payments are in it now" if one.copy == active else "payments are not in it"
         yield Kept(
             name=one.copy,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
 from payment_infra.cloud.errors import translated
+from payment_infra.cloud.operations_table import OperationsTable
 from payment_infra.cloud.options import naming_flags
 from payment_infra.cloud.release import find_stack
 from payment_infra.cloud.smoke import Api, invoke_url
@@ -54,6 +55,11 @@ class Environment:
     def own_table(self) -> str:
         """The name of the table that the stack itself has made."""
         return self.resource("TransactionsTable")
+
+    @cached_property
+    def operations(self) -> OperationsTable:
+        """The table of who works on which environment."""
+        return OperationsTable(self.session, self.stack.sleep)
 
     def client(self, service: str) -> Any:
         """Return the client of a service."""

@@ -73,16 +73,16 @@ def find_idle_schedule(environment: Environment) -> list[Check]:
 
 def find_restores(environment: Environment) -> list[Check]:
     """Find the restores, and their undoing, that are half done; a drill stands in nobody's way."""
-    client = environment.client("dynamodb")
     undo, found = environment.command("restore --undo"), []
-    for journal in find_journals(client, environment.own_table, environment.table):
+    for journal in find_journals(environment, environment.own_table):
         to = f"{journal.to:%Y-%m-%dT%H:%M:%SZ}"
+        by = f", by {journal.by}" if journal.by else ""
         if journal.phase is Phase.UNDOING:
-            message = f"the restore to {to} is half undone"
+            message = f"the restore to {to} is half undone{by}"
             found.append(Check("restore", "fail", message, f"`{undo}` completes that"))
         elif journal.open and not journal.drill:
             go_on = environment.command(f"restore --to {to}")
-            message = f"a restore to {to} is half done ({journal.phase})"
+            message = f"a restore to {to} is half done ({journal.phase}){by}"
             remedy = f"`{go_on}` goes on with it, `{undo}` ends it"
             found.append(Check("restore", "fail", message, remedy))
     return found

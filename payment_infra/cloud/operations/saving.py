@@ -22,12 +22,12 @@ from payment_infra.cloud.operations.export import PART, STATE, Since, save
 from payment_infra.cloud.operations.queue_export import save_messages
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.restore.writes import (
-    METHODS,
-    Writes,
+    EVERYTHING,
     let_in,
     seconds_to_end,
-    settled,
     stop,
+    stopped,
+    wanted,
 )
 from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.files import write_file
@@ -96,7 +96,6 @@ class Saving:
         self._tell = tell
         self._sleep = sleep
         self._path = Path(f"{payments}.destroy")
-        self._writes: Writes | None = None
         self._progress = self._read()
 
     @property
@@ -112,11 +111,11 @@ class Saving:
         """
         if self._progress.phase is Phase.SAVED and self._is_going():
             return
-        now = settled(self._environment, self._sleep)
-        if self._progress.phase is Phase.LET_IN or now.retries or set(_zeros(now)) != set(METHODS):
+        is_stopped = set(stopped(self._environment)) == EVERYTHING
+        if self._progress.phase is Phase.LET_IN or not is_stopped:
             self._begin_anew()
         self._step(0)
-        self._stop(now)
+        self._stop()
         self._step(1)
         self._save_payments()
         self._step(2)
@@ -150,8 +149,7 @@ class Saving:
                     f"payments are stopped, and {name} is being deleted; the same command goes on"
                 )
             self._check_restores()
-            now = self._writes or settled(self._environment, self._sleep)
-            let_in(self._environment, _without_zeros(now), self._sleep)
+            let_in(self._environment, wanted(self._environment), self._sleep)
             self._write(replace(self._progress, phase=Phase.LET_IN))
         except PaymentInfraError as error:
             return f"payments are stopped ({error}); {again}"
@@ -164,8 +162,7 @@ class Saving:
             AwsError: one has.
         """
         environment = self._environment
-        tables = environment.client("dynamodb"), environment.own_table, environment.table
-        if any(one.writes is not None for one in find_journals(*tables)):
+        if any(one.stops for one in find_journals(environment, environment.own_table)):
             raise AwsError(
                 "a restore is in progress and has stopped payments; `payment-infra restore --undo` "
                 "ends it first"
@@ -181,13 +178,12 @@ class Saving:
             Path(f"{self.payments}{name}").unlink(missing_ok=True)
         self._progress = Progress(self._progress.stack, Phase.LET_IN)
 
-    def _stop(self, now: Writes) -> None:
+    def _stop(self) -> None:
         environment = self._environment
         self._check_restores()
         if self._progress.phase is Phase.LET_IN:
             # Written down before it is done, so that whatever happens then it can be taken back.
             self._write(Progress(self._progress.stack, Phase.SAVING))
-        self._writes = now
         stop(environment, self._sleep)
         left = self._drain_seconds
         for seconds in range(seconds_to_end(environment) if left is None else left, 0, -1):
@@ -250,24 +246,3 @@ class Saving:
         if progress.stack != stack:
             raise UsageError(f"{self._path}: is of {progress.stack}; name another file")
         return progress
-
-
-def _zeros(writes: Writes) -> list[str]:
-    """Return the methods that let nothing in."""
-    return [
-        method
-        for method, throttle in writes.throttles.items()
-        if throttle and not float(throttle.partition("/")[0])
-    ]
-
-
-def _without_zeros(writes: Writes) -> Writes:
-    """Return how payments are to come in: where they are stopped, as the template has it.
-
-    It gives the methods no throttle of their own, and enables the event source.
-    """
-    zeros = _zeros(writes)
-    if not zeros:
-        return writes
-    throttles = {name: "" if name in zeros else one for name, one in writes.throttles.items()}
-    return Writes(retries=True, throttles=throttles)

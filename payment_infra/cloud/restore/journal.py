@@ -1,10 +1,15 @@
-"""How far a restore has come: tags of the copy, so that any machine can go on from there."""
+"""How far a restore has come: an item of the operations table, so that any machine can go on.
+
+It is there before the copy is begun, and stays whatever becomes of the copy, the stack and the
+table that payments are in. Earlier releases kept it in tags of the copy, which are still read.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -12,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.errors import code_of, translated
-from payment_infra.cloud.polling import looks
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Letters, digits, spaces and + - = . _ : / @ are what a tag can hold (DynamoDB, "Tagging
-# restrictions").
+    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.operations_table import Item
+
+# What the items of restores begin with, the copy's name follows.
+ITEMS = "restore#"
+# What the tags begin with in which earlier releases kept it.
 PREFIX = "payment-infra:restore:"
 NAME_TIME = "%Y%m%dT%H%M%SZ"
 DRILL = "-drill"
@@ -27,7 +35,7 @@ DELETING = "DELETING"
 
 
 class Phase(StrEnum):
-    """What was done last. A copy that has no tags yet is COPYING."""
+    """What was done last."""
 
     COPYING = "copying"
     VERIFIED = "verified"
@@ -39,22 +47,30 @@ class Phase(StrEnum):
 
 
 OPEN = frozenset({Phase.COPYING, Phase.VERIFIED, Phase.SWITCHING})
+MOVING = frozenset({Phase.SWITCHING, Phase.UNDOING})
 
 
 @dataclass(frozen=True)
 class Journal:
     """A restore: its copy, the table that it was made of, and the moment that it shows.
 
-    stopped_at is when payments were stopped last; writes is what they are to be let in by, None
-    while they are not stopped.
+    discard is whether what is newer is left behind, None before that is settled. stopped_at is when
+    payments were stopped, stopped whether the restore has yet to let them in, let_in_at when
+    `resume` did so meanwhile. by is who wrote it last; facts are for the report, as JSON has them.
+    exists is whether the copy does.
     """
 
     copy: str
     source: str
     to: datetime
     phase: Phase = Phase.COPYING
+    discard: bool | None = None
     stopped_at: datetime | None = None
-    writes: str | None = None
+    stopped: bool = False
+    let_in_at: datetime | None = None
+    by: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    exists: bool = True
 
     @property
     def drill(self) -> bool:
@@ -66,14 +82,35 @@ class Journal:
         """Whether the restore has begun, and neither come to its end nor been given up."""
         return self.phase in OPEN
 
-    def tags(self) -> dict[str, str]:
-        """Return the tags that hold it."""
-        tags = {"source": self.source, "phase": self.phase.value}
-        if self.stopped_at:
-            tags["stopped-at"] = self.stopped_at.isoformat()
-        if self.writes:
-            tags["writes"] = self.writes
-        return {PREFIX + name: value for name, value in tags.items()}
+    @property
+    def stops(self) -> bool:
+        """Whether it keeps payments stopped."""
+        return self.stopped and self.let_in_at is None
+
+    @property
+    def undoing(self) -> bool:
+        """Whether payments go back to where they were."""
+        return self.phase is Phase.UNDOING
+
+    @property
+    def moving(self) -> bool:
+        """Whether payments are being moved, and were stopped for that."""
+        return self.phase in MOVING
+
+    def texts(self) -> dict[str, str]:
+        """Return what is written of it, but for its copy's name."""
+        texts = {
+            "source": self.source,
+            "to": self.to.isoformat(),
+            "phase": self.phase.value,
+            "stopped": _yes_or_no(self.stopped),
+            "by": self.by,
+            "facts": json.dumps(self.facts),
+        }
+        if self.discard is not None:
+            texts["discard"] = _yes_or_no(self.discard)
+        moments = {"stopped_at": self.stopped_at, "let_in_at": self.let_in_at}
+        return texts | {name: one.isoformat() for name, one in moments.items() if one is not None}
 
 
 def copy_name(own_table: str, to: datetime, *, drill: bool = False) -> str:
@@ -81,56 +118,95 @@ def copy_name(own_table: str, to: datetime, *, drill: bool = False) -> str:
     return f"{own_table}-{to.astimezone(UTC).strftime(NAME_TIME)}{DRILL if drill else ''}"
 
 
-def find_journals(client: DynamoDBClient, own_table: str, active_table: str) -> list[Journal]:
-    """Return every restore whose copy exists and stays, the newest moment last.
+def find_journals(environment: Environment, own_table: str) -> list[Journal]:
+    """Return every restore that is not over, or whose copy is there, the newest moment last.
 
     Args:
-        client: of the stack's account and region.
+        environment: whose restores.
         own_table: the stack's own table, whose name every copy's begins with.
-        active_table: what a copy is made of that does not say it yet.
+
+    Raises:
+        AwsError: they cannot be read.
     """
+    client, stack = environment.client("dynamodb"), environment.stack
     pattern = re.compile(rf"{re.escape(own_table)}-(\d{{8}}T\d{{6}}Z)({DRILL})?")
     with translated("tables"):
         pages = client.get_paginator("list_tables").paginate()
-        matches = [pattern.fullmatch(name) for page in pages for name in page["TableNames"]]
-    journals = [
-        _read(client, match[0], datetime.strptime(match[1], NAME_TIME), active_table)
-        for match in sorted(filter(None, matches), key=lambda match: match[0])
+        names = {name for page in pages for name in page["TableNames"] if pattern.fullmatch(name)}
+    there = {name: table for name in names if (table := _describe(client, name)) is not None}
+    found = {
+        item["item"]["S"].removeprefix(ITEMS): item
+        for item in environment.operations.items(stack.name, ITEMS)
+    }
+    noted = [_of_item(copy, item, exists=copy in there) for copy, item in found.items()]
+    tagged = [
+        _of_tags(client, name, table, own_table)
+        for name, table in there.items()
+        if name not in found
     ]
-    return [one for one in journals if one is not None]
+    every = [one for one in (*noted, *tagged) if one.exists or one.open or one.moving]
+    return sorted(every, key=lambda one: one.copy)
 
 
-def write(client: DynamoDBClient, journal: Journal, sleep: Callable[[float], None]) -> None:
-    """Keep the journal, and wait until whoever goes on from here would read it.
-
-    For some seconds DynamoDB may give the tags that were before (DynamoDB API, TagResource).
-    """
-    tags, ended = journal.tags(), f"{PREFIX}writes"
-    with translated(f"table {journal.copy}"):
-        arn = client.describe_table(TableName=journal.copy)["Table"]["TableArn"]
-        # First: a phase that ends the journal is the last that is written of it.
-        if journal.writes is None:
-            client.untag_resource(ResourceArn=arn, TagKeys=[ended])
-        client.tag_resource(
-            ResourceArn=arn, Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
-        )
-    for seen in looks(f"tags of {arn}", lambda: _tags(client, arn), sleep):
-        if tags.items() <= seen.items() and (ended in tags) == (ended in seen):
-            break
+def write(environment: Environment, journal: Journal) -> None:
+    """Keep the journal."""
+    texts = journal.texts()
+    unset = [name for name in ("discard", "stopped_at", "let_in_at") if name not in texts]
+    names = {f"#{name}": name for name in (*texts, *unset)}
+    update = "SET " + ", ".join(f"#{name} = :{name}" for name in texts)
+    if unset:
+        update += " REMOVE " + ", ".join(f"#{name}" for name in unset)
+    environment.operations.update(
+        environment.stack.name,
+        ITEMS + journal.copy,
+        UpdateExpression=update,
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues={f":{name}": {"S": text} for name, text in texts.items()},
+    )
 
 
 def tags_of(client: DynamoDBClient, arn: str) -> Mapping[str, str]:
     """Return the tags of a table, key to value."""
     with translated(f"tags of {arn}"):
-        return _tags(client, arn)
+        pages = client.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
 
-def _tags(client: DynamoDBClient, arn: str) -> dict[str, str]:
-    pages = client.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
-    return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+def _of_item(copy: str, item: Item, *, exists: bool) -> Journal:
+    texts = {name: value["S"] for name, value in item.items()}
+    return Journal(
+        copy=copy,
+        source=texts["source"],
+        to=datetime.fromisoformat(texts["to"]),
+        phase=Phase(texts["phase"]),
+        discard=texts["discard"] == "yes" if "discard" in texts else None,
+        stopped_at=_moment(texts.get("stopped_at")),
+        stopped=texts["stopped"] == "yes",
+        let_in_at=_moment(texts.get("let_in_at")),
+        by=texts["by"],
+        facts=json.loads(texts["facts"]),
+        exists=exists,
+    )
 
 
-def _read(client: DynamoDBClient, name: str, to: datetime, active_table: str) -> Journal | None:
+def _of_tags(client: DynamoDBClient, name: str, table: Any, own_table: str) -> Journal:
+    tags = {
+        key.removeprefix(PREFIX): value for key, value in tags_of(client, table["TableArn"]).items()
+    }
+    made_of = table.get("RestoreSummary", {}).get("SourceTableArn", "").rpartition("/")[2]
+    moment = name.removeprefix(f"{own_table}-").removesuffix(DRILL)
+    return Journal(
+        copy=name,
+        source=tags.get("source") or made_of or own_table,
+        to=datetime.strptime(moment, NAME_TIME).replace(tzinfo=UTC),
+        phase=Phase(tags.get("phase", Phase.COPYING)),
+        stopped_at=_moment(tags.get("stopped-at")),
+        stopped="writes" in tags,
+    )
+
+
+def _describe(client: DynamoDBClient, name: str) -> Any:
+    """Return a table, None if it is gone or going."""
     with translated(f"table {name}"):
         try:
             table: Any = client.describe_table(TableName=name)["Table"]
@@ -138,18 +214,12 @@ def _read(client: DynamoDBClient, name: str, to: datetime, active_table: str) ->
             if code_of(error) == "ResourceNotFoundException":
                 return None
             raise
-    if table["TableStatus"] == DELETING:
-        return None
-    tags = {
-        key.removeprefix(PREFIX): value for key, value in tags_of(client, table["TableArn"]).items()
-    }
-    made_of = table.get("RestoreSummary", {}).get("SourceTableArn", "").rpartition("/")[2]
-    stopped = tags.get("stopped-at")
-    return Journal(
-        copy=name,
-        source=tags.get("source") or made_of or active_table,
-        to=to.replace(tzinfo=UTC),
-        phase=Phase(tags.get("phase", Phase.COPYING)),
-        stopped_at=datetime.fromisoformat(stopped) if stopped else None,
-        writes=tags.get("writes"),
-    )
+    return None if table["TableStatus"] == DELETING else table
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"

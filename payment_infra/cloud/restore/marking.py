@@ -26,6 +26,7 @@ from payment_infra.cloud.restore.reading import Item, each_segment, read_rows, s
 from payment_infra.cloud.restore.rows import (
     OPEN,
     REWOUND,
+    is_as_validated,
     is_open,
     is_payment,
     made_anew,
@@ -131,8 +132,12 @@ class Marking:
             return True
         if without_mark(row) == without_mark(other):
             return False
-        left = self.discard and text(other, "updated_at") >= text(row, "updated_at")
-        return left or not is_payment(other) or tells_more(other, row) or made_anew(other, row)
+        if not is_payment(other) or tells_more(other, row) or made_anew(other, row):
+            return True
+        at, other_at = text(row, "updated_at"), text(other, "updated_at")
+        return (self.discard and other_at >= at) or (
+            not is_as_validated(other) and other_at > at  # and so not carried over
+        )
 
     def _write(self, transaction_id: str, mark: int) -> bool:
         """Mark a row, unless it is gone, settled, or marked with an earlier moment; return whether

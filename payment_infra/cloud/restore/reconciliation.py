@@ -8,8 +8,8 @@ back nothing that is settled there, or newer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import floor
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from payment_infra.cloud.restore.rows import (
     OVERWRITES,
     REWOUND,
     SETTLED,
+    is_as_validated,
     is_open,
     is_payment,
     is_settled,
@@ -38,7 +39,9 @@ from payment_infra.cloud.restore.rows import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Action = Literal["copied", "kept", "left", "foreign"]
+Action = Literal["copied", "kept", "left", "foreign", "mismatched"]
+
+Note = Callable[[Sequence["RowChange"]], None]
 
 # How far the functions' clocks may be from DynamoDB's, with the time that a request takes.
 CLOCK_MARGIN = timedelta(minutes=5)
@@ -52,7 +55,8 @@ class RowChange:
 
     before and after are its statuses where it was read and where it goes, after None if it is not
     there. It is "copied", "kept" (what is there is settled, or as new), "left" (nothing was to be
-    written), or "foreign": no payment that this system can have made, and so not copied.
+    written), "foreign" (no payment that this system can have made), or "mismatched": its amount,
+    currency or customer is not what was validated. These two are left, too.
     """
 
     transaction_id: str
@@ -65,7 +69,8 @@ class RowChange:
     def unknown(self) -> bool:
         """Whether it may have been charged, and where it was to go there is no row to mark: if its
         client validates it again, it could be charged again."""
-        return self.before in BEGUN and self.after is None and self.action in {"left", "kept"}
+        missing = self.after is None and self.action in {"left", "kept", "mismatched"}
+        return missing and self.before in BEGUN
 
 
 def changes(
@@ -75,7 +80,9 @@ def changes(
     moment: datetime,
     *,
     write: bool,
+    mismatched: bool = False,
     since: datetime | None = None,
+    note: Note = lambda _: None,
 ) -> list[RowChange]:
     """Return every payment of the source that the target does not tell as much of.
 
@@ -85,8 +92,10 @@ def changes(
         target: the table that is moved to.
         moment: when the two were the same.
         write: whether they are copied.
+        mismatched: whether those, too, that are not what was validated.
         since: look only at what has changed since, for a second look; a margin for clocks is added
             here.
+        note: is told what is done about payments, before it is, and again where it came otherwise.
 
     Raises:
         AwsError: DynamoDB failed; what was copied stays, and to repeat it all does no harm.
@@ -99,11 +108,16 @@ def changes(
             "ExpressionAttributeValues": {":after": {"S": after}},
         }
 
+    def of_page(rows: Sequence[Item]) -> list[RowChange]:
+        return _page_changes(
+            client, target, rows, moment, write=write, mismatched=mismatched, note=note
+        )
+
     def of_segment(segment: int) -> list[RowChange]:
         return [
             change
             for page in scan_segment(client, source, segment, **request)
-            for change in _page_changes(client, target, page, moment, write=write)
+            for change in of_page(page)
         ]
 
     return [change for found in each_segment(of_segment) for change in found]
@@ -116,35 +130,43 @@ def _page_changes(
     moment: datetime,
     *,
     write: bool,
-) -> Iterator[RowChange]:
+    mismatched: bool,
+    note: Note,
+) -> list[RowChange]:
     there = read_rows(client, target, [text(row, "transaction_id") for row in rows])
+    found: list[RowChange] = []
+    to_copy: list[tuple[RowChange, Item]] = []
     for row in rows:
         present = there.get(text(row, "transaction_id"))
-        action = _action(row, present)
+        action = _action(row, present, write=write, mismatched=mismatched)
         if action is None:
             continue
-        if action == "copied":
-            if not write:
-                action = "left"
-            elif not _copy(client, target, _with_older_mark(row, present, moment)):
-                action = "kept"
-        yield RowChange(
+        change = RowChange(
             transaction_id=text(row, "transaction_id"),
             before=text(row, "status"),
             after=text(present, "status") if present else None,
             updated_at=text(row, "updated_at"),
             action=action,
         )
+        found.append(change)
+        if action == "copied":
+            to_copy.append((change, _with_older_mark(row, present, moment)))
+    note(found)
+    kept = {change for change, row in to_copy if not _copy(client, target, row)}
+    note([replace(one, action="kept") for one in kept])
+    return [replace(one, action="kept") if one in kept else one for one in found]
 
 
-def _action(row: Item, present: Item | None) -> Action | None:
+def _action(row: Item, present: Item | None, *, write: bool, mismatched: bool) -> Action | None:
     """Return what is to be done about a row, None if the target tells as much."""
     if present is not None and without_mark(row) == without_mark(present):
         return None
     if not is_payment(row):
         return "foreign"
     if present is None or supersedes(row, present):
-        return "copied"
+        if not mismatched and not is_as_validated(row):
+            return "mismatched"
+        return "copied" if write else "left"
     # What differs though it is dated alike was changed by something else: as restored, it stays.
     as_new = text(row, "updated_at") >= text(present, "updated_at")
     return "kept" if as_new or (is_open(present) and tells_more(row, present)) else None

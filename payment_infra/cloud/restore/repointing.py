@@ -9,6 +9,7 @@ from payment_infra.cloud import change_sets
 from payment_infra.cloud.events import Preview
 from payment_infra.cloud.operator import follow
 from payment_infra.cloud.recovery import STEPS, Step
+from payment_infra.cloud.restore.writes import EVERYTHING, stopped
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
@@ -17,25 +18,40 @@ if TYPE_CHECKING:
     from payment_infra.cloud.stack import StackState
 
 
-def repoint(environment: Environment, table: str, operator: Operator) -> None:
+class Disturbed(AwsError):
+    """The stack was updated, or payments were let in, by somebody else: the tables differ anew."""
+
+
+def repoint(environment: Environment, source: str, table: str, operator: Operator) -> None:
     """Let functions, roles, alarms and dashboard work on a table.
 
-    The deployed template is kept, so that no other change comes with it.
+    The deployed template is kept, so that no other change comes with it. Directly before the
+    update, the stack has to be as it was when payments were stopped, and they are so still.
 
     Args:
-        environment: whose stack.
+        environment: whose stack, as it was when payments were stopped.
+        source: the table that they work on now.
         table: the table's name; the stack's own has no override.
         operator: is shown the change set and the events.
 
     Raises:
-        AwsError: the update would lose data, and was not made.
+        Disturbed: somebody else was there; nothing was changed.
+        AwsError: they work on another table by now; or the update would lose data, and was not
+            made.
         DeploymentFailed: it failed, and was rolled back.
     """
     stack, state = environment.stack, ready(environment, operator)
-    override = "" if table == environment.own_table else table
-    values = dict.fromkeys(state.parameters) | {naming.TRANSACTIONS_TABLE_OVERRIDE: override}
-    if state.parameters[naming.TRANSACTIONS_TABLE_OVERRIDE] == override:
+    overrides = {environment.own_table: ""}
+    before, override = (overrides.get(name, name) for name in (source, table))
+    now = state.parameters[naming.TRANSACTIONS_TABLE_OVERRIDE]
+    if now == override:
         return
+    if now != before:
+        raise AwsError(
+            f"payments are in {now or environment.own_table} by now, and not in {source}; nothing "
+            "was moved"
+        )
+    values = dict.fromkeys(state.parameters) | {naming.TRANSACTIONS_TABLE_OVERRIDE: override}
     request = change_sets.Request({"UsePreviousTemplate": True}, values)
     with change_sets.created(stack, state, request) as change_set:
         if change_set is None:
@@ -55,9 +71,18 @@ def repoint(environment: Environment, table: str, operator: Operator) -> None:
                 f"stack {stack.name}: to move it would replace or remove {', '.join(losing)}, so "
                 "it was not done; `payment-infra diff` shows how the stack differs"
             )
+        _check_undisturbed(environment)
         token = change_sets.token_of(environment.session.principal())
         events = change_sets.execute(stack, change_set, token)
     follow(stack, events, operator)
+
+
+def _check_undisturbed(environment: Environment) -> None:
+    name, now = environment.stack.name, environment.stack.state()
+    if now is None or now.changed_at != environment.state.changed_at:
+        raise Disturbed(f"stack {name} was updated by somebody else")
+    if missing := EVERYTHING - set(stopped(environment)):
+        raise Disturbed(f"somebody has let payments in again ({', '.join(sorted(missing))})")
 
 
 def ready(environment: Environment, operator: Operator) -> StackState:

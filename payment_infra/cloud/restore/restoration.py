@@ -8,25 +8,23 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud import tables
 from payment_infra.cloud.events import Caution, Report, StepBegun
-from payment_infra.cloud.restore import copy
-from payment_infra.cloud.restore import journal as journals
-from payment_infra.cloud.restore.journal import Journal, Phase, copy_name
-from payment_infra.cloud.restore.reconciliation import changes
+from payment_infra.cloud.restore import copy, row_log
+from payment_infra.cloud.restore.journal import Journal, Phase, copy_name, find_journals
 from payment_infra.cloud.restore.repointing import ready
 from payment_infra.cloud.restore.switch import (
     Moved,
-    Work,
-    discard_question,
+    agree,
+    check_choice,
     listed,
     marked_lines,
     switch,
 )
-from payment_infra.cloud.restore.verification import Verification, verify
+from payment_infra.cloud.restore.verification import verify
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.restore.copy import Window
+    from payment_infra.cloud.restore.switch import Work
 
 DRILL_STEPS = range(1, 6)
 
@@ -41,49 +39,44 @@ def restore(work: Work) -> Report:
 
     Whatever ends it while payments are stopped, that is told.
     """
-    with work.warning():
+    work.operator.check_answers(work.options.yes)
+    with work.operation("restore --drill" if work.options.drill else "restore"):
         return _restore(work)
 
 
 def _restore(work: Work) -> Report:
-    work.operator.check_answers(work.options.yes)
     if work.options.drill:
         work.steps = DRILL_STEPS
-    began = work.clock()
     ready(work.environment, work.operator)
     work.environment = work.environment.again()
-    journal, found = _in_progress(work), None
+    journal = _in_progress(work)
     if journal is None:
-        work.operator.tell(StepBegun(1, len(work.steps), "Check what can be restored"))
-        found = copy.window(work.environment.client("dynamodb"), work.environment.table)
-        journal = _begin(work, found)
-    journal, verification = _copy(work, journal)
-    moved = Moved(journal, [], set())
+        journal = _begin(work)
+    work.seconds = {**journal.facts.get("seconds", {}), **work.seconds}
+    journal = _copy(work, journal)
+    client = work.environment.client("dynamodb")
     if work.options.drill:
         with work.step(5, f"Delete {journal.copy}"):
-            tables.delete(work.environment.client("dynamodb"), journal.copy, work.sleep)
+            if journal.exists:
+                tables.delete(client, journal.copy, work.sleep)
+        moved = Moved(journal, [], set())
     else:
-        _agree_to_discard(work, journal)
+        agree(work, journal.source, journal.copy, journal.to, _text(journal.to))
         moved = switch(work, journal, journal.source, journal.copy, journal.to, Phase.SWITCHING)
         work.operator.tell(StepBegun(9, len(work.steps), "Report"))
-    report = _report(work, moved, found, began, verification)
+    report = _report(work, moved)
     work.operator.tell(report)
-    if not work.options.drill:
-        journals.write(
-            work.environment.client("dynamodb"),
-            replace(moved.journal, phase=Phase.DONE),
-            work.sleep,
-        )
+    journal = work.note(moved.journal, phase=Phase.DONE)
+    row_log.clear(work.environment, journal)
     return report
 
 
 def _in_progress(work: Work) -> Journal | None:
     """Return the restore to go on with, None if there is none."""
     environment, options = work.environment, work.options
-    client = environment.client("dynamodb")
-    every = journals.find_journals(client, environment.own_table, environment.table)
-    work.stopped = any(one.writes is not None for one in every)
-    if undoing := [one for one in every if one.phase is Phase.UNDOING]:
+    every = find_journals(environment, environment.own_table)
+    work.stopped = any(one.stops for one in every)
+    if undoing := [one for one in every if one.undoing]:
         raise AwsError(
             f"the restore to {_text(undoing[0].to)} is being undone; "
             f"`{work.command('restore --undo')}` completes that first"
@@ -98,24 +91,31 @@ def _in_progress(work: Work) -> Journal | None:
             f"a restore to {_text(journal.to)} is in progress; give --to {_text(journal.to)} to go "
             f"on with it, or `{work.command('restore --undo')}` to end it"
         )
-    work.operator.confirm(
+    if not journal.exists and journal.phase is not Phase.COPYING and not journal.drill:
+        raise AwsError(
+            f"the copy {journal.copy} of the restore to {_text(journal.to)} is gone; "
+            f"`{work.command('restore --undo')}` ends that restore"
+        )
+    check_choice(work, journal, f"restore --to {_text(journal.to)}")
+    work.confirm(
         f"A restore of {journal.source} to {_text(journal.to)} is in progress. Go on with it?",
         options.yes,
     )
     return journal
 
 
-def _begin(work: Work, found: Window) -> Journal:
+def _begin(work: Work) -> Journal:
     """Show what will happen, ask, and begin to make the copy."""
+    began = work.clock()
+    work.operator.tell(StepBegun(1, len(work.steps), "Check what can be restored"))
     environment, options = work.environment, work.options
     client, table = environment.client("dynamodb"), environment.table
+    found = copy.window(client, table)
     if options.to and copy_name(environment.own_table, options.to) == table:
         raise UsageError(f"payments are already in {table}, restored to {_text(options.to)}")
     to = copy.moment(options.to, found)
     name = copy_name(environment.own_table, to, drill=options.drill)
-    if any(
-        one.copy == name for one in journals.find_journals(client, environment.own_table, table)
-    ):
+    if any(one.copy == name for one in find_journals(environment, environment.own_table)):
         raise UsageError(
             f"there is a table {name} from an earlier restore; `aws dynamodb delete-table "
             f"--table-name {name}` deletes it, or restore to another second"
@@ -139,21 +139,25 @@ def _begin(work: Work, found: Window) -> Journal:
     document = {"kind": "plan", "source": table, "copy": name, "to": _text(to)}
     work.operator.tell(Report(tuple(lines), document))
     what = "Make the drill?" if options.drill else f"Restore payments to {_text(to)}?"
-    work.operator.confirm(what, options.yes)
-    copy.begin(client, table, name, to, work.sleep)
-    return Journal(name, table, to)
+    work.confirm(what, options.yes)
+    facts = {"began_at": began.isoformat(), "newest_restorable": found.latest.isoformat()}
+    journal = Journal(name, table, to, exists=False)
+    row_log.clear(work.environment, journal)
+    return work.note(journal, facts=facts)
 
 
-def _copy(work: Work, journal: Journal) -> tuple[Journal, Verification | None]:
-    """Wait for the copy, complete it and look at it, unless an earlier run has."""
+def _copy(work: Work, journal: Journal) -> Journal:
+    """Begin the copy, wait for it, complete it and look at it, unless an earlier run has."""
     if journal.phase is not Phase.COPYING:
-        return journal, None
+        return journal
     client = work.environment.client("dynamodb")
+    if not journal.exists:
+        copy.begin(client, journal.source, journal.copy, journal.to, work.sleep)
+        journal = replace(journal, exists=True)
     with work.step(2, f"Restore to {journal.copy}"):
         _wait(work, journal)
     with work.step(3, "Bring back its recovery, tags and protection"):
         copy.bring_back(client, journal.source, journal.copy, work.sleep)
-        journals.write(client, journal, work.sleep)
     with work.step(4, "Verify it"):
         verification = verify(client, journal.source, journal.copy, journal.to)
     for problem in verification.problems:
@@ -164,10 +168,7 @@ def _copy(work: Work, journal: Journal) -> tuple[Journal, Verification | None]:
             f"{journal.source}; --no-verify goes on all the same, "
             f"`{work.command('restore --undo')}` ends the restore"
         )
-    if not journal.drill:
-        journal = replace(journal, phase=Phase.VERIFIED)
-        journals.write(client, journal, work.sleep)
-    return journal, verification
+    return work.note(journal, phase=Phase.VERIFIED, facts={"verification": asdict(verification)})
 
 
 def _wait(work: Work, journal: Journal) -> None:
@@ -182,30 +183,11 @@ def _wait(work: Work, journal: Journal) -> None:
         ) from interrupt
 
 
-def _agree_to_discard(work: Work, journal: Journal) -> None:
-    """List what would stay behind, and ask once more, before payments are stopped."""
-    options = work.options
-    if not options.discard_newer or work.environment.table == journal.copy:
-        return
-    client = work.environment.client("dynamodb")
-    rows = changes(client, journal.source, journal.copy, journal.to, write=False)
-    changed = counted(len(rows), "payment")
-    lines = (f"{changed} changed since {_text(journal.to)}:", *listed(rows))
-    document = {"kind": "discarded", "rows": [asdict(one) for one in rows]}
-    work.operator.tell(Report(lines, document))
-    work.operator.confirm(discard_question(rows), options.confirm_discard, "--confirm-discard")
-
-
-def _report(
-    work: Work,
-    moved: Moved,
-    found: Window | None,
-    began: datetime,
-    verification: Verification | None,
-) -> Report:
+def _report(work: Work, moved: Moved) -> Report:
     now, journal = work.clock(), moved.journal
+    facts = journal.facts
+    verification = facts.get("verification")
     took = sum(work.seconds.values())  # without the time that the person has taken to answer
-    behind = max(0.0, (began - found.latest).total_seconds()) if found else None
     document = {
         "kind": "drill" if journal.drill else "restore",
         "stack": work.environment.stack.name,
@@ -216,22 +198,28 @@ def _report(
         "ended_at": _text(now),
         "steps": [{"step": text, "seconds": round(of, 1)} for text, of in work.seconds.items()],
         "recovery_time_seconds": round(took, 1),
-        "newest_restorable": _text(found.latest) if found else None,
-        "recovery_point_seconds": round(behind, 1) if behind is not None else None,
-        "verification": asdict(verification) if verification else None,
+        "newest_restorable": None,
+        "recovery_point_seconds": None,
+        "verification": verification,
         "rows": [asdict(row) for row in moved.rows],
         "marked": sorted(moved.marked),
     }
     lines = [f"{seconds:8.1f} s  {text}" for text, seconds in work.seconds.items()]
     lines.append(f"{took:8.1f} s  in all (recovery time)")
-    if found and behind is not None:
+    if "began_at" in facts:
+        began, newest = (
+            datetime.fromisoformat(facts[name]) for name in ("began_at", "newest_restorable")
+        )
+        behind = max(0.0, (began - newest).total_seconds())
+        document["newest_restorable"] = _text(newest)
+        document["recovery_point_seconds"] = round(behind, 1)
         lines.append(
-            f"{behind:8.1f} s  behind: the newest moment was {_text(found.latest)} (recovery point)"
+            f"{behind:8.1f} s  behind: the newest moment was {_text(newest)} (recovery point)"
         )
     if verification:
         lines.append(
-            f"payments restored: {verification.in_copy}; made since then: "
-            f"{verification.created_since} of {verification.in_source}"
+            f"payments restored: {verification['in_copy']}; made since then: "
+            f"{verification['created_since']} of {verification['in_source']}"
         )
     if journal.drill:
         return Report((*lines, f"{journal.copy} was deleted again"), document, final=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -42,6 +44,22 @@ def is_payment(row: Item) -> bool:
     return (
         all(kind in row.get(name, {}) for name, kind in ATTRIBUTES.items())
         and row["status"]["S"] in OVERWRITES
+    )
+
+
+def is_as_validated(row: Item) -> bool:
+    """Whether a payment's amount, currency and customer are those that it was validated with.
+
+    The fingerprint is computed anew, as the handlers do it (`transactions.fingerprint`). It has no
+    key: it finds accidents, not somebody who writes a row on purpose.
+    """
+    terms = {name: text(row, name) for name in ("amount", "currency", "customer_id")}
+    canonical = json.dumps(terms, sort_keys=True, separators=(",", ":"))
+    minor = text(row, "amount").replace(".", "")
+    return (
+        hashlib.sha256(canonical.encode()).hexdigest() == text(row, "fingerprint")
+        and minor.isdecimal()
+        and Decimal(minor) == Decimal(row["amount_minor"]["N"])
     )
 
 

@@ -5,28 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from payment_infra.cloud import smoke
-from payment_infra.cloud.events import Caution, StepBegun, Waiting
-from payment_infra.cloud.options import naming_flags
+from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
+from payment_infra.cloud.locking import Lock
 from payment_infra.cloud.polling import persistently
 from payment_infra.cloud.restore import journal as journals
+from payment_infra.cloud.restore import row_log
 from payment_infra.cloud.restore.marking import Marking
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
-from payment_infra.cloud.restore.repointing import repoint
+from payment_infra.cloud.restore.repointing import Disturbed, repoint
 from payment_infra.cloud.restore.rows import OPEN
 from payment_infra.cloud.restore.writes import (
-    Writes,
+    EVERYTHING,
     let_in,
     seconds_to_end,
-    settled,
     stop,
+    stopped,
+    wanted,
 )
-from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 # Payments that are listed one by one for a person; a report has them all.
 MAX_LISTED = 20
+# How often payments are moved, if others update the stack meanwhile.
+MAX_MOVES = 5
+CARRY, LEAVE = "carry", "leave"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +50,18 @@ class Options:
     Args:
         to: the moment to restore to; None: the latest that there is.
         ago: whether that was said as a while ago: the same words then go on with a restore.
-        yes: answer the questions, but for that of discard_newer.
+        yes: answer the questions, but for those of discard_newer and mismatched.
         drill: make a copy, verify it and delete it.
         verify: whether a copy that is not what it should be ends the restore.
         discard_newer: leave behind what changed since.
         confirm_discard: answer its question.
+        mismatched: what becomes of payments that are not what was validated: CARRY them over, or
+            LEAVE them behind; None asks.
         drain_seconds: how long to wait for requests that have begun; None: the functions' timeout.
         smoke: whether payments of its own check the outcome.
         pay: whether that charges at a real gateway, too.
+        command: what a person has entered.
+        take_over: the generation of the lock that may be taken from its holder.
     """
 
     to: datetime | None = None
@@ -63,17 +71,20 @@ class Options:
     verify: bool = True
     discard_newer: bool = False
     confirm_discard: bool = False
+    mismatched: str | None = None
     drain_seconds: int | None = None
     smoke: bool = True
     pay: bool = False
+    command: str = ""
+    take_over: int | None = None
 
 
 @dataclass
 class Work:
     """What a restore, a drill or an undo works with, and what it has done.
 
-    steps are those of a restore that it consists of; seconds is what each has taken; stopped is
-    whether payments are, as far as is known.
+    steps are those of a restore that it consists of; seconds is what each has taken, those of
+    earlier runs included; stopped is whether payments are, as far as is known.
     """
 
     environment: Environment
@@ -84,18 +95,35 @@ class Work:
     steps: range = range(1, 10)
     seconds: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
+    _lock: Lock | None = None
 
     @contextmanager
-    def warning(self) -> Iterator[None]:
-        """Tell, whatever ends the block, that payments are stopped, if they are."""
+    def operation(self, name: str) -> Iterator[None]:
+        """Hold the lock of the environment while the block lasts.
+
+        Whatever ends the block while payments are stopped, that is told.
+        """
+        self._lock = Lock.acquire(
+            *(self.environment.session, self.environment.stack, name, self.operator.tell),
+            command=self.options.command,
+            take_over=self.options.take_over,
+            now=self.clock,
+        )
+        with self._warning(), self._lock:
+            self.environment = self.environment.again()
+            yield
+
+    @contextmanager
+    def _warning(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
             if self.stopped:
                 self.operator.tell(
                     Caution(
-                        "payments are stopped; the same command goes on, and "
-                        f"`{self.command('restore --undo')}` lets them in where they were"
+                        "payments are stopped; the same command goes on, "
+                        f"`{self.command('restore --undo')}` goes back, "
+                        f"`{self.command('resume')}` lets them in where they are"
                     )
                 )
             raise
@@ -106,7 +134,36 @@ class Work:
         self.operator.tell(StepBegun(self.steps.index(number) + 1, len(self.steps), text))
         began = self.clock()
         yield
-        self.seconds[text] = (self.clock() - began).total_seconds()
+        took = (self.clock() - began).total_seconds()
+        self.seconds[text] = self.seconds.get(text, 0.0) + took
+
+    def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None:
+        """Go on only if that is agreed to, and read again what was read before the question.
+
+        Raises:
+            AwsError: payments have moved meanwhile.
+        """
+        before = self.environment.table
+        self.operator.confirm(question, agreed, flag)
+        self.environment = self.environment.again()
+        if self.environment.table != before:
+            raise AwsError(
+                f"payments have moved from {before} to {self.environment.table} meanwhile; nothing "
+                "was done, repeat the command"
+            )
+
+    def note(self, journal: Journal, **changed: Any) -> Journal:
+        """Change the journal, and keep it; return it."""
+        assert self._lock is not None
+        facts = {**journal.facts, "seconds": self.seconds, **changed.pop("facts", {})}
+        journal = replace(journal, by=self._lock.holder, facts=facts, **changed)
+        self.persist(lambda: self._write(journal))
+        return journal
+
+    def _write(self, journal: Journal) -> None:
+        assert self._lock is not None
+        self._lock.check()
+        journals.write(self.environment, journal)
 
     def persist(self, call: Callable[[], Found]) -> Found:
         """Return what a call returns that can be repeated; see `persistently`."""
@@ -114,13 +171,12 @@ class Work:
 
     def command(self, arguments: str) -> str:
         """Return a command line for this environment, for a person to repeat."""
-        named = naming_flags(self.environment.suffix, self.environment.stack.name)
-        return f"payment-infra {arguments} {named}"
+        return self.environment.command(arguments)
 
 
 @dataclass(frozen=True)
 class Moved:
-    """What has come of moving payments.
+    """What has come of moving payments, in all runs.
 
     rows are the payments that differed; marked are the ids of the open ones that are marked as
     rewound where payments are now.
@@ -131,8 +187,57 @@ class Moved:
     marked: set[str]
 
 
+def agree(work: Work, source: str, target: str, moment: datetime, since: str) -> None:
+    """List what would stay behind, and ask, before payments are stopped.
+
+    Args:
+        work: whose options.
+        source: the table that is left.
+        target: the table that is moved to.
+        moment: when the two were the same.
+        since: says that, for a person.
+    """
+    options = work.options
+    if work.environment.table == target:
+        return
+    client = work.environment.client("dynamodb")
+    if options.discard_newer:
+        rows = changes(client, source, target, moment, write=False)
+        lines = (f"{counted(len(rows), 'payment')} changed since {since}:", *listed(rows))
+        document = {"kind": "discarded", "rows": [asdict(one) for one in rows]}
+        work.operator.tell(Report(lines, document))
+        work.confirm(discard_question(rows), options.confirm_discard, "--confirm-discard")
+    elif options.mismatched is None:
+        found = changes(client, source, target, moment, write=False)
+        rows = [one for one in found if one.action == "mismatched"]
+        if rows:
+            number = counted(len(rows), "payment")
+            lines = (f"{number} of {source} are not what was validated:", *listed(rows))
+            document = {"kind": "mismatched", "rows": [asdict(one) for one in rows]}
+            work.operator.tell(Report(lines, document))
+            question = (
+                "Their amount, currency or customer was changed since. Leave them behind "
+                "(--mismatched carry takes them along as they are)?"
+            )
+            work.confirm(question, agreed=False, flag="--mismatched leave, or carry")
+
+
+def check_choice(work: Work, journal: Journal, command: str) -> None:
+    """Make sure that a move goes on as it has begun.
+
+    Raises:
+        UsageError: it was begun with the other choice of --discard-newer.
+    """
+    if journal.moving and journal.discard not in {None, work.options.discard_newer}:
+        flag = " --discard-newer" if journal.discard else ""
+        raise UsageError(
+            f"it was begun {'with' if flag else 'without'} --discard-newer; "
+            f"`{work.command(command + flag)}` goes on with it"
+        )
+
+
 def switch(
-    work: Work, journal: Journal, source: str, target: str, since: datetime, phase: Phase
+    work: Work, journal: Journal, source: str, target: str, moment: datetime, phase: Phase
 ) -> Moved:
     """Move payments from one table to another; what an earlier run has done is not done again.
 
@@ -141,53 +246,41 @@ def switch(
         journal: the restore that this is part of.
         source: the table that payments are in.
         target: the table that they go to.
-        since: when the two tables were the same.
+        moment: when the two tables were the same.
         phase: what the journal is to say meanwhile.
 
     Raises:
         PaymentInfraError: a step failed; payments may be stopped.
     """
     client, discard = work.environment.client("dynamodb"), work.options.discard_newer
-    marking = Marking(client, source, target, since, discard)
+    marking = Marking(client, source, target, moment, discard)
     rows: list[RowChange] = []
     marked: set[str] | None = None
     if work.environment.table != target:
-        with work.step(5, "Stop payments"):
-            journal = _stop(work, journal, phase)
-        with work.step(6, f"Carry over what changed in {source}"):
-            rows = _reconcile(work, source, target, since)
-            marked = marking.mark_all()
-            _tell_marked(work, target, len(marked))
-        with work.step(7, f"Move the stack to {target}"):
-            work.persist(lambda: repoint(work.environment, target, work.operator))
-            work.environment = work.persist(work.environment.again)
+        journal = replace(journal, phase=phase, discard=discard)
+        journal, rows, marked = _move(work, journal, marking)
     with work.step(8, "Let payments in"):
         slipped: set[str] = set()
-        if journal.writes is not None:
-            # A throttle is a target, not a ceiling (API Gateway, "Throttle requests to your REST
-            # APIs"): what was let through after the last look is carried over, too. Of the open
-            # rows only those are marked that this look finds: others may be new in the target.
-            second = journal.stopped_at or since
-            again = _reconcile(work, source, target, since, second_look=second, known=rows)
-            rows += again
-            slipped = marking.mark([row.transaction_id for row in again if row.action != "copied"])
+        if journal.stopped:
+            # `resume` or a person may have let them in since.
+            if not journal.stops or _is_open(work):
+                journal = _stop(work, journal)
+            slipped = _look_again(work, journal, marking, rows)
             _tell_marked(work, target, len(slipped - (marked or set())))
             journal = start(work, journal)
-            work.persist(partial(journals.write, client, journal, work.sleep))
         # An earlier run has marked them, if it has moved the stack.
         marked = slipped | (marking.find_marked() if marked is None else marked)
         if work.options.smoke:
             check(work)
-    return Moved(journal, rows, marked)
+    return Moved(journal, row_log.noted(work.environment, journal), marked)
 
 
 def start(work: Work, journal: Journal) -> Journal:
-    """Let payments in as they came before, if they are stopped; return the journal of that."""
-    if journal.writes is not None:
-        writes = Writes.parse(journal.writes)
-        work.persist(lambda: let_in(work.environment, writes, work.sleep))
+    """Let payments in as the template says, if they are stopped; return the journal of that."""
+    if journal.stopped:
+        work.persist(lambda: let_in(work.environment, wanted(work.environment), work.sleep))
         work.stopped = False
-    return replace(journal, writes=None)
+    return work.note(journal, stopped=False, let_in_at=None)
 
 
 def check(work: Work) -> None:
@@ -244,14 +337,44 @@ def marked_lines(marked: set[str]) -> list[str]:
     ]
 
 
-def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
-    # Written down before it is done: whatever happens then, it can be taken back.
-    present = partial(settled, work.environment, work.sleep)
-    writes = journal.writes or work.persist(present).text()
-    stopped_at = journal.stopped_at or work.clock()
-    journal = replace(journal, phase=phase, stopped_at=stopped_at, writes=writes)
-    client = work.environment.client("dynamodb")
-    work.persist(lambda: journals.write(client, journal, work.sleep))
+def _move(
+    work: Work, journal: Journal, marking: Marking
+) -> tuple[Journal, list[RowChange], set[str]]:
+    """Bring the stack to the other table, with all that payments need there."""
+    source, target = marking.source, marking.target
+    rows: list[RowChange] = []
+    for _ in range(MAX_MOVES):
+        work.environment = work.persist(work.environment.again)
+        with work.step(5, "Stop payments"):
+            journal = _stop(work, journal)
+        with work.step(6, f"Carry over what changed in {source}"):
+            rows += _reconcile(work, journal, marking, known=rows)
+            marked = marking.mark_all()
+            _tell_marked(work, target, len(marked))
+        with work.step(7, f"Move the stack to {target}"):
+            try:
+                work.persist(lambda: repoint(work.environment, source, target, work.operator))
+            except Disturbed as disturbed:
+                work.operator.tell(Caution(f"{disturbed}; once more from there"))
+                continue
+            work.environment = work.persist(work.environment.again)
+            return journal, rows, marked
+    raise AwsError(
+        f"stack {work.environment.stack.name} is updated by somebody else again and again; end "
+        "that first, then repeat the command"
+    )
+
+
+def _is_open(work: Work) -> bool:
+    return set(work.persist(lambda: stopped(work.environment))) != EVERYTHING
+
+
+def _stop(work: Work, journal: Journal) -> Journal:
+    # Where payments were let in meanwhile, and are where they were, the tables differ from now on.
+    anew = not journal.stops and work.environment.table == journal.source and not journal.undoing
+    stopped_at = work.clock() if anew else journal.stopped_at or work.clock()
+    # Written down before it is done: whatever happens then, it is known.
+    journal = work.note(journal, stopped=True, stopped_at=stopped_at, let_in_at=None)
     work.stopped = True
     work.persist(lambda: stop(work.environment, work.sleep))
     left = work.options.drain_seconds
@@ -263,18 +386,38 @@ def _stop(work: Work, journal: Journal, phase: Phase) -> Journal:
     return journal
 
 
+def _look_again(
+    work: Work, journal: Journal, marking: Marking, known: Sequence[RowChange]
+) -> set[str]:
+    """Carry over what slipped through, for a throttle is a target, not a ceiling (API Gateway,
+    "Throttle requests to your REST APIs"); return the ids of what is marked.
+
+    Of the open rows only those are marked that this look finds: others may be new in the target.
+    """
+    if marking.source == journal.copy and not journal.exists:
+        work.operator.tell(Caution(f"{journal.copy} is gone: what slipped through is lost with it"))
+        return set()
+    again = _reconcile(work, journal, marking, since=journal.stopped_at, known=known)
+    return marking.mark([row.transaction_id for row in again if row.action != "copied"])
+
+
 def _reconcile(
     work: Work,
-    source: str,
-    target: str,
-    moment: datetime,
+    journal: Journal,
+    marking: Marking,
     *,
-    second_look: datetime | None = None,
+    since: datetime | None = None,
     known: Sequence[RowChange] = (),
 ) -> list[RowChange]:
     """Carry over what the source tells of more; return it, but for what is known already."""
-    client, write = work.environment.client("dynamodb"), not work.options.discard_newer
-    found = changes(client, source, target, moment, write=write, since=second_look)
+    source, target = marking.source, marking.target
+    found = changes(
+        *(marking.client, source, target, marking.moment),
+        write=not marking.discard,
+        mismatched=work.options.mismatched == CARRY,
+        since=since,
+        note=lambda rows: row_log.note(work.environment, journal, rows),
+    )
     told_of = {(one.transaction_id, one.updated_at) for one in known}
     rows = [one for one in found if (one.transaction_id, one.updated_at) not in told_of]
     for told, chosen in (
@@ -289,6 +432,10 @@ def _reconcile(
         (
             f"of {source} not copied: not as a payment is",
             [row.action == "foreign" for row in rows],
+        ),
+        (
+            f"of {source} not copied: not what was validated",
+            [row.action == "mismatched" for row in rows],
         ),
     ):
         if number := sum(chosen):

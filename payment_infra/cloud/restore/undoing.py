@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud import tables
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.events import Report
-from payment_infra.cloud.restore import copy
-from payment_infra.cloud.restore import journal as journals
-from payment_infra.cloud.restore.journal import Phase
-from payment_infra.cloud.restore.reconciliation import changes
+from payment_infra.cloud.restore import copy, row_log
+from payment_infra.cloud.restore.journal import Phase, find_journals
 from payment_infra.cloud.restore.repointing import ready
 from payment_infra.cloud.restore.switch import (
     Work,
-    discard_question,
+    agree,
+    check_choice,
     listed,
     marked_lines,
     start,
@@ -40,42 +39,39 @@ def undo(work: Work) -> Report:
 
     Whatever ends it while payments are stopped, that is told.
     """
-    with work.warning():
+    work.operator.check_answers(work.options.yes)
+    with work.operation("restore --undo"):
         return _undo(work)
 
 
 def _undo(work: Work) -> Report:
-    work.operator.check_answers(work.options.yes)
     ready(work.environment, work.operator)
     work.environment = work.environment.again()
     journal = _to_undo(work)
-    if work.environment.table == journal.source and journal.phase is not Phase.UNDOING:
+    if work.environment.table == journal.source and not journal.undoing:
         return _abandon(work, journal)
+    check_choice(work, journal, "restore --undo")
     client = work.environment.client("dynamodb")
-    with translated(f"table {journal.source}"):
-        client.describe_table(TableName=journal.source)
-    work.operator.confirm(
-        f"Move payments from {journal.copy} back to {journal.source}?", work.options.yes
-    )
-    since = journal.stopped_at or journal.to
-    if work.options.discard_newer and work.environment.table == journal.copy:
-        rows = changes(client, journal.copy, journal.source, since, write=False)
-        lines = (f"{counted(len(rows), 'payment')} changed since the restore:", *listed(rows))
-        work.operator.tell(Report(lines, {"kind": "discarded", "rows": [asdict(r) for r in rows]}))
-        work.operator.confirm(
-            discard_question(rows), work.options.confirm_discard, "--confirm-discard"
-        )
+    for table in (journal.source, work.environment.table):
+        with translated(f"table {table}"):
+            client.describe_table(TableName=table)
+    work.confirm(f"Move payments from {journal.copy} back to {journal.source}?", work.options.yes)
+    moment = journal.stopped_at or journal.to
+    agree(work, journal.copy, journal.source, moment, "the restore")
     work.steps = STEPS
-    moved = switch(work, journal, journal.copy, journal.source, since, Phase.UNDOING)
+    if not journal.undoing:
+        row_log.clear(work.environment, journal)
+    moved = switch(work, journal, journal.copy, journal.source, moment, Phase.UNDOING)
     journal, rows = moved.journal, moved.rows
+    left = tables.delete_commands(client, journal.copy) if journal.exists else []
     report = Report(
         (
             f"Payments are in {journal.source} again.",
             *([f"{counted(len(rows), 'payment')} had changed since:"] if rows else []),
             *listed(rows),
             *marked_lines(moved.marked),
-            f"{journal.copy} is not used any more:",
-            *(f"  {one}" for one in tables.delete_commands(client, journal.copy)),
+            f"{journal.copy} is not used any more{':' if left else ', and gone'}",
+            *(f"  {one}" for one in left),
         ),
         {
             "kind": "undo",
@@ -88,17 +84,17 @@ def _undo(work: Work) -> Report:
         final=True,
     )
     work.operator.tell(report)
-    journals.write(client, replace(journal, phase=Phase.UNDONE), work.sleep)
+    journal = work.note(journal, phase=Phase.UNDONE)
+    row_log.clear(work.environment, journal)
     return report
 
 
 def _to_undo(work: Work) -> Journal:
     environment = work.environment
-    client = environment.client("dynamodb")
-    every = journals.find_journals(client, environment.own_table, environment.table)
-    work.stopped = any(one.writes is not None for one in every)
+    every = find_journals(environment, environment.own_table)
+    work.stopped = any(one.stops for one in every)
     for one in reversed(every):
-        if not one.drill and (one.open or one.phase is Phase.UNDOING):
+        if not one.drill and (one.open or one.undoing):
             return one
     for one in every:
         if one.copy == environment.table:
@@ -112,17 +108,19 @@ def _to_undo(work: Work) -> Journal:
 def _abandon(work: Work, journal: Journal) -> Report:
     """End a restore whose copy is not used yet: payments are let in where they are."""
     client = work.environment.client("dynamodb")
-    work.operator.confirm(
-        f"End the restore to {journal.copy}, which is not used yet?", work.options.yes
-    )
-    for waiting in copy.wait(client, journal.copy, work.sleep, work.clock):
-        work.operator.tell(waiting)  # before, it takes no tags
-    journals.write(client, replace(start(work, journal), phase=Phase.ABANDONED), work.sleep)
+    work.confirm(f"End the restore to {journal.copy}, which is not used yet?", work.options.yes)
+    journal = work.note(start(work, journal), phase=Phase.ABANDONED)
+    row_log.clear(work.environment, journal)
+    left: list[str] = []
+    if journal.exists:
+        for waiting in copy.wait(client, journal.copy, work.sleep, work.clock):
+            work.operator.tell(waiting)  # before, it cannot be deleted
+        left = tables.delete_commands(client, journal.copy)
     report = Report(
         (
             f"The restore has ended; payments are in {journal.source}.",
-            f"{journal.copy} is not used:",
-            *(f"  {one}" for one in tables.delete_commands(client, journal.copy)),
+            f"{journal.copy} is not used{':' if left else ', and gone'}",
+            *(f"  {one}" for one in left),
         ),
         {"kind": "abandoned", "table": journal.source, "left": journal.copy},
         final=True,

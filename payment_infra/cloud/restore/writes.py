@@ -23,6 +23,9 @@ METHODS = ("validate", "process")
 # What runs payments: after the longest of their timeouts, nothing that had begun goes on.
 FUNCTIONS = ("ValidationFunction", "ProcessingFunction", "RetryFunction")
 EVENT_SOURCE = "RetryEventSource"
+STAGE = "PaymentAPIStage"
+# What `stopped` names when nothing comes in.
+EVERYTHING = frozenset({*METHODS, "retries"})
 REST_API = "PaymentAPI"
 EVERY_METHOD = "*/*"
 RETRIES = "event source mapping of payment-retry"
@@ -30,28 +33,37 @@ RETRIES = "event source mapping of payment-retry"
 AT_REST = frozenset({"Enabled", "Disabled"})
 SWITCHED_OFF = frozenset({"Disabled", "Disabling"})
 LIMITS = ("throttlingRateLimit", "throttlingBurstLimit")
+TEMPLATE_LIMITS = ("ThrottlingRateLimit", "ThrottlingBurstLimit")
 
 
 @dataclass(frozen=True)
 class Writes:
-    """How payments come in: whether retries do, and each method's own throttle.
+    """How payments come in: whether retries do, each method's own throttle, and the stage's.
 
     A throttle is "rate/burst"; "" where the method has none of its own.
     """
 
     retries: bool
     throttles: Mapping[str, str]
+    stage: str = ""
 
-    def text(self) -> str:
-        """Return one line of what a tag can hold."""
-        words = {"retries": "on" if self.retries else "off", **self.throttles}
-        return " ".join(f"{name}={value}" for name, value in words.items())
 
-    @classmethod
-    def parse(cls, text: str) -> Writes:
-        """Return what `text` has written."""
-        words = dict(word.split("=") for word in text.split(" "))
-        return cls(words.pop("retries") == "on", words)
+def wanted(environment: Environment) -> Writes:
+    """Return how payments are to come in: as the deployed template says, not as it ever was."""
+    resources = environment.stack.template().get("Resources", {})
+    stage = resources.get(STAGE, {}).get("Properties", {})
+    throttles = {
+        (one.get("ResourcePath"), one.get("HttpMethod")): "/".join(
+            _value(environment, one.get(limit)) for limit in TEMPLATE_LIMITS
+        )
+        for one in stage.get("MethodSettings", [])
+    }
+    source = resources.get(EVENT_SOURCE, {}).get("Properties", {})
+    return Writes(
+        retries=_value(environment, source.get("Enabled", True)).lower() != "false",
+        throttles={method: throttles.get((f"/~1{method}", "POST"), "") for method in METHODS},
+        stage=throttles.get(("/*", "*"), ""),
+    )
 
 
 def current(environment: Environment) -> Writes:
@@ -59,12 +71,11 @@ def current(environment: Environment) -> Writes:
     settings = _settings(environment)
     with translated(RETRIES):
         retries = _retries(environment)
-    throttles = {
-        method: f"{own['throttlingRateLimit']}/{own['throttlingBurstLimit']}" if own else ""
-        for method in METHODS
-        for own in [settings.get(f"{method}/POST")]
-    }
-    return Writes(retries not in SWITCHED_OFF, throttles)
+    return Writes(
+        retries=retries not in SWITCHED_OFF,
+        throttles={method: _throttle(settings.get(f"{method}/POST")) for method in METHODS},
+        stage=_throttle(settings.get(EVERY_METHOD)),
+    )
 
 
 def stopped(environment: Environment) -> list[str]:
@@ -78,19 +89,11 @@ def stopped(environment: Environment) -> list[str]:
         method
         for method in METHODS
         for own in [settings.get(f"{method}/POST", every)]
-        if 0 in [own.get(limit) for limit in LIMITS]
+        if _is_zero(own)
     ]
     with translated(RETRIES):
         switched_off = _retries(environment) in SWITCHED_OFF
     return [*found, *(["retries"] if switched_off else [])]
-
-
-def settled(environment: Environment, sleep: Callable[[float], None]) -> Writes:
-    """Return how payments come in, once no change of the retries goes on."""
-    for state in looks(RETRIES, lambda: _retries(environment), sleep):
-        if state in AT_REST:
-            break
-    return current(environment)
 
 
 def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
@@ -106,7 +109,7 @@ def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
     _patch(
         environment,
         [
-            _replace(method, path, value)
+            _replace(f"{_path(method)}/{path}", value)
             for method in METHODS
             for path, value in {
                 **throttled,
@@ -118,14 +121,14 @@ def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
 
 
 def let_in(environment: Environment, writes: Writes, sleep: Callable[[float], None]) -> None:
-    """Let payments in as they came before."""
+    """Let payments in as is wanted; a stage's own throttle is changed only if that is zero."""
     settings = _settings(environment)
     patches = []
+    if writes.stage and _is_zero(settings.get(EVERY_METHOD, {})):
+        patches += _throttled("/*/*", writes.stage)
     for method, throttle in writes.throttles.items():
-        rate, _, burst = throttle.partition("/")
         if throttle:
-            patches.append(_replace(method, "throttling/rateLimit", rate))
-            patches.append(_replace(method, "throttling/burstLimit", burst))
+            patches += _throttled(_path(method), throttle)
         elif f"{method}/POST" in settings:
             patches.append({"op": "remove", "path": _path(method)})
     if patches:
@@ -172,6 +175,13 @@ def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[floa
             return
 
 
+def _value(environment: Environment, value: object) -> str:
+    """Return a template's value, which may be that of a parameter."""
+    if isinstance(value, Mapping) and set(value) == {"Ref"}:
+        value = environment.state.parameters.get(value["Ref"], "")
+    return str(value)
+
+
 def _retries(environment: Environment) -> str:
     """Return the state of the event source mapping; failures are botocore's."""
     source = environment.resource(EVENT_SOURCE)
@@ -200,9 +210,24 @@ def _patch(environment: Environment, operations: list[dict[str, str]]) -> None:
         )
 
 
-def _replace(method: str, setting: str, value: str) -> dict[str, str]:
-    return {"op": "replace", "path": f"{_path(method)}/{setting}", "value": value}
+def _throttled(path: str, throttle: str) -> list[dict[str, str]]:
+    return [
+        _replace(f"{path}/throttling/{limit}", value)
+        for limit, value in zip(("rateLimit", "burstLimit"), throttle.split("/"), strict=True)
+    ]
+
+
+def _replace(path: str, value: str) -> dict[str, str]:
+    return {"op": "replace", "path": path, "value": value}
 
 
 def _path(method: str) -> str:
     return f"/~1{method}/POST"
+
+
+def _throttle(settings: Mapping[str, Any] | None) -> str:
+    return "/".join(f"{settings[limit]:g}" for limit in LIMITS) if settings else ""
+
+
+def _is_zero(settings: Mapping[str, Any]) -> bool:
+    return 0 in [settings.get(limit) for limit in LIMITS]

@@ -10,7 +10,7 @@ import pytest
 
 from payment_infra.cloud import smoke
 from payment_infra.cloud.events import Caution, StackEvent, StepBegun, Waiting
-from payment_infra.cloud.restore.journal import PREFIX
+from payment_infra.cloud.restore.journal import Phase
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError
 from tests.http import Response, answering
 from tests.intake import EVERY
@@ -19,8 +19,8 @@ from tests.stacks import Answer, Refused
 
 EXPIRED = Refused("ExpiredTokenException", "The security token included has expired")
 STOPPED = (
-    "payments are stopped; the same command goes on, and `payment-infra restore --undo --suffix "
-    "dev` lets them in where they were"
+    "payments are stopped; the same command goes on, `payment-infra restore --undo --suffix dev` "
+    "goes back, `payment-infra resume --suffix dev` lets them in where they are"
 )
 
 
@@ -79,7 +79,7 @@ BROKEN = Refused("InternalFailure", "try later", 500)
         ("Let payments in", "apigateway:GetStage"),
         ("Let payments in", "apigateway:UpdateStage"),
         ("Let payments in", "lambda:UpdateEventSourceMapping"),
-        ("Let payments in", "dynamodb:TagResource"),
+        ("Let payments in", "dynamodb:UpdateItem"),
     ],
 )
 def test_while_payments_are_stopped_what_passes_is_waited_out_for_minutes(
@@ -95,8 +95,7 @@ def test_while_payments_are_stopped_what_passes_is_waited_out_for_minutes(
     assert next(failures, None) is None
     assert world.active != OWN
     assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled")
-    [copy] = world.copies
-    assert copy.tags[f"{PREFIX}phase"] == "done"
+    assert world.journal.phase is Phase.DONE
 
 
 def failing_from(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.restore.journal import PREFIX
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from tests.intake import EVERY
 from tests.restoring import MINUTE, OWN, TO, Killed, World, marks
@@ -112,7 +111,7 @@ def state(world: World) -> dict[str, Any]:
                 "protected": one.protected,
                 "recovery": one.recovery_since is not None,
                 "marked": sorted(marks(one)),
-                "tags": {key: value for key, value in one.tags.items() if "stopped-at" not in key},
+                "tags": one.tags,
             }
             for name, one in world.tables.standing().items()
         },
@@ -178,7 +177,8 @@ def broken_off_everywhere(
             world.aws.break_off(at, how, after=after)
             here = breaks_off(world, run)
             broken |= here
-            assert not here or how is Killed or told_if_stopped(world), where
+            # The first changes take the lock: nothing is known before.
+            assert at <= 2 or not here or how is Killed or told_if_stopped(world), where
             world.aws.break_off(0, how, after=False)
             world.tables.now += HOUR
             with suppress(ended):
@@ -288,11 +288,7 @@ def test_what_an_uninterrupted_restore_comes_to() -> None:
                 "protected": True,
                 "recovery": True,
                 "marked": [],
-                "tags": {
-                    "Environment": "dev",
-                    f"{PREFIX}phase": "done",
-                    f"{PREFIX}source": OWN,
-                },
+                "tags": {"Environment": "dev"},
             },
         },
     }

@@ -140,7 +140,8 @@ def restored(world: World, **options: object) -> FakeTable:
 
 def test_an_undo_marks_what_is_lost_since_with_the_moment_of_the_move(world: World) -> None:
     copy = restored(world)
-    stopped = datetime.fromisoformat(copy.tags["payment-infra:restore:stopped-at"])
+    stopped = world.journal.stopped_at
+    assert stopped is not None
     copy.write(world.tables.now, "open", None)
     before = world.own.rows()["open"]
     report = world.undo()

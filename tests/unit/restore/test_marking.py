@@ -77,7 +77,7 @@ def test_what_is_the_same_in_both_or_carried_over_is_not_marked(world: World) ->
     assert world.statuses(world.active) == world.statuses(OWN)
     assert (report.document["marked"], marks(active(world))) == ([], {})
     assert "marked as rewound (" not in "".join(report.lines)
-    assert world.aws.called("dynamodb:UpdateItem") == []
+    assert world.updates == []
 
 
 def test_an_open_payment_that_was_left_behind_is_marked(world: World) -> None:
@@ -210,7 +210,7 @@ def test_rows_are_marked_once_all_is_carried_over_and_before_the_stack_moves(
 def test_a_drill_marks_nothing(world: World) -> None:
     world.lose("lost", "validated")
     world.restore(drill=True)
-    assert world.aws.called("dynamodb:UpdateItem") == []
+    assert world.updates == []
 
 
 def test_many_rows_are_marked_page_by_page(world: World) -> None:
@@ -258,7 +258,7 @@ def test_the_second_look_marks_nothing_that_is_settled(world: World) -> None:
     when_let_in(world, slip)
     report = world.restore()
     assert (report.document["marked"], actions(report)["old"]) == ([], "kept")
-    assert world.aws.called("dynamodb:UpdateItem") == []
+    assert world.updates == []
 
 
 def test_the_second_look_does_not_mark_what_is_new_in_the_table_that_is_moved_to(
@@ -311,7 +311,7 @@ def test_a_run_that_goes_on_marks_what_is_missing_and_reports_all(world: World) 
     assert marks(copy) == dict.fromkeys(("lost", "lost-too"), seconds(TO))
     assert report.document["marked"] == ["lost", "lost-too"]
     # The first one was not written again.
-    assert len(world.aws.called("dynamodb:UpdateItem")) == 3
+    assert len(world.updates) == 3
 
 
 def test_a_run_that_goes_on_after_the_move_reports_what_was_marked_before(world: World) -> None:
@@ -329,7 +329,7 @@ def test_a_run_that_goes_on_after_the_move_reports_what_was_marked_before(world:
     copy.write(now, "settled", with_mark(payment("settled", "processed", now, TO), TO))
     report = world.restore()
     assert report.document["marked"] == ["lost"]
-    assert len(world.aws.called("dynamodb:UpdateItem")) == 2
+    assert len(world.updates) == 2
 
 
 @pytest.mark.parametrize("status", ["processed", None])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
-from payment_infra.cloud.restore.journal import PREFIX, find_journals
+from payment_infra.cloud.restore.journal import PREFIX, Phase
 from payment_infra.errors import AwsError, Declined, UsageError
 from payment_infra.moments import is_ago, parse_moment
 from tests.restoring import OWN, TO, World
@@ -122,7 +122,7 @@ def test_without_a_terminal_and_yes_nothing_is_looked_at(world: World) -> None:
         with pytest.raises(UsageError, match="--yes"):
             run(yes=False)
         found = {name for name, _ in world.aws.calls[calls:]}
-        assert found <= {"cloudformation:DescribeStacks"}
+        assert found <= {"cloudformation:DescribeStacks", "dynamodb:GetItem"}
     assert world.aws.changes() == []
 
 
@@ -152,18 +152,12 @@ def test_a_row_that_is_gone_since_is_there_again(world: World) -> None:
     assert world.statuses(copy_of(world))["open"] == "validated"
 
 
-def test_recovery_tags_and_protection_come_back_and_the_journal_is_tags(world: World) -> None:
+def test_recovery_tags_and_protection_come_back(world: World) -> None:
     world.tables.too_early = 3
     [copy] = [world.tables.tables[copy_of(world)]]
     assert copy.protected
     assert copy.recovery_since is not None
-    stopped = datetime.fromisoformat(copy.tags.pop(f"{PREFIX}stopped-at"))
-    assert START < stopped < world.tables.now
-    assert copy.tags == {
-        "Environment": "dev",
-        f"{PREFIX}source": OWN,
-        f"{PREFIX}phase": "done",
-    }
+    assert copy.tags == {"Environment": "dev"}
     assert len(world.aws.called("dynamodb:UpdateContinuousBackups")) == 4
 
 
@@ -271,6 +265,7 @@ def test_journals_are_found_past_a_hundred_tables(world: World) -> None:
     tables.add(f"{OWN}-20261124T114500Z", source=OWN)
     tables.add(f"{OWN}-20261101T000000Z", source=OWN, status="DELETING", looks=9)
     tables.add(f"{OWN}-20261124T114500Z-of-somebody-else")
-    [journal] = find_journals(world.session.client("dynamodb"), OWN, OWN)
-    assert (journal.to, journal.source) == (TO.astimezone(UTC), OWN)
+    assert (world.journal.to, world.journal.source) == (TO.astimezone(UTC), OWN)
+    world.aws.calls.clear()
+    assert world.journal.phase is Phase.COPYING
     assert len(world.aws.called("dynamodb:ListTables")) == 3

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
+from payment_infra.cloud.restore.journal import Phase
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
-from tests.restoring import DAY, MINUTE, OVERRIDE, OWN, PARAMETERS, TO, Killed, World, payment
+from tests.restoring import (
+    DAY,
+    MINUTE,
+    OVERRIDE,
+    OWN,
+    PARAMETERS,
+    TEMPLATE,
+    TO,
+    Killed,
+    World,
+    payment,
+)
 from tests.stacks import Refused, own_event
 
 STOPPING = ("apigateway:UpdateStage", "lambda:UpdateEventSourceMapping")
@@ -43,8 +57,6 @@ def test_payments_are_stopped_before_they_are_carried_over_and_moved(world: Worl
         "cloudformation:CreateChangeSet",
         "cloudformation:ExecuteChangeSet",
         *STOPPING,
-        "dynamodb:UntagResource",
-        "dynamodb:UntagResource",
     ]
     assert sum(world.pauses) > 29
     assert [one.text for one in world.operator.of(StepBegun)] == [
@@ -65,12 +77,11 @@ def test_payments_are_stopped_before_they_are_carried_over_and_moved(world: Worl
     )
 
 
-def test_how_payments_came_in_is_written_down_before_they_are_stopped(world: World) -> None:
-    world.intake.methods[PROCESS] = {**EVERY, "throttlingRateLimit": 7.5}
+def test_that_payments_are_stopped_is_written_down_before_they_are(world: World) -> None:
     stops_at(world, "apigateway:UpdateStage")
-    [copy] = world.copies
-    assert copy.tags["payment-infra:restore:writes"] == "retries=on validate= process=7.5/5000"
-    assert copy.tags["payment-infra:restore:phase"] == "switching"
+    assert world.intake.takes_requests
+    assert (world.journal.phase, world.journal.stops) == (Phase.SWITCHING, True)
+    assert "alice@example.com" in world.journal.by
 
 
 def test_what_is_stopped_is_the_two_methods_and_the_retries_and_nothing_else(world: World) -> None:
@@ -86,28 +97,32 @@ def test_what_is_stopped_is_the_two_methods_and_the_retries_and_nothing_else(wor
     assert world.intake.state == "Disabled"
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_a_throttle_of_a_methods_own_comes_back_with_all_that_it_says(
-    world: World, interrupted: bool
+@pytest.mark.parametrize("run", [World.restore, World.resume])
+def test_payments_come_in_as_the_template_says_not_as_they_came(
+    world: World, run: Callable[[World], object]
 ) -> None:
-    own = {
-        "throttlingRateLimit": 2.5,
-        "throttlingBurstLimit": 3,
-        "loggingLevel": "ERROR",
-        "metricsEnabled": False,
+    world.intake.methods[PROCESS] = {**EVERY, "throttlingRateLimit": 0.0}
+    world.intake.state = "Disabled"
+    run(world)
+    assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled")
+
+
+def test_what_the_template_itself_gives_a_method_is_given_it_again(world: World) -> None:
+    template = json.loads(TEMPLATE)
+    settings = {"ResourcePath": "/~1process", "HttpMethod": "POST"}
+    limits = {"ThrottlingRateLimit": {"Ref": "Rate"}, "ThrottlingBurstLimit": 3}
+    template["Resources"] = {
+        "PaymentAPIStage": {"Properties": {"MethodSettings": [settings | limits]}},
+        "RetryEventSource": {"Properties": {"Enabled": False}},
     }
-    world.intake.methods[PROCESS] = dict(own)
-    if interrupted:
-        stops_at(world, "dynamodb:PutItem")
+    template["Parameters"]["Rate"] = {"Type": "String", "Default": "2"}
+    world.stack.template = json.dumps(template)
+    world.stack.parameters["Rate"] = "2"
+    world.intake.state = "Disabled"
     world.restore()
-    assert world.intake.methods == {"*/*": EVERY, PROCESS: own}
-
-
-@pytest.mark.parametrize("state", ["Disabled", "Disabling"])
-def test_retries_that_were_off_stay_off(world: World, state: str) -> None:
-    world.intake.state, world.intake.changing = state, 3
-    world.restore()
-    world.undo()
+    process = world.intake.methods[PROCESS]
+    assert (process["throttlingRateLimit"], process["throttlingBurstLimit"]) == (2.0, 3)
+    assert VALIDATE not in world.intake.methods
     assert world.intake.state == "Disabled"
 
 
@@ -291,8 +306,8 @@ def assert_told_that_payments_are_stopped(world: World) -> None:
     assert not world.intake.takes_requests
     assert not world.intake.takes_retries
     assert cautions(world)[-1] == (
-        "payments are stopped; the same command goes on, and `payment-infra restore --undo "
-        "--suffix dev` lets them in where they were"
+        "payments are stopped; the same command goes on, `payment-infra restore --undo --suffix "
+        "dev` goes back, `payment-infra resume --suffix dev` lets them in where they are"
     )
 
 

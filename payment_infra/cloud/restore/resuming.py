@@ -1,0 +1,79 @@
+"""Letting payments in, whatever has stopped them: a restore half done, a deletion, a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from payment_infra.cloud.events import Caution, Report
+from payment_infra.cloud.operator import going_on
+from payment_infra.cloud.recovery import STEPS, Step
+from payment_infra.cloud.restore.journal import find_journals
+from payment_infra.cloud.restore.writes import METHODS, current, let_in, stopped, wanted
+from payment_infra.errors import AwsError, Declined
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.restore.switch import Work
+    from payment_infra.cloud.restore.writes import Writes
+
+
+def resume(work: Work) -> Report:
+    """Let payments in as the deployed template says.
+
+    A restore that goes on afterwards stops them again, and looks anew at all that has changed.
+
+    Raises:
+        AwsError: the stack is being updated, or payments are still stopped.
+        Declined: the answer was no; nothing was changed.
+    """
+    work.operator.check_answers(work.options.yes)
+    with work.operation("resume"):
+        return _resume(work)
+
+
+def _resume(work: Work) -> Report:
+    environment = work.environment
+    if STEPS[environment.state.status] is Step.WAIT:
+        raise AwsError(f"nothing was done: {going_on(environment.stack.name)}")
+    names = work.persist(lambda: stopped(environment))
+    writes = _agreed(work, wanted(environment), work.persist(lambda: current(environment)), names)
+    if names:
+        work.confirm(f"Let payments in to {environment.table}?", work.options.yes)
+    for journal in find_journals(environment, environment.own_table):
+        if journal.stops:
+            work.operator.tell(
+                Caution(
+                    f"a restore to {journal.to:%Y-%m-%dT%H:%M:%SZ} is half done; the command that "
+                    "goes on with it stops payments again"
+                )
+            )
+            work.note(journal, let_in_at=work.clock())
+    work.persist(lambda: let_in(environment, writes, work.sleep))
+    if left := work.persist(lambda: stopped(environment)):
+        raise AwsError(
+            f"payments are still stopped ({', '.join(left)}), as the deployed template or its "
+            f"parameters say; `{work.command('deploy')}` with other values changes that"
+        )
+    told = f"Payments are let in to {environment.table}." if names else "Payments were not stopped."
+    document = {"kind": "resume", "stack": environment.stack.name, "table": environment.table}
+    report = Report((told,), {**document, "stopped": names}, final=True)
+    work.operator.tell(report)
+    return report
+
+
+def _agreed(work: Work, writes: Writes, now: Writes, stopped_ones: list[str]) -> Writes:
+    """Return how payments are to come in, where somebody's own throttle is asked about."""
+    throttles = dict(writes.throttles)
+    for method in METHODS:
+        own = now.throttles[method]
+        if method in stopped_ones or own in {"", throttles[method]}:
+            continue
+        question = (
+            f"POST /{method} is throttled to {own} (requests a second / burst), which the template "
+            "does not say. Set it as the template does?"
+        )
+        try:
+            work.operator.confirm(question, work.options.yes)
+        except Declined:
+            throttles[method] = own
+    return replace(writes, throttles=throttles)
