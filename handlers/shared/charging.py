@@ -100,7 +100,10 @@ class NotSettled(Exception):
 
 @dataclass(frozen=True)
 class Attempt:
-    """What an attempt works with; without `send`, what asked for it will ask again by itself."""
+    """What an attempt works with.
+
+    Without `send`, what asked for it is a message: it asks again by itself, and may have done so.
+    """
 
     store: Store
     gateway: Callable[[], Gateway]
@@ -126,7 +129,10 @@ class Attempt:
             claim = self.store.claim(transaction_id, attempt_id, claimant, now)
             held = claim.done
             if not held:
-                return _in_the_way(transaction_id, claim.row, claimant, now)
+                standing = _in_the_way(transaction_id, claim.row, claimant, now)
+                if standing and standing.status in SETTLED and self.send is None:
+                    self._look_for_capture(transaction_id, claim.row)
+                return standing
             claimed = Transaction.payable(claim.row)
             return self._charge(claimed)
         except Flawed as flaw:
@@ -140,9 +146,10 @@ class Attempt:
             failure = _failure(transaction_id, error)
             queued_until = self._queue(claimed, failure)
             if asked:  # the claim itself may have failed only in its answer
-                row = self._let_go(transaction_id, attempt_id, queued_until=queued_until or None)
+                left = self._let_go(transaction_id, attempt_id, queued_until=queued_until or None)
                 if isinstance(failure, NotRecorded):
-                    self._compare(transaction_id, failure.reference, row)
+                    queued = queued_until is not None
+                    self._follow_up(transaction_id, failure.reference, left, queued=queued)
             raise NotSettled(failure, queued=queued_until is not None) from error
 
     def _charge(self, claimed: Transaction) -> Standing:
@@ -224,26 +231,43 @@ class Attempt:
         except Flawed as flaw:
             raise StoreUnavailable("RowChanged") from flaw
 
-    def _compare(
-        self, transaction_id: str, reference: str, row: Mapping[str, object] | None
+    def _follow_up(
+        self, transaction_id: str, reference: str, left: Write | None, *, queued: bool
     ) -> None:
+        """See to a capture that was not recorded: the row may have been settled otherwise.
+
+        `left` is what letting go came to. A row that this attempt still held is charged again, with
+        the same capture; one that is not known is looked at by the retry, if that is queued.
+        """
+        if left is None and not queued:
+            _count_capture("capture may not be on record", transaction_id, reference)
+        elif left is not None and not left.done:
+            self._compare(transaction_id, reference, left.row)
+
+    def _look_for_capture(self, transaction_id: str, row: Mapping[str, object]) -> None:
+        """Ask the gateway for a capture that a settled row does not name.
+
+        An earlier receive of the message, or the request that queued it, may have captured, and
+        then been killed, or not been answered.
+        """
+        self.deadline.require(FETCH_SECONDS)
+        gateway = self.gateway()
+        self.deadline.require(CHARGE_SECONDS)
+        match gateway.find(transaction_id):
+            case Charged(str(reference)):
+                self._compare(transaction_id, reference, row)
+
+    def _compare(self, transaction_id: str, reference: str, row: Mapping[str, object]) -> None:
         """Report a capture that a settled row does not name, or that has no row.
 
-        None stands for a row that is not known, or that this attempt still held.
+        It counts at least once: whether an attempt that was killed has counted is not known.
         """
-        if row is None:
-            return
         settled = row.get("status") in SETTLED
-        if not row or (settled and row.get("gateway_reference") != reference):
-            metrics.count(metrics.CONTRADICTED)
-            logs.error(
-                "capture is not the one on record",
-                transaction_id=transaction_id,
-                gateway_reference=reference,
-                status=row.get("status"),
-            )
-            metrics.flush()  # the alarm does not wait for the note
-        if settled and row.get("gateway_reference") != reference:
+        if (row and not settled) or row.get("gateway_reference") == reference:
+            return
+        status = row.get("status")
+        _count_capture("capture is not the one on record", transaction_id, reference, status=status)
+        if settled:
             self._note(transaction_id, reference)
 
     def _queue(self, claimed: Transaction | None, failure: DependencyFailed) -> int | None:
@@ -272,10 +296,10 @@ class Attempt:
         *,
         queued_until: int | None = None,
         key: str | None = None,
-    ) -> Mapping[str, object] | None:
-        """Let the payment go; return the row that this attempt no longer holds, None if it did."""
+    ) -> Write | None:
+        """Let the payment go, if this attempt holds it; None if what became of that is unknown."""
         try:
-            write = self.store.let_go(
+            return self.store.let_go(
                 transaction_id,
                 attempt_id,
                 self.deadline.clock(),
@@ -285,7 +309,6 @@ class Attempt:
         except StoreUnavailable as failure:
             logs.error("lease not let go", transaction_id=transaction_id, code=failure.code)
             return None
-        return None if write.done else write.row
 
     def _note(self, transaction_id: str, reference: str) -> None:
         try:
@@ -303,6 +326,13 @@ def report(transaction_id: str, flaw: Flawed) -> None:
         reason=flaw.reason,
         attribute=flaw.attribute,
     )
+
+
+def _count_capture(message: str, transaction_id: str, reference: str, **more: object) -> None:
+    """Count and log a capture that somebody has to look after."""
+    metrics.count(metrics.CONTRADICTED)
+    logs.error(message, transaction_id=transaction_id, gateway_reference=reference, **more)
+    metrics.flush()  # the alarm does not wait for the note
 
 
 def _in_the_way(

@@ -55,6 +55,8 @@ class RecordingGateway:
         self.charged_too_late: list[str] = []
         self.finds: Callable[[str], Finds] = lambda _: Finds.UNSURE
         self.is_mended = False
+        # Whether every payment that is new to it is declined.
+        self.declines = False
         self._known: dict[str, tuple[datetime, Charged | Declined]] = {}
         self._network = network
         self._now = now
@@ -85,7 +87,7 @@ class RecordingGateway:
             return result
 
     def _decide(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
-        if transaction.customer_id == DECLINED_CUSTOMER:
+        if transaction.customer_id == DECLINED_CUSTOMER or self.declines:
             return Declined("insufficient_funds")
         capture = Capture(
             transaction_id=transaction.transaction_id,

@@ -68,7 +68,8 @@ class Ledger:
             self.moved_for_others.append(transaction_id)
         was, status = _status(old), _status(new)
         if was in SETTLED:
-            if _without_contradiction(old) != _without_contradiction(new):
+            noted = {CONTRADICTION, "updated_at"} if CONTRADICTION in new else set()
+            if _without(noted, old) != _without(noted, new):
                 self.rewritten.append(transaction_id)
         elif status and status in SETTLED:
             self.ended[status] += 1
@@ -86,5 +87,5 @@ def _status(row: Item) -> str | None:
     return row.get("status", {}).get("S")
 
 
-def _without_contradiction(row: Item) -> Item:
-    return {name: value for name, value in row.items() if name != CONTRADICTION}
+def _without(names: set[str], row: Item) -> Item:
+    return {name: value for name, value in row.items() if name not in names}

@@ -13,6 +13,7 @@ from handlers.shared.gateway import (
     Declined,
     GatewayTimeout,
     GatewayUnavailable,
+    NoCharge,
 )
 from handlers.shared.transactions import LEASE_SECONDS
 from tests.unit.handlers.fakes import client_error
@@ -117,7 +118,54 @@ def test_a_message_long_after_the_payment_was_settled_is_a_success(
     clock.tick(30 * 24 * 3600)
     assert deliver(message, to_process(transaction_id)) == []
     assert aws.dynamodb.items == before
-    assert (gateway.keys, gateway.lookups) == ([transaction_id], [])
+    assert (gateway.keys, gateway.lookups) == ([transaction_id], [transaction_id])
+
+
+@pytest.mark.parametrize("found", [None, NoCharge(), Declined("stolen_card"), Charged("ref")])
+@pytest.mark.parametrize("state", ["processed", "declined"])
+def test_a_capture_that_a_settled_row_does_not_name_is_looked_for_and_noted(
+    aws: Aws,
+    gateway: CountingGateway,
+    capsys: pytest.CaptureFixture[str],
+    state: str,
+    found: Charged | Declined | NoCharge | None,
+) -> None:
+    transaction_id = validated()
+    gateway.result = Charged("on record") if state == "processed" else Declined("stolen_card")
+    process(transaction_id)
+    before = dict(aws.dynamodb.items[transaction_id])
+    gateway.found = found
+    Output.read(capsys)
+    assert deliver(to_process(transaction_id)) == []
+    contradicted = Output.read(capsys).metrics.get("CapturesContradicted")
+    row = aws.dynamodb.items[transaction_id]
+    if isinstance(found, Charged):
+        assert contradicted == [1]
+        changed = {"contradicting_reference", "updated_at"}
+        assert row["contradicting_reference"] == {"S": "ref"}
+        assert {name for name in row if row[name] != before.get(name)} <= changed
+    else:
+        assert (contradicted, row) == (None, before)
+    assert gateway.keys == [transaction_id]
+
+
+def test_a_capture_that_cannot_be_looked_for_brings_the_message_back(
+    aws: Aws, gateway: CountingGateway
+) -> None:
+    transaction_id = validated()
+    process(transaction_id)
+    before = dict(aws.dynamodb.items)
+    gateway.found = GatewayTimeout()
+    assert deliver(to_process(transaction_id)) == [0]
+    assert aws.dynamodb.items == before
+
+
+def test_a_request_for_a_settled_payment_asks_no_gateway(
+    aws: Aws, gateway: CountingGateway
+) -> None:
+    transaction_id = validated()
+    assert [process(transaction_id), process(transaction_id)] == [200, 200]
+    assert not gateway.lookups
 
 
 def test_a_declined_payment_is_a_success_and_never_charged_again(
