@@ -66,6 +66,12 @@ class FakeTable:
         """Have a row since a moment; None: not any more."""
         self.history.append((at, key, row))
 
+    def read(self, request: Answer) -> dict[str, Item]:
+        """Return what a read sees: all rows, or without ConsistentRead not the latest write."""
+        if request.get("ConsistentRead"):
+            return self.rows()
+        return FakeTable(self.name, history=self.history[:-1]).rows()
+
     def rows(self, at: datetime | None = None) -> dict[str, Item]:
         """Return the rows of a moment, by their keys."""
         found = {}
@@ -282,7 +288,7 @@ class FakeTables:
         return {}
 
     def _scan(self, params: Answer) -> Answer:
-        rows = self._find(params["TableName"], usable=True).rows()
+        rows = self._find(params["TableName"], usable=True).read(params)
         total = params.get("TotalSegments", 1)
         after = params.get("ExclusiveStartKey", {"transaction_id": {"S": ""}})
         keys = [
@@ -304,12 +310,12 @@ class FakeTables:
 
     def _get(self, params: Answer) -> Answer:
         table = self._find(params["TableName"], usable=True)
-        row = table.rows().get(table.key_of(params["Key"]))
+        row = table.read(params).get(table.key_of(params["Key"]))
         return {"Item": row} if row else {}
 
     def _batch_get(self, params: Answer) -> Answer:
         [(name, wanted)] = params["RequestItems"].items()
-        rows, keys = self._find(name, usable=True).rows(), wanted["Keys"]
+        rows, keys = self._find(name, usable=True).read(wanted), wanted["Keys"]
         assert 1 <= len(keys) <= 100
         self._batches += 1
         now = keys[: (len(keys) + 1) // 2] if self._batches % 2 else keys

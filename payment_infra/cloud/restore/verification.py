@@ -79,7 +79,7 @@ def _bad_sample(client: DynamoDBClient, copy: str) -> Iterator[str]:
     """Read some rows as the functions do: each must be a payment."""
     with translated(f"table {copy}"):
         schema = client.describe_table(TableName=copy)["Table"]["KeySchema"]
-        rows = client.scan(TableName=copy, Limit=SAMPLE_SIZE)["Items"]
+        rows = client.scan(TableName=copy, Limit=SAMPLE_SIZE, ConsistentRead=True)["Items"]
         for row in rows:
             key = {one["AttributeName"]: row[one["AttributeName"]] for one in schema}
             read = client.get_item(TableName=copy, Key=key, ConsistentRead=True).get("Item")

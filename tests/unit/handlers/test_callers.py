@@ -156,3 +156,18 @@ def test_a_message_without_a_caller_acts_for_the_system(aws: Aws, gateway: Count
     aws.sqs.send_message(QueueUrl="https://sqs", MessageBody=body)
     assert redeliver(aws) == 0
     assert gateway.keys == [transaction_id]
+
+
+def test_of_two_callers_that_a_message_names_its_attribute_is_the_one(
+    aws: Aws, gateway: CountingGateway
+) -> None:
+    """The attribute is what API Gateway said; the record's is a later release's."""
+    aws.dynamodb.fail("PutItem")
+    transaction_id = validated()
+    aws.dynamodb.errors.clear()
+    [sent] = aws.sqs.called("SendMessage")
+    body = json.loads(sent["MessageBody"])
+    body["record"]["caller"] = f"{ACCOUNT}/bob"
+    sent["MessageBody"] = json.dumps(body)
+    assert redeliver(aws) == 0
+    assert aws.dynamodb.items[transaction_id]["caller"] == {"S": f"{ACCOUNT}/alice"}

@@ -223,3 +223,30 @@ def test_a_spoiled_row_is_set_aside_once_and_hides_no_payment_behind_it(
     scheduled()
     assert Output.read(capsys).metrics[metric] == [1]
     assert not aws.dynamodb.called("UpdateItem")
+
+
+@pytest.mark.parametrize(
+    ("minutes_ahead", "status", "key"),
+    [
+        # Two clocks, each ten minutes off: somebody may hold it.
+        (20, 409, "processing#0"),
+        # No clock of ours can be so wrong: nobody does, and it would never be recovered.
+        (120, 500, "unreadable"),
+    ],
+)
+def test_a_lease_that_ends_late_is_held_as_far_as_clocks_can_be_off(
+    aws: Aws,
+    clock: Clock,
+    gateway: CountingGateway,
+    minutes_ahead: int,
+    status: int,
+    key: str,
+) -> None:
+    transaction_id = validated()
+    lease_end = epoch_seconds(clock.now) + LEASE_SECONDS + minutes_ahead * 60
+    left_over(aws, clock, transaction_id)["lease_expires_at"] = {"N": str(lease_end)}
+    assert process(transaction_id).status == status
+    scheduled()
+    assert aws.dynamodb.items[transaction_id]["in_flight"] == {"S": key}
+    assert not gateway.keys
+    assert not aws.sqs.calls

@@ -7,7 +7,7 @@ import pytest
 
 from handlers import processing, retry, validation
 from handlers.shared.charging import CLOCK_SKEW_SECONDS
-from handlers.shared.deadline import MESSAGE_SECONDS
+from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS
 from handlers.shared.gateway import (
     Charged,
     Declined,
@@ -86,6 +86,16 @@ def test_a_payment_that_could_not_be_charged_is_charged(aws: Aws, gateway: Count
     assert deliver(*aws.queued()) == []
     assert status(aws, transaction_id) == "processed"
     assert gateway.simulated.captures.keys() == {transaction_id}
+
+
+def test_a_message_is_seen_only_when_its_sender_has_let_the_payment_go(
+    aws: Aws, gateway: CountingGateway
+) -> None:
+    """However long that takes; or its first receive would find the payment held."""
+    gateway.result = GatewayUnavailable()
+    process(validated())
+    [sent] = aws.sqs.called("SendMessage")
+    assert sent["DelaySeconds"] >= CALL_SECONDS
 
 
 def test_a_message_delivered_twice_changes_nothing_the_second_time(

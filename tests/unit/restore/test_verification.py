@@ -164,3 +164,14 @@ def peak_bytes(number: int) -> int:
 def test_memory_does_not_grow_with_the_table() -> None:
     peak_bytes(1000)  # what is made once
     assert peak_bytes(20_000) - peak_bytes(1000) < 500_000
+
+
+def test_a_copy_is_seen_as_it_was_written_last(world: World) -> None:
+    def write_once_more(copy: FakeTable) -> None:
+        at, key, row = copy.history[-1]
+        assert row
+        copy.write(at, key, row | {"later": {"S": "1"}})
+
+    spoiled(world, write_once_more)
+    world.restore()
+    assert world.operator.of(Caution) == []
