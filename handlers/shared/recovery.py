@@ -19,6 +19,7 @@ from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.deadline import CALL_SECONDS, OutOfTime
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.retry_messages import RetryMessage
+from handlers.shared.table import StoreUnavailable
 from handlers.shared.transactions import (
     IN_FLIGHT_KEYS,
     PROCESSING,
@@ -46,6 +47,9 @@ MAX_PAYMENTS_A_RUN = 500
 MAX_UNSENT = 3
 # One payment: the page of the index, a look at the row, a message, and the count.
 PAYMENT_SECONDS = 4 * CALL_SECONDS
+# How DynamoDB refuses an update after which the item would have more than 400 KB ("Constraints in
+# Amazon DynamoDB": item size), whatever else it may refuse so.
+TOO_LARGE = "ValidationException"
 # Of the payments that are set aside, so many are named in the log of a run.
 MAX_NAMED = 100
 
@@ -150,7 +154,13 @@ class Recovery:
         self.unsent = 0
         self.queued += 1
         queued_until = epoch_seconds(self.now) + QUEUE_RETRY_SECONDS
-        self.store.count_recovery(transaction_id, key, lease_end, queued_until, self.now)
+        try:
+            self.store.count_recovery(transaction_id, key, lease_end, queued_until, self.now)
+        except StoreUnavailable as failure:
+            if failure.code != TOO_LARGE:
+                raise
+            # It would be queued in every run. The other key is shorter, so this can be written.
+            self._set_aside(transaction_id, key, lease_end, Unreadable("item size"))
 
     def _set_aside(self, transaction_id: str, key: str, lease_end: Decimal, flaw: Flawed) -> None:
         logs.error(

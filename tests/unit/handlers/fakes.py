@@ -21,6 +21,15 @@ from tests.model.expressions import evaluate
 Item = dict[str, dict[str, str]]
 
 
+# "Constraints in Amazon DynamoDB": item size.
+MAX_ITEM_BYTES = 400 * 1024
+
+
+def item_bytes(item: Item) -> int:
+    """Return about the size of an item: its names, and its values as text."""
+    return sum(len(name) + len(str(*value.values())) for name, value in item.items())
+
+
 def client_error(code: str = "InternalServerError", **response: Any) -> ClientError:
     # The text is what must never reach a client or a log.
     error = {"Code": code, "Message": "canary-exception-text"}
@@ -122,7 +131,10 @@ class FakeDynamoDB(FakeService):
         used = ("ConditionExpression", "UpdateExpression")
         self._check(params, key, *used)
         expressions = evaluate(params, self.items.get(key, dict(params["Key"])), *used)
-        self.items[key] = expressions.updated(params["UpdateExpression"])
+        updated = expressions.updated(params["UpdateExpression"])
+        if item_bytes(updated) > MAX_ITEM_BYTES:
+            raise client_error("ValidationException")
+        self.items[key] = updated
         wanted = params.get("ReturnValues") == "ALL_NEW"
         return {"Attributes": dict(self.items[key])} if wanted else {}
 

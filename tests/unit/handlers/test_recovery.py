@@ -13,7 +13,7 @@ from handlers.shared.clock import epoch_seconds
 from handlers.shared.gateway import GatewayTimeout
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS, RecoveryIncomplete
 from handlers.shared.transactions import LEASE_SECONDS, MAX_RECOVERIES
-from tests.unit.handlers.fakes import client_error
+from tests.unit.handlers.fakes import MAX_ITEM_BYTES, client_error, item_bytes
 from tests.unit.handlers.harness import (
     Aws,
     Clock,
@@ -256,6 +256,21 @@ def test_a_payment_that_cannot_be_written_does_not_keep_the_others_from_their_tu
     [failed] = {line["transaction_id"] for line in Output.read(capsys).of("payment not recovered")}
     queued = {json.loads(message)["transaction_id"] for message in aws.queued()}
     assert queued == everyone - {failed}
+
+
+def test_a_payment_too_large_to_be_counted_is_queued_once_and_set_aside(
+    aws: Aws, clock: Clock, abandoned: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    item = aws.dynamodb.items[abandoned]
+    item["filler"] = {"S": ""}
+    item["filler"] = {"S": "x" * (MAX_ITEM_BYTES - item_bytes(item))}
+    for _ in range(2):
+        clock.tick(OVERDUE_SECONDS)
+        Output.read(capsys)
+        scheduled()
+        assert Output.read(capsys).metrics["PaymentsUnreadable"] == [1]
+        assert aws.dynamodb.items[abandoned]["in_flight"] == {"S": "unreadable"}
+    assert len(aws.queued()) == 1
 
 
 def test_a_part_of_the_index_that_cannot_be_read_does_not_hide_the_others(
