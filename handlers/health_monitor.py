@@ -18,6 +18,7 @@ from handlers.shared.health import Examination, Report, build_checks, examine
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS, Recovery
 from handlers.shared.requests import Event, request_id
 from handlers.shared.responses import Answer, proxy_response
+from handlers.shared.sweep import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ CACHE_SECONDS = 30
 # What a scheduled run needs after recovery while the services answer; if they do not, there is
 # little to tell, and that the run did not come to its end is told by an alarm.
 TELL_SECONDS = 10
+# For ending a run: its metrics are log lines.
+END_SECONDS = 1
 
 # The last report that this container gave out or made, and when (monotonic seconds).
 _latest: tuple[float, Report] | None = None
@@ -86,6 +89,7 @@ def _scheduled(request: str, context: Any) -> Report:
     if report is not None:
         attempt(lambda: _tell(report))
         attempt(lambda: _share(report))
+    attempt(lambda: _sweep(context))
     metrics.count(metrics.SCHEDULED_RUNS, int(bool(complete) and not failures))
     metrics.flush()
     if failures or report is None:
@@ -100,6 +104,11 @@ def _recover(request: str, context: Any) -> None:
     deadline = Deadline.of_invocation(context, utc_now, reserved_seconds)
     run = Recovery(clients.store(), clients.retry_queue(), utc_now(), request, deadline)
     run.run(int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS)))
+
+
+def _sweep(context: Any) -> None:
+    """Look for payments that the index has lost, in the time that is left."""
+    sweep(clients.store(), utc_now(), Deadline.of_invocation(context, utc_now, END_SECONDS))
 
 
 def _count_stopped() -> bool:

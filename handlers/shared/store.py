@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.transactions import (
+    ASIDE_KEYS,
     DECLINED,
+    IN_FLIGHT_KEYS,
     LEASE_SECONDS,
     MAX_RECOVERIES,
     PROCESSED,
@@ -38,7 +40,16 @@ _HELD = "#status = :processing AND attempt_id = :attempt"
 _IN_INDEX = "in_flight = :key AND lease_expires_at = :lease_end"
 _FREE = (
     "#status = :validated OR attempt_id = :attempt"
-    " OR (#status = :processing AND lease_expires_at < :now_seconds)"
+    " OR (#status = :processing AND lease_expires_at < :now_seconds"
+    " AND attribute_exists(first_charge_at))"
+)
+# In processing, and under no key of the index that anybody looks at.
+_INDEX_KEYS: Record = {
+    f":key{number}": key for number, key in enumerate(IN_FLIGHT_KEYS + ASIDE_KEYS)
+}
+_OUT_OF_INDEX = (
+    "#status = :processing AND (attribute_not_exists(lease_expires_at)"
+    f" OR attribute_not_exists(in_flight) OR NOT in_flight IN ({', '.join(_INDEX_KEYS)}))"
 )
 # DynamoDB's names of the types that a payment's attributes have.
 _TYPE_NAMES = {str: (":text", "S"), int: (":number", "N")}
@@ -173,6 +184,32 @@ class Store:
         behind the table.
         """
         return self._table.in_index(key, before=before, after=after)
+
+    def out_of_index(self, segment: int, segments: int) -> Iterator[list[str]]:
+        """Yield the ids of the payments in processing that the index has lost, by pages.
+
+        Only those in one of so many segments of the table, which may lag behind.
+        """
+        values = _INDEX_KEYS | {":processing": PROCESSING}
+        return self._table.segment(segment, segments, condition=_OUT_OF_INDEX, values=values)
+
+    def put_into_index(self, transaction_id: str, now: datetime) -> Write:
+        """Put a payment that the index has lost where it belongs, with a lease that has expired if
+        it has none."""
+        return self._table.update(
+            transaction_id,
+            condition=_OUT_OF_INDEX,
+            update=(
+                "SET in_flight = :in_flight,"
+                " lease_expires_at = if_not_exists(lease_expires_at, :expired)"
+            ),
+            values={
+                **_INDEX_KEYS,
+                ":processing": PROCESSING,
+                ":in_flight": in_flight_key(transaction_id),
+                ":expired": _just_expired(now),
+            },
+        )
 
     def set_aside_if_stuck(self, transaction_id: str, key: str, lease_end: Number) -> Write:
         """Move a payment that was recovered as often as it may be to the key STUCK of the index.

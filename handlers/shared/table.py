@@ -128,6 +128,33 @@ class Table:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
+    def segment(
+        self, number: int, total: int, *, condition: str, values: Record
+    ) -> Iterator[list[str]]:
+        """Yield the ids of the rows in one segment of the table that fit a condition.
+
+        They come by the pages in which DynamoDB reads it, 1 MB each, whatever fits (the DynamoDB
+        API Reference, "Scan"). The segment may lag behind what was written.
+        """
+        scan: dict[str, Any] = {
+            "TableName": self._name,
+            "Segment": number,
+            "TotalSegments": total,
+            "FilterExpression": condition,
+            "ProjectionExpression": "transaction_id",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": _item(values),
+        }
+        while True:
+            try:
+                page = self._client.scan(**scan)
+            except (BotoCoreError, ClientError) as error:
+                raise StoreUnavailable(error_code(error)) from error
+            yield [item["transaction_id"]["S"] for item in page["Items"]]
+            if not page.get("LastEvaluatedKey"):
+                return
+            scan["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
 
 def _row_in_the_way(error: BotoCoreError | ClientError) -> Mapping[str, object]:
     """Return the row that failed a condition, empty if there is none; raise for other errors."""

@@ -39,6 +39,7 @@ MAX_RECOVERIES = 3
 STUCK = "stuck"
 MISMATCHED = "mismatched"
 UNREADABLE = "unreadable"
+ASIDE_KEYS = (STUCK, MISMATCHED, UNREADABLE)
 
 Record = dict[str, str | int | Decimal]
 
@@ -127,7 +128,8 @@ class Transaction:
         """Return the transaction that a row holds; attributes it does not know are left out.
 
         Raises Unreadable if one that every transaction has is missing, one is of another type, or
-        the time of the first charge is none.
+        the time of the first charge is none. One in processing must have it: without it, nobody
+        knows whether the gateway has forgotten the charge.
         """
         for name in REQUIRED:
             if name not in record:
@@ -138,7 +140,11 @@ class Transaction:
                 raise Unreadable(name)
         transaction = cls(**known)  # type: ignore[arg-type]
         first_charge_at = transaction.first_charge_at
-        if first_charge_at is not None and not _is_moment(first_charge_at):
+        if first_charge_at is None:
+            is_known = transaction.status != PROCESSING
+        else:
+            is_known = _is_moment(first_charge_at)
+        if not is_known:
             raise Unreadable("first_charge_at")
         return transaction
 

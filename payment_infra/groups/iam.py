@@ -67,8 +67,8 @@ def find_in_flight(storage: Storage) -> Statement:
 
 
 def recover_payments(storage: Storage) -> Statement:
-    """Grant moving the expired lease of a payment forward."""
-    return _allow("RecoverPayments", [dynamodb.UpdateItem], storage.arn)
+    """Grant moving the expired lease of a payment forward, and finding those without one."""
+    return _allow("RecoverPayments", [dynamodb.Scan, dynamodb.UpdateItem], storage.arn)
 
 
 def read_secret(arn: str) -> Statement:

@@ -7,7 +7,7 @@ itself. Where it asks for another action or resource than AWS does, a test gives
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -65,16 +65,37 @@ def without(deployed: Deployed, function: str, *sids: str) -> Iterator[None]:
 
 
 @contextmanager
+def without_action(deployed: Deployed, function: str, sid: str, action: str) -> Iterator[None]:
+    """Take one action out of a statement of a function's policy while the block lasts."""
+    with changed(deployed, function, lambda one: kept(one, action) if one["Sid"] == sid else one):
+        yield
+
+
+def kept(statement: dict[str, Any], action: str) -> dict[str, Any]:
+    assert action in statement["Action"]
+    return statement | {"Action": [one for one in statement["Action"] if one != action]}
+
+
+@contextmanager
 def as_asked(deployed: Deployed, function: str, *sids: str) -> Iterator[None]:
     """Change statements of a function's policy into what the emulator asks for."""
+    with changed(
+        deployed, function, lambda one: one | AS_ASKED[one["Sid"]] if one["Sid"] in sids else one
+    ):
+        yield
+
+
+@contextmanager
+def changed(
+    deployed: Deployed, function: str, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Iterator[None]:
+    """Change each statement of a function's policy while the block lasts."""
     iam = deployed.session.client("iam")
     arn = deployed.stack.physical_ids()[f"{function}Policy"]
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     stored = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
     original = stored["Document"]
-    statements = [
-        one | AS_ASKED[one["Sid"]] if one["Sid"] in sids else one for one in original["Statement"]
-    ]
+    statements = [change(one) for one in original["Statement"]]
     replace_policy(deployed, arn, original | {"Statement": statements})
     try:
         yield
@@ -242,6 +263,13 @@ def test_the_health_monitor_needs_its_grant_to_find_payments(deployed: Deployed)
     assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is None
     with without(deployed, "HealthMonitor", "FindPaymentsInFlight"):
         assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is not None
+
+
+def test_the_health_monitor_needs_its_grant_to_sweep_the_table(deployed: Deployed) -> None:
+    with without_action(deployed, "HealthMonitor", "RecoverPayments", "dynamodb:Scan"):
+        error, _ = deployed.invoke("HealthMonitor", SCHEDULED)
+    assert error is not None
+    assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is None
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,9 @@ class EmulatedDatabase:
     def query(self, **params: Any) -> dict[str, Any]:
         return self._call(self._client.query, params)
 
+    def scan(self, **params: Any) -> dict[str, Any]:
+        return self._call(self._client.scan, params)
+
     def overwrite(self, item: Item) -> None:
         self._items = None
         self._call(self._client.put_item, {"TableName": self._table, "Item": item})

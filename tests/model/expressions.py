@@ -84,10 +84,13 @@ class Expressions:
         return holds
 
     def _both(self) -> bool:
-        holds = self._term()
+        holds = self._negated()
         while self._accept("AND"):
-            holds &= self._term()
+            holds &= self._negated()
         return holds
+
+    def _negated(self) -> bool:
+        return not self._negated() if self._accept("NOT") else self._term()
 
     def _term(self) -> bool:
         if self._accept("("):

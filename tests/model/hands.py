@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from handlers.shared.transactions import PROCESSING
 from tests.model.invariants import Violation
 from tests.model.outcomes import settled
 from tests.model.principals import ANONYMOUS
-from tests.model.rows import FOREIGN, SPOILINGS, TAMPERINGS, flaw, is_open, rewound
+from tests.model.rows import FOREIGN, LOSSES, SPOILINGS, TAMPERINGS, flaw, is_open, rewound
 
 if TYPE_CHECKING:
     from tests.model.expressions import Item
@@ -35,6 +36,18 @@ def spoil(world: World, payment: str, name: str) -> bool:
         if "S" not in spoiled.get("caller", {}):
             world.ledger.owners[payment] = ANONYMOUS  # nobody's are everybody's
         return spoiled
+
+    return payment in world.table.items and world.table.change_by_hand(payment, change)
+
+
+def lose(world: World, payment: str, name: str) -> bool:
+    """Take a payment in processing, which is as it should be, out of the index."""
+
+    def change(item: Item) -> Item | None:
+        if item.get("status") != {"S": PROCESSING} or world.ledger.flawed.get(payment):
+            return None
+        world.ledger.lost.add(payment)
+        return LOSSES[name](item)
 
     return payment in world.table.items and world.table.change_by_hand(payment, change)
 

@@ -26,7 +26,7 @@ from handlers.shared.transactions import (
 )
 from tests.model.expressions import plain
 from tests.model.ledger import SETTLED
-from tests.model.outcomes import in_flight, indexed, left_to_a_person, overdue, under
+from tests.model.outcomes import in_flight, left_to_a_person, overdue, under
 
 if TYPE_CHECKING:
     from tests.model.gateway import Capture
@@ -98,9 +98,7 @@ def _counted_too_often(world: World) -> Iterator[Violation]:
 def unended(world: World) -> list[Violation]:
     """Return what a drained world has not brought to an end."""
     queued = {message.about[1] for message in world.queue.live.values()}
-    # What was spoiled so that no index has it, only those can see who ask for it.
-    hidden = {payment for payment, keys in world.ledger.flawed.items() if keys} - indexed(world)
-    nobodys = in_flight(world) - left_to_a_person(world) - hidden
+    nobodys = in_flight(world) - left_to_a_person(world)
     return [
         *(Violation(payment, "still queued") for payment in sorted(queued)),
         *(
@@ -214,10 +212,9 @@ def _in_flight(world: World, name: str, row: Row) -> Iterator[str]:
         yield "recovered more often than it was queued"
     if key == STUCK and recoveries < MAX_RECOVERIES:
         yield f"stuck after {recoveries} recoveries"
-    if key not in {in_flight_key(name), STUCK}:
-        yield "in processing, but not in the index"
-    if lease_end is None:
-        yield "in processing, without a lease"
+    if lease_end is None or key not in {in_flight_key(name), STUCK}:
+        if name not in world.ledger.lost:
+            yield "in processing, but not in the index"
         return
     updated_at = datetime.fromisoformat(row["updated_at"])
     let_go = not recoveries and lease_end < epoch_seconds(updated_at)

@@ -32,6 +32,8 @@ class Ledger:
         self.ended: Counter[str] = Counter()
         # The keys of the index under which a payment that a person has changed may be set aside.
         self.flawed: dict[str, set[str]] = defaultdict(set)
+        # Good payments that were taken out of the index.
+        self.lost: set[str] = set()
         # Payments that a restore has taken back.
         self.rewound: set[str] = set()
         # The attempts that have claimed a flawed row; none of them may charge.
@@ -76,7 +78,11 @@ class Ledger:
         lease_end = plain(old["lease_expires_at"]) if "lease_expires_at" in old else None
         held = isinstance(lease_end, int) and lease_end >= epoch_seconds(self._now())
         by_its_holder = attempt == plain(old.get("attempt_id", {}))
-        if held and not by_its_holder:
+        # What the index has lost may be put back while its holder works: its lease is as it was.
+        is_put_back = transaction_id in self.lost and _without({"in_flight"}, old) == _without(
+            {"in_flight"}, new
+        )
+        if held and not by_its_holder and not is_put_back:
             self.overruled.append(transaction_id)
         flawed = bool(self.flawed.get(transaction_id))
         if attempt and flawed and status == PROCESSING and not by_its_holder:

@@ -28,12 +28,12 @@ from handlers.shared.recovery import RECOVER_AFTER_SECONDS
 from handlers.shared.transactions import LEASE_SECONDS
 from tests.model.faults import Call, Fault
 from tests.model.gateway import DECLINED_CUSTOMER, Finds, RecordingGateway
-from tests.model.hands import ask_for_flawed, extend, rewind, spoil, tamper
+from tests.model.hands import ask_for_flawed, extend, lose, rewind, spoil, tamper
 from tests.model.invariants import check, unended, violations
 from tests.model.invocations import Container
 from tests.model.principals import PRINCIPALS, SHOP, STRANGER, Access
 from tests.model.release import CURRENT, Release
-from tests.model.rows import SPOILINGS, TAMPERINGS
+from tests.model.rows import LOSSES, SPOILINGS, TAMPERINGS
 from tests.model.steps import validated
 from tests.model.table import Database, InMemoryDatabase
 from tests.model.world import World
@@ -257,6 +257,10 @@ class ChangedPayments(Payments):
     @rule(payment=Payments.payments, name=st.sampled_from(sorted(SPOILINGS)))
     def a_row_is_spoiled(self, payment: str, name: str) -> None:
         spoil(self.world, payment, name)
+
+    @rule(payment=Payments.payments, name=st.sampled_from(sorted(LOSSES)))
+    def a_row_is_lost_from_the_index(self, payment: str, name: str) -> None:
+        lose(self.world, payment, name)
 
     @rule(
         payment=Payments.payments,

@@ -63,9 +63,16 @@ SPOILINGS: Mapping[str, Change] = {
     "first_charge_at without a time": _set(first_charge_at={"S": "yesterday"}),
     "first_charge_at without an offset": _set(first_charge_at={"S": "2026-11-22T21:27:00"}),
     # Nor is it anybody's, who would write a lease again when letting it go.
-    "processing without a lease": lambda item: _without("lease_expires_at", "attempt_id")(
-        item | {"status": {"S": PROCESSING}}
-    ),
+    "processing without a first charge": lambda item: _without(
+        "lease_expires_at", "attempt_id", "first_charge_at"
+    )(item | {"status": {"S": PROCESSING}}),
+}
+# What takes a payment in processing out of the index, or puts it where nobody looks. It stays good.
+LOSSES: Mapping[str, Change] = {
+    "in_flight": _without("in_flight"),
+    "lease": _without("lease_expires_at", "attempt_id"),
+    "in_flight and lease": _without("in_flight", "lease_expires_at", "attempt_id"),
+    "known key": _set(in_flight={"S": "in flight"}),
 }
 # What a later release may add to a good row. It stays good.
 FOREIGN: Item = {"payment_method": {"M": {"kind": {"S": "card"}}}, "attempts": {"L": [{"N": "1"}]}}

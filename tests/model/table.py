@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from zlib import crc32
 
 from tests.model.expressions import Item, evaluate
 from tests.model.faults import AWS, Call, Network, client_error
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Of a page of 1 MB in which the table is scanned.
+ROWS_PER_PAGE = 2000
+
 
 class Database(Protocol):
     """DynamoDB's calls on the transactions table, and the items that the table holds."""
@@ -26,6 +30,7 @@ class Database(Protocol):
     def put_item(self, **params: Any) -> dict[str, Any]: ...
     def update_item(self, **params: Any) -> dict[str, Any]: ...
     def query(self, **params: Any) -> dict[str, Any]: ...
+    def scan(self, **params: Any) -> dict[str, Any]: ...
     def overwrite(self, item: Item) -> None: ...
 
 
@@ -61,6 +66,9 @@ class InMemoryDatabase:
         page = sorted((item for item in found if _index_order(item) > after), key=_index_order)
         page, rest = page[: params["Limit"]], page[params["Limit"] :]
         return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if rest else {})
+
+    def scan(self, **params: Any) -> dict[str, Any]:
+        return scan_page(params, self.items, ROWS_PER_PAGE)
 
     def overwrite(self, item: Item) -> None:
         """Put a row as a person does, without a condition."""
@@ -108,6 +116,13 @@ class Table:
 
         return self._call("Query", "", query)
 
+    def scan(self, **params: Any) -> dict[str, Any]:
+        def scan() -> dict[str, Any]:
+            table = self._database if self.stale is None else InMemoryDatabase(self.stale)
+            return table.scan(**params)
+
+        return self._call("Scan", "", scan)
+
     def change_by_hand(self, transaction_id: str, change: Callable[[Item], Item | None]) -> bool:
         """Put another row in the place of one, unless the change comes to None."""
         with self._lock:
@@ -136,6 +151,23 @@ class Table:
                 return effect()
 
         return self._network.call(Call(site, transaction_id), atomic, AWS)
+
+
+def scan_page(params: Any, items: Mapping[str, Item], rows: int) -> dict[str, Any]:
+    """Return a page of a segment: of so many rows the ids of those that pass the filter."""
+    assert params["ProjectionExpression"] == "transaction_id"
+    segment, total = params["Segment"], params["TotalSegments"]
+    assert 0 <= segment < total <= 1_000_000
+    after = params.get("ExclusiveStartKey", {}).get("transaction_id", {}).get("S", "")
+    keys = [key for key in sorted(items) if key > after and crc32(key.encode()) % total == segment]
+    page = keys[:rows]
+    found = [
+        {"transaction_id": {"S": key}}
+        for key in page
+        if evaluate(params, items[key], "FilterExpression").condition(params["FilterExpression"])
+    ]
+    last = {"LastEvaluatedKey": {"transaction_id": {"S": page[-1]}}} if page != keys else {}
+    return {"Items": found, "Count": len(found), "ScannedCount": len(page), **last}
 
 
 def _in_index(item: Item) -> bool:

@@ -10,11 +10,11 @@ from handlers.shared import metrics, recovery, table
 from handlers.shared.charging import QUEUE_RETRY_SECONDS
 from handlers.shared.transactions import MISMATCHED, STUCK, UNREADABLE
 from tests.model.faults import Call, Fault
-from tests.model.hands import spoil, tamper
+from tests.model.hands import lose, spoil, tamper
 from tests.model.invariants import check, unended, violations
 from tests.model.machine import PAST_RECOVERY
 from tests.model.outcomes import indexed, settled, under
-from tests.model.rows import SPOILINGS, TAMPERINGS, flaw
+from tests.model.rows import LOSSES, SPOILINGS, TAMPERINGS, flaw
 from tests.model.steps import fail_once, leave_behind, validated
 
 if TYPE_CHECKING:
@@ -97,6 +97,20 @@ def test_a_row_that_must_not_be_charged_does_not_hide_the_others(world: World, n
     if changed in indexed(world):
         assert world.table.items[changed]["in_flight"] == {"S": flaw(name)}
         assert world.latest_run.counted[METRICS[flaw(name)]] == 1
+    check(violations(world) + unended(world))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_payments_that_the_index_has_lost_are_found_and_settled(world: World, name: str) -> None:
+    """Also while the index, and a scan, show what was before."""
+    lost = leave_behind(world, 8)
+    world.table.stale = dict(world.table.items)
+    for payment in lost:
+        lose(world, payment, name)
+    world.scheduled_run()
+    world.drain()
+    assert settled(world) == lost
+    assert len(world.gateway.captures) == len(lost)
     check(violations(world) + unended(world))
 
 

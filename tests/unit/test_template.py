@@ -575,7 +575,7 @@ GRANTS: Mapping[str, Mapping[tuple[str, ...], list[str]]] = {
         ],
         ("sns:Publish",): ["<AlarmTopic>"],
         ("dynamodb:Query",): ["<TransactionsTable.Arn>/index/in-flight-index"],
-        ("dynamodb:UpdateItem",): ["<TransactionsTable.Arn>"],
+        ("dynamodb:Scan", "dynamodb:UpdateItem"): ["<TransactionsTable.Arn>"],
         ("sqs:SendMessage",): ["<FailedTransactionsQueue.Arn>"],
     },
 }
@@ -721,8 +721,10 @@ def test_everything_that_names_the_table_names_the_restored_one_instead() -> Non
 
 def test_a_restored_table_is_named_by_name_or_by_its_full_arn() -> None:
     arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/restored"
-    for function in ("Processing", "Retry", "HealthMonitor"):
+    for function in ("Processing", "Retry"):
         assert statements(OVERRIDDEN, f"{function}Policy")[("dynamodb:UpdateItem",)] == [arn]
+    recovery = statements(OVERRIDDEN, "HealthMonitorPolicy")
+    assert recovery["dynamodb:Scan", "dynamodb:UpdateItem"] == [arn]
     for function in ("Validation", "Retry"):
         assert statements(OVERRIDDEN, f"{function}Policy")[("dynamodb:PutItem",)] == [arn]
     query = statements(OVERRIDDEN, "HealthMonitorPolicy")[("dynamodb:Query",)]

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import validate_parameters
 
 from tests.model.expressions import evaluate
+from tests.model.table import scan_page
 
 Item = dict[str, dict[str, str]]
 
@@ -73,9 +74,11 @@ class FakeDynamoDB(FakeService):
         super().__init__()
         self.items: dict[str, Item] = {}
         self.losing_answers = False
+        self.rows_per_page = 100
         self.refused = 0
         self.before_put: Callable[[], None] = lambda: None
         self.before_update: Callable[[], None] = lambda: None
+        self.before_scan: Callable[[], None] = lambda: None
 
     def put_item(self, **params: Any) -> dict[str, Any]:
         self.before_put()
@@ -109,6 +112,12 @@ class FakeDynamoDB(FakeService):
         page = sorted(found, key=place)[: params["Limit"]]
         more = {"LastEvaluatedKey": page[-1]} if len(page) == params["Limit"] else {}
         return {"Items": page, "Count": len(page), **more}
+
+    def scan(self, **params: Any) -> dict[str, Any]:
+        """A page of a segment of the table, for which so many rows are read."""
+        self.before_scan()
+        self._call("Scan", params)
+        return scan_page(params, self.items, self.rows_per_page)
 
     def _repeated(
         self, operation: Callable[..., dict[str, Any]], params: dict[str, Any]

@@ -136,6 +136,9 @@ def test_what_cannot_be_read_after_the_claim_is_let_go_set_aside_and_counted(
     assert not gateway.keys
     assert not aws.sqs.calls
     del item[name]  # somebody has looked after it
+    if name == "first_charge_at":
+        assert process(transaction_id).status == 500  # it may be one that the gateway has forgotten
+        item[name] = {"S": clock.now.isoformat()}
     assert process(transaction_id).status == 200
 
 

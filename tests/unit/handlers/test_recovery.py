@@ -465,7 +465,7 @@ def test_a_run_with_nothing_to_recover_makes_no_sqs_call_and_writes_nothing(
     aws: Aws, clock: Clock
 ) -> None:
     scheduled()
-    assert {name for name, _ in aws.dynamodb.calls} == {"Query"}
+    assert {name for name, _ in aws.dynamodb.calls} == {"Query", "Scan"}
     assert not aws.sqs.calls
 
 
