@@ -7,6 +7,7 @@ shown in tests/unit/restore.
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Deploy
 
 OWN = "transactions-restore-1"
-RESTORE = ("restore", "--suffix", "restore-1", "--yes", "--drain", "0")
+REPORT = "report.json"
+RESTORE = (
+    *("restore", "--suffix", "restore-1", "--yes", "--drain", "0"),
+    *("--report", REPORT),
+)
 TO_LATEST = (*RESTORE, "--to", "latest")
 UNDO = (*RESTORE, "--undo")
 
@@ -54,6 +59,15 @@ def kill_at(program: Program, step: int, *arguments: str) -> None:
                 process.kill()
                 break
     assert process.returncode == -signal.SIGKILL
+
+
+def take_over(program: Program, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command after another was killed: it says what to add, and then goes on."""
+    refused = program(*arguments)
+    assert refused.returncode == 1
+    named = re.search(r"--take-over \d+", refused.stderr)
+    assert named, refused.stderr
+    return program(*arguments, *named[0].split())
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +128,7 @@ def assert_open_for_payments(deployed: Deployed) -> None:
 
 
 def report(program: Program) -> dict[str, Any]:
-    [file] = program.folder.glob("*.json")
+    file = program.folder / REPORT
     document: dict[str, Any] = json.loads(file.read_text())
     file.unlink()
     return document
@@ -165,7 +179,7 @@ def test_a_restore_that_is_killed_goes_on_with_the_same_command(
 ) -> None:
     transaction_id, before = validate(deployed), tables(deployed)
     kill_at(program, step, *TO_LATEST, "--no-smoke")
-    result = program(*TO_LATEST, "--no-smoke")
+    result = take_over(program, *TO_LATEST, "--no-smoke")
     assert result.returncode == 0, result.stderr
     [copy] = tables(deployed) - before
     assert active(deployed) == copy
@@ -181,7 +195,7 @@ def test_an_undo_that_is_killed_goes_on_with_the_same_command(
     assert program(*TO_LATEST, "--no-smoke").returncode == 0
     transaction_id = validate(deployed)
     kill_at(program, step, *UNDO, "--no-smoke")
-    result = program(*UNDO, "--no-smoke")
+    result = take_over(program, *UNDO, "--no-smoke")
     assert result.returncode == 0, result.stderr
     assert active(deployed) == before
     assert process(deployed, transaction_id) == "Payment processed successfully"
@@ -195,11 +209,37 @@ def test_a_restore_that_was_killed_with_payments_stopped_can_be_ended_instead(
     kill_at(program, 6, *TO_LATEST)
     stopped = deployed.api().call("POST", "process", {"transaction_id": transaction_id})
     assert (stopped.status, stopped.field("error")) == (429, "Too many requests")
-    result = program(*UNDO)
+    result = take_over(program, *UNDO)
     assert result.returncode == 0, result.stderr
     assert active(deployed) == before
     assert_open_for_payments(deployed)
     assert process(deployed, transaction_id) == "Payment processed successfully"
+
+
+def test_payments_are_let_in_meanwhile_and_the_restore_goes_on_later(
+    deployed: Deployed, program: Program
+) -> None:
+    earlier, before = validate(deployed), active(deployed)
+    kill_at(program, 7, *TO_LATEST, "--no-smoke")
+    shown = program("status", "--suffix", "restore-1")
+    assert shown.returncode == 1
+    assert "payments are stopped: validate, process, retries" in shown.stdout
+    assert "is half done (switching), by arn:aws:" in shown.stdout
+    result = take_over(program, "resume", "--suffix", "restore-1", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert f"Payments are let in to {before}." in result.stdout
+    assert_open_for_payments(deployed)
+    process(deployed, earlier)
+    meanwhile = validate(deployed)
+    result = program(*TO_LATEST, "--no-smoke")
+    assert result.returncode == 0, result.stderr
+    assert active(deployed) != before
+    assert {one["transaction_id"] for one in report(program)["rows"]} >= {earlier, meanwhile}
+    assert process(deployed, earlier) == "Transaction already processed"
+    assert process(deployed, meanwhile) == "Payment processed successfully"
+    assert_open_for_payments(deployed)
+    again = program("resume", "--suffix", "restore-1", "--yes")
+    assert (again.returncode, "Payments were not stopped." in again.stdout) == (0, True)
 
 
 def test_a_drill_leaves_nothing_but_its_report(deployed: Deployed, program: Program) -> None:
@@ -251,7 +291,7 @@ def test_a_restore_and_its_undo_mark_open_payments_whose_rows_are_lost(
     kill_at(program, 5, *TO_LATEST, "--no-smoke")  # the copy is made, and has them all
     for name in (lost, settled):
         delete(deployed, before, name)
-    result = program(*TO_LATEST, "--no-smoke")
+    result = take_over(program, *TO_LATEST, "--no-smoke")
     assert result.returncode == 0, result.stderr
     [copy] = tables(deployed) - had
     moment = datetime.strptime(copy.rpartition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -271,7 +311,6 @@ def test_a_restore_and_its_undo_mark_open_payments_whose_rows_are_lost(
     assert result.returncode == 0, result.stderr
     assert active(deployed) == before
     assert int(row(deployed, before, same)["rewound"]["N"]) >= moment.timestamp()
-    # Within the margin for clocks, it counts as changed since: it comes back, with its mark.
     assert row(deployed, before, lost) == marked
     assert "rewound" not in row(deployed, before, new)
     listed = report(program)["marked"]
