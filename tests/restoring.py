@@ -300,6 +300,7 @@ class World:
 
     def restore(self, **options: Any) -> Report:
         """Run `restore --to`; return the report."""
+        self.pauses.clear()
         return restoration.restore(self.work(**{"to": TO, **options}))
 
     def stop_at(self, operation: str) -> FakeTable:
@@ -313,10 +314,12 @@ class World:
 
     def undo(self, **options: Any) -> Report:
         """Run `restore --undo`; return the report."""
+        self.pauses.clear()
         return undoing.undo(self.work(**options))
 
     def resume(self, **options: Any) -> Report:
         """Run `resume`; return the report."""
+        self.pauses.clear()
         return resuming.resume(self.work(**options))
 
     def _on_call(self, changes: bool) -> None:

@@ -153,12 +153,12 @@ def seconds_to_end(environment: Environment) -> int:
 
 def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[float], None]) -> None:
     client, source = environment.client("lambda"), environment.resource(EVENT_SOURCE)
-    wanted, asked = ("Enabled" if on else "Disabled"), False
+    wanted = "Enabled" if on else "Disabled"
 
     def switch() -> str:
-        nonlocal asked
         state = _retries(environment)
-        if state != wanted and state in AT_REST and not asked:
+        # Again, too: somebody else may have switched it back.
+        if state != wanted and state in AT_REST:
             try:
                 client.update_event_source_mapping(UUID=source, Enabled=on)
             except ClientError as error:
@@ -166,8 +166,6 @@ def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[floa
                 # UpdateEventSourceMapping), and that can be seen a little later.
                 if code_of(error) != "ResourceInUseException":
                     raise
-            else:
-                asked = True
         return state
 
     for state in looks(RETRIES, switch, sleep):

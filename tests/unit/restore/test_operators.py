@@ -1,0 +1,365 @@
+"""Two operators at once, half done or by mistake: nothing is lost, and nothing stays stopped."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from payment_infra.cloud.events import Caution, Report, StepBegun
+from payment_infra.cloud.restore import marking, reconciliation, verification
+from payment_infra.cloud.restore.journal import Phase
+from payment_infra.cloud.restore.reading import SEGMENTS
+from payment_infra.cloud.session import Session
+from payment_infra.errors import AwsError, UsageError
+from tests.aws import FakeBoto
+from tests.intake import EVERY, PROCESS
+from tests.operators import FakeOperator
+from tests.restoring import MINUTE, OWN, TO, Killed, World, marks, payment
+
+Run = Callable[[World], object]
+RUNS: dict[str, Run] = {"restore": World.restore, "undo": World.undo, "resume": World.resume}
+HOUR = 60 * MINUTE
+
+
+def beside(world: World) -> World:
+    """Return another operator of the same account, with a session of his own."""
+    other = copy.copy(world)
+    boto: Any = FakeBoto(world.aws)
+    other.session, other.operator = Session(boto), FakeOperator()
+    return other
+
+
+def paying() -> World:
+    world = World()
+    world.clients_pay = True
+    return world
+
+
+def restored() -> World:
+    world = paying()
+    world.restore()
+    world.tables.now += HOUR
+    return world
+
+
+def assert_no_payment_is_lost_or_charged_twice(world: World) -> None:
+    world.clients.finish(all_of_them=True)
+    assert set(world.clients.known) == set(world.statuses(world.active))
+    for name in world.clients.known:
+        world.clients.process(name)
+    world.clients.finish(all_of_them=True)
+    assert set(world.clients.charges.values()) == {1}
+    assert set(world.statuses(world.active).values()) == {"processed"}
+
+
+def rows(report: Report) -> dict[str, str]:
+    found: Any = report.document["rows"]
+    return {row["transaction_id"]: row["action"] for row in found}
+
+
+def cautions(world: World) -> list[str]:
+    return [one.message for one in world.operator.of(Caution)]
+
+
+@pytest.mark.parametrize("second", RUNS)
+def test_whoever_comes_while_a_restore_waits_for_an_answer_is_refused(
+    world: World, second: str
+) -> None:
+    other, answers = beside(world), []
+
+    def confirm(question: str, *_: object, **__: object) -> None:
+        answers.append(question)
+        with pytest.raises(AwsError, match=r"is held by .*: restore since .*`--take-over 1`"):
+            RUNS[second](other_without_take_over(other))
+
+    world.operator.confirm = confirm  # type: ignore[method-assign]
+    world.restore()
+    assert answers == ["Restore payments to 2026-11-24T11:45:00Z?"]
+    assert world.journal.phase is Phase.DONE
+
+
+def other_without_take_over(world: World) -> World:
+    """Return an operator who takes over nothing."""
+    other = copy.copy(world)
+    work = world.work
+
+    def refused(**options: Any) -> Any:
+        return work(**{"take_over": None, **options})
+
+    other.work = refused  # type: ignore[method-assign]
+    return other
+
+
+def test_a_restore_that_was_overtaken_at_its_question_changes_nothing(world: World) -> None:
+    """The second one runs to its end meanwhile, and payments are made in its copy."""
+    told: list[str] = []
+    other = beside(world)
+
+    def confirm(question: str, *_: object, **__: object) -> None:
+        if not told:
+            told.append(question)
+            other.restore(to=TO + MINUTE)
+            other.clients_pay = True
+            other.clients.go_on()
+
+    world.operator.confirm = confirm  # type: ignore[method-assign]
+    with pytest.raises(AwsError, match="payments have moved from TransactionsTable to"):
+        world.restore()
+    assert world.active.endswith("T114600Z")
+    assert [one.name for one in world.copies] == [world.active]
+    assert world.intake.methods == {"*/*": EVERY}
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the segments one after another, so that another run can be made in between."""
+    for module in (reconciliation, marking, verification):
+        monkeypatch.setattr(module, "each_segment", lambda of: [of(n) for n in range(SEGMENTS)])
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("second", RUNS)
+@pytest.mark.parametrize(("first", "begin"), [("restore", paying), ("undo", restored)])
+def test_whoever_is_taken_over_after_any_change_changes_nothing_more(
+    first: str, begin: Callable[[], World], second: str
+) -> None:
+    number, reached = 0, True
+    while reached:
+        number += 1
+        world = begin()
+        overtake = Overtake(world, number, RUNS[second])
+        with suppress(AwsError):
+            RUNS[first](world)
+        reached = overtake.over
+        assert not reached or len(world.aws.changes()) == overtake.changes, number
+        world.aws.on_call = overtake.on_call
+        world.tables.now += HOUR
+        # What a person does who finds that.
+        for run in (World.restore, World.undo, World.resume):
+            with suppress(AwsError, UsageError):
+                run(world)
+        assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled"), number
+        assert_no_payment_is_lost_or_charged_twice(world)
+    assert number > 8
+
+
+class Overtake:
+    """Lets another run happen once the first one has made so many changes; changes counts those
+    of both, when it was over."""
+
+    def __init__(self, world: World, number: int, run: Run) -> None:
+        self.on_call, self.over, self.changes = world.aws.on_call, False, 0
+        self._world, self._other, self._run = world, beside(world), run
+        self._left = number + len(world.aws.changes())
+        world.aws.on_call = self._call
+
+    def _call(self, changes: bool) -> None:
+        self.on_call(changes)
+        if self.over or len(self._world.aws.changes()) < self._left:
+            return
+        self.over = True
+        with suppress(AwsError, UsageError):
+            self._run(self._other)
+        self.changes = len(self._world.aws.changes())
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_payments_are_let_in_wherever_a_restore_was_killed_and_it_goes_on_later(
+    after: bool,
+) -> None:
+    at, broken = 0, True
+    while broken:
+        at, broken = at + 1, False
+        world = paying()
+        world.aws.break_off(at, Killed, after=after)
+        try:
+            world.restore()
+        except Killed:
+            broken = True
+        world.aws.break_off(0, Killed, after=False)
+        world.resume()
+        assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled"), at
+        world.tables.now += HOUR
+        for _ in range(4):
+            world.clients.go_on()
+            world.tables.now += MINUTE
+        if broken:
+            with suppress(UsageError):  # its last change was made
+                world.restore()
+        assert world.active != OWN, at
+        assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled"), at
+        assert_no_payment_is_lost_or_charged_twice(world)
+    assert at > 15
+
+
+def test_a_resume_that_is_killed_at_any_change_is_made_again() -> None:
+    at, broken = 0, True
+    while broken:
+        at, broken = at + 1, False
+        world = paying()
+        world.aws.errors["cloudformation:CreateChangeSet"] = Killed()
+        with pytest.raises(Killed):
+            world.restore()
+        world.aws.errors.clear()
+        world.aws.break_off(at, Killed, after=bool(at % 2))
+        try:
+            world.resume()
+        except Killed:
+            broken = True
+        world.aws.break_off(0, Killed, after=False)
+        world.resume()
+        assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled"), at
+    assert at > 3
+
+
+def test_a_foreign_update_before_the_move_is_reconciled_again(world: World) -> None:
+    """Somebody deploys with the AWS CLI, and that lets payments in."""
+
+    def deploy(event: object) -> None:
+        if isinstance(event, StepBegun) and event.number == 7:
+            world.operator.on_tell = lambda _: None
+            world.stack.changed_at += HOUR
+            world.intake.methods = {"*/*": dict(EVERY)}
+            world.own.write(world.tables.now, "new", payment("new", "validated", TO + HOUR, TO))
+
+    world.operator.on_tell = deploy
+    report = world.restore()
+    assert rows(report)["new"] == "copied"
+    assert world.statuses(world.active)["new"] == "validated"
+    assert f"stack {world.stack.name} was updated by somebody else; once more from there" in (
+        cautions(world)
+    )
+    assert len(world.aws.called("cloudformation:ExecuteChangeSet")) == 1
+
+
+def test_payments_that_somebody_lets_in_before_the_move_are_stopped_again(world: World) -> None:
+    def let_in(event: object) -> None:
+        if isinstance(event, StepBegun) and event.number == 7:
+            world.operator.on_tell = lambda _: None
+            del world.intake.methods[PROCESS]
+
+    world.operator.on_tell = let_in
+    world.restore()
+    assert "somebody has let payments in again (process); once more from there" in cautions(world)
+    assert world.intake.methods == {"*/*": EVERY}
+
+
+def test_a_lost_copy_leaves_nothing_stopped(world: World) -> None:
+    copied = world.stop_at("cloudformation:CreateChangeSet")
+    del world.tables.tables[copied.name]
+    with pytest.raises(
+        AwsError, match=r"is gone; `payment-infra restore --undo --suffix dev` ends"
+    ):
+        world.restore()
+    report = world.undo()
+    assert report.lines[-1] == f"{copied.name} is not used, and gone"
+    assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled")
+    world.restore()
+    assert world.active == copied.name
+
+
+def test_another_choice_of_what_is_left_behind_is_refused_half_way(world: World) -> None:
+    world.stop_at("cloudformation:CreateChangeSet")
+    with pytest.raises(UsageError, match="it was begun without --discard-newer"):
+        world.restore(discard_newer=True, confirm_discard=True)
+    world.restore()
+
+
+def test_the_report_covers_all_runs() -> None:
+    expected = rows(World().restore())
+    world = World()
+    world.aws.errors["cloudformation:CreateChangeSet"] = Killed()
+    with pytest.raises(Killed):
+        world.restore()
+    world.aws.errors.clear()
+    report = world.restore()
+    assert rows(report) == expected
+    steps: Any = report.document["steps"]
+    assert [one["step"].split()[0] for one in steps] == [
+        *("Restore", "Bring", "Verify", "Stop", "Carry", "Move", "Let")
+    ]
+    assert report.document["verification"]
+    assert report.document["recovery_point_seconds"] is not None
+    assert list(world.aws.operations.tables["payment-infra-operations"].rows()) == [
+        f"{world.stack.name}#lock",
+        f"{world.stack.name}#restore#{world.active}",
+    ]
+
+
+def wrong(row: Any) -> Any:
+    return {**row, "amount_minor": {"N": "7"}}
+
+
+def test_payments_that_are_not_what_was_validated_are_asked_about(world: World) -> None:
+    world.pay("claimed", ("validated", -MINUTE), ("processing", MINUTE))
+    world.own.write(TO + MINUTE, "claimed", wrong(world.own.rows()["claimed"]))
+    with pytest.raises(UsageError, match="--mismatched leave, or carry"):
+        world.restore()
+    assert world.intake.takes_requests
+    listed = world.operator.of(Report)[-1]
+    assert listed.lines[0] == f"1 payment of {OWN} are not what was validated:"
+    assert "claimed" in listed.lines[1]
+    report = world.restore(mismatched="leave")
+    assert rows(report)["claimed"] == "mismatched"
+    assert world.statuses(world.active)["claimed"] == "validated"
+    assert "claimed" in marks(world.tables.tables[world.active])
+    assert f"1 row of {OWN} not copied: not what was validated; see the report" in cautions(world)
+
+
+def test_payments_that_are_not_what_was_validated_can_be_taken_along(world: World) -> None:
+    row = wrong(payment("settled", "processed", TO + MINUTE, TO))
+    world.own.write(TO + MINUTE, "settled", row)
+    report = world.restore(mismatched="carry")
+    assert rows(report)["settled"] == "copied"
+    assert world.tables.tables[world.active].rows()["settled"] == row
+
+
+def test_a_throttle_of_somebodys_own_is_asked_about_before_it_is_changed(world: World) -> None:
+    own = {**EVERY, "throttlingRateLimit": 7.5}
+    world.intake.methods[PROCESS] = dict(own)
+    world.intake.state = "Disabled"
+    world.operator.answer = False
+    answers = iter([False, True])
+
+    def confirm(question: str, *_: object, **__: object) -> None:
+        world.operator.asked.append(question)
+        world.operator.answer = next(answers)
+        FakeOperator(world.operator.answer).confirm(question, agreed=False)
+
+    world.operator.confirm = confirm  # type: ignore[method-assign]
+    world.resume(yes=False)
+    assert world.operator.asked == [
+        "POST /process is throttled to 7.5/5000 (requests a second / burst), which the template "
+        "does not say. Set it as the template does?",
+        f"Let payments in to {OWN}?",
+    ]
+    assert world.intake.methods[PROCESS]["throttlingRateLimit"] == 7.5
+    assert world.intake.state == "Enabled"
+    world.operator = FakeOperator()
+    world.resume()
+    assert world.intake.methods == {"*/*": EVERY}
+
+
+def test_payments_are_not_let_in_while_the_stack_is_updated(world: World) -> None:
+    world.intake.state, world.stack.status = "Disabled", "UPDATE_IN_PROGRESS"
+    with pytest.raises(AwsError, match="nothing was done: the operation on payment-infra-dev goes"):
+        world.resume()
+    assert world.intake.state == "Disabled"
+
+
+def test_a_restore_of_an_earlier_release_is_undone_by_its_tags(world: World) -> None:
+    world.restore()
+    copied = world.tables.tables[world.active]
+    world.aws.operations.tables["payment-infra-operations"].history.clear()
+    copied.tags |= {
+        "payment-infra:restore:source": OWN,
+        "payment-infra:restore:phase": "done",
+        "payment-infra:restore:stopped-at": world.tables.now.isoformat(),
+    }
+    world.undo()
+    assert world.active == OWN
+    assert world.journal.phase is Phase.UNDONE
