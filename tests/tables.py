@@ -1,7 +1,9 @@
 """DynamoDB in memory, behind real boto3 clients: tables that know what they held at any moment.
 
 It answers as the DynamoDB API Reference and "Point-in-time recovery: How it works" say: a restore
-gives the rows and the indexes of a moment, and loses recovery, tags and deletion protection.
+gives the rows and the indexes of a moment, and loses recovery, tags and deletion protection. So
+does one from a backup, which the deletion of a table with recovery leaves ("Using DynamoDB backup
+and restore").
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class FakeTable:
     range_key: str = ""
     protected: bool = False
     recovery_since: datetime | None = None
+    recovery_days: int = 35
     source: str = ""
     status: str = "ACTIVE"
     looks: int = 0
@@ -85,11 +88,42 @@ class FakeTable:
 
 
 @dataclass
+class FakeBackup:
+    """A backup of DynamoDB's own; `number` is the order in which they are listed."""
+
+    table: FakeTable
+    made_at: datetime
+    number: int
+    kind: str = "USER"
+    status: str = "AVAILABLE"
+
+    @property
+    def arn(self) -> str:
+        return (
+            f"{self.table.arn}/backup/{int(self.made_at.timestamp() * 1000):014}-{self.number:08}"
+        )
+
+    def summary(self) -> Answer:
+        """Return it as ListBackups has it."""
+        return {
+            "TableName": self.table.name,
+            "TableArn": self.table.arn,
+            "BackupArn": self.arn,
+            "BackupName": f"{self.table.name}$DeletedTableBackup",
+            "BackupCreationDateTime": self.made_at,
+            "BackupStatus": self.status,
+            "BackupType": self.kind,
+            "BackupSizeBytes": 100 * len(self.table.rows(self.made_at)),
+        }
+
+
+@dataclass
 class FakeTables:
     """The service. Every second read of a batch leaves half of it for another call."""
 
     now: datetime = START
     tables: dict[str, FakeTable] = field(default_factory=dict)
+    backups: list[FakeBackup] = field(default_factory=list)
     names_per_page: int = 100
     rows_per_page: int = 3
     # What a new copy is like.
@@ -102,6 +136,17 @@ class FakeTables:
         self.tables[name] = FakeTable(name, **more)
         return self.tables[name]
 
+    def back_up(self, table: FakeTable, kind: str = "USER", **more: Any) -> FakeBackup:
+        """Make a backup of a table, as it is now."""
+        made = FakeBackup(table, self.now, len(self.backups), kind, **more)
+        self.backups.append(made)
+        return made
+
+    def remove(self, name: str) -> FakeBackup | None:
+        """Take a table away; return the backup that its deletion leaves, None if it leaves none."""
+        table = self.tables.pop(name)
+        return self.back_up(table, "SYSTEM") if table.recovery_since else None
+
     def standing(self) -> dict[str, FakeTable]:
         """Return the tables that are not being deleted."""
         return {name: one for name, one in self.tables.items() if one.status != "DELETING"}
@@ -112,9 +157,12 @@ class FakeTables:
             "dynamodb:CreateTable": self._create,
             "dynamodb:ListTables": self._list,
             "dynamodb:DescribeTable": self._describe,
-            "dynamodb:DescribeContinuousBackups": self._describe_backups,
-            "dynamodb:UpdateContinuousBackups": self._update_backups,
+            "dynamodb:DescribeContinuousBackups": self._describe_recovery,
+            "dynamodb:UpdateContinuousBackups": self._update_recovery,
             "dynamodb:RestoreTableToPointInTime": self._restore,
+            "dynamodb:ListBackups": self._list_backups,
+            "dynamodb:DescribeBackup": self._describe_backup,
+            "dynamodb:RestoreTableFromBackup": self._restore_from_backup,
             "dynamodb:UpdateTable": self._update,
             "dynamodb:DeleteTable": self._delete,
             "dynamodb:ListTagsOfResource": self._list_tags,
@@ -170,7 +218,7 @@ class FakeTables:
         if table.looks:
             table.looks -= 1
         elif table.status == "DELETING":
-            del self.tables[table.name]
+            self.remove(table.name)
             raise Refused("ResourceNotFoundException", "Requested resource not found")
         else:
             table.status = "ACTIVE"
@@ -197,7 +245,7 @@ class FakeTables:
         earliest = max(table.recovery_since, self.now - KEPT)
         return earliest, max(earliest, self.now - BEHIND)
 
-    def _describe_backups(self, params: Answer) -> Answer:
+    def _describe_recovery(self, params: Answer) -> Answer:
         if params["TableName"] not in self.tables:
             raise Refused("TableNotFoundException", f"Table not found: {params['TableName']}")
         table = self.tables[params["TableName"]]
@@ -206,31 +254,42 @@ class FakeTables:
             earliest, latest = self.window(table)
             recovery = {
                 "PointInTimeRecoveryStatus": "ENABLED",
+                "RecoveryPeriodInDays": table.recovery_days,
                 "EarliestRestorableDateTime": earliest,
                 "LatestRestorableDateTime": latest,
             }
         status = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery}
         return {"ContinuousBackupsDescription": status}
 
-    def _update_backups(self, params: Answer) -> Answer:
+    def _update_recovery(self, params: Answer) -> Answer:
         table = self._find(params["TableName"], usable=True)
         if table.too_early:
             table.too_early -= 1
             raise Refused("ContinuousBackupsUnavailableException", "Backups are being enabled")
-        if params["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]:
+        wanted = params["PointInTimeRecoverySpecification"]
+        if wanted["PointInTimeRecoveryEnabled"]:
             table.recovery_since = table.recovery_since or self.now
+            table.recovery_days = wanted.get("RecoveryPeriodInDays", 35)
         return {}
 
     def _restore(self, params: Answer) -> Answer:
         source, name = self.tables[params["SourceTableName"]], params["TargetTableName"]
         at = params["RestoreDateTime"]
-        if name in self.tables:
-            raise Refused("TableAlreadyExistsException", f"Table already exists: {name}")
+        self._check_free(name)
         if source.recovery_since is None:
             raise Refused("PointInTimeRecoveryUnavailableException", "not enabled")
         earliest, latest = self.window(source)
         if not earliest <= at <= latest:
             raise Refused("InvalidRestoreTimeException", f"{at} is not within the window")
+        self.make_copy(source, name, at)
+        return {}
+
+    def _check_free(self, name: str) -> None:
+        if name in self.tables:
+            raise Refused("TableAlreadyExistsException", f"Table already exists: {name}")
+
+    def make_copy(self, source: FakeTable, name: str, at: datetime) -> FakeTable:
+        """Begin to make a table of what another one held at a moment."""
         copy = self.add(
             name,
             indexes=list(source.indexes),
@@ -241,6 +300,41 @@ class FakeTables:
         )
         copy.become("CREATING", self.creation_looks)
         copy.history = [(self.now, key, row) for key, row in source.rows(at).items()]
+        return copy
+
+    def _list_backups(self, params: Answer) -> Answer:
+        wanted = {"ALL": {"USER", "SYSTEM"}}.get(params["BackupType"], {params["BackupType"]})
+        after = params.get("ExclusiveStartBackupArn")
+        found = [
+            one
+            for one in self.backups
+            if one.table.name == params["TableName"] and one.kind in wanted
+        ]
+        start = next((place for place, one in enumerate(found, 1) if one.arn == after), 0)
+        page = found[start : start + self.rows_per_page]
+        last = {"LastEvaluatedBackupArn": page[-1].arn} if found[start:] != page else {}
+        return {"BackupSummaries": [one.summary() for one in page], **last}
+
+    def _find_backup(self, params: Answer) -> FakeBackup:
+        for one in self.backups:
+            if one.arn == params["BackupArn"]:
+                return one
+        raise Refused("BackupNotFoundException", f"Backup not found: {params['BackupArn']}")
+
+    def _describe_backup(self, params: Answer) -> Answer:
+        found = self._find_backup(params)
+        names = ("TableName", "TableArn")
+        summary = found.summary()
+        details = {key: value for key, value in summary.items() if key not in names}
+        source = {key: summary[key] for key in names}
+        return {"BackupDescription": {"BackupDetails": details, "SourceTableDetails": source}}
+
+    def _restore_from_backup(self, params: Answer) -> Answer:
+        backup, name = self._find_backup(params), params["TargetTableName"]
+        self._check_free(name)
+        if backup.status != "AVAILABLE":
+            raise Refused("BackupInUseException", f"Backup is {backup.status}")
+        self.make_copy(backup.table, name, backup.made_at)
         return {}
 
     def _update(self, params: Answer) -> Answer:

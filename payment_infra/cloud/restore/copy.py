@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,18 @@ class Window:
     latest: datetime
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a restore loses of a table, whose point-in-time recovery it is to have in any case.
+
+    recovery_days is how far back that goes; None: as far as DynamoDB has it by itself, 35 days.
+    """
+
+    recovery_days: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    protected: bool = False
+
+
 def window(client: DynamoDBClient, table: str) -> Window:
     """Return the window of a table's point-in-time recovery.
 
@@ -48,8 +60,8 @@ def window(client: DynamoDBClient, table: str) -> Window:
         cause = error.__cause__
         if isinstance(cause, ClientError) and code_of(cause).endswith("TableNotFoundException"):
             raise AwsError(
-                f"there is no table {table}; DynamoDB keeps a backup of a deleted table for 35 "
-                "days: see `aws dynamodb list-backups --backup-type SYSTEM`"
+                f"there is no table {table}; `payment-infra restore --from-backup latest` brings "
+                "it back: DynamoDB keeps a backup of a deleted table for 35 days"
             ) from error
         raise
     found: Any = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
@@ -89,22 +101,32 @@ def whole(moment: datetime) -> datetime:
 
 def begin(client: DynamoDBClient, source: str, copy: str, to: datetime, sleep: Sleep) -> None:
     """Begin to make the copy, once an earlier one that is being deleted is gone."""
-
-    def look() -> str:
-        try:
-            return client.describe_table(TableName=copy)["Table"]["TableStatus"]
-        except ClientError as error:
-            if code_of(error) == "ResourceNotFoundException":
-                return ""
-            raise
-
-    for status in looks(f"table {copy}", look, sleep):
-        if status != DELETING:
-            break
+    await_deletion(client, copy, sleep)
     with translated(f"table {copy}"):
         client.restore_table_to_point_in_time(
             SourceTableName=source, TargetTableName=copy, RestoreDateTime=to
         )
+
+
+def await_deletion(client: DynamoDBClient, copy: str, sleep: Sleep) -> None:
+    """Wait until a table of the copy's name that is being deleted is gone."""
+    for status in looks(f"table {copy}", lambda: status_seen(client, copy), sleep):
+        if status != DELETING:
+            return
+
+
+def status_seen(client: DynamoDBClient, copy: str) -> str:
+    """Return what one look sees of a table: its status, "" if it is not there.
+
+    Raises:
+        ClientError: as the SDK does; for `looks`.
+    """
+    try:
+        return client.describe_table(TableName=copy)["Table"]["TableStatus"]
+    except ClientError as error:
+        if code_of(error) == "ResourceNotFoundException":
+            return ""
+        raise
 
 
 def wait(
@@ -136,37 +158,53 @@ def wait(
 
 
 def bring_back(client: DynamoDBClient, source: str, copy: str, sleep: Sleep) -> None:
-    """Give the copy what a restore loses: point-in-time recovery, tags, deletion protection.
+    """Give the copy what a restore loses, as its source has it."""
+    complete(client, copy, settings_of(client, source), sleep)
+
+
+def settings_of(client: DynamoDBClient, table: str) -> Settings:
+    """Return what a restore of a table would lose."""
+    with translated(f"table {table}"):
+        found: Any = client.describe_table(TableName=table)["Table"]
+        answer: Any = client.describe_continuous_backups(TableName=table)
+    backups = answer["ContinuousBackupsDescription"]
+    return Settings(
+        recovery_days=backups.get("PointInTimeRecoveryDescription", {}).get("RecoveryPeriodInDays"),
+        tags=tags_of(client, found["TableArn"]),
+        protected=found.get("DeletionProtectionEnabled", False),
+    )
+
+
+def complete(client: DynamoDBClient, copy: str, settings: Settings, sleep: Sleep) -> None:
+    """Give the copy what a restore loses; done again, it changes nothing more.
 
     Indexes, billing mode and encryption come with the data (DynamoDB, "Point-in-time recovery: How
     it works").
     """
-    with translated(f"table {source}"):
-        of_source: Any = client.describe_table(TableName=source)["Table"]
     with translated(f"table {copy}"):
         of_copy: Any = client.describe_table(TableName=copy)["Table"]
-    for done in looks(f"table {copy}", lambda: _recoverable(client, copy), sleep):
+    days = settings.recovery_days
+    for done in looks(f"table {copy}", lambda: _recoverable(client, copy, days), sleep):
         if done:
             break
     lost = [
         {"Key": key, "Value": value}
-        for key, value in tags_of(client, of_source["TableArn"]).items()
+        for key, value in settings.tags.items()
         if not key.startswith(("aws:", PREFIX))
     ]
-    protected = of_source.get("DeletionProtectionEnabled", False)
     with translated(f"table {copy}"):
         if lost:
             client.tag_resource(ResourceArn=of_copy["TableArn"], Tags=lost)  # type: ignore[arg-type]
-        if protected != of_copy.get("DeletionProtectionEnabled", False):
-            client.update_table(TableName=copy, DeletionProtectionEnabled=protected)
+        if settings.protected != of_copy.get("DeletionProtectionEnabled", False):
+            client.update_table(TableName=copy, DeletionProtectionEnabled=settings.protected)
 
 
-def _recoverable(client: DynamoDBClient, copy: str) -> bool:
+def _recoverable(client: DynamoDBClient, copy: str, days: int | None) -> bool:
+    wanted: Any = {"PointInTimeRecoveryEnabled": True}
+    if days is not None:
+        wanted["RecoveryPeriodInDays"] = days
     try:
-        client.update_continuous_backups(
-            TableName=copy,
-            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
-        )
+        client.update_continuous_backups(TableName=copy, PointInTimeRecoverySpecification=wanted)
     except ClientError as error:
         if code_of(error) == NOT_YET:
             return False

@@ -73,7 +73,7 @@ def test_a_table_without_recovery_says_so(world: World) -> None:
 
 def test_a_table_that_is_gone_says_where_its_backup_is(world: World) -> None:
     del world.tables.tables[OWN]
-    with pytest.raises(AwsError, match=r"there is no table .* list-backups --backup-type SYSTEM"):
+    with pytest.raises(AwsError, match=r"there is no table .* --from-backup latest"):
         world.restore()
     assert world.aws.changes() == []
 
