@@ -14,6 +14,8 @@ from payment_infra.config import (
 STAGE_NAME = "prod"
 # The table that all environments of an account and region share; no stack makes it.
 OPERATIONS_TABLE = "payment-infra-operations"
+# The base name of the table of payments.
+TRANSACTIONS = "transactions"
 
 ENVIRONMENT_SUFFIX = "EnvironmentSuffix"
 ARTIFACT_BUCKET = "ArtifactBucket"
@@ -40,6 +42,11 @@ PARAMETER_GROUPS = {
     "API": (THROTTLE_RATE_LIMIT, THROTTLE_BURST_LIMIT, MANAGE_API_GATEWAY_ACCOUNT),
     "Operations": (ALARM_EMAIL, LOG_RETENTION_DAYS, TRANSACTIONS_TABLE_OVERRIDE),
 }
+
+
+def own_table(suffix: str) -> str:
+    """Return the name of the table that an environment's stack makes."""
+    return f"{TRANSACTIONS}-{suffix}"
 
 
 def suffixed(base: str) -> Sub:

@@ -58,13 +58,15 @@ class FakeStack:
     types: dict[str, str] = field(default_factory=dict)
     # What makes the outputs of the parameters, if it matters.
     derive: Callable[[Mapping[str, str]], dict[str, str]] | None = None
+    # How many stacks have had this name, this one included.
+    number: int = 1
     # Template, parameters and outputs, which a rollback brings back.
     before: tuple[str, dict[str, str], dict[str, str]] | None = None
 
     @property
     def id(self) -> str:
         """The stack's ARN."""
-        return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.name}/1"
+        return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.name}/{self.number}"
 
     def happen(self, status: str, events: Iterable[Answer] = ()) -> None:
         """Come to a status, with these events, oldest first."""
@@ -142,9 +144,25 @@ class FakeCloudFormation:
         stack = self.find_stack(params["StackName"])
         if stack.timeline:
             stack.happen(*stack.timeline.popleft())
-        if stack.status == "DELETE_COMPLETE" and stack.name in self.stacks:
-            self.deleted[stack.name] = self.stacks.pop(stack.name)
+        if stack.status == "DELETE_COMPLETE" and self.stacks.get(stack.name) is stack:
+            self._bury(stack)
         return {"Stacks": [self._description(stack)]}
+
+    def _bury(self, stack: FakeStack) -> None:
+        self.deleted[stack.id] = self.stacks.pop(stack.name)
+
+    def list_stacks(self, params: Answer) -> Answer:
+        assert params["StackStatusFilter"] == ["DELETE_COMPLETE"]
+        summaries = [
+            {
+                "StackId": stack.id,
+                "StackName": stack.name,
+                "CreationTime": START + timedelta(minutes=stack.number),
+                "StackStatus": stack.status,
+            }
+            for stack in self.deleted.values()
+        ]
+        return self.page(summaries, params, "StackSummaries")
 
     @staticmethod
     def _description(stack: FakeStack) -> Answer:
@@ -190,12 +208,13 @@ class FakeCloudFormation:
 
     def create_change_set(self, params: Answer) -> Answer:
         name, creates = params["StackName"], params["ChangeSetType"] == "CREATE"
-        if creates and name not in self.stacks:
-            self.deleted.pop(name, None)
-            stack = self.stacks[name] = FakeStack(name)
+        imports = params["ChangeSetType"] == "IMPORT"
+        if (creates or imports) and name not in self.stacks:
+            before = sum(one.name == name for one in self.deleted.values())
+            stack = self.stacks[name] = FakeStack(name, number=before + 1)
             stack.happen("REVIEW_IN_PROGRESS", [own_event(stack, 0, "REVIEW_IN_PROGRESS")])
         stack = self.find_stack(name)
-        if creates != (stack.status == "REVIEW_IN_PROGRESS"):
+        if not imports and creates != (stack.status == "REVIEW_IN_PROGRESS"):
             raise Refused("ValidationError", f"Stack [{name}] cannot be changed so")
         if params.get("UsePreviousTemplate"):
             text = stack.template
@@ -211,6 +230,7 @@ class FakeCloudFormation:
             "stack": stack,
             "text": text,
             "parameters": parameters,
+            "imports": _imported(params, text, stack.template) if imports else {},
             "failure": self.change_set_failure or (NO_CHANGES if same else ""),
             "waits": self.change_set_waits,
             "role_arn": params.get("RoleARN"),
@@ -259,6 +279,10 @@ class FakeCloudFormation:
         stack: FakeStack = change_set["stack"]
         self.change_sets = {k: v for k, v in self.change_sets.items() if v["stack"] is not stack}
         word = "CREATE" if stack.status == "REVIEW_IN_PROGRESS" else "UPDATE"
+        if change_set["imports"]:
+            word = "IMPORT"
+            stack.resources |= dict.fromkeys(change_set["imports"], "IMPORT_COMPLETE")
+            stack.physical_ids |= change_set["imports"]
         if word == "UPDATE":
             stack.changed_at += timedelta(seconds=1)
         stack.before = stack.template, stack.parameters, stack.outputs
@@ -266,7 +290,7 @@ class FakeCloudFormation:
         stack.role_arn = change_set["role_arn"] or stack.role_arn
         if change_set["notification_arns"] is not None:
             stack.notification_arns = change_set["notification_arns"]
-        names = template(stack.template)["Outputs"]
+        names = template(stack.template).get("Outputs", {})
         stack.outputs = {name: f"{name}-{stack.name}".lower() for name in names}
         if stack.derive:
             stack.outputs = stack.derive(stack.parameters)
@@ -284,7 +308,8 @@ class FakeCloudFormation:
         if params.get("RetainResources") and stack.status != "DELETE_FAILED":
             raise Refused("ValidationError", "RetainResources is only for DELETE_FAILED")
         if stack.status == "REVIEW_IN_PROGRESS":
-            del self.stacks[stack.name]
+            stack.status = "DELETE_COMPLETE"
+            self._bury(stack)
         else:
             self._begin(stack, "DELETE_IN_PROGRESS")
         return {}
@@ -348,11 +373,32 @@ def _changes(change_set: Answer) -> list[Answer]:
         if old.get(name) == new.get(name):
             continue
         action = "Modify" if name in old and name in new else "Add" if name in new else "Remove"
+        action = "Import" if name in change_set["imports"] else action
         kind = (new.get(name) or old[name])["Type"]
         change = {"Action": action, "LogicalResourceId": name, "ResourceType": kind, "Details": []}
         replaces = {"Replacement": "False"} if action == "Modify" else {}
         changes.append({"Type": "Resource", "ResourceChange": change | replaces})
     return changes
+
+
+def _imported(params: Answer, text: str, deployed: str) -> dict[str, str]:
+    """Return the physical id of each resource to import, by its logical id.
+
+    As CloudFormation does, refuse what imports and does something else ("Import operations").
+    """
+    content = template(text)
+    given = {one["LogicalResourceId"]: one for one in params["ResourcesToImport"]}
+    for name, one in given.items():
+        resource = content["Resources"][name]
+        assert resource["Type"] == one["ResourceType"]
+        if "DeletionPolicy" not in resource:
+            raise Refused("ValidationError", f"{name} must have DeletionPolicy attribute")
+    has = template(deployed or "{}").get("Resources", {})
+    if content["Resources"].keys() - has.keys() != given.keys():
+        raise Refused("ValidationError", "Resources are missing from ResourceToImport list")
+    if "Outputs" in content:
+        raise Refused("ValidationError", "As part of the import operation, you cannot add Outputs")
+    return {name: next(iter(one["ResourceIdentifier"].values())) for name, one in given.items()}
 
 
 @cache

@@ -31,6 +31,8 @@ INDEX = {
     ],
     "Projection": {"ProjectionType": "ALL"},
 }
+# The attributes of keys that are numbers; others are text.
+NUMBERS = {"lease_expires_at": "N"}
 
 EXPRESSIONS = ("ConditionExpression", "UpdateExpression")
 
@@ -60,6 +62,11 @@ class FakeTable:
     @property
     def arn(self) -> str:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.name}"
+
+    def key_attributes(self) -> list[str]:
+        """Return the attributes that its key and the keys of its indexes consist of."""
+        keys = [one["AttributeName"] for index in self.indexes for one in index["KeySchema"]]
+        return list(dict.fromkeys([self.key, *keys]))
 
     def key_of(self, item: Item) -> str:
         """Return what names an item here: its key, with the range key's value if there is one."""
@@ -227,6 +234,10 @@ class FakeTables:
             "TableArn": table.arn,
             "TableStatus": table.status,
             "KeySchema": [{"AttributeName": table.key, "KeyType": "HASH"}],
+            "AttributeDefinitions": [
+                {"AttributeName": name, "AttributeType": NUMBERS.get(name, "S")}
+                for name in table.key_attributes()
+            ],
             "GlobalSecondaryIndexes": [
                 {**one, "IndexStatus": "ACTIVE", "ItemCount": 0} for one in table.indexes
             ],

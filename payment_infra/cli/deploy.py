@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 ALLOWABLE = ("broaden", "open", "replace")
-CHECKS = ("bucket", "template", "names", "quotas")
+CHECKS = ("bucket", "template", "names", "table", "quotas")
 
 
 def _names(allowed: tuple[str, ...]) -> Any:
@@ -100,6 +100,12 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
     help="Value of a template parameter.",
 )
 @click.option(
+    "--import-existing-resources",
+    "import_existing",
+    is_flag=True,
+    help="Bring an environment whose stack is gone back, over what it has kept.",
+)
+@click.option(
     "--timeout",
     "timeout_minutes",
     type=click.FloatRange(min=0, min_open=True),
@@ -145,6 +151,11 @@ def command(
     require_suffix(resolved)
     if no_execute and options["change_set"] is not None:
         raise UsageError("--no-execute leaves a change set, and --change-set executes one")
+    if options["import_existing"] and (no_execute or options["change_set"] is not None):
+        raise UsageError(
+            "--import-existing-resources takes an import and an update, and --no-execute and "
+            "--change-set are about one change set; `payment-infra diff` changes nothing"
+        )
     fixed = options["parameters"] or options["role_arn"] or notification_arns
     if fixed and options["change_set"] is not None:
         raise UsageError(

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from payment_infra.difference import Comparison
     from payment_infra.grants import GrantChange
 
-SIGNS = {"Add": ("+", "green"), "Modify": ("~", "yellow"), "Remove": ("-", "red")}
+SIGNS = {
+    "Add": ("+", "green"),
+    "Modify": ("~", "yellow"),
+    "Remove": ("-", "red"),
+    "Import": ("<", "green"),
+}
 VERBS = {"Add": "add", "Modify": "modify", "Remove": "remove"}
 # As wide as the longest action that a template of ours has.
 ACTION_WIDTH = 32

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -19,6 +19,7 @@ from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import StackEvent, Waiting
+    from payment_infra.cloud.existing import Existing
     from payment_infra.cloud.stack import Stack, StackState
 
 NAME_PREFIX = "payment-infra-"
@@ -34,13 +35,17 @@ REPLACEMENTS: Mapping[str, Replacement] = {"True": "replaces", "Conditional": "m
 
 @dataclass(frozen=True)
 class ChangeSet:
-    """A change set that is ready to be executed; `creates` if the stack has nothing yet."""
+    """A change set that is ready to be executed.
+
+    creates if the stack has nothing yet; imports if it does nothing but take resources into it.
+    """
 
     id: str
     name: str
     stack_id: str
     creates: bool
     changes: tuple[Change, ...]
+    imports: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,14 @@ class Request:
         parameters: name to value; None keeps the value that the stack has.
         role_arn: the role that CloudFormation works with; None: the stack's, or the caller's.
         notification_arns: topics that get the stack's events; None: the stack's.
+        imports: resources that exist, and are taken into the stack; nothing else changes then.
     """
 
     template: Mapping[str, str | bool]
     parameters: Mapping[str, str | None]
     role_arn: str | None = None
     notification_arns: tuple[str, ...] | None = None
+    imports: tuple[Existing, ...] = ()
 
 
 @contextmanager
@@ -86,6 +93,8 @@ def created(stack: Stack, state: StackState | None, request: Request) -> Iterato
         change_set = _wait(stack, answer["Id"], answer["StackId"], name, creates)
         if change_set is None:
             _take_back(stack, name, made_stack=state is None)
+        elif request.imports:
+            change_set = replace(change_set, imports=True)
         yield change_set
     except BaseException:
         with suppress(AwsError):
@@ -136,10 +145,7 @@ def execute(
             stack.client.execute_change_set(
                 ChangeSetName=change_set.id,
                 ClientRequestToken=token,
-                DisableRollback=not rollback,
-                # A table that this operation made holds no payment yet, and would only be in the
-                # way of the next attempt.
-                RetainExceptOnCreate=True,
+                **({} if change_set.imports else _on_failure(rollback)),
             )
         except ClientError as error:
             if code_of(error) in OVERTAKEN:
@@ -149,6 +155,13 @@ def execute(
                 ) from error
             raise
     return following.events()
+
+
+def _on_failure(rollback: bool) -> Any:
+    """Return what becomes of what an operation has made; one that imports makes nothing."""
+    # A table that this operation made holds no payment yet, and would only be in the way of the
+    # next attempt.
+    return {"DisableRollback": not rollback, "RetainExceptOnCreate": True}
 
 
 def delete_failed(stack: Stack) -> None:
@@ -180,6 +193,16 @@ def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
         call["RoleARN"] = request.role_arn
     if request.notification_arns is not None:
         call["NotificationARNs"] = list(request.notification_arns)
+    if request.imports:
+        call["ChangeSetType"] = "IMPORT"
+        call["ResourcesToImport"] = [
+            {
+                "ResourceType": one.resource_type,
+                "LogicalResourceId": one.logical_id,
+                "ResourceIdentifier": dict(one.identifier),
+            }
+            for one in request.imports
+        ]
     return call
 
 

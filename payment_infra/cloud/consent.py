@@ -29,12 +29,18 @@ def continued(resolved: Resolved, record: Record, state: StackState) -> Resolved
     Without a preset of its own it has the stack's, and the stack's termination protection unless
     that is asked for.
     """
-    if not resolved.preset_chosen and record.preset in PRESETS:
-        resolved = resolved.on(record.preset)
+    resolved = on_recorded_preset(resolved, record)
     if resolved.asked_for("termination_protection"):
         return resolved
     kept = replace(resolved.config, termination_protection=state.termination_protection)
     return replace(resolved, config=kept)
+
+
+def on_recorded_preset(resolved: Resolved, record: Record) -> Resolved:
+    """Return the configuration with the preset that is recorded, unless one was chosen."""
+    if not resolved.preset_chosen and record.preset in PRESETS:
+        return resolved.on(record.preset)
+    return resolved
 
 
 def check_kept(name: str, record: Record, resolved: Resolved, command: str = "deploy") -> None:

@@ -2,7 +2,8 @@
 
 Nothing of the stack is changed before its preview was shown and agreed to. What happens is told to
 an `Operator`, who also answers the questions. The lock of the environment is taken once there is
-something to change, and what was read before is read again with it.
+something to change, and what was read before is read again with it. A stack that is gone is first
+made anew of what it has kept, by an import (`importing`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
-from payment_infra.cloud import change_sets, leftovers, preflight, tables
+from payment_infra.cloud import change_sets, importing, leftovers, preflight, tables
 from payment_infra.cloud.consent import check_kept, check_simulated, continued, returning
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import (
@@ -40,9 +41,10 @@ from payment_infra.difference import property_changes
 from payment_infra.errors import AwsError, DeploymentFailed, Interrupted, PaymentInfraError
 from payment_infra.gateway_check import check_gateway
 from payment_infra.grants import broadens, compare_grants
-from payment_infra.record import authorization_of, gateway_of, read_record
+from payment_infra.record import Record, authorization_of, gateway_of, read_record
 from payment_infra.rendering import describe
 from payment_infra.template import TABLE_OUTPUT, sources
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.change_sets import ChangeSet
@@ -92,10 +94,12 @@ class Deployment:
         self._session = session
         self._stack = stack
         self._asked = self._resolved = resolved
+        self._record = Record()
         self._options = options
         self._operator = operator
         self._clock = clock
         self._lock: Lock | None = None
+        self._gone: importing.Gone | None = None
         self._exits = ExitStack()
 
     def run(self) -> Result:
@@ -122,6 +126,8 @@ class Deployment:
             found = found if state == found.state else self._look(state)
         if self._options.change_set is not None:
             return self._execute_later(found, self._options.change_set)
+        if self._imports(found) and self._import(found):
+            found = self._look(self._settled())
         if self._is_up_to_date(found):
             return self._unchanged(found.live)
         return self._deploy(found)
@@ -146,21 +152,71 @@ class Deployment:
         found = Found(state, {}, None)
         live = found.live
         found = replace(found, deployed=self._deployed(live))
-        record = read_record(found.deployed)
-        self._resolved = self._asked if live is None else continued(self._asked, record, live)
+        values, command = self._continue(found), self._command(found)
         if options.change_set is not None:
             return found
-        check_kept(self._stack.name, record, self._resolved)
-        check_simulated(self._stack.name, self._resolved, self._session, "deploy")
-        planned = plan(self._session, live, self._resolved, options.parameters)
+        check_kept(self._stack.name, self._record, self._resolved, command)
+        check_simulated(self._stack.name, self._resolved, self._session, command)
+        planned = plan(self._session, live, self._resolved, values)
+        if self._imports(found):
+            importing.check_copies(self._session, planned, self._gone)
         found = replace(found, planned=planned)
         if not self._is_up_to_date(found):
             if live is not None and (lost := self._lost_table(live)):
                 self._operator.tell(Caution(lost))
             planned = with_bucket(self._session, planned, self._resolved, self._operator.tell)
             found = replace(found, planned=planned)
-            self._check(planned, creates=live is None)
+            self._check(planned, creates=live is None, imports=self._imports(found))
         return found
+
+    def _continue(self, found: Found) -> Mapping[str, str]:
+        """Go on with the configuration of the stack, or of one that is gone.
+
+        Returns:
+            The parameters whose values are given.
+        """
+        live, given = found.live, self._options.parameters
+        if self._imports(found):
+            suffix = self._asked.config.suffix
+            self._gone = self._gone or importing.find_gone(self._stack, suffix)
+            self._resolved, self._record, given = importing.configuration(
+                self._stack, self._gone, self._asked, given
+            )
+            return given
+        self._record = read_record(found.deployed)
+        self._resolved = self._asked
+        if live is not None:
+            self._resolved = continued(self._asked, self._record, live)
+        return given
+
+    def _imports(self, found: Found) -> bool:
+        """Whether what exists is to be imported into a stack that has nothing else."""
+        return self._options.import_existing and importing.is_incomplete(found.deployed)
+
+    def _command(self, found: Found) -> str:
+        return f"deploy {importing.FLAG}" if self._imports(found) else "deploy"
+
+    def _import(self, found: Found) -> bool:
+        """Take what exists into the stack, after a question; return whether there was any."""
+        planned, options = found.planned, self._options
+        assert planned is not None
+        existing, missing = importing.find_missing(self._session, planned, found.deployed)
+        if not missing:
+            return False
+        release = upload(self._session, planned, self._operator.tell)
+        request = importing.request(
+            release, existing, missing, options.role_arn, options.notification_arns
+        )
+        with change_sets.created(self._stack, found.state, request) as change_set:
+            if change_set is None:
+                return False
+            self._show(change_set, change_set.changes, gateway_of(planned.template))
+            question = f"Import {counted(len(missing), 'resource')} into {self._stack.name}?"
+            self._operator.confirm(question, options.yes)
+            token = change_sets.token_of(self._session.principal())
+            events = change_sets.execute(self._stack, change_set, token)
+        self._follow_to_end(events)
+        return True
 
     def _hold(self) -> bool:
         """Take the lock for the rest of the deployment; return whether it was not held before."""
@@ -206,7 +262,7 @@ class Deployment:
         with change_sets.created(self._stack, found.state, request) as change_set:
             if change_set is None:
                 return self._unchanged(live)
-            unasked = returning(read_record(found.deployed), self._resolved)
+            unasked = returning(self._record, self._resolved)
             self._preview(change_set, live, found.deployed, release.plan.template, unasked)
             if not self._options.execute:
                 self._operator.tell(Caution(self._kept(change_set.name)))
@@ -313,13 +369,18 @@ class Deployment:
     def _named(self) -> str:
         return naming_flags(self._resolved.config.suffix, self._stack.name)
 
-    def _check(self, planned: Plan, *, creates: bool) -> None:
+    def _check(self, planned: Plan, *, creates: bool, imports: bool) -> None:
         """Make the checks, and go on only if none failed; meanwhile, render the template."""
         with ThreadPoolExecutor(1) as pool:
             if planned.bucket:  # or the template will name another
                 pool.submit(lambda: planned.text)
             checks = preflight.check_all(
-                self._session, planned, creates=creates, skip=self._options.skip_checks
+                self._session,
+                planned,
+                creates=creates,
+                imports=imports,
+                command=self._options.command or f"payment-infra deploy {self._named()}",
+                skip=self._options.skip_checks,
             )
         for check in checks:
             if check.level == "fail" or (check.level == "warn" and self._options.strict):
@@ -339,19 +400,7 @@ class Deployment:
         grants = compare_grants(deployed, new)
         details = property_changes(deployed, new)
         changes = tuple(_detailed(one, details) for one in change_set.changes)
-        self._operator.tell(
-            Preview(
-                stack=self._stack.name,
-                account=self._session.account(),
-                region=self._session.region,
-                change_set=change_set.name,
-                creates=change_set.creates,
-                changes=changes,
-                grants=grants,
-                gateway=gateway_name(gateway_of(new)),
-                unasked=unasked,
-            )
-        )
+        self._show(change_set, changes, gateway_of(new), grants=grants, unasked=unasked)
         authorization = authorization_of(deployed), authorization_of(new)
         if authorization == ("none", "iam"):
             self._operator.tell(Caution(CLOSES))
@@ -361,7 +410,7 @@ class Deployment:
         if not options.execute:
             return
         needs = []
-        if not change_set.creates and broadens(grants):
+        if not (change_set.creates or importing.is_incomplete(deployed)) and broadens(grants):
             needs.append((BROADEN, "gives roles more than they have"))
         if authorization == ("iam", "none"):
             needs.append((OPEN, "lets everybody call the API, without a signature"))
@@ -375,6 +424,22 @@ class Deployment:
             verb = "Create" if change_set.creates else "Update"
             question = f"{verb} the stack {self._stack.name} in {self._session.region}?"
             self._operator.confirm(question, options.yes)
+
+    def _show(
+        self, change_set: ChangeSet, changes: tuple[Change, ...], gateway: str, **more: Any
+    ) -> None:
+        self._operator.tell(
+            Preview(
+                stack=self._stack.name,
+                account=self._session.account(),
+                region=self._session.region,
+                change_set=change_set.name,
+                creates=change_set.creates,
+                changes=changes,
+                gateway=gateway_name(gateway),
+                **more,
+            )
+        )
 
     def _begin(
         self, change_set: ChangeSet, live: StackState | None
@@ -412,17 +477,20 @@ class Deployment:
                 self._lock.hand_over(change_set.stack_id)
             status = "CREATE_IN_PROGRESS" if change_set.creates else "UPDATE_IN_PROGRESS"
             return Result(name, status, changed=True)
-        try:
-            self._follow(events)
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(going_on(name)) from interrupt
-        except DeploymentFailed as failed:
-            raise self._explained(failed) from failed
+        self._follow_to_end(events)
         state = self._stack.state_for_sure()
         if state is None:
             raise AwsError(f"stack {name} was deleted by somebody else")
         self._operator.tell(Outputs(state.outputs))
         return Result(name, state.status, changed=True)
+
+    def _follow_to_end(self, events: Iterator[StackEvent | Waiting]) -> None:
+        try:
+            self._follow(events)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(going_on(self._stack.name)) from interrupt
+        except DeploymentFailed as failed:
+            raise self._explained(failed) from failed
 
     def _follow(self, events: Iterator[StackEvent | Waiting]) -> None:
         started = self._clock()

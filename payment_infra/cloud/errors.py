@@ -23,6 +23,20 @@ DENIED = {
     *("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"),
     "AuthorizationError",  # Amazon SNS
 }
+# What services say of what is not there.
+MISSING = frozenset(
+    {
+        "ResourceNotFoundException",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+        "NotFound",  # Amazon SNS
+        "NoSuchEntity",  # AWS IAM
+    }
+)
+# What an endpoint that stands for AWS says of a call that it does not know.
+UNSUPPORTED = frozenset(
+    {"InvalidAction", "NotImplemented", "UnknownOperation", "UnknownOperationException", "501"}
+)
 # Each service has a name of its own for it (AWS SDKs and Tools, "Retry behavior").
 THROTTLED = {
     *("Throttling", "ThrottlingException", "ThrottledException", "EC2ThrottledException"),
@@ -47,6 +61,12 @@ def is_passing(error: BaseException | None) -> bool:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return code_of(error) in THROTTLED | UNFINISHED or status == 429 or status >= 500
     return isinstance(error, (aws.ConnectionError, aws.HTTPClientError))
+
+
+def is_unavailable(error: AwsError) -> bool:
+    """Whether a call could not be made: it is not allowed, or what answers there has none such."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and code_of(cause) in DENIED | UNSUPPORTED
 
 
 @contextmanager

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud import tables
-from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.errors import MISSING, code_of, translated
 from payment_infra.cloud.polling import looks
-from payment_infra.cloud.preflight import MISSING
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:

@@ -40,6 +40,7 @@ class Options:
         timeout_seconds: after this the operation is cancelled.
         strict: whether a warning of the checks ends the deployment.
         skip_checks: names of the checks that are not made.
+        import_existing: whether a new stack begins with what exists under its names.
         take_over: the generation of the lock that may be taken from its holder.
         command: what a person has entered, for a refusal to repeat it.
     """
@@ -60,5 +61,6 @@ class Options:
     timeout_seconds: float | None = None
     strict: bool = False
     skip_checks: frozenset[str] = frozenset()
+    import_existing: bool = False
     take_over: int | None = None
     command: str = ""

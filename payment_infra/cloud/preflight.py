@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from botocore.exceptions import ClientError
-
+from payment_infra.cloud import tables
 from payment_infra.cloud.bootstrap import own_bucket
 from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
-from payment_infra.cloud.errors import DENIED, code_of, translated
+from payment_infra.cloud.errors import is_unavailable, translated
+from payment_infra.cloud.existing import find_existing
 from payment_infra.errors import AwsError
+from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE, own_table
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.existing import Existing
     from payment_infra.cloud.release import Plan
     from payment_infra.cloud.session import Session
 
 # A new account can have as few as 10 in all, by default it is 1,000 ("Lambda quotas"). The retries
 # alone take up to 5 (`RETRY_CONCURRENCY`); what is left are the requests that are served at once.
 MIN_CONCURRENCY = 50
-# What services say of what is not there.
-MISSING = frozenset(
-    {
-        "ResourceNotFoundException",
-        "AWS.SimpleQueueService.NonExistentQueue",
-        "QueueDoesNotExist",
-        "NotFound",  # Amazon SNS
-        "NoSuchEntity",  # AWS IAM
-    }
-)
-# What an endpoint that stands for AWS says of a call that it does not know.
-UNSUPPORTED = frozenset(
-    {"InvalidAction", "NotImplemented", "UnknownOperation", "UnknownOperationException", "501"}
-)
-CHECKS = ("bucket", "template", "names", "quotas")
+CHECKS = ("bucket", "template", "names", "table", "quotas")
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,13 @@ class Check:
 
 
 def check_all(
-    session: Session, planned: Plan, *, creates: bool, skip: Collection[str] = ()
+    session: Session,
+    planned: Plan,
+    *,
+    creates: bool,
+    imports: bool = False,
+    command: str = "payment-infra deploy",
+    skip: Collection[str] = (),
 ) -> list[Check]:
     """Make the checks, at the same time, and return them in their order.
 
@@ -59,12 +52,19 @@ def check_all(
         session: whose account.
         planned: what is to be deployed.
         creates: whether it is a first deployment, for which every name must be free.
+        imports: whether what exists is to be imported, the stack's own table at least.
+        command: what is to be repeated with --import-existing-resources.
         skip: names of the checks that are not made.
     """
     checks: Mapping[str, Callable[[], Check]] = {
         "bucket": lambda: _check_bucket(session, planned),
         "template": lambda: _check_template(session, planned),
-        "names": lambda: _check_names(session, planned) if creates else Check("names", "ok"),
+        "names": lambda: (
+            _check_names(session, planned, command)
+            if creates and not imports
+            else Check("names", "ok")
+        ),
+        "table": lambda: _check_table(session, planned, imports=imports),
         "quotas": lambda: _check_quotas(session) if creates else Check("quotas", "ok"),
     }
     chosen = [check for name, check in checks.items() if name not in skip]
@@ -99,36 +99,53 @@ def _check_template(session: Session, planned: Plan) -> Check:
     return Check("template", "ok")
 
 
-def _check_names(session: Session, planned: Plan) -> Check:
-    """Look for what an earlier stack can have kept under these names, one call each."""
-    lookups = {
-        "AWS::DynamoDB::Table": ("TableName", _has_table),
-        "AWS::SQS::Queue": ("QueueName", _has_queue),
-        "AWS::Logs::LogGroup": ("LogGroupName", _has_log_group),
-    }
-    taken, unknown = [], []
-    for resource in planned.template["Resources"].values():
-        key, exists = lookups.get(resource["Type"], ("", None))
-        name = _name(resource.get("Properties", {}).get(key), planned.parameters)
-        if not exists or not name:
-            continue
-        try:
-            if exists(session, name):
-                taken.append(name)
-        except AwsError as error:
-            warning = _not_allowed("names", error)
-            if warning is None:
-                return Check("names", "fail", str(error))
-            unknown.append(warning)
-    if taken:
-        return Check(
-            "names",
-            "fail",
-            f"names that are taken, by what an earlier stack has kept or by something else: "
-            f"{', '.join(taken)}; delete them if they may go, or choose another --suffix "
-            "(--skip-check names goes on)",
+def _check_names(session: Session, planned: Plan, command: str) -> Check:
+    try:
+        found, unknown = find_existing(session, planned)
+    except AwsError as error:
+        return Check("names", "fail", str(error))
+    if found:
+        return Check("names", "fail", _taken(found, command))
+    warnings = [_not_made("names", error) for error in unknown]
+    return warnings[0] if warnings else Check("names", "ok")
+
+
+def _taken(found: list[Existing], command: str) -> str:
+    names = ", ".join(one.name for one in found)
+    imports = ""
+    if any(one.logical_id == tables.TRANSACTIONS_TABLE for one in found):
+        imports = (
+            f"`{command} --import-existing-resources` brings the environment back over them, with "
+            "the payments that they hold; or "
         )
-    return unknown[0] if unknown else Check("names", "ok")
+    return (
+        "names that are taken, by what an earlier stack has kept or by something else: "
+        f"{names}; {imports}delete them if they may go, or choose another --suffix (--skip-check "
+        "names goes on)"
+    )
+
+
+def _check_table(session: Session, planned: Plan, *, imports: bool) -> Check:
+    """Look whether a table that the stack does not make itself can hold its payments."""
+    properties = planned.template["Resources"][tables.TRANSACTIONS_TABLE]["Properties"]
+    override = planned.parameters.get(TRANSACTIONS_TABLE_OVERRIDE)
+    name = override or (own_table(planned.config.suffix) if imports else "")
+    if not name:
+        return Check("table", "ok")
+    try:
+        problem = tables.unfit(session.client("dynamodb"), name, properties)
+    except AwsError as error:
+        return _not_allowed("table", error) or Check("table", "fail", str(error))
+    if not problem:
+        return Check("table", "ok")
+    if override:
+        advice = f"name another by --parameter {TRANSACTIONS_TABLE_OVERRIDE}=NAME"
+    else:
+        advice = (
+            "leave out --import-existing-resources for an environment without payments, or name "
+            f"the table that holds them by --parameter {TRANSACTIONS_TABLE_OVERRIDE}=NAME"
+        )
+    return Check("table", "fail", f"{problem}; {advice}")
 
 
 def _check_quotas(session: Session) -> Check:
@@ -154,45 +171,8 @@ def _not_allowed(name: str, error: AwsError) -> Check | None:
 
     That says nothing of whether the deployment would go well.
     """
-    cause = error.__cause__
-    if isinstance(cause, ClientError) and code_of(cause) in DENIED | UNSUPPORTED:
-        return Check(name, "warn", f"the check {name} could not be made: {error}")
-    return None
+    return _not_made(name, error) if is_unavailable(error) else None
 
 
-def _name(value: Any, parameters: Mapping[str, str | None]) -> str | None:
-    """Return a physical name, as far as it depends on nothing but parameters."""
-    if isinstance(value, Mapping) and isinstance(value.get("Fn::Sub"), str):
-        value = re.sub(r"\$\{(\w+)\}", lambda it: parameters.get(it[1]) or it[0], value["Fn::Sub"])
-    return value if isinstance(value, str) and "${" not in value else None
-
-
-def _has_table(session: Session, name: str) -> bool:
-    client = session.client("dynamodb")
-    return _exists(name, lambda: client.describe_table(TableName=name))
-
-
-def _has_queue(session: Session, name: str) -> bool:
-    client = session.client("sqs")
-    return _exists(name, lambda: client.get_queue_url(QueueName=name))
-
-
-def _has_log_group(session: Session, name: str) -> bool:
-    with translated(name):
-        pages = session.client("logs").get_paginator("describe_log_groups")
-        return any(
-            group["logGroupName"] == name
-            for page in pages.paginate(logGroupNamePrefix=name)
-            for group in page["logGroups"]
-        )
-
-
-def _exists(name: str, look: Callable[[], object]) -> bool:
-    with translated(name):
-        try:
-            look()
-        except ClientError as error:
-            if code_of(error) in MISSING:
-                return False
-            raise
-    return True
+def _not_made(name: str, error: AwsError) -> Check:
+    return Check(name, "warn", f"the check {name} could not be made: {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
+# The table of payments, by its logical id in the template.
+TRANSACTIONS_TABLE = "TransactionsTable"
 # What a table that is not there has in place of a status of DynamoDB's.
 GONE = "GONE"
 # Statuses of a table whose rows will not come back by themselves (DynamoDB API, TableDescription).
@@ -36,6 +38,50 @@ def lost(name: str, status: str) -> str:
     if status not in LOST:
         return ""
     return f"the table {name} is {status if status != GONE else 'gone'}: no payment is recorded"
+
+
+def unfit(client: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> str:
+    """Say why a table cannot hold the payments of a stack, "" if it can.
+
+    Args:
+        client: of the stack's account and region.
+        name: the table's.
+        properties: those of the stack's own table in the template.
+    """
+    with translated(f"table {name}"):
+        try:
+            table: Any = client.describe_table(TableName=name)["Table"]
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+            return f"there is no table {name} in {client.meta.region_name}"
+    if table["TableStatus"] != "ACTIVE":
+        return f"table {name} is {table['TableStatus']}, and not ACTIVE"
+    return next((f"table {name} {one}" for one in _differences(table, properties)), "")
+
+
+def _differences(table: Any, properties: Mapping[str, Any]) -> Iterator[str]:
+    wanted = {
+        one["AttributeName"]: one["AttributeType"] for one in properties["AttributeDefinitions"]
+    }
+    types = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
+    if (key := _key(table, types)) != _key(properties, wanted):
+        yield f"has the key {key}, and not {_key(properties, wanted)}"
+    indexes = {one["IndexName"]: one for one in table.get("GlobalSecondaryIndexes", [])}
+    for index in properties["GlobalSecondaryIndexes"]:
+        name, there = index["IndexName"], indexes.get(index["IndexName"])
+        if there is None:
+            yield f"has no index {name}"
+        elif (key := _key(there, types)) != _key(index, wanted):
+            yield f"has an index {name} with the key {key}, and not {_key(index, wanted)}"
+        elif (seen := there.get("IndexStatus", "ACTIVE")) != "ACTIVE":
+            yield f"has an index {name} that is {seen}, and not ACTIVE"
+
+
+def _key(described: Any, types: Mapping[str, str]) -> str:
+    """Return a key as text: its attributes in their order, with type and role."""
+    parts = [(one["AttributeName"], one["KeyType"]) for one in described["KeySchema"]]
+    return ", ".join(f"{name} ({types.get(name)}, {role})" for name, role in parts)
 
 
 def delete(client: DynamoDBClient, name: str, sleep: Callable[[float], None]) -> None:

@@ -14,7 +14,12 @@ from troposphere.dynamodb import (
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.retention import stateful
-from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE, parameter, suffixed
+from payment_infra.naming import (
+    TRANSACTIONS,
+    TRANSACTIONS_TABLE_OVERRIDE,
+    parameter,
+    suffixed,
+)
 
 IN_FLIGHT_INDEX = "in-flight-index"
 OVERRIDE_CONDITION = "Restored"
@@ -37,7 +42,7 @@ def build_storage(config: StackConfig) -> Storage:
     table = Table(
         "TransactionsTable",
         **stateful(config),
-        TableName=suffixed("transactions"),
+        TableName=suffixed(TRANSACTIONS),
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
             AttributeDefinition(AttributeName="transaction_id", AttributeType="S"),

@@ -431,6 +431,14 @@ def test_a_slip_on_the_command_line_is_one_line(
             ("--change-set", "one", "--role-arn", "arn:aws:iam::1:role/r"),
             "--change-set: a change set has its parameters, role and topics already",
         ),
+        (
+            ("--import-existing-resources", "--no-execute"),
+            "--import-existing-resources takes an import and an update",
+        ),
+        (
+            ("--import-existing-resources", "--change-set", "one"),
+            "--import-existing-resources takes an import and an update",
+        ),
         (("--detach", "--timeout", "5"), "--timeout needs somebody who looks"),
     ],
     ids=" ".join,

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from payment_infra.cloud.preflight import CHECKS, MIN_CONCURRENCY, Check, check_all
 from payment_infra.cloud.release import Plan, plan
+from payment_infra.cloud.tables import unfit
+from payment_infra.groups.storage import IN_FLIGHT_INDEX
+from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, Refused
+from tests.tables import FakeTables
 
 if TYPE_CHECKING:
     from tests.stacks import Answer
@@ -103,6 +107,88 @@ def test_a_lookup_that_is_not_allowed_hides_no_name_that_is_taken(aws: FakeAws) 
     aws.errors["sqs:GetQueueUrl"] = Refused("AccessDenied", "no")
     check = checks(aws)["names"]
     assert (check.level, "transactions-dev" in check.message) == ("fail", True)
+
+
+INDEX: dict[str, Any] = {
+    "IndexName": IN_FLIGHT_INDEX,
+    "KeySchema": [
+        {"AttributeName": "in_flight", "KeyType": "HASH"},
+        {"AttributeName": "lease_expires_at", "KeyType": "RANGE"},
+    ],
+    "Projection": {"ProjectionType": "KEYS_ONLY"},
+}
+REVERSED = {**INDEX, "KeySchema": list(reversed(INDEX["KeySchema"]))}
+
+
+def table_check(aws: FakeAws, imports: bool = False, **table: Any) -> Check:
+    """Check a plan with the table `other` in the place of its own, or, to import, with that."""
+    tables = FakeTables()
+    name = "transactions-dev" if imports else "other"
+    if table:
+        status = table.pop("status", "ACTIVE")
+        tables.add(name, **{"indexes": [INDEX], **table}).become(status)
+    aws.answers |= tables.answers()
+    found = planned(aws)
+    override = {} if imports else {TRANSACTIONS_TABLE_OVERRIDE: "other"}
+    found = replace(found, parameters={**found.parameters, **override})
+    made = check_all(aws.session(), found, creates=True, imports=imports)
+    return next(one for one in made if one.name == "table")
+
+
+@pytest.mark.parametrize("imports", [False, True])
+def test_a_table_that_the_stack_does_not_make_must_fit(imports: bool, aws: FakeAws) -> None:
+    assert table_check(aws, imports, key="transaction_id") == Check("table", "ok")
+    assert aws.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({}, "there is no table other in eu-central-1"),
+        ({"status": "DELETING"}, "table other is DELETING, and not ACTIVE"),
+        (
+            {"key": "id"},
+            "table other has the key id (S, HASH), and not transaction_id (S, HASH)",
+        ),
+        ({"indexes": []}, "table other has no index in-flight-index"),
+        (
+            {"indexes": [REVERSED]},
+            "table other has an index in-flight-index with the key lease_expires_at (N, RANGE), "
+            "in_flight (S, HASH), and not in_flight (S, HASH), lease_expires_at (N, RANGE)",
+        ),
+    ],
+)
+def test_a_table_that_cannot_hold_the_payments_is_a_failure(
+    table: dict[str, Any], problem: str, aws: FakeAws
+) -> None:
+    check = table_check(aws, **table)
+    advice = f"name another by --parameter {TRANSACTIONS_TABLE_OVERRIDE}=NAME"
+    assert (check.level, check.message) == ("fail", f"{problem}; {advice}")
+
+
+def test_an_index_that_is_still_being_made_is_a_failure(aws: FakeAws) -> None:
+    made = FakeTables()
+    made.add("other", indexes=[INDEX])
+    described = made.answers()["dynamodb:DescribeTable"]({"TableName": "other"})
+    described["Table"]["GlobalSecondaryIndexes"][0]["IndexStatus"] = "CREATING"
+    aws.answers["dynamodb:DescribeTable"] = described
+    properties = planned(aws).template["Resources"]["TransactionsTable"]["Properties"]
+    client = aws.session().client("dynamodb")
+    assert unfit(client, "other", properties) == (
+        "table other has an index in-flight-index that is CREATING, and not ACTIVE"
+    )
+
+
+def test_a_table_to_import_that_is_not_there_leaves_nothing_to_bring_back(aws: FakeAws) -> None:
+    check = table_check(aws, imports=True)
+    assert check.message.startswith("there is no table transactions-dev in eu-central-1; leave out")
+
+
+def test_an_update_that_keeps_its_table_looks_at_none(aws: FakeAws) -> None:
+    found = planned(aws)
+    kept = replace(found, parameters={**found.parameters, TRANSACTIONS_TABLE_OVERRIDE: None})
+    check_all(aws.session(), kept, creates=False)
+    assert aws.called("dynamodb:DescribeTable") == []
 
 
 def test_names_follow_the_parameters_that_are_deployed(aws: FakeAws) -> None:

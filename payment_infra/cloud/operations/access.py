@@ -14,11 +14,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from payment_infra.checks import Check, not_checked
 from payment_infra.cloud.bootstrap import own_bucket
 from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.errors import DENIED, code_of, explain, is_passing, translated
+from payment_infra.cloud.errors import (
+    DENIED,
+    MISSING,
+    UNSUPPORTED,
+    code_of,
+    explain,
+    is_passing,
+    translated,
+)
 from payment_infra.cloud.operations.callers import POLICY
 from payment_infra.cloud.operations.simulation import CHANGES, Place, check_changes
 from payment_infra.cloud.options import STACK_NAME_PREFIX
-from payment_infra.cloud.preflight import MISSING, UNSUPPORTED
 from payment_infra.errors import AwsError
 from payment_infra.naming import OPERATIONS_TABLE
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
+from payment_infra.cloud import tables
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations_table import OperationsTable
 from payment_infra.cloud.options import naming_flags
@@ -38,7 +39,7 @@ class Environment:
         """
         state = find_stack(stack, suffix)
         if state is None:
-            raise AwsError(f"there is no stack {stack.name}; `payment-infra deploy` makes it")
+            raise AwsError(_missing(session, stack, suffix))
         return cls(session, stack, state)
 
     @property
@@ -119,6 +120,23 @@ class Environment:
     @cached_property
     def _physical_ids(self) -> Mapping[str, str]:
         return self.stack.physical_ids()
+
+
+def _missing(session: Session, stack: Stack, suffix: str) -> str:
+    """Say that there is no stack, and what makes it; a kept table needs another command."""
+    told = f"there is no stack {stack.name}"
+    own = naming.own_table(suffix)
+    try:
+        kept = tables.status(session.client("dynamodb"), own) not in tables.LOST
+    except AwsError:
+        kept = False  # whoever deploys, hears of it
+    if not kept:
+        return f"{told}; `payment-infra deploy` makes it"
+    command = f"payment-infra deploy {naming_flags(suffix, stack.name)}"
+    return (
+        f"{told}, and its table {own} is still there; `{command} --import-existing-resources` "
+        "brings the environment back over what was kept"
+    )
 
 
 def gateway_of_function(function: Mapping[str, Any]) -> str:

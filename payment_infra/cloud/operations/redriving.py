@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from payment_infra.cloud.errors import code_of, explain, translated
+from payment_infra.cloud.errors import UNSUPPORTED, code_of, explain, translated
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.operations.dead_letters import (
     DEAD_LETTERS,
@@ -19,7 +19,6 @@ from payment_infra.cloud.operations.dead_letters import (
     reading,
 )
 from payment_infra.cloud.polling import looks
-from payment_infra.cloud.preflight import UNSUPPORTED
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
 
 if TYPE_CHECKING:

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud import tables
-from payment_infra.cloud.errors import DENIED, code_of, translated
+from payment_infra.cloud.errors import code_of, is_unavailable, translated
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.polling import looks
-from payment_infra.cloud.preflight import UNSUPPORTED
 from payment_infra.cloud.restore import copy as copies
 from payment_infra.errors import AwsError, UsageError
 
@@ -88,8 +87,7 @@ def find_backups(session: Session, table: str, tell: Tell) -> list[Backup]:
             # Some are known to both services.
             found = {one.arn: one for one in _of_aws_backup(session, table)} | found
     except AwsError as error:
-        cause = error.__cause__
-        if not isinstance(cause, ClientError) or code_of(cause) not in DENIED | UNSUPPORTED:
+        if not is_unavailable(error):
             raise
         tell(Caution(f"AWS Backup is left out, and may have newer backups: {error}"))
     backups = [one for one in found.values() if one.status in READY | IN_PROGRESS]
@@ -170,7 +168,7 @@ def settings_of_template(
     template: Mapping[str, Any], parameters: Mapping[str, str]
 ) -> copies.Settings:
     """Return what a restore would lose of the table that a template describes."""
-    table = template["Resources"]["TransactionsTable"]["Properties"]
+    table = template["Resources"][tables.TRANSACTIONS_TABLE]["Properties"]
     recovery = table.get("PointInTimeRecoverySpecification", {})
     return copies.Settings(
         recovery_days=recovery.get("RecoveryPeriodInDays"),

@@ -1,0 +1,105 @@
+"""What exists already under the names of a template: kept by an earlier stack, or another's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from payment_infra.cloud.errors import MISSING, code_of, is_unavailable, translated
+from payment_infra.errors import AwsError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.release import Plan
+    from payment_infra.cloud.session import Session
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A resource of a template that exists, by its logical id, its type and its name.
+
+    identifier is what an import into a stack names it by: a queue's is its URL (CloudFormation API,
+    ResourceToImport).
+    """
+
+    logical_id: str
+    resource_type: str
+    name: str
+    identifier: Mapping[str, str]
+
+
+def find_existing(session: Session, planned: Plan) -> tuple[list[Existing], list[AwsError]]:
+    """Return what exists of the resources of a plan that a stack may keep, one call for each.
+
+    Second comes why others could not be looked for.
+
+    Raises:
+        AwsError: a look failed for another reason than that it is not allowed.
+    """
+    found, unknown = [], []
+    for logical_id, resource in planned.template["Resources"].items():
+        key, find = LOOKUPS.get(resource["Type"], ("", None))
+        name = _physical_name(resource.get("Properties", {}).get(key), planned.parameters)
+        if not find or not name:
+            continue
+        try:
+            identifier = find(session, name)
+        except AwsError as error:
+            if not is_unavailable(error):
+                raise
+            unknown.append(error)
+            continue
+        if identifier:
+            found.append(Existing(logical_id, resource["Type"], name, identifier))
+    return found, unknown
+
+
+def _physical_name(value: Any, parameters: Mapping[str, str | None]) -> str | None:
+    """Return a physical name, as far as it depends on nothing but parameters."""
+    if isinstance(value, Mapping) and isinstance(value.get("Fn::Sub"), str):
+        value = re.sub(r"\$\{(\w+)\}", lambda it: parameters.get(it[1]) or it[0], value["Fn::Sub"])
+    return value if isinstance(value, str) and "${" not in value else None
+
+
+def _find_table(session: Session, name: str) -> dict[str, str]:
+    client = session.client("dynamodb")
+    return {"TableName": name} if _look(name, lambda: client.describe_table(TableName=name)) else {}
+
+
+def _find_queue(session: Session, name: str) -> dict[str, str]:
+    client = session.client("sqs")
+    found = _look(name, lambda: client.get_queue_url(QueueName=name))
+    return {"QueueUrl": found["QueueUrl"]} if found else {}
+
+
+def _find_log_group(session: Session, name: str) -> dict[str, str]:
+    with translated(name):
+        pages = session.client("logs").get_paginator("describe_log_groups")
+        exists = any(
+            group["logGroupName"] == name
+            for page in pages.paginate(logGroupNamePrefix=name)
+            for group in page["logGroups"]
+        )
+    return {"LogGroupName": name} if exists else {}
+
+
+def _look(name: str, look: Callable[[], Any]) -> Any:
+    """Return what a look finds, None if it is not there."""
+    with translated(name):
+        try:
+            return look()
+        except ClientError as error:
+            if code_of(error) in MISSING:
+                return None
+            raise
+
+
+# What a stack may keep, with the property that names it, and how it is looked for.
+LOOKUPS: Mapping[str, tuple[str, Callable[[Session, str], dict[str, str]]]] = {
+    "AWS::DynamoDB::Table": ("TableName", _find_table),
+    "AWS::SQS::Queue": ("QueueName", _find_queue),
+    "AWS::Logs::LogGroup": ("LogGroupName", _find_log_group),
+}

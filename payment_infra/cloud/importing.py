@@ -1,0 +1,206 @@
+"""A stack that is gone over what it has kept: how it was configured, and the import of that.
+
+An import is an operation of its own, which changes nothing else; an update makes the rest. (The
+import that CloudFormation makes along with other changes takes no names that depend on parameters,
+and no queues: "Import AWS resources into a CloudFormation stack automatically".)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from payment_infra import naming
+from payment_infra.cloud.change_sets import Request
+from payment_infra.cloud.consent import on_recorded_preset
+from payment_infra.cloud.errors import translated
+from payment_infra.cloud.existing import LOOKUPS, Existing, find_existing
+from payment_infra.cloud.release import is_ours
+from payment_infra.cloud.restore.copy import find_copies
+from payment_infra.cloud.stack import Stack, StackState
+from payment_infra.errors import UsageError
+from payment_infra.naming import PARAMETER_FIELDS
+from payment_infra.record import Record, read_record
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.release import Plan, Release
+    from payment_infra.cloud.session import Session
+    from payment_infra.sources import Resolved
+
+FLAG = "--import-existing-resources"
+OVERRIDE = naming.TRANSACTIONS_TABLE_OVERRIDE
+# What a new stack decides anew: where its code is, and whether the region has a CloudWatch role.
+DECIDED_ANEW = frozenset(
+    {naming.ENVIRONMENT_SUFFIX, naming.ARTIFACT_BUCKET, naming.MANAGE_API_GATEWAY_ACCOUNT}
+)
+# What the stack's own events say once it has worked, other than one that was never created, or only
+# ever looked at as a change set.
+WORKED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The stack that had this name before, as it was when it was deleted, and what it records."""
+
+    state: StackState
+    record: Record
+
+
+def is_incomplete(deployed: Mapping[str, Any]) -> bool:
+    """Whether a template, {} for none, has not come further than to import what there was."""
+    return all(one["Type"] in LOOKUPS for one in deployed.get("Resources", {}).values())
+
+
+def find_gone(stack: Stack, suffix: str) -> Gone | None:
+    """Return the last environment that had this stack's name.
+
+    CloudFormation knows a deleted stack for 90 days (API, ListStacks and GetTemplate).
+    """
+    client = stack.client
+    with translated(f"the deleted stacks named {stack.name}"):
+        pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+        deleted = [
+            (one["CreationTime"], one["StackId"])
+            for page in pages
+            for one in page["StackSummaries"]
+            if one["StackName"] == stack.name
+        ]
+        for _, stack_id in sorted(deleted, reverse=True):
+            state = StackState.of(client.describe_stacks(StackName=stack_id)["Stacks"][0])
+            same = is_ours(state) and state.parameters.get(naming.ENVIRONMENT_SUFFIX) == suffix
+            if same and _has_worked(stack, stack_id):
+                return Gone(state, read_record(Stack(client, stack_id).template()))
+    return None
+
+
+def _has_worked(stack: Stack, stack_id: str) -> bool:
+    pages = stack.client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    return any(
+        one.get("PhysicalResourceId") == stack_id and one.get("ResourceStatus") in WORKED
+        for page in pages
+        for one in page["StackEvents"]
+    )
+
+
+def configuration(
+    stack: Stack, gone: Gone | None, resolved: Resolved, given: Mapping[str, str]
+) -> tuple[Resolved, Record, Mapping[str, str]]:
+    """Return how the environment goes on: its settings, what it recorded, parameters to set.
+
+    As the stack was configured that is gone, where nobody asks for something else.
+
+    Args:
+        stack: the new stack.
+        gone: the one before it, if CloudFormation still knows it.
+        resolved: what is asked for.
+        given: the parameters that are given by name.
+
+    Raises:
+        UsageError: nothing tells how it was configured, and nobody does.
+    """
+    if gone is not None:
+        kept = {
+            name: value
+            for name, value in gone.state.parameters.items()
+            if name in {*PARAMETER_FIELDS, OVERRIDE} - DECIDED_ANEW
+            and not (name in PARAMETER_FIELDS and resolved.asked_for(PARAMETER_FIELDS[name]))
+        }
+        return on_recorded_preset(resolved, gone.record), gone.record, {**kept, **given}
+    if not resolved.preset_chosen:
+        raise UsageError(
+            f"{FLAG}: CloudFormation does not know any more how {stack.name} was configured; say "
+            "it by --preset, and by what was set besides"
+        )
+    return resolved, Record(), given
+
+
+def check_copies(session: Session, planned: Plan, gone: Gone | None) -> None:
+    """Make sure that it is known which table payments were in: the stack's own, or a restored one.
+
+    Raises:
+        UsageError: there are restored tables, and nothing tells which one was in use.
+    """
+    if gone is not None or planned.parameters.get(OVERRIDE) is not None:
+        return
+    own = naming.own_table(planned.config.suffix)
+    copies = find_copies(session.client("dynamodb"), own)
+    if copies:
+        raise UsageError(
+            f"{FLAG}: payments were in {own}, or in what was restored of it ({', '.join(copies)}); "
+            f"say in which by --parameter {OVERRIDE}=NAME, and by {OVERRIDE}= for {own}"
+        )
+
+
+def find_missing(
+    session: Session, planned: Plan, deployed: Mapping[str, Any]
+) -> tuple[list[Existing], list[Existing]]:
+    """Return what exists of the plan's resources, and what of that the stack does not have yet.
+
+    Raises:
+        AwsError: that cannot be found out.
+    """
+    existing, unknown = find_existing(session, planned)
+    if unknown:
+        raise unknown[0]
+    has = deployed.get("Resources", {})
+    return existing, [one for one in existing if one.logical_id not in has]
+
+
+def request(
+    release: Release,
+    existing: Collection[Existing],
+    missing: Collection[Existing],
+    role_arn: str | None,
+    notification_arns: tuple[str, ...] | None,
+) -> Request:
+    """Return what the change set of the import is made of."""
+    names = [one.logical_id for one in existing]
+    body = json.dumps(import_template(release.plan.template, names))
+    return Request(
+        {"TemplateBody": body},
+        release.parameters,
+        role_arn,
+        notification_arns,
+        imports=tuple(missing),
+    )
+
+
+def import_template(template: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return a template of nothing but these resources, as the whole one has them.
+
+    A property that refers to another resource is left to the update that makes that.
+    """
+    known = {*names, *template["Parameters"]}
+    resources = {
+        name: {
+            **template["Resources"][name],
+            "Properties": {
+                key: value
+                for key, value in template["Resources"][name]["Properties"].items()
+                if all(one in known or one.startswith("AWS::") for one in _references(value))
+            },
+        }
+        for name in names
+    }
+    kept = ("AWSTemplateFormatVersion", "Description", "Parameters", "Conditions")
+    return {**{key: template[key] for key in kept if key in template}, "Resources": resources}
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Yield the parameters and logical ids that a value refers to."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _references(one)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key == "Ref":
+                yield inner
+            elif key == "Fn::GetAtt":
+                yield inner[0] if isinstance(inner, list) else inner.partition(".")[0]
+            elif key == "Fn::Sub" and isinstance(inner, str):
+                yield from (one.partition(".")[0] for one in re.findall(r"\$\{([^!}]+)\}", inner))
+            else:
+                yield from _references(inner)

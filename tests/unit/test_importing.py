@@ -1,0 +1,326 @@
+"""A stack that is gone over what it has kept: what goes on as it was, and what is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cfn_tools import load_yaml
+
+from payment_infra.artifacts import code_keys
+from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.events import Preview, Result
+from payment_infra.cloud.importing import find_gone, import_template
+from payment_infra.cloud.operations.environment import Environment
+from payment_infra.cloud.options import Options
+from payment_infra.cloud.stack import Stack
+from payment_infra.config import StackConfig
+from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
+from payment_infra.groups.storage import IN_FLIGHT_INDEX
+from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE as OVERRIDE
+from payment_infra.rendering import document
+from payment_infra.sources import resolve
+from payment_infra.template import build_template
+from tests.aws import FakeAws, FakeBucket, FakeStack, Refused
+from tests.operators import FakeOperator
+from tests.stacks import own_event
+from tests.tables import FakeTable, FakeTables
+
+if TYPE_CHECKING:
+    from tests.stacks import Answer
+
+NAME, OWN = "payment-infra-dev", "transactions-dev"
+COPY = f"{OWN}-20261124T114500Z"
+INDEX = {
+    "IndexName": IN_FLIGHT_INDEX,
+    "KeySchema": [
+        {"AttributeName": "in_flight", "KeyType": "HASH"},
+        {"AttributeName": "lease_expires_at", "KeyType": "RANGE"},
+    ],
+    "Projection": {"ProjectionType": "KEYS_ONLY"},
+}
+PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
+IMPORT = Options(yes=True, import_existing=True)
+
+
+@dataclass
+class World:
+    """An account, and the environment `dev` in it."""
+
+    aws: FakeAws = field(default_factory=lambda: FakeAws(buckets={"zips": FakeBucket()}))
+    tables: FakeTables = field(default_factory=FakeTables)
+    operator: FakeOperator = field(default_factory=FakeOperator)
+
+    def __post_init__(self) -> None:
+        self.session = self.aws.session()
+
+    def stack(self) -> Stack:
+        return Stack(self.session.client("cloudformation"), NAME, lambda _: None)
+
+    def deploy(self, options: Options = IMPORT, **flags: object) -> Result:
+        resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
+        return Deployment(self.session, self.stack(), resolved, options, self.operator).run()
+
+    def lose_stack(self) -> FakeStack:
+        """Delete the stack by force, over what it keeps."""
+        stack = self.aws.stacks.pop(NAME)
+        stack.status, stack.protected = "DELETE_COMPLETE", False
+        self.aws.deleted[stack.id] = stack
+        self.keep()
+        return stack
+
+    def keep(self) -> FakeTable:
+        """Have in the account what a production stack keeps."""
+        self.aws.answers |= {
+            **self.tables.answers(),
+            "sqs:GetQueueUrl": lambda asked: {"QueueUrl": f"https://sqs/{asked['QueueName']}"},
+            "logs:DescribeLogGroups": lambda asked: {
+                "logGroups": [{"logGroupName": asked["logGroupNamePrefix"]}]
+            },
+        }
+        return self.tables.add(OWN, indexes=[INDEX])
+
+    def requests(self) -> list[Answer]:
+        """Return the calls that have made change sets of the environment's stack."""
+        made = self.aws.called("cloudformation:CreateChangeSet")
+        return [one for one in made if one["StackName"] == NAME]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def gone(world: World) -> World:
+    """A world whose production stack was deleted by force."""
+    parameters = {OVERRIDE: COPY}
+    world.tables.add(COPY, indexes=[INDEX])
+    world.aws.answers |= world.tables.answers()
+    world.deploy(Options(yes=True, parameters=parameters), throttle_rate_limit=77, **PRODUCTION)
+    world.lose_stack()
+    world.aws.calls.clear()
+    world.operator.told.clear()
+    return world
+
+
+def test_what_exists_is_imported_and_then_an_update_makes_the_rest(gone: World) -> None:
+    assert gone.deploy(gateway="simulated") == Result(NAME, "UPDATE_COMPLETE", changed=True)
+    first, second = gone.requests()
+    assert (first["ChangeSetType"], second["ChangeSetType"]) == ("IMPORT", "UPDATE")
+    imported = {one["LogicalResourceId"]: one for one in first["ResourcesToImport"]}
+    assert imported["TransactionsTable"] == {
+        "ResourceType": "AWS::DynamoDB::Table",
+        "LogicalResourceId": "TransactionsTable",
+        "ResourceIdentifier": {"TableName": OWN},
+    }
+    assert imported["FailedTransactionsQueue"]["ResourceIdentifier"] == {
+        "QueueUrl": "https://sqs/failed-transactions-dev"
+    }
+    whole = load_yaml(gone.aws.stacks[NAME].template)["Resources"]
+    stateful = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
+    # The execution log is named for the API, and a new API is another.
+    assert {*imported, "PaymentAPIExecutionLogGroup"} == {
+        name for name, one in whole.items() if one["Type"] in stateful
+    }
+    body = load_yaml(first["TemplateBody"])
+    assert body["Resources"] == {name: whole[name] for name in body["Resources"]}
+    assert "Outputs" not in body
+
+
+def test_an_import_is_executed_without_what_is_said_of_new_resources(gone: World) -> None:
+    gone.deploy(gateway="simulated")
+    first, second = gone.aws.called("cloudformation:ExecuteChangeSet")
+    assert first.keys() == {"ChangeSetName", "ClientRequestToken"}
+    assert (second["RetainExceptOnCreate"], second["DisableRollback"]) == (True, False)
+
+
+def test_parameters_preset_and_the_restored_table_go_on_as_they_were(gone: World) -> None:
+    gone.deploy(gateway="simulated", alarm_email="new@example.com")
+    stack = gone.aws.stacks[NAME]
+    assert (stack.parameters[OVERRIDE], stack.parameters["ThrottleRateLimit"]) == (COPY, "77")
+    assert (stack.parameters["LogRetentionDays"], stack.parameters["AlarmEmail"]) == (
+        *("365", "new@example.com"),
+    )
+    assert stack.protected
+    table = load_yaml(stack.template)["Resources"]["TransactionsTable"]
+    assert table["DeletionPolicy"] == "Retain"
+
+
+def test_what_money_hangs_on_goes_back_to_no_default(world: World) -> None:
+    real = "handlers.shared.gateway:SimulatedGateway"
+    world.deploy(Options(yes=True), **PRODUCTION, payment_access="account")
+    world.lose_stack()
+    world.aws.calls.clear()
+    with pytest.raises(UsageError) as refused:
+        world.deploy(gateway=real)
+    assert "payment_access from account to caller; `payment-infra deploy " in str(refused.value)
+    assert "--import-existing-resources --suffix dev --preset production" in str(refused.value)
+    assert world.aws.changes() == []
+
+
+def test_both_operations_are_shown_and_asked_about(gone: World) -> None:
+    gone.operator.answer = True
+    gone.deploy(Options(import_existing=True), gateway="simulated")
+    assert gone.operator.asked == [
+        "Import 8 resources into payment-infra-dev?",
+        "Update the stack payment-infra-dev in eu-central-1?",
+    ]
+    first, second = gone.operator.of(Preview)
+    assert {one.action for one in first.changes} == {"Import"}
+    assert {one.action for one in second.changes} == {"Add"}
+    assert (first.creates, first.gateway, second.gateway) == (True, "simulated", "simulated")
+
+
+def test_a_no_leaves_nothing_and_forgets_nothing(gone: World) -> None:
+    gone.operator.answer = False
+    with pytest.raises(Declined):
+        gone.deploy(Options(import_existing=True), gateway="simulated")
+    assert (gone.aws.stacks, gone.aws.change_sets) == ({}, {})
+    gone.deploy(gateway="simulated")
+    assert gone.aws.stacks[NAME].parameters[OVERRIDE] == COPY
+
+
+def test_an_import_that_was_interrupted_is_gone_on_with(gone: World) -> None:
+    gone.operator.on_tell = interrupt_at(Preview, 2)
+    with pytest.raises(KeyboardInterrupt):
+        gone.deploy(gateway="simulated")
+    assert gone.aws.stacks[NAME].status == "IMPORT_COMPLETE"
+    gone.operator.on_tell = lambda _: None
+    assert gone.deploy(gateway="simulated").status == "UPDATE_COMPLETE"
+    assert [one["ChangeSetType"] for one in gone.requests()] == ["IMPORT", "UPDATE", "UPDATE"]
+    assert gone.aws.stacks[NAME].parameters[OVERRIDE] == COPY
+
+
+def interrupt_at(kind: type, number: int) -> Any:
+    """Return what is interrupted when it is told the event of a kind with this number."""
+    seen: list[object] = []
+
+    def tell(event: object) -> None:
+        seen.append(event)
+        if sum(isinstance(one, kind) for one in seen) == number:
+            raise KeyboardInterrupt
+
+    return tell
+
+
+def test_the_same_command_again_changes_nothing(gone: World) -> None:
+    gone.deploy(gateway="simulated")
+    gone.aws.calls.clear()
+    gone.tables.tables["transactionstablename-payment-infra-dev"] = FakeTable("its output")
+    assert gone.deploy(gateway="simulated").changed is False
+    assert gone.requests() == []
+
+
+def test_a_stack_that_never_worked_does_not_hide_the_one_before_it(gone: World) -> None:
+    failed = FakeStack(NAME, number=2, status="DELETE_COMPLETE", parameters={OVERRIDE: ""})
+    failed.parameters["EnvironmentSuffix"] = "dev"
+    failed.events = [own_event(failed, 1, "ROLLBACK_COMPLETE")]
+    gone.aws.deleted[failed.id] = failed
+    found = find_gone(gone.stack(), "dev")
+    assert found is not None
+    assert (found.state.parameters[OVERRIDE], found.record.preset) == (COPY, "production")
+
+
+def test_of_several_stacks_that_worked_the_last_one_counts(gone: World) -> None:
+    later = FakeStack(NAME, number=2, status="DELETE_COMPLETE", parameters={OVERRIDE: "later"})
+    later.parameters["EnvironmentSuffix"] = "dev"
+    later.template = "{}"
+    later.events = [own_event(later, 1, "UPDATE_COMPLETE")]
+    gone.aws.deleted[later.id] = later
+    found = find_gone(gone.stack(), "dev")
+    assert found is not None
+    assert found.state.parameters[OVERRIDE] == "later"
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"EnvironmentSuffix": "dev"}, {OVERRIDE: "", "EnvironmentSuffix": "other"}]
+)
+def test_a_foreign_stack_of_the_name_tells_nothing(
+    world: World, parameters: dict[str, str]
+) -> None:
+    other = FakeStack(NAME, status="DELETE_COMPLETE", parameters=parameters)
+    other.events = [own_event(other, 1, "CREATE_COMPLETE")]
+    world.aws.deleted[other.id] = other
+    assert find_gone(world.stack(), "dev") is None
+
+
+def test_without_a_trace_of_the_stack_its_preset_has_to_be_named(world: World) -> None:
+    world.keep()
+    with pytest.raises(UsageError, match="does not know any more how payment-infra-dev was"):
+        world.deploy()
+    assert world.aws.changes() == []
+    assert world.deploy(**PRODUCTION).changed
+
+
+def test_without_a_trace_of_the_stack_a_restored_table_is_not_passed_over(world: World) -> None:
+    world.keep()
+    world.tables.add(f"{COPY}-drill", indexes=[INDEX])
+    world.tables.add(f"{OWN}-2", indexes=[INDEX])
+    world.tables.add(COPY, indexes=[INDEX])
+    with pytest.raises(UsageError) as refused:
+        world.deploy(**PRODUCTION)
+    assert f"payments were in {OWN}, or in what was restored of it ({COPY}); say in" in str(
+        refused.value
+    )
+    assert world.aws.changes() == []
+    for value in (COPY, ""):
+        options = Options(yes=True, import_existing=True, parameters={OVERRIDE: value})
+        world.deploy(options, **PRODUCTION)
+        assert world.aws.stacks.pop(NAME).parameters[OVERRIDE] == value
+
+
+def test_without_a_table_there_is_nothing_to_bring_back(world: World) -> None:
+    world.keep()
+    del world.tables.tables[OWN]
+    with pytest.raises(PaymentInfraError, match=f"there is no table {OWN} in eu-central-1; leave"):
+        world.deploy(**PRODUCTION)
+    assert world.aws.changes() == []
+
+
+def test_what_may_not_be_looked_for_is_not_left_out_silently(world: World) -> None:
+    world.keep()
+    world.aws.errors["sqs:GetQueueUrl"] = Refused("AccessDenied", "no")
+    with pytest.raises(AwsError, match="not allowed to call GetQueueUrl"):
+        world.deploy(**PRODUCTION)
+    assert world.requests() == []
+
+
+def test_without_the_flag_the_names_are_taken_and_the_command_is_told(gone: World) -> None:
+    options = Options(yes=True, command="payment-infra deploy --suffix dev --yes")
+    with pytest.raises(PaymentInfraError) as refused:
+        gone.deploy(options, **PRODUCTION)
+    message = str(refused.value)
+    assert "`payment-infra deploy --suffix dev --yes --import-existing-resources` brings" in message
+    assert gone.aws.changes() == []
+
+
+def test_whoever_looks_for_the_environment_is_told_the_command(gone: World) -> None:
+    told = (
+        f"there is no stack {NAME}, and its table {OWN} is still there; `payment-infra deploy "
+        "--suffix dev --import-existing-resources` brings the environment back"
+    )
+    with pytest.raises(AwsError, match=told):
+        Environment.find(gone.session, gone.stack(), "dev")
+
+
+@pytest.mark.parametrize("refusal", [None, Refused("AccessDeniedException", "no")])
+def test_whoever_looks_where_nothing_is_kept_is_told_to_deploy(
+    world: World, refusal: Refused | None
+) -> None:
+    if refusal:
+        world.aws.errors["dynamodb:DescribeTable"] = refusal
+    with pytest.raises(AwsError, match=f"there is no stack {NAME}; `payment-infra deploy` makes"):
+        Environment.find(world.session, world.stack(), "dev")
+
+
+def test_a_property_that_refers_to_what_is_not_imported_is_left_to_the_update() -> None:
+    template = document(build_template(StackConfig(suffix="dev"), code_keys()))
+    alone = import_template(template, ["FailedTransactionsQueue"])["Resources"]
+    queue = alone["FailedTransactionsQueue"]["Properties"]
+    whole = template["Resources"]["FailedTransactionsQueue"]["Properties"]
+    assert whole.keys() - queue.keys() == {"RedrivePolicy"}
+    both = ["FailedTransactionsQueue", "FailedTransactionsDLQ"]
+    together = import_template(template, both)["Resources"]
+    assert together == {name: template["Resources"][name] for name in both}
