@@ -35,6 +35,11 @@ LATEST = "latest"
     metavar="TIME",
     help="The moment to restore to: 2026-11-24T10:00:00Z, -15m for that long ago, or latest.",
 )
+@click.option(
+    "--from-backup",
+    metavar="ARN",
+    help="The backup to restore from, or latest: also where the table is deleted.",
+)
 @click.option("--undo", is_flag=True, help="Go back from the last restore, or end one half done.")
 @click.option("--drill", is_flag=True, help="Restore, verify and delete a copy; payments go on.")
 @click.option(
@@ -72,6 +77,7 @@ LATEST = "latest"
 def command(
     environment: Environment,
     moment: str | None,
+    from_backup: str | None,
     undo: bool,
     drill: bool,
     discard_newer: bool,
@@ -96,16 +102,22 @@ def command(
     Example:
       payment-infra restore --suffix dev-001 --to 2026-11-24T10:00:00Z
       payment-infra restore --suffix dev-001 --to latest --drill
+      payment-infra restore --suffix dev-001 --from-backup latest
       payment-infra restore --suffix dev-001 --undo
     """
     from payment_infra.cloud.restore import restoration, undoing
     from payment_infra.cloud.restore.switch import Options, Work
     from payment_infra.moments import is_ago
 
-    if undo == (moment is not None) or (undo and drill):
-        raise UsageError("give one of --to TIME and --undo; --drill goes with --to")
+    if [undo, moment is not None, from_backup is not None].count(True) != 1 or (
+        drill and moment is None
+    ):
+        raise UsageError(
+            "give one of --to TIME, --from-backup ARN and --undo; --drill goes with --to"
+        )
     options = Options(
         to=_parse(moment),
+        from_backup=from_backup,
         ago=moment is not None and is_ago(moment),
         yes=yes,
         drill=drill,

@@ -81,7 +81,8 @@ def find_restores(environment: Environment) -> list[Check]:
             message = f"the restore to {to} is half undone{by}"
             found.append(Check("restore", "fail", message, f"`{undo}` completes that"))
         elif journal.open and not journal.drill:
-            go_on = environment.command(f"restore --to {to}")
+            words = f"--from-backup {journal.backup}" if journal.backup else f"--to {to}"
+            go_on = environment.command(f"restore {words}")
             message = f"a restore to {to} is half done ({journal.phase}){by}"
             remedy = f"`{go_on}` goes on with it, `{undo}` ends it"
             found.append(Check("restore", "fail", message, remedy))

@@ -33,7 +33,8 @@ LATEST = "latest"
 READY = frozenset({"AVAILABLE", "COMPLETED"})
 # One that is still being made. In any other status it can never be restored.
 IN_PROGRESS = frozenset({"CREATING"})
-# The type that DynamoDB gives those of AWS Backup.
+# The types that DynamoDB gives what a deletion leaves, and those of AWS Backup.
+SYSTEM = "SYSTEM"
 AWS_BACKUP = "AWS_BACKUP"
 # The role that AWS Backup makes and works with unless told otherwise ("IAM service roles").
 RESTORE_ROLE = "service-role/AWSBackupDefaultServiceRole"

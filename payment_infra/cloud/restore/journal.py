@@ -78,6 +78,12 @@ class Journal:
         return self.copy.endswith(DRILL)
 
     @property
+    def backup(self) -> str | None:
+        """The ARN of the backup that the copy is made of; None: of the table's own recovery."""
+        arn: str | None = self.facts.get("backup")
+        return arn
+
+    @property
     def open(self) -> bool:
         """Whether the restore has begun, and neither come to its end nor been given up."""
         return self.phase in OPEN

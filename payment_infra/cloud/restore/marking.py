@@ -54,6 +54,7 @@ class Marking:
         target: the table that is moved to.
         moment: since when the two differ.
         discard: whether what changed since then was left behind.
+        lost: whether the source is gone, and with it all that it knew.
     """
 
     client: DynamoDBClient
@@ -61,6 +62,7 @@ class Marking:
     target: str
     moment: datetime
     discard: bool
+    lost: bool = False
 
     def mark_all(self) -> set[str]:
         """Mark every open row of the target that the source does not settle.
@@ -105,7 +107,8 @@ class Marking:
         )
 
     def _mark_page(self, rows: Sequence[Item]) -> Iterator[str]:
-        others = read_rows(self.client, self.source, [text(row, "transaction_id") for row in rows])
+        ids = [text(row, "transaction_id") for row in rows]
+        others = {} if self.lost else read_rows(self.client, self.source, ids)
         for row in rows:
             transaction_id, mark = text(row, "transaction_id"), mark_of(row)
             due = self._due(row, others.get(transaction_id))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud import tables
 from payment_infra.cloud.events import Caution, Report, StepBegun
-from payment_infra.cloud.restore import copy, row_log
+from payment_infra.cloud.restore import backups, copy, row_log
 from payment_infra.cloud.restore.journal import Journal, Phase, copy_name, find_journals
 from payment_infra.cloud.restore.repointing import ready
 from payment_infra.cloud.restore.switch import (
     Moved,
     agree,
     check_choice,
+    gone,
     listed,
     marked_lines,
     switch,
@@ -24,7 +26,7 @@ from payment_infra.errors import AwsError, Interrupted, UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.restore.switch import Work
+    from payment_infra.cloud.restore.switch import Options, Work
 
 DRILL_STEPS = range(1, 6)
 
@@ -51,7 +53,7 @@ def _restore(work: Work) -> Report:
     work.environment = work.environment.again()
     journal = _in_progress(work)
     if journal is None:
-        journal = _begin(work)
+        journal = _begin(work) if work.options.from_backup is None else _begin_from_backup(work)
     work.seconds = {**journal.facts.get("seconds", {}), **work.seconds}
     journal = _copy(work, journal)
     client = work.environment.client("dynamodb")
@@ -61,7 +63,8 @@ def _restore(work: Work) -> Report:
                 tables.delete(client, journal.copy, work.sleep)
         moved = Moved(journal, [], set())
     else:
-        agree(work, journal.source, journal.copy, journal.to, _text(journal.to))
+        if not gone(work, journal):
+            agree(work, journal.source, journal.copy, journal.to, _text(journal.to))
         moved = switch(work, journal, journal.source, journal.copy, journal.to, Phase.SWITCHING)
         work.operator.tell(StepBegun(9, len(work.steps), "Report"))
     report = _report(work, moved)
@@ -85,6 +88,12 @@ def _in_progress(work: Work) -> Journal | None:
     if not open_ones:
         return None
     journal = open_ones[-1]
+    if (options.from_backup is None) != (journal.backup is None):
+        words = f"--from-backup {journal.backup}" if journal.backup else f"--to {_text(journal.to)}"
+        raise UsageError(
+            f"a restore is in progress; give {words} to go on with it, or "
+            f"`{work.command('restore --undo')}` to end it"
+        )
     asked = None if options.ago else options.to
     if asked is not None and copy.whole(asked) != journal.to:
         raise UsageError(
@@ -96,7 +105,8 @@ def _in_progress(work: Work) -> Journal | None:
             f"the copy {journal.copy} of the restore to {_text(journal.to)} is gone; "
             f"`{work.command('restore --undo')}` ends that restore"
         )
-    check_choice(work, journal, f"restore --to {_text(journal.to)}")
+    words = f"--from-backup {journal.backup}" if journal.backup else f"--to {_text(journal.to)}"
+    check_choice(work, journal, f"restore {words}")
     work.confirm(
         f"A restore of {journal.source} to {_text(journal.to)} is in progress. Go on with it?",
         options.yes,
@@ -115,13 +125,8 @@ def _begin(work: Work) -> Journal:
         raise UsageError(f"payments are already in {table}, restored to {_text(options.to)}")
     to = copy.moment(options.to, found)
     name = copy_name(environment.own_table, to, drill=options.drill)
-    if any(one.copy == name for one in find_journals(environment, environment.own_table)):
-        raise UsageError(
-            f"there is a table {name} from an earlier restore; `aws dynamodb delete-table "
-            f"--table-name {name}` deletes it, or restore to another second"
-        )
+    _check_name(work, name)
     lines = [
-        f"Restore of {environment.stack.name} in {environment.session.region}",
         f"  from    {table}, as it was at {_text(to)}",
         f"  to      a new table, {name}",
         f"  window  {_text(found.earliest)} to {_text(found.latest)}",
@@ -129,19 +134,76 @@ def _begin(work: Work) -> Journal:
     if options.drill:
         lines.append("  then    the copy is verified and deleted; payments go on meanwhile")
     else:
-        kept = "stay behind" if options.discard_newer else "are carried over"
-        lines += [
-            f"  then    payments are stopped, those that changed since {kept},",
-            "          open ones that may have been charged since are marked as rewound,",
-            "          to be charged only if the gateway is certain that it never did,",
-            "          the stack moves to the new table, and payments are let in again",
-        ]
-    document = {"kind": "plan", "source": table, "copy": name, "to": _text(to)}
-    work.operator.tell(Report(tuple(lines), document))
+        lines += _plan(options)
+    _tell_plan(work, lines, {"source": table, "copy": name, "to": _text(to)})
     what = "Make the drill?" if options.drill else f"Restore payments to {_text(to)}?"
     work.confirm(what, options.yes)
     facts = {"began_at": began.isoformat(), "newest_restorable": found.latest.isoformat()}
+    return _note_begun(work, Journal(name, table, to, exists=False), facts)
+
+
+def _begin_from_backup(work: Work) -> Journal:
+    """Find the backup, show what will happen, and ask."""
+    began = work.clock()
+    work.operator.tell(StepBegun(1, len(work.steps), "Check what can be restored"))
+    environment, options = work.environment, work.options
+    table = environment.table
+    found = backups.find_backups(environment.session, table, work.operator.tell)
+    backup = backups.choose(found, options.from_backup or backups.LATEST)
+    to = copy.whole(backup.made_at)
+    name = copy_name(environment.own_table, to)
+    _check_name(work, name)
     journal = Journal(name, table, to, exists=False)
+    lines = [
+        f"  from    {backup.arn}",
+        f"          a backup of {table} ({backup.kind}), made at {_text(to)}",
+        f"  to      a new table, {name}",
+    ]
+    if not gone(work, journal):
+        lines += _plan(options)
+    else:
+        lines += [
+            "  then    payments are stopped, the stack moves to the new table, and they are let in",
+            f"          again; {table} is gone: open payments are marked as rewound,",
+            "          unless the backup is what the deletion has left",
+        ]
+    _tell_plan(work, lines, {"source": table, "copy": name, "backup": backup.arn, "to": _text(to)})
+    work.confirm(f"Restore payments from the backup of {_text(to)}?", options.yes)
+    facts = {
+        "began_at": began.isoformat(),
+        "newest_restorable": to.isoformat(),
+        "backup": backup.arn,
+        "kind": backup.kind,
+    }
+    return _note_begun(work, journal, facts)
+
+
+def _check_name(work: Work, name: str) -> None:
+    environment = work.environment
+    if any(one.copy == name for one in find_journals(environment, environment.own_table)):
+        raise UsageError(
+            f"there is a table {name} from an earlier restore; `aws dynamodb delete-table "
+            f"--table-name {name}` deletes it, or restore to another second"
+        )
+
+
+def _plan(options: Options) -> list[str]:
+    kept = "stay behind" if options.discard_newer else "are carried over"
+    return [
+        f"  then    payments are stopped, those that changed since {kept},",
+        "          open ones that may have been charged since are marked as rewound,",
+        "          to be charged only if the gateway is certain that it never did,",
+        "          the stack moves to the new table, and payments are let in again",
+    ]
+
+
+def _tell_plan(work: Work, lines: list[str], document: dict[str, object]) -> None:
+    environment = work.environment
+    first = f"Restore of {environment.stack.name} in {environment.session.region}"
+    work.operator.tell(Report((first, *lines), {"kind": "plan", **document}))
+
+
+def _note_begun(work: Work, journal: Journal, facts: Mapping[str, object]) -> Journal:
     row_log.clear(work.environment, journal)
     return work.note(journal, facts=facts)
 
@@ -152,14 +214,19 @@ def _copy(work: Work, journal: Journal) -> Journal:
         return journal
     client = work.environment.client("dynamodb")
     if not journal.exists:
-        copy.begin(client, journal.source, journal.copy, journal.to, work.sleep)
+        _make(work, journal)
         journal = replace(journal, exists=True)
+    lost = gone(work, journal)
     with work.step(2, f"Restore to {journal.copy}"):
         _wait(work, journal)
     with work.step(3, "Bring back its recovery, tags and protection"):
-        copy.bring_back(client, journal.source, journal.copy, work.sleep)
+        if lost:
+            template, values = work.environment.stack.template(), work.environment.state.parameters
+            backups.bring_back_from_template(client, template, values, journal.copy, work.sleep)
+        else:
+            copy.bring_back(client, journal.source, journal.copy, work.sleep)
     with work.step(4, "Verify it"):
-        verification = verify(client, journal.source, journal.copy, journal.to)
+        verification = verify(client, None if lost else journal.source, journal.copy, journal.to)
     for problem in verification.problems:
         work.operator.tell(Caution(f"{journal.copy}: {problem}"))
     if verification.problems and work.options.verify:
@@ -169,6 +236,17 @@ def _copy(work: Work, journal: Journal) -> Journal:
             f"`{work.command('restore --undo')}` ends the restore"
         )
     return work.note(journal, phase=Phase.VERIFIED, facts={"verification": asdict(verification)})
+
+
+def _make(work: Work, journal: Journal) -> None:
+    """Begin to make the copy."""
+    session = work.environment.session
+    if journal.backup is None:
+        client = session.client("dynamodb")
+        copy.begin(client, journal.source, journal.copy, journal.to, work.sleep)
+        return
+    found = backups.find_backups(session, journal.source, work.operator.tell)
+    backups.begin(session, backups.choose(found, journal.backup), journal.copy, work.sleep)
 
 
 def _wait(work: Work, journal: Journal) -> None:
@@ -195,6 +273,7 @@ def _report(work: Work, moved: Moved) -> Report:
         "source": journal.source,
         "copy": journal.copy,
         "to": _text(journal.to),
+        "backup": journal.backup,
         "ended_at": _text(now),
         "steps": [{"step": text, "seconds": round(of, 1)} for text, of in work.seconds.items()],
         "recovery_time_seconds": round(took, 1),
@@ -217,10 +296,12 @@ def _report(work: Work, moved: Moved) -> Report:
             f"{behind:8.1f} s  behind: the newest moment was {_text(newest)} (recovery point)"
         )
     if verification:
-        lines.append(
-            f"payments restored: {verification['in_copy']}; made since then: "
-            f"{verification['created_since']} of {verification['in_source']}"
-        )
+        restored = f"payments restored: {verification['in_copy']}"
+        if verification["in_source"]:
+            restored += (
+                f"; made since then: {verification['created_since']} of {verification['in_source']}"
+            )
+        lines.append(restored)
     if journal.drill:
         return Report((*lines, f"{journal.copy} was deleted again"), document, final=True)
     return Report((*lines, *_what_is_left(work, moved)), document, final=True)
@@ -238,6 +319,8 @@ def _what_is_left(work: Work, moved: Moved) -> list[str]:
         lines.append(
             f"- compare the {unknown} that could be charged again with the gateway's records"
         )
+    if gone(work, journal):
+        return [*lines, f"- {journal.source} is gone, and this restore cannot be undone"]
     lines.append(f"- `{work.command('restore --undo')}` goes back to {journal.source}")
     if journal.source == work.environment.own_table:
         lines.append(f"- {journal.source} belongs to the stack: it stays, with what it holds")

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from payment_infra.cloud import smoke
+from payment_infra.cloud import smoke, tables
 from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
 from payment_infra.cloud.locking import Lock
 from payment_infra.cloud.polling import persistently
+from payment_infra.cloud.restore import backups, row_log
 from payment_infra.cloud.restore import journal as journals
-from payment_infra.cloud.restore import row_log
 from payment_infra.cloud.restore.marking import Marking
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
 from payment_infra.cloud.restore.repointing import Disturbed, repoint
@@ -49,6 +49,7 @@ class Options:
 
     Args:
         to: the moment to restore to; None: the latest that there is.
+        from_backup: the ARN of the backup to restore from, or "latest"; `to` is then that of it.
         ago: whether that was said as a while ago: the same words then go on with a restore.
         yes: answer the questions, but for those of discard_newer and mismatched.
         drill: make a copy, verify it and delete it.
@@ -65,6 +66,7 @@ class Options:
     """
 
     to: datetime | None = None
+    from_backup: str | None = None
     ago: bool = False
     yes: bool = False
     drill: bool = False
@@ -187,6 +189,11 @@ class Moved:
     marked: set[str]
 
 
+def gone(work: Work, journal: Journal) -> bool:
+    """Whether the table that a restore is made of is gone: the copy then has what there is."""
+    return tables.status(work.environment.client("dynamodb"), journal.source) == tables.GONE
+
+
 def agree(work: Work, source: str, target: str, moment: datetime, since: str) -> None:
     """List what would stay behind, and ask, before payments are stopped.
 
@@ -244,7 +251,7 @@ def switch(
     Args:
         work: whose environment.
         journal: the restore that this is part of.
-        source: the table that payments are in.
+        source: the table that payments are in, which may be gone.
         target: the table that they go to.
         moment: when the two tables were the same.
         phase: what the journal is to say meanwhile.
@@ -253,7 +260,8 @@ def switch(
         PaymentInfraError: a step failed; payments may be stopped.
     """
     client, discard = work.environment.client("dynamodb"), work.options.discard_newer
-    marking = Marking(client, source, target, moment, discard)
+    lost = source == journal.source and gone(work, journal)
+    marking = Marking(client, source, target, moment, discard, lost)
     rows: list[RowChange] = []
     marked: set[str] | None = None
     if work.environment.table != target:
@@ -348,8 +356,13 @@ def _move(
         with work.step(5, "Stop payments"):
             journal = _stop(work, journal)
         with work.step(6, f"Carry over what changed in {source}"):
-            rows += _reconcile(work, journal, marking, known=rows)
-            marked = marking.mark_all()
+            if marking.lost:
+                # What a deletion leaves has all that the table had: nothing can be hidden by it.
+                whole = journal.facts.get("kind") == backups.SYSTEM
+                marked = set() if whole else marking.mark_all()
+            else:
+                rows += _reconcile(work, journal, marking, known=rows)
+                marked = marking.mark_all()
             _tell_marked(work, target, len(marked))
         with work.step(7, f"Move the stack to {target}"):
             try:
@@ -394,9 +407,8 @@ def _look_again(
 
     Of the open rows only those are marked that this look finds: others may be new in the target.
     """
-    if marking.source == journal.copy and not journal.exists:
-        work.operator.tell(Caution(f"{journal.copy} is gone: what slipped through is lost with it"))
-        return set()
+    if marking.lost or (marking.source == journal.copy and not journal.exists):
+        return set()  # nothing can have slipped through to a table that is not there
     again = _reconcile(work, journal, marking, since=journal.stopped_at, known=known)
     return marking.mark([row.transaction_id for row in again if row.action != "copied"])
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud import tables
-from payment_infra.cloud.errors import translated
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.restore import copy, row_log
 from payment_infra.cloud.restore.journal import Phase, find_journals
@@ -53,8 +52,11 @@ def _undo(work: Work) -> Report:
     check_choice(work, journal, "restore --undo")
     client = work.environment.client("dynamodb")
     for table in (journal.source, work.environment.table):
-        with translated(f"table {table}"):
-            client.describe_table(TableName=table)
+        if tables.status(client, table) == tables.GONE:
+            raise AwsError(
+                f"there is no table {table} any more; "
+                f"`{work.command('restore --from-backup latest')}` brings payments back"
+            )
     work.confirm(f"Move payments from {journal.copy} back to {journal.source}?", work.options.yes)
     moment = journal.stopped_at or journal.to
     agree(work, journal.copy, journal.source, moment, "the restore")
