@@ -277,7 +277,7 @@ def switch(
             _tell_marked(work, target, len(slipped - (marked or set())))
             journal = start(work, journal)
         # An earlier run has marked them, if it has moved the stack.
-        marked = slipped | (marking.find_marked() if marked is None else marked)
+        marked = slipped | (work.persist(marking.find_marked) if marked is None else marked)
         if work.options.smoke:
             check(work)
     return Moved(journal, row_log.noted(work.environment, journal), marked)
@@ -359,10 +359,10 @@ def _move(
             if marking.lost:
                 # What a deletion leaves has all that the table had: nothing can be hidden by it.
                 whole = journal.facts.get("kind") == backups.SYSTEM
-                marked = set() if whole else marking.mark_all()
+                marked = set() if whole else work.persist(marking.mark_all)
             else:
                 rows += _reconcile(work, journal, marking, known=rows)
-                marked = marking.mark_all()
+                marked = work.persist(marking.mark_all)
             _tell_marked(work, target, len(marked))
         with work.step(7, f"Move the stack to {target}"):
             try:
@@ -410,7 +410,8 @@ def _look_again(
     if marking.lost or (marking.source == journal.copy and not journal.exists):
         return set()  # nothing can have slipped through to a table that is not there
     again = _reconcile(work, journal, marking, since=journal.stopped_at, known=known)
-    return marking.mark([row.transaction_id for row in again if row.action != "copied"])
+    ids = [row.transaction_id for row in again if row.action != "copied"]
+    return work.persist(lambda: marking.mark(ids))
 
 
 def _reconcile(
@@ -423,12 +424,14 @@ def _reconcile(
 ) -> list[RowChange]:
     """Carry over what the source tells of more; return it, but for what is known already."""
     source, target = marking.source, marking.target
-    found = changes(
-        *(marking.client, source, target, marking.moment),
-        write=not marking.discard,
-        mismatched=work.options.mismatched == CARRY,
-        since=since,
-        note=lambda rows: row_log.note(work.environment, journal, rows),
+    found = work.persist(
+        lambda: changes(
+            *(marking.client, source, target, marking.moment),
+            write=not marking.discard,
+            mismatched=work.options.mismatched == CARRY,
+            since=since,
+            note=lambda rows: row_log.note(work.environment, journal, rows),
+        )
     )
     told_of = {(one.transaction_id, one.updated_at) for one in known}
     rows = [one for one in found if (one.transaction_id, one.updated_at) not in told_of]
