@@ -61,7 +61,7 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
     # An earlier run that was killed may have left it held, and took its AWS with it.
     free(session, stack)
     # No money, access or protection hangs on what is here: nothing has to be asked for again.
-    sources = {**resolved.sources, **dict.fromkeys(KEPT, "local")}
+    sources = {**resolved.sources, **dict.fromkeys({*KEPT, "suffix"}, "local")}
     resolved = replace(resolved, config=config, sources=sources)
     Deployment(session, stack, resolved, Options(yes=True), _Quiet()).run()
     outputs = stack.outputs()

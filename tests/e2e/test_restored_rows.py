@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from handlers.shared.money import Money
+from handlers.shared.transactions import fingerprint
 from payment_infra.cloud.restore.marking import Marking
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
 from payment_infra.local.stack import open_session
@@ -23,7 +25,12 @@ EARLIER, LATER = (NOW + timedelta(seconds=seconds) for seconds in (1, 2))
 
 
 def payment(status: str, moment: datetime, **more: Any) -> dict[str, Any]:
-    texts = dict.fromkeys(("amount", "currency", "customer_id", "fingerprint"), "x")
+    texts = {
+        "amount": "0.01",
+        "currency": "EUR",
+        "customer_id": "c-1",
+        "fingerprint": fingerprint(Money(1, "EUR"), "c-1"),
+    }
     text = moment.isoformat(timespec="microseconds")
     made = (NOW - timedelta(hours=1)).isoformat(timespec="microseconds")
     texts |= {"status": status, "created_at": made, "updated_at": text, **more}

@@ -588,7 +588,7 @@ def test_list_prints_every_environment_past_the_first_page(cli: Cli, aws: FakeAw
         (("--to", "latest"), "there is no terminal to ask on; add --yes"),
         (("--undo",), "there is no terminal to ask on; add --yes"),
         (("--undo", "--drill"), "--drill goes with --to"),
-        ((), "give one of --to TIME and --undo"),
+        ((), "give one of --to TIME, --from-backup ARN and --undo"),
     ],
 )
 def test_a_restore_that_cannot_begin_is_one_line_and_changes_nothing(

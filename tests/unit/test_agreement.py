@@ -9,6 +9,7 @@ import ast
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,14 @@ from handlers.shared import (
     table,
     transactions,
 )
+from handlers.shared.money import Money
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.cloud.operations.queue_export import HIDDEN_SECONDS
 from payment_infra.cloud.restore import rows, writes
 from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type, spelled_out
 
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 REPOSITORY = Path(__file__).parents[2]
 TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
 EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
@@ -303,3 +306,16 @@ def test_what_lets_payments_in_again_is_what_the_template_says(preset: str) -> N
     assert not paths & {f"/~1{method}" for method in writes.METHODS}
     [source] = resources("AWS::Lambda::EventSourceMapping", preset).values()
     assert source.get("Enabled", True)
+
+
+@pytest.mark.parametrize(("minor", "currency"), [(1, "EUR"), (1050, "EUR"), (5, "JPY"), (7, "BHD")])
+def test_a_restore_takes_for_validated_what_the_handlers_charge(minor: int, currency: str) -> None:
+    made = transactions.Transaction.validated("t-1", Money(minor, currency), "c-1", NOW)
+    row = {
+        name: {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
+        for name, value in made.to_record().items()
+    }
+    assert rows.is_as_validated(row)
+    for name in ("amount", "currency", "customer_id", "fingerprint"):
+        assert not rows.is_as_validated({**row, name: {"S": f"{row[name]['S']}0"}})
+    assert not rows.is_as_validated({**row, "amount_minor": {"N": str(minor * 10)}})

@@ -275,7 +275,7 @@ def test_what_an_earlier_stack_can_have_kept_is_imported_or_deleted(
 
 def test_remedies_name_only_options_that_deploy_has() -> None:
     ours = {option for one in deploy_command.params for option in (*one.opts, *one.secondary_opts)}
-    of_aws = {"--capabilities", "--import-existing-resources"}
+    of_aws = {"--capabilities"}
     named = set(re.findall(r"--[a-z-]+", " ".join([KEPT, *(one for _, one in REMEDIES)])))
     assert named - ours == of_aws
 
