@@ -41,7 +41,11 @@ LATEST = "latest"
     help="The backup to restore from, or latest: also where the table is deleted.",
 )
 @click.option("--undo", is_flag=True, help="Go back from the last restore, or end one half done.")
-@click.option("--drill", is_flag=True, help="Restore, verify and delete a copy; payments go on.")
+@click.option(
+    "--drill",
+    is_flag=True,
+    help="Restore, verify and delete a copy; payments go on. With --undo, end one half done.",
+)
 @click.option(
     "--discard-newer", is_flag=True, help="Leave behind what changed since; asks once more."
 )
@@ -110,10 +114,10 @@ def command(
     from payment_infra.moments import is_ago
 
     if [undo, moment is not None, from_backup is not None].count(True) != 1 or (
-        drill and moment is None
+        drill and from_backup is not None
     ):
         raise UsageError(
-            "give one of --to TIME, --from-backup ARN and --undo; --drill goes with --to"
+            "give one of --to TIME, --from-backup ARN and --undo; --drill goes with --to or --undo"
         )
     options = Options(
         to=_parse(moment),

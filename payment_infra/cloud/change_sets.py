@@ -33,6 +33,10 @@ OVERTAKEN = frozenset({"ChangeSetNotFound", "InvalidChangeSetStatus"})
 REPLACEMENTS: Mapping[str, Replacement] = {"True": "replaces", "Conditional": "may replace"}
 
 
+class Outdated(AwsError):
+    """A change set that does not fit the stack any more, which was updated since."""
+
+
 @dataclass(frozen=True)
 class ChangeSet:
     """A change set that is ready to be executed.
@@ -134,7 +138,7 @@ def execute(
         rollback: whether a failure undoes what was done.
 
     Raises:
-        AwsError: another deployment has begun since the change set was made.
+        Outdated: another deployment has begun since the change set was made.
         DeploymentFailed: it failed or was rolled back; from the iteration.
     """
     following = stack.following(change_set.stack_id)
@@ -149,7 +153,7 @@ def execute(
             )
         except ClientError as error:
             if code_of(error) in OVERTAKEN:
-                raise AwsError(
+                raise Outdated(
                     f"stack {stack.name}: another deployment has begun since this one was "
                     "prepared, and nothing of this one was done; repeat the command"
                 ) from error

@@ -154,21 +154,27 @@ def find_journals(environment: Environment, own_table: str) -> list[Journal]:
     return sorted(every, key=lambda one: one.copy)
 
 
-def write(environment: Environment, journal: Journal) -> None:
-    """Keep the journal."""
+def write(environment: Environment, journal: Journal, generation: int) -> bool:
+    """Keep the journal, unless a holder of the lock of a later generation has; return whether it
+    was."""
     texts = journal.texts()
     unset = [name for name in ("discard", "stopped_at", "let_in_at") if name not in texts]
-    names = {f"#{name}": name for name in (*texts, *unset)}
-    update = "SET " + ", ".join(f"#{name} = :{name}" for name in texts)
+    names = {f"#{name}": name for name in (*texts, *unset, "generation")}
+    update = "SET " + ", ".join(f"#{name} = :{name}" for name in (*texts, "generation"))
     if unset:
         update += " REMOVE " + ", ".join(f"#{name}" for name in unset)
-    environment.operations.update(
+    written, _ = environment.operations.update(
         environment.stack.name,
         ITEMS + journal.copy,
         UpdateExpression=update,
+        ConditionExpression="attribute_not_exists(#generation) OR #generation <= :generation",
         ExpressionAttributeNames=names,
-        ExpressionAttributeValues={f":{name}": {"S": text} for name, text in texts.items()},
+        ExpressionAttributeValues={
+            **{f":{name}": {"S": text} for name, text in texts.items()},
+            ":generation": {"N": str(generation)},
+        },
     )
+    return written
 
 
 def tags_of(client: DynamoDBClient, arn: str) -> Mapping[str, str]:
@@ -179,7 +185,7 @@ def tags_of(client: DynamoDBClient, arn: str) -> Mapping[str, str]:
 
 
 def _of_item(copy: str, item: Item, *, exists: bool) -> Journal:
-    texts = {name: value["S"] for name, value in item.items()}
+    texts = {name: value["S"] for name, value in item.items() if "S" in value}
     return Journal(
         copy=copy,
         source=texts["source"],

@@ -73,7 +73,10 @@ def repoint(environment: Environment, source: str, table: str, operator: Operato
             )
         _check_undisturbed(environment)
         token = change_sets.token_of(environment.session.principal())
-        events = change_sets.execute(stack, change_set, token)
+        try:
+            events = change_sets.execute(stack, change_set, token)
+        except change_sets.Outdated as error:
+            raise Disturbed(f"stack {stack.name} was updated by somebody else") from error
     follow(stack, events, operator)
 
 

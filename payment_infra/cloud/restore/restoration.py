@@ -16,7 +16,7 @@ from payment_infra.cloud.restore.switch import (
     Moved,
     agree,
     check_choice,
-    gone,
+    is_lost,
     listed,
     marked_lines,
     switch,
@@ -63,7 +63,7 @@ def _restore(work: Work) -> Report:
                 tables.delete(client, journal.copy, work.sleep)
         moved = Moved(journal, [], set())
     else:
-        if not gone(work, journal):
+        if not is_lost(work, journal.source):
             agree(work, journal.source, journal.copy, journal.to, _text(journal.to))
         moved = switch(work, journal, journal.source, journal.copy, journal.to, Phase.SWITCHING)
         work.operator.tell(StepBegun(9, len(work.steps), "Report"))
@@ -88,17 +88,18 @@ def _in_progress(work: Work) -> Journal | None:
     if not open_ones:
         return None
     journal = open_ones[-1]
-    if (options.from_backup is None) != (journal.backup is None):
+    same = options.from_backup == journal.backup
+    if not same and (journal.backup is None or options.from_backup != backups.LATEST):
         words = f"--from-backup {journal.backup}" if journal.backup else f"--to {_text(journal.to)}"
         raise UsageError(
-            f"a restore is in progress; give {words} to go on with it, or "
-            f"`{work.command('restore --undo')}` to end it"
+            f"a restore is in progress; give {words} to go on with it, or `{_end(work, journal)}` "
+            "to end it"
         )
     asked = None if options.ago else options.to
     if asked is not None and copy.whole(asked) != journal.to:
         raise UsageError(
             f"a restore to {_text(journal.to)} is in progress; give --to {_text(journal.to)} to go "
-            f"on with it, or `{work.command('restore --undo')}` to end it"
+            f"on with it, or `{_end(work, journal)}` to end it"
         )
     if not journal.exists and journal.phase is not Phase.COPYING and not journal.drill:
         raise AwsError(
@@ -149,7 +150,7 @@ def _begin_from_backup(work: Work) -> Journal:
     environment, options = work.environment, work.options
     table = environment.table
     found = backups.find_backups(environment.session, table, work.operator.tell)
-    backup = backups.choose(found, options.from_backup or backups.LATEST)
+    backup = backups.choose(found, str(options.from_backup))
     to = copy.whole(backup.made_at)
     name = copy_name(environment.own_table, to)
     _check_name(work, name)
@@ -159,7 +160,7 @@ def _begin_from_backup(work: Work) -> Journal:
         f"          a backup of {table} ({backup.kind}), made at {_text(to)}",
         f"  to      a new table, {name}",
     ]
-    if not gone(work, journal):
+    if not is_lost(work, table):
         lines += _plan(options)
     else:
         lines += [
@@ -173,7 +174,7 @@ def _begin_from_backup(work: Work) -> Journal:
         "began_at": began.isoformat(),
         "newest_restorable": to.isoformat(),
         "backup": backup.arn,
-        "kind": backup.kind,
+        "whole": backup.kind == backups.SYSTEM and backup == found[0],
     }
     return _note_begun(work, journal, facts)
 
@@ -216,7 +217,7 @@ def _copy(work: Work, journal: Journal) -> Journal:
     if not journal.exists:
         _make(work, journal)
         journal = replace(journal, exists=True)
-    lost = gone(work, journal)
+    lost = is_lost(work, journal.source)
     with work.step(2, f"Restore to {journal.copy}"):
         _wait(work, journal)
     with work.step(3, "Bring back its recovery, tags and protection"):
@@ -233,7 +234,7 @@ def _copy(work: Work, journal: Journal) -> Journal:
         raise AwsError(
             f"the copy {journal.copy} is not what it should be, and payments go on in "
             f"{journal.source}; --no-verify goes on all the same, "
-            f"`{work.command('restore --undo')}` ends the restore"
+            f"`{_end(work, journal)}` ends it"
         )
     return work.note(journal, phase=Phase.VERIFIED, facts={"verification": asdict(verification)})
 
@@ -249,6 +250,11 @@ def _make(work: Work, journal: Journal) -> None:
     backups.begin(session, backups.choose(found, journal.backup), journal.copy, work.sleep)
 
 
+def _end(work: Work, journal: Journal) -> str:
+    """Return the command that ends a restore, or a drill, that is in progress."""
+    return work.command("restore --undo" + (" --drill" if journal.drill else ""))
+
+
 def _wait(work: Work, journal: Journal) -> None:
     client = work.environment.client("dynamodb")
     try:
@@ -257,7 +263,7 @@ def _wait(work: Work, journal: Journal) -> None:
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             f"DynamoDB goes on making {journal.copy}, and payments go on in {journal.source}; the "
-            f"same command goes on with it, `{work.command('restore --undo')}` ends it"
+            f"same command goes on with it, `{_end(work, journal)}` ends it"
         ) from interrupt
 
 
@@ -319,7 +325,7 @@ def _what_is_left(work: Work, moved: Moved) -> list[str]:
         lines.append(
             f"- compare the {unknown} that could be charged again with the gateway's records"
         )
-    if gone(work, journal):
+    if is_lost(work, journal.source):
         return [*lines, f"- {journal.source} is gone, and this restore cannot be undone"]
     lines.append(f"- `{work.command('restore --undo')}` goes back to {journal.source}")
     if journal.source == work.environment.own_table:

@@ -13,8 +13,8 @@ from payment_infra.cloud import smoke, tables
 from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
 from payment_infra.cloud.locking import Lock
 from payment_infra.cloud.polling import persistently
-from payment_infra.cloud.restore import backups, row_log
 from payment_infra.cloud.restore import journal as journals
+from payment_infra.cloud.restore import row_log
 from payment_infra.cloud.restore.marking import Marking
 from payment_infra.cloud.restore.reconciliation import RowChange, changes
 from payment_infra.cloud.restore.repointing import Disturbed, repoint
@@ -165,7 +165,9 @@ class Work:
     def _write(self, journal: Journal) -> None:
         assert self._lock is not None
         self._lock.check()
-        journals.write(self.environment, journal)
+        if not journals.write(self.environment, journal, self._lock.generation):
+            self._lock.check()
+            raise AwsError(f"the journal of {journal.copy} was written by somebody else")
 
     def persist(self, call: Callable[[], Found]) -> Found:
         """Return what a call returns that can be repeated; see `persistently`."""
@@ -189,9 +191,9 @@ class Moved:
     marked: set[str]
 
 
-def gone(work: Work, journal: Journal) -> bool:
-    """Whether the table that a restore is made of is gone: the copy then has what there is."""
-    return tables.status(work.environment.client("dynamodb"), journal.source) == tables.GONE
+def is_lost(work: Work, table: str) -> bool:
+    """Whether a table's rows can be read no more."""
+    return tables.status(work.environment.client("dynamodb"), table) in tables.LOST
 
 
 def agree(work: Work, source: str, target: str, moment: datetime, since: str) -> None:
@@ -260,8 +262,7 @@ def switch(
         PaymentInfraError: a step failed; payments may be stopped.
     """
     client, discard = work.environment.client("dynamodb"), work.options.discard_newer
-    lost = source == journal.source and gone(work, journal)
-    marking = Marking(client, source, target, moment, discard, lost)
+    marking = Marking(client, source, target, moment, discard, is_lost(work, source))
     rows: list[RowChange] = []
     marked: set[str] | None = None
     if work.environment.table != target:
@@ -357,8 +358,8 @@ def _move(
             journal = _stop(work, journal)
         with work.step(6, f"Carry over what changed in {source}"):
             if marking.lost:
-                # What a deletion leaves has all that the table had: nothing can be hidden by it.
-                whole = journal.facts.get("kind") == backups.SYSTEM
+                # What the deletion has left has all that the table had, and hides nothing.
+                whole = journal.facts.get("whole", False) and not journal.undoing
                 marked = set() if whole else work.persist(marking.mark_all)
             else:
                 rows += _reconcile(work, journal, marking, known=rows)
@@ -407,7 +408,7 @@ def _look_again(
 
     Of the open rows only those are marked that this look finds: others may be new in the target.
     """
-    if marking.lost or (marking.source == journal.copy and not journal.exists):
+    if marking.lost:
         return set()  # nothing can have slipped through to a table that is not there
     again = _reconcile(work, journal, marking, since=journal.stopped_at, known=known)
     ids = [row.transaction_id for row in again if row.action != "copied"]

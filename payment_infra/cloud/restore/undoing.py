@@ -14,6 +14,7 @@ from payment_infra.cloud.restore.switch import (
     Work,
     agree,
     check_choice,
+    is_lost,
     listed,
     marked_lines,
     start,
@@ -47,19 +48,21 @@ def _undo(work: Work) -> Report:
     ready(work.environment, work.operator)
     work.environment = work.environment.again()
     journal = _to_undo(work)
-    if work.environment.table == journal.source and not journal.undoing:
+    active = work.environment.table
+    if journal.drill or (active != journal.copy and not journal.undoing):
         return _abandon(work, journal)
     check_choice(work, journal, "restore --undo")
     client = work.environment.client("dynamodb")
-    for table in (journal.source, work.environment.table):
-        if tables.status(client, table) == tables.GONE:
-            raise AwsError(
-                f"there is no table {table} any more; "
-                f"`{work.command('restore --from-backup latest')}` brings payments back"
-            )
+    if is_lost(work, journal.source):
+        if active == journal.copy and is_lost(work, active):
+            return _abandon(work, journal)
+        raise AwsError(
+            f"there is no table {journal.source} any more to go back to; payments are in {active}"
+        )
     work.confirm(f"Move payments from {journal.copy} back to {journal.source}?", work.options.yes)
     moment = journal.stopped_at or journal.to
-    agree(work, journal.copy, journal.source, moment, "the restore")
+    if not is_lost(work, journal.copy):
+        agree(work, journal.copy, journal.source, moment, "the restore")
     work.steps = STEPS
     if not journal.undoing:
         row_log.clear(work.environment, journal)
@@ -96,8 +99,10 @@ def _to_undo(work: Work) -> Journal:
     every = find_journals(environment, environment.own_table)
     work.stopped = any(one.stops for one in every)
     for one in reversed(every):
-        if not one.drill and (one.open or one.undoing):
+        if one.drill == work.options.drill and (one.open or one.undoing):
             return one
+    if work.options.drill:
+        raise AwsError(f"there is no drill of {environment.stack.name} in progress")
     for one in every:
         if one.copy == environment.table:
             return one
@@ -108,23 +113,32 @@ def _to_undo(work: Work) -> Journal:
 
 
 def _abandon(work: Work, journal: Journal) -> Report:
-    """End a restore whose copy is not used yet: payments are let in where they are."""
-    client = work.environment.client("dynamodb")
-    work.confirm(f"End the restore to {journal.copy}, which is not used yet?", work.options.yes)
-    journal = work.note(start(work, journal), phase=Phase.ABANDONED)
+    """End a restore whose copy is not used, or lost: payments are let in where they are."""
+    client, active = work.environment.client("dynamodb"), work.environment.table
+    what = "drill" if journal.drill else "restore"
+    work.confirm(f"End the {what} to {journal.copy}, which is not used?", work.options.yes)
+    if is_lost(work, active):
+        lines = [
+            f"The {what} has ended; the table {active} is gone, and payments stay as they are:",
+            f"`{work.command('restore --from-backup latest')}` brings them back.",
+        ]
+    else:
+        journal = start(work, journal)
+        lines = [f"The {what} has ended; payments are in {active}."]
+    journal = work.note(journal, phase=Phase.ABANDONED, stopped=False)
     row_log.clear(work.environment, journal)
     left: list[str] = []
-    if journal.exists:
+    if journal.exists and active != journal.copy:
         for waiting in copy.wait(client, journal.copy, work.sleep, work.clock):
             work.operator.tell(waiting)  # before, it cannot be deleted
         left = tables.delete_commands(client, journal.copy)
     report = Report(
         (
-            f"The restore has ended; payments are in {journal.source}.",
+            *lines,
             f"{journal.copy} is not used{':' if left else ', and gone'}",
             *(f"  {one}" for one in left),
         ),
-        {"kind": "abandoned", "table": journal.source, "left": journal.copy},
+        {"kind": "abandoned", "table": active, "left": journal.copy},
         final=True,
     )
     work.operator.tell(report)

@@ -114,8 +114,11 @@ def test_another_kind_of_restore_waits_for_the_one_in_progress(world: World) -> 
     world.aws.errors.clear()
     with pytest.raises(UsageError, match=r"give --from-backup arn:aws:dynamodb:.* to go on"):
         world.restore()
-    world.undo()
-    assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled")
+    report = world.undo()
+    assert report.lines[1] == (
+        "`payment-infra restore --from-backup latest --suffix dev` brings them back."
+    )
+    assert not world.intake.takes_requests  # there is no table that could take them
 
 
 def test_the_plan_says_which_backup_and_what_it_cannot_know(world: World) -> None:
@@ -126,3 +129,35 @@ def test_the_plan_says_which_backup_and_what_it_cannot_know(world: World) -> Non
     plan = world.operator.of(Report)[0]
     assert f"a backup of {OWN} (SYSTEM), made at " in plan.lines[2]
     assert world.aws.changes() == []
+
+
+def test_another_backup_than_that_of_the_restore_in_progress_is_refused(world: World) -> None:
+    first, second = (world.tables.back_up(world.own, "USER") for _ in range(2))
+    world.tables.remove(OWN)
+    world.aws.errors["cloudformation:CreateChangeSet"] = Refused("ValidationError", "stop here")
+    with pytest.raises(AwsError, match="stop here"):
+        world.restore(to=None, from_backup=first.arn)
+    world.aws.errors.clear()
+    with pytest.raises(UsageError, match=f"give --from-backup {first.arn} to go on with it"):
+        world.restore(to=None, from_backup=second.arn)
+    world.restore(to=None, from_backup="latest")
+    assert world.journal.backup == first.arn
+
+
+def test_no_name_is_no_backup(world: World) -> None:
+    world.tables.remove(OWN)
+    with pytest.raises(UsageError, match="--from-backup : no backup of the table has this ARN"):
+        world.restore(to=None, from_backup="")
+
+
+def test_what_an_earlier_deletion_has_left_is_not_whole(world: World) -> None:
+    earlier = world.tables.remove(OWN)
+    assert earlier is not None
+    world.tables.make_copy(earlier.table, OWN, world.tables.now)
+    again = world.own
+    again.recovery_since = world.tables.now
+    again.become("ACTIVE", 0)
+    world.tables.now += HOUR
+    world.tables.remove(OWN)
+    report = world.restore(to=None, from_backup=earlier.arn)
+    assert report.document["marked"] == ["made-since", "open"]

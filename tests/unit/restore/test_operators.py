@@ -19,6 +19,7 @@ from tests.aws import FakeBoto
 from tests.intake import EVERY, PROCESS
 from tests.operators import FakeOperator
 from tests.restoring import MINUTE, OWN, TO, Killed, World, marks, payment
+from tests.stacks import Refused
 
 Run = Callable[[World], object]
 RUNS: dict[str, Run] = {"restore": World.restore, "undo": World.undo, "resume": World.resume}
@@ -363,3 +364,102 @@ def test_a_restore_of_an_earlier_release_is_undone_by_its_tags(world: World) -> 
     world.undo()
     assert world.active == OWN
     assert world.journal.phase is Phase.UNDONE
+
+
+def test_an_update_that_comes_first_is_reconciled_again(world: World) -> None:
+    world.aws.errors["cloudformation:ExecuteChangeSet"] = Refused("InvalidChangeSetStatus")
+
+    def pass_by(event: object) -> None:
+        if isinstance(event, Caution) and "once more from there" in event.message:
+            world.aws.errors.clear()
+
+    world.operator.on_tell = pass_by
+    world.restore()
+    assert world.active != OWN
+    assert len([one for one in cautions(world) if "once more from there" in one]) == 1
+
+
+def test_payments_that_are_let_in_after_the_move_are_stopped_for_the_second_look(
+    world: World,
+) -> None:
+    seen: list[bool] = []
+
+    def let_in(event: object) -> None:
+        if isinstance(event, StepBegun) and event.number == 8:
+            world.intake.methods = {"*/*": dict(EVERY)}
+            scan = world.tables.answers()["dynamodb:Scan"]
+
+            def answer(params: Any) -> Any:
+                seen.append(world.intake.takes_requests)
+                return scan(params)
+
+            world.aws.answers["dynamodb:Scan"] = answer
+
+    world.operator.on_tell = let_in
+    world.restore()
+    assert seen
+    assert not any(seen)
+    assert world.intake.methods == {"*/*": EVERY}
+
+
+def test_a_journal_is_not_written_by_whoever_was_taken_over_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.stop_at("cloudformation:CreateChangeSet")
+    late, journal = world.work(), world.journal
+    with late.operation("restore"):
+        beside(world).undo()
+        monkeypatch.setattr(late._lock, "check", lambda: None)
+        with pytest.raises(AwsError, match="was written by somebody else"):
+            late.note(journal, stopped=True)
+        late.environment.session.guard = None
+    assert world.intake.methods == {"*/*": EVERY}
+    assert world.journal.phase is Phase.ABANDONED
+
+
+@pytest.mark.parametrize("phase", ["switching", "undoing"])
+def test_a_copy_that_is_lost_while_payments_are_in_it_is_gone_back_from(
+    world: World, phase: str
+) -> None:
+    def fail(event: object) -> None:
+        if isinstance(event, StepBegun) and event.number == 8:
+            world.aws.errors["apigateway:GetStage"] = Refused("ValidationError", "stop here")
+
+    before = world.own.rows()
+    if phase == "switching":
+        world.operator.on_tell = fail
+        with pytest.raises(AwsError, match="stop here"):
+            world.restore()
+        world.operator.on_tell = lambda _: None
+    else:
+        world.restore()
+        world.aws.errors["cloudformation:CreateChangeSet"] = Refused("ValidationError", "stop here")
+        with pytest.raises(AwsError, match="stop here"):
+            world.undo()
+    world.aws.errors.clear()
+    assert world.journal.phase == phase
+    assert world.active != OWN
+    del world.tables.tables[world.active]
+    report = world.undo()
+    assert world.active == OWN
+    assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled")
+    # What came of the open ones in the copy, nobody knows.
+    assert report.document["marked"] == ["made-since", "open"]
+    assert set(world.own.rows()) == set(before)
+
+
+def test_a_drill_that_is_not_as_it_should_be_is_ended_by_itself(world: World) -> None:
+    world.restore()
+    active = world.active
+    world.tables.now += HOUR
+    world.aws.errors["dynamodb:UpdateContinuousBackups"] = Refused("ValidationException", "stop")
+    with pytest.raises(AwsError, match="stop"):
+        world.restore(to=None, drill=True)
+    world.aws.errors.clear()
+    with pytest.raises(UsageError, match=r"`payment-infra restore --undo --drill --suffix dev` to"):
+        world.restore(to=TO + 20 * MINUTE, drill=True)
+    report = world.undo(drill=True)
+    assert report.lines[0] == f"The drill has ended; payments are in {active}."
+    with pytest.raises(AwsError, match="there is no drill of payment-infra-dev in progress"):
+        world.undo(drill=True)
+    assert world.active == active
