@@ -587,7 +587,7 @@ def test_list_prints_every_environment_past_the_first_page(cli: Cli, aws: FakeAw
         (("--to", "soon", "--yes"), "'soon' is no moment; write 10m, 3h or 2d"),
         (("--to", "latest"), "there is no terminal to ask on; add --yes"),
         (("--undo",), "there is no terminal to ask on; add --yes"),
-        (("--undo", "--drill"), "--drill goes with --to"),
+        (("--from-backup", "latest", "--drill"), "--drill goes with --to"),
         ((), "give one of --to TIME, --from-backup ARN and --undo"),
     ],
 )
