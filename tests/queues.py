@@ -27,6 +27,8 @@ class FakeQueues:
     now: float = 0
     receive_seconds: float = 0
     hidden_until: dict[str, float] = field(default_factory=dict)
+    # The last message move task of each queue, as ListMessageMoveTasks has it.
+    tasks: dict[str, Answer] = field(default_factory=dict)
 
     def put(self, message_id: str, body: str, url: str = DEAD_LETTERS) -> None:
         """Put a message into a queue."""
@@ -54,6 +56,7 @@ class FakeQueues:
         return {
             "sqs:GetQueueAttributes": self._attributes,
             "sqs:ReceiveMessage": self._receive,
+            "sqs:ListMessageMoveTasks": self._tasks,
             "sqs:ChangeMessageVisibilityBatch": self._change_visibility,
             "sqs:SendMessage": self._send,
             "sqs:DeleteMessage": lambda it: self._delete(it["QueueUrl"], it["ReceiptHandle"]),
@@ -71,6 +74,11 @@ class FakeQueues:
                 f"{messages}NotVisible": str(len(self.hidden[url])),
             }
         }
+
+    def _tasks(self, params: Answer) -> Answer:
+        assert params["MaxResults"] == 1
+        url = params["SourceArn"].rpartition(":")[2]
+        return {"Results": [self.tasks[url]]} if url in self.tasks else {}
 
     def _receive(self, params: Answer) -> Answer:
         assert params["MaxNumberOfMessages"] <= 10

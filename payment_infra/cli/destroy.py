@@ -30,8 +30,8 @@ from payment_infra.errors import UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.operations.callers import Detaching
     from payment_infra.cloud.operations.destruction import Destruction, Kept
-    from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.operations.saving import Saving
     from payment_infra.cloud.session import Session
     from payment_infra.sources import Resolved
@@ -73,7 +73,7 @@ def command(
 
     Shows what goes and what is kept, and asks. Its payments go with it, unless they are retained.
     With --export payments are stopped and saved first; if it fails before the stack is being
-    deleted, they are let in again. After a crash the same command goes on.
+    deleted, they are let in again. After a crash the same command saves anew.
 
     \b
     Example:
@@ -84,6 +84,7 @@ def command(
     suffix = require_suffix(resolved)
     from payment_infra.cloud import intervention
     from payment_infra.cloud.locking import Lock
+    from payment_infra.cloud.operations.callers import Detaching
     from payment_infra.cloud.operations.destruction import (
         check_protection,
         delete_late_log_groups,
@@ -122,7 +123,8 @@ def command(
                 tell=operator.tell,
                 sleep=time.sleep,
             )
-        with saving or nullcontext():
+        detaching = Detaching(environment, found.callers, operator.tell, time.sleep)
+        with detaching, saving or nullcontext():
             intervention.destroy(
                 stack,
                 environment.state,
@@ -130,7 +132,7 @@ def command(
                 region=session.region,
                 yes=yes,
                 also=_also(found),
-                first=lambda: _prepare(environment, found, saving),
+                first=lambda: _prepare(saving, detaching),
             )
         saved = dict(saving.saved) if saving else {}
         for name, number in saved.items():
@@ -192,9 +194,7 @@ def _also(found: Destruction) -> str:
     return f", and detach the callers' policy from {counted(number, 'principal')}" if number else ""
 
 
-def _prepare(environment: Environment, found: Destruction, saving: Saving | None) -> None:
-    from payment_infra.cloud.operations.callers import detach
-
+def _prepare(saving: Saving | None, detaching: Detaching) -> None:
     if saving:
         saving.save()
-    detach(environment.client("iam"), found.callers)
+    detaching.detach()

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.errors import code_of, is_passing, translated
+from payment_infra.cloud.events import Caution
+from payment_infra.cloud.polling import persistently
 from payment_infra.errors import AwsError
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.events import Tell
+    from payment_infra.cloud.operations.environment import Environment
 
 # The logical id of the policy.
 POLICY = "PaymentCallerPolicy"
 GONE = "NoSuchEntity"
-# By the kind of principal: in the answer, the key of the names in it, the call that detaches.
+# By the kind of principal: in the answer, the key of the names in it, and the end of the names of
+# the calls that attach and detach.
 KINDS = {
-    "role": ("PolicyRoles", "RoleName", "detach_role_policy"),
-    "user": ("PolicyUsers", "UserName", "detach_user_policy"),
-    "group": ("PolicyGroups", "GroupName", "detach_group_policy"),
+    "role": ("PolicyRoles", "RoleName", "role_policy"),
+    "user": ("PolicyUsers", "UserName", "user_policy"),
+    "group": ("PolicyGroups", "GroupName", "group_policy"),
 }
 
 
@@ -27,6 +37,15 @@ class Principal:
 
     kind: str
     name: str
+
+    def __str__(self) -> str:
+        """Return it as `role Checkout`."""
+        return f"{self.kind} {self.name}"
+
+    def attach_command(self, policy: str) -> str:
+        """Return the AWS CLI's command that gives it a policy, by the policy's ARN."""
+        name = shlex.quote(self.name)
+        return f"aws iam attach-{self.kind}-policy --{self.kind}-name {name} --policy-arn {policy}"
 
 
 @dataclass(frozen=True)
@@ -53,28 +72,111 @@ def find_callers(client: Any, policy: str) -> Callers:
         return Callers(policy, unknown=str(error))
 
 
-def detach(client: Any, shown: Callers) -> None:
-    """Detach the policy from those who were shown to have it.
+class Detaching:
+    """Detaches the policy from its callers; as a context, attaches it again if the stack stays."""
 
-    Raises:
-        AwsError: others have it by now, and nothing was changed; or IAM refuses.
-    """
-    if not shown.principals:
-        return
-    found = _principals(client, shown.policy)
-    if others := [f"{one.kind} {one.name}" for one in found if one not in shown.principals]:
-        raise AwsError(
-            f"policy {shown.policy} was attached to {', '.join(others)} after the question; "
-            "nothing was deleted; repeat the command"
-        )
-    for one in found:
-        _, name, call = KINDS[one.kind]
-        with translated(f"{one.kind} {one.name}"):
+    def __init__(
+        self, environment: Environment, shown: Callers, tell: Tell, sleep: Callable[[float], None]
+    ) -> None:
+        """Change nothing yet.
+
+        Args:
+            environment: whose policy.
+            shown: who was shown to have it.
+            tell: is told what becomes of those who have lost it.
+            sleep: waits.
+        """
+        self._environment = environment
+        self._client = environment.client("iam")
+        self._shown = shown
+        self._tell = tell
+        self._sleep = sleep
+        self._lost: list[Principal] = []
+
+    def detach(self) -> None:
+        """Detach the policy from those who were shown to have it.
+
+        Raises:
+            AwsError: others have it by now, and nothing was changed; or IAM refuses.
+        """
+        shown = self._shown
+        if not shown.principals:
+            return
+        found = _principals(self._client, shown.policy)
+        if others := [str(one) for one in found if one not in shown.principals]:
+            raise AwsError(
+                f"policy {shown.policy} was attached to {', '.join(others)} after the question; "
+                "nothing was deleted; repeat the command"
+            )
+        for one in found:
+            # Also what fails on its way may have taken effect.
+            self._lost.append(one)
             try:
-                getattr(client, call)(PolicyArn=shown.policy, **{name: one.name})
-            except ClientError as error:
-                if code_of(error) != GONE:
+                _change(self._client, "detach", shown.policy, one)
+            except AwsError as error:
+                if not is_passing(error):
+                    self._lost.remove(one)
+                if not _is_gone(error):
                     raise
+
+    def __enter__(self) -> Detaching:
+        """Begin what `detach` is a part of."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Attach the policy again to those who have lost it, unless the stack is being deleted."""
+        if error is None or not self._lost:
+            return
+        left = list(self._lost)
+        try:
+            if persistently(self._environment.is_going, self._sleep, self._tell):
+                return
+            for one in self._lost:
+                self._attach(one)
+                left.remove(one)
+        except (AwsError, KeyboardInterrupt) as failed:
+            commands = " && ".join(one.attach_command(self._shown.policy) for one in left)
+            told = str(failed) or "interrupted"
+            self._tell(
+                Caution(
+                    f"{_listed(left)} lost the callers' policy ({told}); `{commands}` attaches it "
+                    "again"
+                )
+            )
+            if isinstance(failed, KeyboardInterrupt):
+                raise
+        else:
+            self._tell(Caution(f"the callers' policy is attached again to {_listed(self._lost)}"))
+
+    def _attach(self, one: Principal) -> None:
+        def attach() -> None:
+            _change(self._client, "attach", self._shown.policy, one)
+
+        try:
+            persistently(attach, self._sleep, self._tell)
+        except AwsError as error:
+            if not _is_gone(error):
+                raise
+
+
+def _change(client: Any, verb: str, policy: str, one: Principal) -> None:
+    _, name, call = KINDS[one.kind]
+    with translated(str(one)):
+        getattr(client, f"{verb}_{call}")(PolicyArn=policy, **{name: one.name})
+
+
+def _is_gone(error: AwsError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and code_of(cause) == GONE
+
+
+def _listed(principals: Sequence[Principal]) -> str:
+    return ", ".join(map(str, principals))
 
 
 def _principals(client: Any, policy: str) -> tuple[Principal, ...]:

@@ -88,6 +88,15 @@ class Environment:
         """Return a command line for this environment, for a person to repeat."""
         return f"payment-infra {arguments} {naming_flags(self.suffix, self.stack.name)}"
 
+    def is_going(self) -> bool:
+        """Whether the stack is gone, or being deleted, or that has failed: it only can be deleted.
+
+        Raises:
+            AwsError: nobody can tell.
+        """
+        state = self.stack.state_for_sure()
+        return state is None or state.status.startswith("DELETE_")
+
     def again(self) -> Environment:
         """Return the environment as it is now, after an update of its stack."""
         return Environment.find(self.session, self.stack, self.suffix)

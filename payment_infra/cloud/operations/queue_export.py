@@ -34,10 +34,11 @@ def save_messages(
     sleep: Callable[[float], None],
     tell: Callable[[Waiting], None],
 ) -> int:
-    """Write every message of a queue that gets no new ones to a file; return how many.
+    """Write every message of a queue to a file; return how many.
 
-    Each is a JSON line, whole. They stay in the queue, hidden for VISIBILITY_SECONDS. Only the
-    file's owner can read it; until it is whole, it is PATH.part.
+    The queue has got no new ones for LAG_SECONDS: only then its numbers tell how many there are,
+    those that others hold included. Each is a JSON line, whole. They stay in the queue, hidden for
+    VISIBILITY_SECONDS. Only the file's owner can read it; until it is whole, it is PATH.part.
 
     Raises:
         AwsError: some messages stay hidden; there is no file.

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 # What says that an endpoint has no message move tasks.
 NO_TASKS = UNSUPPORTED | {"AWS.SimpleQueueService.UnsupportedOperation"}
+# What SQS may say of a queue that is no dead-letter queue, out of which it moves nothing.
+NO_SOURCE = frozenset(
+    {"InvalidParameterValue", "InvalidParameterValueException", "ResourceNotFoundException"}
+)
 # What SQS says, with the last of these codes, while another task goes on.
 ALREADY_RUNNING = "already a task running"
 # Statuses of a task that goes on (SQS API, ListMessageMoveTasks).
@@ -140,7 +144,8 @@ def move_all(
         return _wait(client, source, sleep, tell)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
-            "SQS goes on moving messages; `payment-infra failed redrive --cancel` stops it"
+            "SQS goes on moving messages; "
+            f"`{environment.command('failed redrive --cancel')}` stops it"
         ) from interrupt
 
 
@@ -157,6 +162,47 @@ def cancel_move(environment: Environment) -> int:
             raise AwsError("no message move task goes on")
         answer = client.cancel_message_move_task(TaskHandle=tasks[0]["TaskHandle"])
     return int(answer.get("ApproximateNumberOfMessagesMoved", 0))
+
+
+def last_moves(environment: Environment, sleep: Callable[[float], None]) -> dict[str, int]:
+    """Return when the last task was begun that moved messages out of each queue.
+
+    By the queue's logical id, in milliseconds since 1970, 0 for none. If it is the same later,
+    SQS has moved nothing out of it meanwhile.
+
+    Raises:
+        AwsError: a task goes on, or nobody can tell.
+    """
+    moves = {}
+    for logical_id in (QUEUE, DEAD_LETTERS):
+        task = _last_task(environment, logical_id, sleep)
+        if task and task["Status"] in MOVING:
+            cancel = environment.command("failed redrive --cancel")
+            how = f", which `{cancel}` makes soon" if logical_id == DEAD_LETTERS else ""
+            raise AwsError(
+                f"{environment.resource(logical_id).rpartition('/')[2]}: SQS is moving messages "
+                f"out of it; wait for the end of that{how}, then repeat the command"
+            )
+        moves[logical_id] = int(task["StartedTimestamp"]) if task else 0
+    return moves
+
+
+def _last_task(environment: Environment, logical_id: str, sleep: Callable[[float], None]) -> Any:
+    """Return the last task of a queue, as ListMessageMoveTasks has it; None for none."""
+    client, source = environment.client("sqs"), _arn(environment, logical_id)
+
+    def look() -> Any:
+        return client.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results")
+
+    try:
+        tasks = next(looks("message move task", look, sleep))
+    except AwsError as error:
+        cause = error.__cause__
+        none = NO_TASKS | (NO_SOURCE if logical_id == QUEUE else frozenset())
+        if isinstance(cause, ClientError) and code_of(cause) in none:
+            return None
+        raise
+    return tasks[0] if tasks else None
 
 
 def _wait(

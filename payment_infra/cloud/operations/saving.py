@@ -1,28 +1,35 @@
 """Saving what a stack holds before it is deleted: its payments, and the messages of both queues.
 
 Payments are stopped first, as a restore does it, so that none comes in that is not in the files.
-How far it has come stands in a file beside them, so that the same command goes on after a crash.
-Unless the stack is being deleted in the end, payments are let in again, and what was saved is old:
-the next run saves anew.
+How far it has come stands in a file beside them, so that after a crash the same command knows that
+payments were stopped by it. Unless the stack is being deleted in the end, payments are let in
+again, but for what was stopped before, and what was saved is old: the next run saves anew.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
+from payment_infra.cloud.errors import MISSING, code_of
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
-from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
+from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, LAG_SECONDS, QUEUE, Clock
 from payment_infra.cloud.operations.export import PART, STATE, Since, save
 from payment_infra.cloud.operations.queue_export import save_messages
+from payment_infra.cloud.operations.redriving import last_moves
+from payment_infra.cloud.polling import persistently
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.restore.writes import (
-    EVERYTHING,
+    Writes,
     let_in,
     seconds_to_end,
     stop,
@@ -39,6 +46,9 @@ if TYPE_CHECKING:
 
 STEPS = ("Stop payments", "Save the payments", "Save both queues", "Delete the stack")
 
+# What API Gateway and Lambda say of what is not there.
+GONE = MISSING | {"NotFoundException"}
+
 
 class Phase(StrEnum):
     """What was done last; payments are stopped in the first two."""
@@ -50,11 +60,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the saving of a stack has come: saved is the file's name to what it holds."""
+    """How far the saving of a stack has come.
+
+    saved is the file's name to what it holds; before is what was stopped when it began, as
+    `stopped` names it, and stays so.
+    """
 
     stack: str
     phase: Phase
     saved: Mapping[str, int] = field(default_factory=dict)
+    before: Sequence[str] = ()
 
 
 class Saving:
@@ -71,6 +86,7 @@ class Saving:
         drain_seconds: int | None,
         tell: Tell,
         sleep: Callable[[float], None],
+        clock: Clock = time.monotonic,
     ) -> None:
         """Look at what is there; nothing is changed.
 
@@ -81,6 +97,7 @@ class Saving:
                 of the functions.
             tell: is told how far it has come.
             sleep: waits.
+            clock: seconds.
 
         Raises:
             UsageError: a file is in the way that no saving of this stack has written.
@@ -95,6 +112,7 @@ class Saving:
         self._drain_seconds = drain_seconds
         self._tell = tell
         self._sleep = sleep
+        self._clock = clock
         self._path = Path(f"{payments}.destroy")
         self._progress = self._read()
 
@@ -104,22 +122,30 @@ class Saving:
         return self._progress.saved
 
     def save(self) -> None:
-        """Stop payments and save everything, unless an earlier run has.
+        """Stop payments and save everything, unless that was done and the stack is being deleted.
 
         Raises:
             PaymentInfraError: something cannot be saved.
         """
-        if self._progress.phase is Phase.SAVED and self._is_going():
+        if (
+            self._progress.phase is Phase.SAVED
+            and self._environment.is_going()
+            and not self._may_have_come_in()
+        ):
             return
-        is_stopped = set(stopped(self._environment)) == EVERYTHING
-        if self._progress.phase is Phase.LET_IN or not is_stopped:
-            self._begin_anew()
+        moves = last_moves(self._environment, self._sleep)
         self._step(0)
+        self._begin()
         self._stop()
+        settled_at = self._clock() + LAG_SECONDS
         self._step(1)
         self._save_payments()
         self._step(2)
+        self._wait(math.ceil(settled_at - self._clock()), "the queues' numbers are right in {} s")
         self._save_queues()
+        # What is moved later is in the files by now.
+        if last_moves(self._environment, self._sleep) != moves:
+            raise AwsError("SQS has moved messages while they were saved; repeat the command")
         self._write(replace(self._progress, phase=Phase.SAVED))
         self._step(3)
 
@@ -141,19 +167,46 @@ class Saving:
 
     def _let_in(self) -> str:
         """Let payments in, if they can come in; return what is the case then."""
-        name = self._environment.stack.name
-        again = "the same command goes on; answered with no, it lets them in again"
         try:
-            if self._is_going():
+            if not persistently(self._stays_and_is_open, self._sleep, self._tell):
                 return (
-                    f"payments are stopped, and {name} is being deleted; the same command goes on"
+                    f"payments are stopped, and {self._environment.stack.name} is being deleted; "
+                    "the same command goes on"
                 )
-            self._check_restores()
-            let_in(self._environment, wanted(self._environment), self._sleep)
             self._write(replace(self._progress, phase=Phase.LET_IN))
         except PaymentInfraError as error:
-            return f"payments are stopped ({error}); {again}"
+            return self._still_stopped(str(error))
+        except KeyboardInterrupt:
+            self._tell(Caution(self._still_stopped("interrupted")))
+            raise
+        if before := self._progress.before:
+            return (
+                f"nothing was deleted; what was stopped before stays so ({', '.join(before)}); "
+                f"`{self._environment.command('resume')}` lets it in"
+            )
         return "payments are let in again, and nothing was deleted"
+
+    def _still_stopped(self, why: str) -> str:
+        resume = self._environment.command("resume")
+        return (
+            f"payments are stopped ({why}); the same command saves anew; answered with no, it lets "
+            f"them in again, as `{resume}` does"
+        )
+
+    def _stays_and_is_open(self) -> bool:
+        """Let payments in if the stack stays; return whether it does."""
+        environment, before = self._environment, self._progress.before
+        if environment.is_going():
+            return False
+        self._check_restores()
+        writes = wanted(environment)
+        kept = Writes(
+            retries=writes.retries and "retries" not in before,
+            throttles={name: one for name, one in writes.throttles.items() if name not in before},
+            stage="" if before else writes.stage,
+        )
+        let_in(environment, kept, self._sleep)
+        return True
 
     def _check_restores(self) -> None:
         """Make sure that no restore has stopped payments, which then only that may let in.
@@ -164,35 +217,57 @@ class Saving:
         environment = self._environment
         if any(one.stops for one in find_journals(environment, environment.own_table)):
             raise AwsError(
-                "a restore is in progress and has stopped payments; `payment-infra restore --undo` "
-                "ends it first"
+                "a restore is in progress and has stopped payments; "
+                f"`{environment.command('restore --undo')}` ends it first"
             )
 
-    def _is_going(self) -> bool:
-        state = self._environment.stack.state_for_sure()
-        return state is None or state.status.startswith("DELETE_")
+    def _may_have_come_in(self) -> bool:
+        """Whether somebody can have let payments in since the stack's deletion was begun.
 
-    def _begin_anew(self) -> None:
-        """Take what an earlier run has saved as old: payments have come in since."""
+        That takes a deletion that has failed, and left all of what lets them in. It is deleted
+        before the table and the queues, which its functions refer to, so these are still there.
+        """
+        state = self._environment.stack.state_for_sure()
+        if state is None or state.status != "DELETE_FAILED":
+            return False
+        try:
+            stopped(self._environment)
+        except AwsError as error:
+            cause = error.__cause__
+            if cause is None or (isinstance(cause, ClientError) and code_of(cause) in GONE):
+                return False
+            raise
+        return True
+
+    def _begin(self) -> None:
+        """Take what an earlier run has saved as old, and write down what is stopped.
+
+        That is before anything is done, so that whatever happens then it can be taken back. What an
+        earlier run has stopped, and did not come to let in, was not stopped before.
+        """
+        self._check_restores()
         for name in (PART, STATE):
             Path(f"{self.payments}{name}").unlink(missing_ok=True)
-        self._progress = Progress(self._progress.stack, Phase.LET_IN)
+        before = self._progress.before
+        if self._progress.phase is Phase.LET_IN:
+            before = stopped(self._environment)
+        self._write(Progress(self._progress.stack, Phase.SAVING, before=before))
 
     def _stop(self) -> None:
         environment = self._environment
-        self._check_restores()
-        if self._progress.phase is Phase.LET_IN:
-            # Written down before it is done, so that whatever happens then it can be taken back.
-            self._write(Progress(self._progress.stack, Phase.SAVING))
         stop(environment, self._sleep)
         left = self._drain_seconds
-        for seconds in range(seconds_to_end(environment) if left is None else left, 0, -1):
-            self._tell(Waiting(f"requests that have begun may go on for {seconds} s"))
+        self._wait(
+            seconds_to_end(environment) if left is None else left,
+            "requests that have begun may go on for {} s",
+        )
+
+    def _wait(self, seconds: int, what: str) -> None:
+        for left in range(seconds, 0, -1):
+            self._tell(Waiting(what.format(left)))
             self._sleep(1)
 
     def _save_payments(self) -> None:
-        if self._has(self.payments):
-            return
         client, table = self._environment.client("dynamodb"), self._environment.table
         rows = save(client, table, Since(), self.payments, self._count, replace=True)
         self._note_saved(self.payments, rows)
@@ -200,12 +275,8 @@ class Saving:
     def _save_queues(self) -> None:
         # The main queue first: what it gives to the dead-letter queue meanwhile is then in both.
         for logical_id, path in self.queues.items():
-            if not self._has(path):
-                number = save_messages(self._environment, logical_id, path, self._sleep, self._tell)
-                self._note_saved(path, number)
-
-    def _has(self, path: Path) -> bool:
-        return str(path) in self.saved and path.exists()
+            number = save_messages(self._environment, logical_id, path, self._sleep, self._tell)
+            self._note_saved(path, number)
 
     def _count(self, rows: int) -> None:
         self._tell(Waiting(f"{counted(rows, 'transaction')} saved"))
@@ -238,7 +309,12 @@ class Saving:
             return Progress(stack, Phase.LET_IN)
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
-            progress = Progress(found["stack"], Phase(found["phase"]), dict(found["saved"]))
+            progress = Progress(
+                stack=found["stack"],
+                phase=Phase(found["phase"]),
+                saved=dict(found["saved"]),
+                before=tuple(found["before"]),
+            )
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise UsageError(
                 f"{self._path}: is not what destroy has written; name another file"

@@ -12,9 +12,10 @@ import pytest
 
 from payment_infra.cloud import intervention
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
-from payment_infra.cloud.operations.dead_letters import VISIBILITY_SECONDS
+from payment_infra.cloud.operations.dead_letters import LAG_SECONDS, VISIBILITY_SECONDS
 from payment_infra.cloud.operations.environment import Environment
 from payment_infra.cloud.operations.saving import Saving
+from payment_infra.cloud.restore.writes import let_in, stop, stopped, wanted
 from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError, Declined, DeploymentFailed, PaymentInfraError, UsageError
 from tests.intake import FakeIntake
@@ -67,23 +68,31 @@ class World:
 
     def destroy(self, drain_seconds: int | None = 0) -> Saving:
         """Do what `destroy --export` does."""
-        stack = Stack(
-            self.aws.session().client("cloudformation"), "payment-infra-dev", lambda _: None
-        )
-        state = stack.state()
-        assert state is not None
+        environment = self.environment()
         saving = Saving(
-            Environment(self.aws.session(), stack, state),
+            environment,
             self.file,
             drain_seconds=drain_seconds,
             tell=self.operator.tell,
             sleep=self.sleep,
+            clock=lambda: self.queues.now,
         )
         with saving:
             intervention.destroy(
-                stack, state, self.operator, region="r", yes=False, first=saving.save
+                environment.stack,
+                environment.state,
+                self.operator,
+                region="r",
+                yes=False,
+                first=saving.save,
             )
         return saving
+
+    def environment(self) -> Environment:
+        """Return the environment as it is now."""
+        session = self.aws.session()
+        stack = Stack(session.client("cloudformation"), "payment-infra-dev", lambda _: None)
+        return Environment.find(session, stack, "dev")
 
     def cautions(self) -> list[str]:
         return [one.message for one in self.operator.of(Caution)]
@@ -291,7 +300,10 @@ def test_payments_that_cannot_be_let_in_are_said_to_be_stopped(world: World) -> 
         world.destroy()
     [told] = world.cautions()
     assert told.startswith("payments are stopped (stage of the API: not allowed to call GetStage")
-    assert told.endswith("the same command goes on; answered with no, it lets them in again")
+    assert told.endswith(
+        "; the same command saves anew; answered with no, it lets them in again, as "
+        "`payment-infra resume --suffix dev` does"
+    )
     world.aws.errors.clear()
     world.aws.answers["dynamodb:Scan"] = scan
     world.operator.answer = False
@@ -325,8 +337,11 @@ def test_a_file_of_somebody_else_is_left_alone_before_anything_is_asked(
     ("content", "told"),
     [
         ("rubbish", "is not what destroy has written"),
-        ('{"stack": "s", "phase": "other", "saved": {}}', "is not what destroy has written"),
-        ('{"stack": "another", "phase": "saved", "saved": {}}', "is of another"),
+        (
+            '{"stack": "s", "phase": "other", "saved": {}, "before": []}',
+            "is not what destroy has written",
+        ),
+        ('{"stack": "another", "phase": "saved", "saved": {}, "before": []}', "is of another"),
     ],
 )
 def test_the_progress_of_something_else_is_left_alone(
@@ -355,7 +370,7 @@ def test_what_a_restore_has_stopped_is_left_to_it(world: World, begun: bool) -> 
     }
     if begun:
         stack = world.aws.stacks["payment-infra-dev"].id
-        progress = {"stack": stack, "phase": "saving", "saved": {}}
+        progress = {"stack": stack, "phase": "saving", "saved": {}, "before": []}
         world.file.with_name("all.jsonl.destroy").write_text(json.dumps(progress))
     with pytest.raises(AwsError, match="a restore is in progress and has stopped payments"):
         world.destroy()
@@ -364,3 +379,193 @@ def test_what_a_restore_has_stopped_is_left_to_it(world: World, begun: bool) -> 
         world.destroy()
     assert world.aws.changes() == []
     assert bool(world.cautions()) == begun
+
+
+def task(status: str, started: int) -> Any:
+    """Return a message move task (SQS API, ListMessageMoveTasks)."""
+    return {"TaskHandle": "1", "Status": status, "StartedTimestamp": started}
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "CANCELLING"])
+@pytest.mark.parametrize("queue", [QUEUE, DEAD_LETTERS])
+def test_while_sqs_moves_messages_nothing_is_begun(world: World, queue: str, status: str) -> None:
+    world.queues.tasks[queue] = task(status, 1)
+    with pytest.raises(AwsError, match=f"{queue}: SQS is moving messages out of it") as refused:
+        world.destroy()
+    cancel = "`payment-infra failed redrive --cancel --suffix dev`"
+    assert (cancel in str(refused.value)) == (queue == DEAD_LETTERS)
+    assert world.aws.changes() == world.cautions() == []
+    assert list(world.file.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "COMPLETED"])
+def test_a_move_that_begins_while_messages_are_saved_fails_it(world: World, status: str) -> None:
+    """What it has taken out of one queue came into the other after that was saved."""
+    world.queues.tasks[DEAD_LETTERS] = task("COMPLETED", 1)
+    receive = world.aws.answers["sqs:ReceiveMessage"]
+    assert callable(receive)
+
+    def move_before(params: Any) -> Any:
+        if params["QueueUrl"] == DEAD_LETTERS and world.queues.tasks[DEAD_LETTERS] is old:
+            world.queues.tasks[DEAD_LETTERS] = task(status, 2)
+            waiting = world.queues.waiting
+            waiting[QUEUE]["d-1"] = waiting[DEAD_LETTERS].pop("d-1")
+        return receive(params)
+
+    old = world.queues.tasks[DEAD_LETTERS]
+    world.aws.answers["sqs:ReceiveMessage"] = move_before
+    with pytest.raises(AwsError, match=r"SQS (is moving|has moved) messages"):
+        world.destroy()
+    assert world.aws.stacks
+    assert world.takes_payments
+    world.queues.tasks[DEAD_LETTERS] = task("COMPLETED", 2)
+    world.destroy()
+    bodies = {
+        one["body"]
+        for name in ("queued", "dead-letters")
+        for one in world.lines(f"all.{name}.jsonl")
+    }
+    assert len(bodies) == 12 + 15
+
+
+def test_a_move_that_is_over_or_an_endpoint_without_them_is_nothing(world: World) -> None:
+    list_tasks = world.aws.answers["sqs:ListMessageMoveTasks"]
+    assert callable(list_tasks)
+
+    def answer(params: Any) -> Any:
+        if params["SourceArn"].endswith(f":{QUEUE}"):
+            raise Refused("InvalidParameterValue", "Source queue must be a Dead Letter Queue")
+        return list_tasks(params)
+
+    world.queues.tasks[DEAD_LETTERS] = task("COMPLETED", 1)
+    world.aws.answers["sqs:ListMessageMoveTasks"] = answer
+    world.aws.errors["cloudformation:DeleteStack"] = Refused("AccessDenied")
+    with pytest.raises(AwsError, match="not allowed to call DeleteStack"):
+        world.destroy()
+    world.aws.errors = {"sqs:ListMessageMoveTasks": Refused("AccessDenied")}
+    with pytest.raises(AwsError, match="not allowed to call ListMessageMoveTasks"):
+        world.destroy()
+    world.aws.errors = {"sqs:ListMessageMoveTasks": Refused("InvalidAction")}
+    world.destroy()
+    world.check_saved()
+
+
+def let_in_write_and_stop(world: World) -> None:
+    """Do what somebody may do between two runs, so that nothing of it can be seen later."""
+    environment = world.environment()
+    let_in(environment, wanted(environment), world.sleep)
+    table = world.tables.tables[TABLE]
+    table.write(world.tables.now, "late", {"transaction_id": {"S": "late"}})
+    stop(environment, world.sleep)
+
+
+def test_what_came_in_after_a_run_that_had_saved_everything_is_saved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.aws.errors["cloudformation:DeleteStack"] = Killed()
+    with monkeypatch.context() as patched:
+        patched.setattr(Saving, "__exit__", lambda *_: None)
+        with pytest.raises(Killed):
+            world.destroy()
+    world.aws.errors.clear()
+    assert '"phase": "saved"' in world.file.with_name("all.jsonl.destroy").read_text()
+    let_in_write_and_stop(world)
+    world.destroy()
+    assert {"transaction_id": "late"} in world.lines("all.jsonl")
+
+
+def test_what_came_in_after_a_deletion_that_failed_is_saved(world: World) -> None:
+    world.aws.timeline = [("DELETE_FAILED", [event(9, TABLE, "DELETE_FAILED", "kept")])]
+    with pytest.raises(DeploymentFailed):
+        world.destroy()
+    let_in_write_and_stop(world)
+    world.destroy()
+    assert {"transaction_id": "late"} in world.lines("all.jsonl")
+
+
+def test_a_message_that_is_held_is_saved_although_the_numbers_of_its_queue_lag(
+    world: World,
+) -> None:
+    """SQS may count it only LAG_SECONDS after it was sent."""
+    world.queues.hide(QUEUE, ["q-1"], 300)
+    attributes = world.aws.answers["sqs:GetQueueAttributes"]
+    assert callable(attributes)
+
+    def lag(params: Any) -> Any:
+        answer = attributes(params)
+        if params["QueueUrl"] == QUEUE and world.queues.now < LAG_SECONDS:
+            answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"] = "11"
+        return answer
+
+    world.aws.answers["sqs:GetQueueAttributes"] = lag
+    world.destroy()
+    world.check_saved()
+
+
+def test_payments_are_let_in_again_where_that_is_throttled_for_a_while(world: World) -> None:
+    world.aws.errors["cloudformation:DeleteStack"] = Refused("AccessDenied")
+    update, calls = world.aws.answers["apigateway:UpdateStage"], iter(range(8))
+    assert callable(update)
+
+    def throttle(params: Any) -> Any:
+        if next(calls, 0):
+            raise Refused("TooManyRequestsException", "slow", 429)
+        return update(params)
+
+    world.aws.answers["apigateway:UpdateStage"] = throttle
+    with pytest.raises(AwsError, match="not allowed to call DeleteStack"):
+        world.destroy()
+    assert world.takes_payments
+    assert world.cautions() == ["payments are let in again, and nothing was deleted"]
+
+
+def test_ctrl_c_while_payments_are_let_in_again_tells_that_they_are_stopped(world: World) -> None:
+    world.aws.errors["cloudformation:DeleteStack"] = Refused("AccessDenied")
+
+    get_stage = world.aws.answers["apigateway:GetStage"]
+    assert callable(get_stage)
+
+    def get(params: Any) -> Any:
+        if world.aws.called("cloudformation:DeleteStack"):
+            raise KeyboardInterrupt
+        return get_stage(params)
+
+    world.aws.answers["apigateway:GetStage"] = get
+    with pytest.raises(KeyboardInterrupt):
+        world.destroy()
+    [told] = world.cautions()
+    assert told.startswith("payments are stopped (interrupted); the same command saves anew")
+
+
+STOPS = [
+    (["validate", "process", "retries"], "validate, process, retries"),
+    (["retries"], "retries"),
+    (["process"], "process"),
+]
+
+
+@pytest.mark.parametrize(("names", "told"), STOPS)
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_stopped_before_stays_stopped(
+    world: World, names: list[str], told: str, killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zero = {**world.intake.methods["*/*"], "throttlingRateLimit": 0.0, "throttlingBurstLimit": 0}
+    for name in {"validate", "process"} & set(names):
+        world.intake.methods[f"~1{name}/POST"] = dict(zero)
+    if "retries" in names:
+        world.intake.state = "Disabled"
+    if killed:
+        world.aws.errors["cloudformation:DeleteStack"] = Killed()
+        with monkeypatch.context() as patched:
+            patched.setattr(Saving, "__exit__", lambda *_: None)
+            with pytest.raises(Killed):
+                world.destroy()
+        assert stopped(world.environment()) == ["validate", "process", "retries"]
+    world.aws.errors["cloudformation:DeleteStack"] = Refused("AccessDenied")
+    with pytest.raises(AwsError, match="not allowed to call DeleteStack"):
+        world.destroy()
+    assert stopped(world.environment()) == names
+    assert world.cautions() == [
+        f"nothing was deleted; what was stopped before stays so ({told}); "
+        "`payment-infra resume --suffix dev` lets it in"
+    ]
