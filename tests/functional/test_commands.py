@@ -543,6 +543,22 @@ def test_destroy_shows_who_has_the_callers_policy_and_detaches_it_before_the_del
         assert "eu-central-1, and detach the callers' policy from 3 principals?" in asked
 
 
+def test_destroy_attaches_the_callers_policy_again_if_the_stack_stays(
+    cli: Cli, aws: FakeAws
+) -> None:
+    deployed(cli)
+    with_callers(aws)
+    attaching = [name.replace("Detach", "Attach") for name in DETACHING]
+    aws.answers |= {name: {} for name in attaching}
+    aws.errors["cloudformation:DeleteStack"] = Refused("AccessDenied", "no")
+    before = len(aws.changes())
+    result = cli(*DESTROY, "--yes")
+    assert result.exit_code == 1
+    assert aws.changes()[before:] == [*DETACHING, "cloudformation:DeleteStack", *attaching]
+    told = "the callers' policy is attached again to role Checkout, user ci, group partners"
+    assert told in " ".join(result.stderr.split())
+
+
 def test_destroy_detaches_nothing_without_a_yes(cli: Cli, aws: FakeAws) -> None:
     deployed(cli)
     with_callers(aws)

@@ -13,11 +13,11 @@ from payment_infra.cloud.operations.callers import (
 )
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.aws import Refused, event
-from tests.operators import FakeOperator
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
     from tests.aws import FakeAws
+    from tests.operators import FakeOperator
     from tests.stacks import Answer
 
 ARN = "arn:aws:iam::123456789012:policy/payment-infra-dev-PaymentCallerPolicy-1"

@@ -569,3 +569,20 @@ def test_what_was_stopped_before_stays_stopped(
         f"nothing was deleted; what was stopped before stays so ({told}); "
         "`payment-infra resume --suffix dev` lets it in"
     ]
+
+
+def test_a_stage_that_was_throttled_to_zero_before_stays_so(world: World) -> None:
+    every = {
+        "ResourcePath": "/*",
+        "HttpMethod": "*",
+        "ThrottlingRateLimit": 100,
+        "ThrottlingBurstLimit": 50,
+    }
+    stage = {"PaymentAPIStage": {"Properties": {"MethodSettings": [every]}}}
+    world.aws.stacks["payment-infra-dev"].template = json.dumps({"Resources": stage})
+    world.intake.methods["*/*"] |= {"throttlingRateLimit": 0.0, "throttlingBurstLimit": 0}
+    world.aws.errors["cloudformation:DeleteStack"] = Refused("AccessDenied")
+    with pytest.raises(AwsError, match="not allowed to call DeleteStack"):
+        world.destroy()
+    assert stopped(world.environment()) == ["validate", "process"]
+    assert world.intake.methods["*/*"]["throttlingRateLimit"] == 0
