@@ -36,7 +36,7 @@ from payment_infra.cloud.restore.writes import (
     stopped,
     wanted,
 )
-from payment_infra.errors import AwsError, PaymentInfraError, UsageError
+from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
 from payment_infra.files import write_file
 from payment_infra.wording import counted
 
@@ -163,16 +163,19 @@ class Saving:
         if error is None:
             self._path.unlink(missing_ok=True)
         elif self._progress.phase is not Phase.LET_IN:
-            self._tell(Caution(self._let_in()))
+            # After Ctrl-C the deletion goes on, though the stack may not show it yet.
+            goes_on = isinstance(error, Interrupted)
+            self._tell(Caution(self._going() if goes_on else self._let_in()))
+
+    def _going(self) -> str:
+        name = self._environment.stack.name
+        return f"payments are stopped, and {name} is being deleted; the same command goes on"
 
     def _let_in(self) -> str:
         """Let payments in, if they can come in; return what is the case then."""
         try:
             if not persistently(self._stays_and_is_open, self._sleep, self._tell):
-                return (
-                    f"payments are stopped, and {self._environment.stack.name} is being deleted; "
-                    "the same command goes on"
-                )
+                return self._going()
             self._write(replace(self._progress, phase=Phase.LET_IN))
         except PaymentInfraError as error:
             return self._still_stopped(str(error))

@@ -17,7 +17,14 @@ from payment_infra.cloud.operations.environment import Environment
 from payment_infra.cloud.operations.saving import Saving
 from payment_infra.cloud.restore.writes import let_in, stop, stopped, wanted
 from payment_infra.cloud.stack import Stack
-from payment_infra.errors import AwsError, Declined, DeploymentFailed, PaymentInfraError, UsageError
+from payment_infra.errors import (
+    AwsError,
+    Declined,
+    DeploymentFailed,
+    Interrupted,
+    PaymentInfraError,
+    UsageError,
+)
 from tests.intake import FakeIntake
 from tests.operators import FakeOperator
 from tests.queues import DEAD_LETTERS, QUEUE, FakeQueues
@@ -535,6 +542,24 @@ def test_ctrl_c_while_payments_are_let_in_again_tells_that_they_are_stopped(worl
         world.destroy()
     [told] = world.cautions()
     assert told.startswith("payments are stopped (interrupted); the same command saves anew")
+
+
+def test_ctrl_c_right_after_the_deletion_has_begun_lets_nothing_in(world: World) -> None:
+    """The stack still shows what it was before."""
+    [stack] = world.aws.stacks.values()
+    before = stack.status
+
+    def press(event: object) -> None:
+        if world.aws.called("cloudformation:DeleteStack") and not isinstance(event, Caution):
+            stack.status = before
+            raise KeyboardInterrupt
+
+    world.operator.on_tell = press
+    with pytest.raises(Interrupted):
+        world.destroy()
+    assert not world.takes_payments
+    [told] = world.cautions()
+    assert told.startswith("payments are stopped, and payment-infra-dev is being deleted;")
 
 
 STOPS = [
