@@ -552,6 +552,7 @@ def test_ctrl_c_right_after_the_deletion_has_begun_lets_nothing_in(world: World)
     def press(event: object) -> None:
         if world.aws.called("cloudformation:DeleteStack") and not isinstance(event, Caution):
             stack.status = before
+            stack.timeline.clear()
             raise KeyboardInterrupt
 
     world.operator.on_tell = press
