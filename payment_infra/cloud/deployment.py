@@ -38,7 +38,13 @@ from payment_infra.cloud.release import check_environment, plan, upload, with_bu
 from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.config import gateway_name
 from payment_infra.difference import property_changes
-from payment_infra.errors import AwsError, DeploymentFailed, Interrupted, PaymentInfraError
+from payment_infra.errors import (
+    AwsError,
+    DeploymentFailed,
+    Interrupted,
+    PaymentInfraError,
+    UsageError,
+)
 from payment_infra.gateway_check import check_gateway
 from payment_infra.grants import broadens, compare_grants
 from payment_infra.record import Record, authorization_of, gateway_of, read_record
@@ -157,6 +163,10 @@ class Deployment:
             return found
         check_kept(self._stack.name, self._record, self._resolved, command)
         check_simulated(self._stack.name, self._resolved, self._session, command)
+        if self._imports(found):
+            importing.check_gateway_known(
+                self._stack.name, self._record, self._resolved, self._session
+            )
         planned = plan(self._session, live, self._resolved, values)
         if self._imports(found):
             importing.check_copies(self._session, planned, self._gone)
@@ -190,8 +200,14 @@ class Deployment:
         return given
 
     def _imports(self, found: Found) -> bool:
-        """Whether what exists is to be imported into a stack that has nothing else."""
-        return self._options.import_existing and importing.is_incomplete(found.deployed)
+        """Whether what exists is to be imported into a stack that has nothing else.
+
+        A stack that an import has made, and no update since, goes on with that without the flag.
+        """
+        options, deployed = self._options, found.deployed
+        if options.change_set is not None or not importing.is_incomplete(deployed):
+            return False
+        return options.import_existing or bool(deployed)
 
     def _command(self, found: Found) -> str:
         return f"deploy {importing.FLAG}" if self._imports(found) else "deploy"
@@ -203,6 +219,11 @@ class Deployment:
         existing, missing = importing.find_missing(self._session, planned, found.deployed)
         if not missing:
             return False
+        if not options.execute:
+            raise UsageError(
+                f"stack {self._stack.name}: an import of what was kept is not done, and an update "
+                "follows it, while --no-execute leaves one change set; leave it out"
+            )
         release = upload(self._session, planned, self._operator.tell)
         request = importing.request(
             release, existing, missing, options.role_arn, options.notification_arns

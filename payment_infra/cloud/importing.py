@@ -21,6 +21,7 @@ from payment_infra.cloud.existing import LOOKUPS, Existing, find_existing
 from payment_infra.cloud.release import is_ours
 from payment_infra.cloud.restore.copy import find_copies
 from payment_infra.cloud.stack import Stack, StackState
+from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import UsageError
 from payment_infra.naming import PARAMETER_FIELDS
 from payment_infra.record import Record, read_record
@@ -115,6 +116,23 @@ def configuration(
             "it by --preset, and by what was set besides"
         )
     return resolved, Record(), given
+
+
+def check_gateway_known(name: str, record: Record, resolved: Resolved, session: Session) -> None:
+    """Make sure that payments which were kept get the simulated gateway only if that is asked for.
+
+    Raises:
+        UsageError: nothing tells which gateway they had, and nobody names one.
+    """
+    known = "gateway" in record.values or resolved.asked_for("gateway")
+    if known or session.embedded:
+        return
+    if resolved.config.gateway == SIMULATED_GATEWAY:
+        raise UsageError(
+            f"stack {name}: CloudFormation does not know any more which payment gateway the kept "
+            "payments had; name it by --gateway, or ask for the simulated one, which moves no "
+            "money, by --gateway simulated"
+        )
 
 
 def check_copies(session: Session, planned: Plan, gone: Gone | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 from cfn_tools import load_yaml
 
 from payment_infra.artifacts import code_keys
+from payment_infra.cloud import deployment
 from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.events import Preview, Result
 from payment_infra.cloud.importing import find_gone, import_template
@@ -19,6 +21,7 @@ from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.groups.storage import IN_FLIGHT_INDEX
 from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE as OVERRIDE
+from payment_infra.record import read_record
 from payment_infra.rendering import document
 from payment_infra.sources import resolve
 from payment_infra.template import build_template
@@ -41,6 +44,7 @@ INDEX = {
     "Projection": {"ProjectionType": "KEYS_ONLY"},
 }
 PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
+REAL = "handlers.shared.real:RealGateway"
 IMPORT = Options(yes=True, import_existing=True)
 
 
@@ -85,6 +89,13 @@ class World:
         """Return the calls that have made change sets of the environment's stack."""
         made = self.aws.called("cloudformation:CreateChangeSet")
         return [one for one in made if one["StackName"] == NAME]
+
+
+@pytest.fixture(autouse=True)
+def _any_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the class of a payment gateway for there that nobody has written."""
+    monkeypatch.setattr(deployment, "check_handlers", lambda _: None)
+    monkeypatch.setattr(deployment, "check_gateway", lambda _: None)
 
 
 @pytest.fixture
@@ -191,6 +202,72 @@ def test_an_import_that_was_interrupted_is_gone_on_with(gone: World) -> None:
     assert gone.deploy(gateway="simulated").status == "UPDATE_COMPLETE"
     assert [one["ChangeSetType"] for one in gone.requests()] == ["IMPORT", "UPDATE", "UPDATE"]
     assert gone.aws.stacks[NAME].parameters[OVERRIDE] == COPY
+
+
+def interrupted(world: World, **flags: object) -> None:
+    """Bring the environment back as far as the import, whose update is interrupted."""
+    world.operator.on_tell = interrupt_at(Preview, 2)
+    with pytest.raises(KeyboardInterrupt):
+        world.deploy(**flags)
+    world.operator.on_tell = lambda _: None
+    assert world.aws.stacks[NAME].status == "IMPORT_COMPLETE"
+
+
+def test_an_interrupted_import_goes_on_as_it_was_without_the_flag(gone: World) -> None:
+    interrupted(gone, gateway="simulated")
+    assert gone.deploy(Options(yes=True), gateway="simulated").status == "UPDATE_COMPLETE"
+    stack = gone.aws.stacks[NAME]
+    assert (stack.parameters[OVERRIDE], stack.parameters["ThrottleRateLimit"]) == (COPY, "77")
+    assert stack.protected
+    assert read_record(load_yaml(stack.template)).preset == "production"
+
+
+@pytest.mark.parametrize("flags", [{}, {"retain_data": True, "deletion_protection": True}])
+def test_an_interrupted_import_keeps_the_gateway(world: World, flags: dict[str, object]) -> None:
+    name_gateway(world)
+    interrupted(world, gateway=REAL)
+    calls = len(world.requests())
+    with pytest.raises(UsageError, match=f"gateway from {REAL} to simulated; `.*{REAL}"):
+        world.deploy(Options(yes=True), **flags)
+    assert len(world.requests()) == calls
+    world.deploy(Options(yes=True), gateway=REAL)
+    assert read_record(load_yaml(world.aws.stacks[NAME].template)).values["gateway"] == REAL
+
+
+def name_gateway(world: World) -> None:
+    """Lose a production stack that has a payment gateway of its own."""
+    world.deploy(Options(yes=True), preset="production", gateway=REAL)
+    world.lose_stack()
+    world.aws.calls.clear()
+
+
+def test_kept_payments_get_the_simulated_gateway_only_if_it_is_asked_for(world: World) -> None:
+    world.keep()
+    with pytest.raises(UsageError, match="not know any more which payment gateway the kept"):
+        world.deploy(preset="development")
+    assert world.aws.changes() == []
+    assert world.deploy(preset="development", gateway="simulated").changed
+
+
+def test_an_interrupted_import_is_left_alone_by_no_execute(gone: World) -> None:
+    interrupted(gone, gateway="simulated")
+    template = load_yaml(gone.requests()[0]["TemplateBody"])
+    del template["Resources"]["FailedTransactionsDLQ"]
+    gone.aws.stacks[NAME].template = json.dumps(template)
+    calls = len(gone.requests())
+    with pytest.raises(UsageError, match="while --no-execute leaves one change set; leave it out"):
+        gone.deploy(Options(yes=True, execute=False), gateway="simulated")
+    assert len(gone.requests()) == calls
+
+
+def test_whoever_needs_what_an_import_has_not_made_is_told_the_command(gone: World) -> None:
+    interrupted(gone, gateway="simulated")
+    environment = Environment.find(gone.session, gone.stack(), "dev")
+    command = "`payment-infra deploy --import-existing-resources --suffix dev` completes it"
+    with pytest.raises(AwsError, match=f"has no PaymentAPI; {command}"):
+        environment.resource("PaymentAPI")
+    with pytest.raises(AwsError, match=f"has no outputs; {command}"):
+        _ = environment.table
 
 
 def interrupt_at(kind: type, number: int) -> Any:

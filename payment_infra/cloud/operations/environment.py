@@ -110,7 +110,7 @@ class Environment:
         if not (physical_id := self._physical_ids.get(logical_id)):
             raise AwsError(
                 f"stack {self.stack.name} is {self.state.status} and has no {logical_id}; "
-                "`payment-infra deploy` completes it"
+                f"`{self._completing}` completes it"
             )
         return physical_id
 
@@ -122,9 +122,15 @@ class Environment:
         if name not in self.state.outputs:
             raise AwsError(
                 f"stack {self.stack.name} is {self.state.status} and has no outputs; "
-                "`payment-infra deploy` completes it"
+                f"`{self._completing}` completes it"
             )
         return self.state.outputs[name]
+
+    @property
+    def _completing(self) -> str:
+        """The command that makes what is missing; after an import, that goes on with it."""
+        imported = self.state.status.startswith("IMPORT_")
+        return self.command("deploy --import-existing-resources" if imported else "deploy")
 
     @cached_property
     def _physical_ids(self) -> Mapping[str, str]:
