@@ -36,7 +36,7 @@ from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_
 from payment_infra.cloud.recovery import STEPS, Step, settle
 from payment_infra.cloud.release import check_environment, plan, upload, with_bucket
 from payment_infra.cloud.stack import CANCELLABLE
-from payment_infra.config import gateway_name
+from payment_infra.config import PRESETS, gateway_name
 from payment_infra.difference import property_changes
 from payment_infra.errors import (
     AwsError,
@@ -119,7 +119,6 @@ class Deployment:
         """
         check_handlers(self._resolved.config.gateway)
         check_gateway(self._resolved.config)
-        check_simulated(self._stack.name, self._resolved, self._session, "deploy")
         self._session.account()
         with self._exits:
             return self._run()
@@ -301,9 +300,12 @@ class Deployment:
         return self._stack.template(known=guess)
 
     def _kept(self, change_set: str) -> str:
+        # The one setting that no change set holds.
+        on = self._resolved.config.termination_protection
+        protection = f"--{'' if on else 'no-'}termination-protection"
         return (
             f"change set {change_set} is kept; `payment-infra deploy {self._named()} --change-set "
-            f"{change_set}` executes it"
+            f"{change_set} {protection}` executes it"
         )
 
     def _execute_later(self, found: Found, name: str) -> Result:
@@ -311,8 +313,19 @@ class Deployment:
             raise AwsError(f"there is no stack {self._stack.name}, and so no change set of it")
         change_set = change_sets.find(self._stack, found.state, name)
         template = self._stack.template(change_set.id)
+        self._resolved = self._left(found, read_record(template))
         self._preview(change_set, found.state, found.deployed, template)
         return self._end(change_set, self._begin(change_set, found.state))
+
+    def _left(self, found: Found, record: Record) -> Resolved:
+        """Return the configuration of a change set that was left, by what its template records.
+
+        A preset that the stack does not have was chosen, with the protection that it gives.
+        """
+        resolved, has = self._asked, read_record(found.deployed).preset
+        if not resolved.preset_chosen and record.preset in PRESETS and record.preset != has:
+            resolved = replace(resolved.on(record.preset), preset_chosen=True)
+        return resolved if found.live is None else continued(resolved, record, found.live)
 
     def _is_up_to_date(self, found: Found) -> bool:
         """Whether template, parameters and options are those of the stack, as far as it tells."""

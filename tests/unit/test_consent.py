@@ -300,7 +300,7 @@ def test_production_on_aws_has_the_simulated_gateway_only_by_name(
     with pytest.raises(UsageError) as refused:
         run(session, preset="production")
     assert str(refused.value) == line
-    assert aws.calls == []
+    assert aws.changes() == []
     resolved = resolve({"suffix": "dev", "preset": "production"}, {})
     with pytest.raises(UsageError, match=r"`payment-infra upload .*--gateway simulated`"):
         releases.prepare(session, stack_of(session), resolved, lambda _: None)
@@ -310,6 +310,16 @@ def test_production_on_aws_has_the_simulated_gateway_only_by_name(
     with pytest.raises(UsageError, match="no payment gateway is named"):
         run(session)
     assert aws.changes() == before
+
+
+def test_the_simulated_gateway_is_not_advised_where_there_is_another(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    stack = aws.stacks[NAME]
+    stack.template = stack.template.replace("gateway: simulated", f"gateway: {ACME}")
+    with pytest.raises(UsageError, match=f"gateway from {ACME} to simulated; `.*{ACME} --thr"):
+        run(session, preset="production", throttle_rate_limit=5)
 
 
 @pytest.mark.parametrize(

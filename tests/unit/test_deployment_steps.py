@@ -170,6 +170,57 @@ def test_a_change_set_is_left_and_executed_later(session: Session, aws: FakeAws)
     assert aws.change_sets == {}
 
 
+def leave(session: Session, **flags: object) -> tuple[str, str]:
+    """Leave a change set; return its name, and the hint that says how to execute it."""
+    operator = FakeOperator()
+    run(session, operator, options=Options(yes=True, execute=False), **flags)
+    return operator.of(Preview)[0].change_set, operator.of(Caution)[-1].message
+
+
+@pytest.mark.parametrize(
+    ("before", "left", "flag", "protected"),
+    [
+        ({}, PRODUCTION, "--termination-protection", True),
+        (READY, PRODUCTION, "--termination-protection", True),
+        (READY, {}, "--no-termination-protection", False),
+        (PRODUCTION, {"gateway": "simulated"}, "--termination-protection", True),
+        (
+            PRODUCTION | {"termination_protection": False},
+            {"gateway": "simulated"},
+            "--no-termination-protection",
+            False,
+        ),
+    ],
+)
+def test_a_change_set_that_is_executed_later_keeps_the_termination_protection(
+    session: Session,
+    aws: FakeAws,
+    before: dict[str, object],
+    left: dict[str, object],
+    flag: str,
+    protected: bool,
+) -> None:
+    if before:
+        run(session, **before)
+    name, hint = leave(session, **left, runtime="python3.12")
+    assert f"--change-set {name} {flag}` executes it" in hint
+    allow = frozenset({"broaden", "replace"})
+    assert run(session, options=Options(yes=True, change_set=name, allow=allow)).changed
+    assert aws.stacks[NAME].protected is protected
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_flag_decides_the_protection_of_a_change_set_executed_later(
+    session: Session, aws: FakeAws, wanted: bool
+) -> None:
+    run(session, termination_protection=not wanted)
+    name, hint = leave(session, termination_protection=wanted, runtime="python3.12")
+    assert f" {'--' if wanted else '--no-'}termination-protection` executes it" in hint
+    options = Options(yes=True, change_set=name)
+    assert run(session, options=options, termination_protection=wanted).changed
+    assert aws.stacks[NAME].protected is wanted
+
+
 def test_a_change_set_of_no_stack_is_not_there(session: Session) -> None:
     with pytest.raises(AwsError, match="there is no stack"):
         run(session, options=Options(yes=True, change_set="payment-infra-1"))

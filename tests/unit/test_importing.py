@@ -223,7 +223,7 @@ def test_an_interrupted_import_goes_on_as_it_was_without_the_flag(gone: World) -
 
 
 @pytest.mark.parametrize("flags", [{}, {"retain_data": True, "deletion_protection": True}])
-def test_an_interrupted_import_keeps_the_gateway(world: World, flags: dict[str, object]) -> None:
+def test_an_interrupted_import_keeps_the_gateway(world: World, flags: dict[str, Any]) -> None:
     name_gateway(world)
     interrupted(world, gateway=REAL)
     calls = len(world.requests())
