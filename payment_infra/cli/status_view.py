@@ -57,7 +57,7 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
         "status", click.style(status.status, fg=color) + f" {ago(status.changed_at, now)}{by}"
     )
     yield _row("API", status.url or NOTHING)
-    stopped = status.payments.startswith("stopped")
+    stopped = status.payments not in {"let in", "unknown"}
     yield _row("payments", click.style(status.payments, fg="red" if stopped else None))
     yield _row("gateway", draw_gateway(status.gateway) or NOTHING)
     if status.lock:

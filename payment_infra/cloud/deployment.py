@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud import change_sets, importing, leftovers, preflight, tables
-from payment_infra.cloud.consent import check_kept, check_simulated, continued, returning
+from payment_infra.cloud.consent import (
+    check_kept,
+    check_simulated,
+    continued,
+    on_recorded_preset,
+    returning,
+)
 from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import (
     Caution,
@@ -33,7 +39,7 @@ from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.locking import Lock
 from payment_infra.cloud.operator import follow_cancelling, going_on
 from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_flags
-from payment_infra.cloud.recovery import STEPS, Step, settle
+from payment_infra.cloud.recovery import DELETING, STEPS, Step, settle
 from payment_infra.cloud.release import check_environment, plan, upload, with_bucket
 from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.config import PRESETS, gateway_name
@@ -55,6 +61,7 @@ from payment_infra.wording import counted
 if TYPE_CHECKING:
     from payment_infra.cloud.change_sets import ChangeSet
     from payment_infra.cloud.events import Change, Waiting
+    from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.release import Plan
     from payment_infra.cloud.session import Session
@@ -66,6 +73,8 @@ CLOSES = (
     "the API is open, and this closes it: from then on it refuses requests without a signature "
     "(SigV4); its callers need the managed policy of the output CallerPolicyArn"
 )
+
+OPENS = "This update lets everybody call the API, without a signature. Go ahead?"
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ class Deployment:
         self._clock = clock
         self._lock: Lock | None = None
         self._gone: importing.Gone | None = None
+        self._deleted = Record()  # of the stack that this deployment deletes first
         self._exits = ExitStack()
 
     def run(self) -> Result:
@@ -142,14 +152,36 @@ class Deployment:
         return settle(
             self._stack,
             self._operator,
-            check=lambda found: check_environment(
-                self._stack.name, found, self._resolved.config.suffix
-            ),
+            check=self._check_state,
             yes=self._options.yes,
             wait=self._options.wait,
             skip=self._options.skip,
             hold=self._hold,
         )
+
+    def _check_state(self, state: StackState) -> None:
+        """Make sure that the stack may be touched, and what it was before it is deleted."""
+        name = self._stack.name
+        check_environment(name, state, self._resolved.config.suffix)
+        if STEPS.get(state.status) not in DELETING or self._options.change_set is not None:
+            return
+        deployed = self._stack.template()
+        if importing.is_incomplete(deployed):
+            return
+        self._deleted = record = read_record(deployed)
+        resolved = on_recorded_preset(self._asked, record)
+        check_kept(name, record, resolved)
+        check_simulated(name, resolved, self._session, "deploy")
+        self._check_opening(record, resolved)
+
+    def _check_opening(self, record: Record, resolved: Resolved) -> None:
+        """Ask before an environment is made anew whose API is open, and was not."""
+        opens = record.values.get("authorization") == "iam"
+        if opens and resolved.config.authorization == "none" and self._options.execute:
+            if OPEN not in self._options.allow:
+                self._operator.confirm(OPENS, agreed=False, flag=f"--allow {OPEN}")
+            # It is asked once.
+            self._options = replace(self._options, allow=self._options.allow | {OPEN})
 
     def _look(self, state: StackState | None) -> Found:
         """Work out and check what is to be deployed to a stack at rest; nothing is changed."""
@@ -191,11 +223,14 @@ class Deployment:
             self._resolved, self._record, given = importing.configuration(
                 self._stack, self._gone, self._asked, given
             )
+            self._check_opening(self._record, self._resolved)
             return given
-        self._record = read_record(found.deployed)
-        self._resolved = self._asked
         if live is not None:
+            self._record = read_record(found.deployed)
             self._resolved = continued(self._asked, self._record, live)
+        else:
+            self._record = self._deleted
+            self._resolved = on_recorded_preset(self._asked, self._record)
         return given
 
     def _imports(self, found: Found) -> bool:
@@ -379,6 +414,7 @@ class Deployment:
         from payment_infra.cloud.restore.writes import REST_API
 
         environment = Environment(self._session, self._stack, state)
+        self._tell_idle(environment)
         try:
             # What was never made stops nothing.
             stops = find_stops(environment) if environment.has(REST_API) else []
@@ -399,6 +435,19 @@ class Deployment:
         if self._options.execute:
             raise AwsError(message)
         self._operator.tell(Caution(message))
+
+    def _tell_idle(self, environment: Environment) -> None:
+        """Tell which functions may not run, whatever is deployed."""
+        from payment_infra.cloud.operations.findings import FUNCTIONS, find_idle_functions
+
+        try:
+            made = all(map(environment.has, FUNCTIONS))
+            idle = find_idle_functions(environment) if made else []
+        except AwsError as error:
+            self._operator.tell(Caution(f"not known whether the functions may run: {error}"))
+            return
+        for one in idle:
+            self._operator.tell(Caution(f"{one.message}, and stays so; {one.remedy} lets it run"))
 
     def _named(self) -> str:
         return naming_flags(self._resolved.config.suffix, self._stack.name)

@@ -18,6 +18,7 @@ from payment_infra.cloud.change_sets import Request
 from payment_infra.cloud.consent import on_recorded_preset
 from payment_infra.cloud.errors import translated
 from payment_infra.cloud.existing import LOOKUPS, Existing, find_existing
+from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.release import is_ours
 from payment_infra.cloud.restore.copy import find_copies
 from payment_infra.cloud.stack import Stack, StackState
@@ -37,9 +38,16 @@ OVERRIDE = naming.TRANSACTIONS_TABLE_OVERRIDE
 DECIDED_ANEW = frozenset(
     {naming.ENVIRONMENT_SUFFIX, naming.ARTIFACT_BUCKET, naming.MANAGE_API_GATEWAY_ACCOUNT}
 )
-# What the stack's own events say once it has worked, other than one that was never created, or only
-# ever looked at as a change set.
+# What the stack's own events say once it has worked, and what they say of its beginning. One that
+# only began was never created, or only ever looked at as a change set; events are kept for 90 days,
+# so one without either is older.
 WORKED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+BEGAN = frozenset(
+    {
+        *(REVIEW, "CREATE_IN_PROGRESS", "CREATE_FAILED"),
+        *("ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -72,18 +80,23 @@ def find_gone(stack: Stack, suffix: str) -> Gone | None:
         for _, stack_id in sorted(deleted, reverse=True):
             state = StackState.of(client.describe_stacks(StackName=stack_id)["Stacks"][0])
             same = is_ours(state) and state.parameters.get(naming.ENVIRONMENT_SUFFIX) == suffix
-            if same and _has_worked(stack, stack_id):
-                return Gone(state, read_record(Stack(client, stack_id).template()))
+            if not same or not _has_worked(stack, stack_id):
+                continue
+            template = Stack(client, stack_id).template()
+            if not (template and is_incomplete(template)):
+                return Gone(state, read_record(template))
     return None
 
 
 def _has_worked(stack: Stack, stack_id: str) -> bool:
     pages = stack.client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
-    return any(
-        one.get("PhysicalResourceId") == stack_id and one.get("ResourceStatus") in WORKED
+    told = {
+        one.get("ResourceStatus", "")
         for page in pages
         for one in page["StackEvents"]
-    )
+        if one.get("PhysicalResourceId") == stack_id
+    }
+    return bool(told & WORKED) or not told & BEGAN
 
 
 def configuration(

@@ -30,8 +30,10 @@ class Step(Enum):
     GIVE_UP = "leaves it alone: it needs a person"
 
 
-# The steps that change the stack before a deployment can begin.
-CHANGING = frozenset({Step.REMOVE, Step.DELETE_AGAIN, Step.ROLL_BACK, Step.CONTINUE_ROLLBACK})
+# The steps that delete what there is of the stack, and those that change it otherwise, before a
+# deployment can begin.
+DELETING = frozenset({Step.REMOVE, Step.DELETE_AGAIN})
+CHANGING = DELETING | {Step.ROLL_BACK, Step.CONTINUE_ROLLBACK}
 # Every status of a stack ("Stack status codes" in the CloudFormation User Guide).
 STEPS: Mapping[str, Step] = {
     "CREATE_COMPLETE": Step.UPDATE,

@@ -131,6 +131,50 @@ def test_a_function_that_may_not_run(number: int, cli: Cli, aws: FakeAws) -> Non
     assert findings(cli, code=len(expected)) == expected
 
 
+def test_payments_are_not_let_in_by_functions_that_may_not_run(cli: Cli, aws: FakeAws) -> None:
+    told = "ProcessingFunction does not run: its reserved concurrency is 0"
+    aws.answers["lambda:GetFunctionConcurrency"] = lambda params: (
+        {"ReservedConcurrentExecutions": 0}
+        if params["FunctionName"] == "ProcessingFunction"
+        else {}
+    )
+    result = cli(*STATUS, "--output", "json")
+    assert (result.exit_code, json.loads(result.stdout)["payments"]) == (1, told)
+    aws.errors["lambda:GetFunctionConcurrency"] = Refused("AccessDeniedException")
+    result = cli(*STATUS, "--output", "json")
+    assert (result.exit_code, json.loads(result.stdout)["payments"]) == (1, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        ("UPDATE_FAILED", "`payment-infra rollback --suffix dev` brings it back to what it was"),
+        ("UPDATE_ROLLBACK_FAILED", "`payment-infra rollback --suffix dev` continues its rollback"),
+        ("DELETE_FAILED", "`payment-infra destroy --suffix dev` deletes it again"),
+        ("DELETE_IN_PROGRESS", "`payment-infra watch --suffix dev` shows how it goes on"),
+        ("ROLLBACK_IN_PROGRESS", "`payment-infra watch --suffix dev` shows how it goes on"),
+        ("CREATE_FAILED", "`payment-infra deploy --suffix dev` deletes what is left"),
+        ("ROLLBACK_COMPLETE", "`payment-infra deploy --suffix dev` deletes what is left"),
+        ("ROLLBACK_FAILED", "`payment-infra deploy --suffix dev` deletes what is left"),
+        ("IMPORT_ROLLBACK_FAILED", "see its events in the console"),
+        ("NEVER_HEARD_OF", "see its events in the console"),
+    ],
+)
+def test_a_stack_that_needs_somebody(status: str, remedy: str, cli: Cli, aws: FakeAws) -> None:
+    aws.stacks[NAME].status = status
+    [(message, told)] = findings(cli)
+    assert message == f"the stack is {status}"
+    assert told.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    "status", ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS"]
+)
+def test_a_stack_that_needs_nobody(status: str, cli: Cli, aws: FakeAws) -> None:
+    aws.stacks[NAME].status = status
+    assert findings(cli, code=0) == []
+
+
 def test_a_schedule_that_is_off(cli: Cli, aws: FakeAws) -> None:
     aws.answers["events:DescribeRule"] = {"State": "DISABLED"}
     assert findings(cli) == [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -198,3 +198,33 @@ def test_who_may_not_look_at_the_stage_is_told_and_not_stopped(
     assert run(aws, operator, throttle_rate_limit=5).changed
     [caution] = cautions(operator)
     assert caution.startswith("not known whether payments are stopped: stage of the API: not all")
+
+
+FUNCTIONS = ("ValidationFunction", "ProcessingFunction", "RetryFunction", "HealthMonitorFunction")
+
+
+@pytest.mark.parametrize("flags", [{}, {"throttle_rate_limit": 5}])
+def test_functions_that_may_not_run_are_told(
+    flags: dict[str, Any], aws: FakeAws, operator: FakeOperator
+) -> None:
+    aws.stacks[NAME].resources |= dict.fromkeys(FUNCTIONS, "CREATE_COMPLETE")
+    aws.answers["lambda:GetFunctionConcurrency"] = lambda params: (
+        {"ReservedConcurrentExecutions": 0} if "Retry" in params["FunctionName"] else {}
+    )
+    assert run(aws, operator, **flags).changed is bool(flags)
+    assert cautions(operator) == [
+        "RetryFunction does not run: its reserved concurrency is 0, and stays so; `aws lambda "
+        "delete-function-concurrency --function-name RetryFunction` lets it run"
+    ]
+
+
+def test_stopped_payments_stay_so_where_nobody_knows_whether_functions_may_run(
+    aws: FakeAws, intake: FakeIntake, operator: FakeOperator
+) -> None:
+    intake.state = "Disabled"
+    aws.stacks[NAME].resources |= dict.fromkeys(FUNCTIONS, "CREATE_COMPLETE")
+    aws.errors["lambda:GetFunctionConcurrency"] = Refused("AccessDeniedException")
+    assert not run(aws, operator).changed
+    unknown, stopped = cautions(operator)
+    assert unknown.startswith("not known whether the functions may run: ")
+    assert stopped.startswith("payments are stopped: retries, and stay so; ")

@@ -170,7 +170,7 @@ def test_a_change_set_is_left_and_executed_later(session: Session, aws: FakeAws)
     assert aws.change_sets == {}
 
 
-def leave(session: Session, **flags: object) -> tuple[str, str]:
+def leave(session: Session, **flags: Any) -> tuple[str, str]:
     """Leave a change set; return its name, and the hint that says how to execute it."""
     operator = FakeOperator()
     run(session, operator, options=Options(yes=True, execute=False), **flags)
@@ -195,8 +195,8 @@ def leave(session: Session, **flags: object) -> tuple[str, str]:
 def test_a_change_set_that_is_executed_later_keeps_the_termination_protection(
     session: Session,
     aws: FakeAws,
-    before: dict[str, object],
-    left: dict[str, object],
+    before: dict[str, Any],
+    left: dict[str, Any],
     flag: str,
     protected: bool,
 ) -> None:

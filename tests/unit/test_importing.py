@@ -204,7 +204,7 @@ def test_an_import_that_was_interrupted_is_gone_on_with(gone: World) -> None:
     assert gone.aws.stacks[NAME].parameters[OVERRIDE] == COPY
 
 
-def interrupted(world: World, **flags: object) -> None:
+def interrupted(world: World, **flags: Any) -> None:
     """Bring the environment back as far as the import, whose update is interrupted."""
     world.operator.on_tell = interrupt_at(Preview, 2)
     with pytest.raises(KeyboardInterrupt):
@@ -401,3 +401,78 @@ def test_a_property_that_refers_to_what_is_not_imported_is_left_to_the_update() 
     both = ["FailedTransactionsQueue", "FailedTransactionsDLQ"]
     together = import_template(template, both)["Resources"]
     assert together == {name: template["Resources"][name] for name in both}
+
+
+@pytest.mark.parametrize("status", ["DELETE_FAILED", "ROLLBACK_COMPLETE"])
+def test_a_stack_that_is_made_anew_goes_on_as_it_was(world: World, status: str) -> None:
+    world.deploy(Options(yes=True), preset="production", gateway=REAL, payment_access="account")
+    world.aws.stacks[NAME].status, world.aws.stacks[NAME].protected = status, False
+    before = world.aws.changes()
+    kept = f"payment_access from account to caller; `.*--payment-access account --gateway {REAL}`"
+    for flags in ({"gateway": REAL}, {"gateway": REAL, "preset": "production"}):
+        with pytest.raises(UsageError, match=kept):
+            world.deploy(Options(yes=True), **flags)
+    with pytest.raises(UsageError, match=f"gateway from {REAL} to simulated"):
+        world.deploy(Options(yes=True), payment_access="account")
+    assert world.aws.changes() == before
+    world.deploy(Options(yes=True), gateway=REAL, payment_access="account")
+    stack = world.aws.stacks[NAME]
+    assert (stack.status, stack.protected) == ("CREATE_COMPLETE", True)
+    assert read_record(load_yaml(stack.template)).preset == "production"
+
+
+def test_a_stack_is_not_deleted_for_one_whose_api_is_open_before_that_is_allowed(
+    world: World,
+) -> None:
+    world.deploy(Options(yes=True))
+    world.aws.stacks[NAME].status = "DELETE_FAILED"
+    before, world.operator.answer = world.aws.changes(), False
+    with pytest.raises(Declined):
+        world.deploy(Options(yes=True), authorization="none")
+    assert world.operator.asked == [deployment.OPENS]
+    assert world.aws.changes() == before
+    allowed = Options(yes=True, allow=frozenset({"open"}))
+    assert world.deploy(allowed, authorization="none").status == "CREATE_COMPLETE"
+    assert world.operator.asked == [deployment.OPENS]
+
+
+def test_a_signed_api_is_brought_back_open_only_if_that_is_allowed(gone: World) -> None:
+    gone.operator.answer = False
+    with pytest.raises(Declined):
+        gone.deploy(gateway="simulated", authorization="none")
+    assert gone.operator.asked == [deployment.OPENS]
+    assert gone.aws.changes() == []
+    options = Options(yes=True, import_existing=True, allow=frozenset({"open"}))
+    assert gone.deploy(options, gateway="simulated", authorization="none").changed
+
+
+@pytest.mark.parametrize(
+    ("statuses", "known"),
+    [
+        ([], True),
+        (["DELETE_IN_PROGRESS", "DELETE_COMPLETE"], True),
+        (["REVIEW_IN_PROGRESS", "DELETE_COMPLETE"], False),
+        (["REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS", "DELETE_COMPLETE"], False),
+        (["CREATE_FAILED", "DELETE_COMPLETE"], False),
+        (["ROLLBACK_COMPLETE", "DELETE_COMPLETE"], False),
+        (["CREATE_IN_PROGRESS", "CREATE_COMPLETE", "DELETE_COMPLETE"], True),
+    ],
+)
+def test_a_stack_older_than_its_events_is_known(
+    world: World, statuses: list[str], known: bool
+) -> None:
+    world.deploy(Options(yes=True), **PRODUCTION, throttle_rate_limit=77)
+    stack = world.lose_stack()
+    stack.events = [own_event(stack, number, one) for number, one in enumerate(statuses)]
+    found = find_gone(world.stack(), "dev")
+    assert (found is not None) is known
+    if found is not None:
+        assert found.state.parameters["ThrottleRateLimit"] == "77"
+
+
+def test_a_stack_that_was_only_imported_does_not_hide_the_one_before_it(gone: World) -> None:
+    interrupted(gone, gateway="simulated")
+    gone.lose_stack().events = []
+    found = find_gone(gone.stack(), "dev")
+    assert found is not None
+    assert found.record.preset == "production"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from payment_infra.checks import Check
 from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.restore.journal import Phase, find_journals
 from payment_infra.cloud.restore.writes import EVENT_SOURCE, stopped
 from payment_infra.cloud.tables import GONE, lost
@@ -36,6 +38,31 @@ def find_stops(environment: Environment) -> list[Check]:
     resume = environment.command("resume")
     message = f"payments are stopped: {', '.join(names)}"
     return [Check("payments", "fail", message, f"`{resume}` lets them in")]
+
+
+# What else than an operation that goes on well is to be said of a stack, by what mends it.
+REMEDIES: Mapping[Step, tuple[str, str]] = {
+    Step.REMOVE: ("deploy", "deletes what is left of its creation, and creates it again"),
+    Step.DELETE_AGAIN: ("destroy", "deletes it again"),
+    Step.ROLL_BACK: ("rollback", "brings it back to what it was before"),
+    Step.CONTINUE_ROLLBACK: ("rollback", "continues its rollback"),
+    Step.WAIT: ("watch", "shows how it goes on"),
+}
+ENDING = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
+
+
+def find_stack_state(environment: Environment) -> list[Check]:
+    """Judge the state of the stack: it is at rest as it should be, or is being brought to that."""
+    status = environment.state.status
+    step = STEPS.get(status, Step.GIVE_UP)
+    if step in {Step.CREATE, Step.UPDATE} or (step is Step.WAIT and status not in ENDING):
+        return []
+    message = f"the stack is {status}"
+    if step is Step.GIVE_UP:
+        remedy = "see its events in the console, and bring it to rest with CloudFormation itself"
+        return [Check("stack", "fail", message, remedy)]
+    command, does = REMEDIES[step]
+    return [Check("stack", "fail", message, f"`{environment.command(command)}` {does}")]
 
 
 def find_idle_functions(environment: Environment) -> list[Check]:

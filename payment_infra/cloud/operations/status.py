@@ -170,10 +170,12 @@ def look(environment: Environment, now: datetime) -> Status:
         depths = parts.read("queues", lambda: _depths(environment), dict[str, Depth]())
         alarms = parts.read(ALARMS, lambda: find_alarms(environment), list[Alarm]())
         measured = numbers()
-        active, stopped = table(), stops()
-        found = [*stopped, *idle(), *schedule(), *restores()]
+        active, stopped, resting = table(), stops(), idle()
+        found = [*stopped, *resting, *schedule(), *restores()]
         if active:
             found[:0] = findings.find_table(environment, active.name, active.status)
+        found[:0] = findings.find_stack_state(environment)
+        known = not {"payments", "concurrency"} & parts.unknown.keys()
         return Status(
             stack=environment.stack.name,
             status=state.status,
@@ -181,7 +183,7 @@ def look(environment: Environment, now: datetime) -> Status:
             version=version(),
             url=_url(environment),
             table_name=state.outputs.get("TransactionsTableName", ""),
-            payments=_payments(stopped, known="payments" not in parts.unknown),
+            payments=_payments(stopped, resting, known=known),
             gateway=_gateway(configurations(), parts),
             findings=tuple(found),
             functions=tuple(
@@ -250,11 +252,13 @@ def _find(
     return parts.read(name, lambda: look(environment), list[Check]())
 
 
-def _payments(stops: Sequence[Check], *, known: bool) -> str:
-    """Say whether payments are let in."""
-    if not known:
-        return "unknown"
-    return stops[0].message.removeprefix("payments are ") if stops else "let in"
+def _payments(stops: Sequence[Check], idle: Sequence[Check], *, known: bool) -> str:
+    """Say whether payments are let in, and which functions do not run for them."""
+    told = [
+        *(one.message.removeprefix("payments are ") for one in stops),
+        *(one.message for one in idle),
+    ]
+    return "; ".join(told) or ("let in" if known else "unknown")
 
 
 def _gateway(configurations: Mapping[str, Any], parts: _Parts) -> str:
