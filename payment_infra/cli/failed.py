@@ -121,7 +121,7 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
     read = look(environment)
     found = [one for one in read.messages if message_id in {one.id, one.transaction_id}]
     if not found:
-        raise PaymentInfraError(_not_there(message_id, read))
+        raise PaymentInfraError(_not_there(environment, message_id, read))
     for one in found:
         row = find(environment, one.transaction_id) if one.transaction_id else None
         document = {"message": _readable(one), "row": row}
@@ -297,21 +297,21 @@ def _chosen(environment: Environment, ids: tuple[str, ...]) -> tuple[list[DeadLe
     read = look(environment)
     found = [one for one in read.messages if not ids or one.id in ids]
     if missing := set(ids) - {one.id for one in found}:
-        raise UsageError(_not_there(min(missing), read))
+        raise UsageError(_not_there(environment, min(missing), read))
     kinds = Counter((one.operation or "-", one.reason or "-") for one in found)
     for (operation, reason), number in kinds.most_common():
         note(f"{number:>7}  {escaped(operation)}  {escaped(reason)}")
     return found, read
 
 
-def _not_there(message_id: str, read: Reading) -> str:
+def _not_there(environment: Environment, message_id: str, read: Reading) -> str:
     from payment_infra.cli.failed_view import left_behind
 
     if left := left_behind(read.held_elsewhere, read.not_read, datetime.now(UTC)):
         return f"no message {message_id} could be read: {left}; repeat the command then"
     return (
-        f"no message {message_id} in the dead-letter queue; `payment-infra failed list` has those "
-        "that are there"
+        f"no message {message_id} in the dead-letter queue; `{environment.command('failed list')}` "
+        "has those that are there"
     )
 
 

@@ -101,9 +101,22 @@ def aws_options(function: Command) -> Command:
     ) -> Any:
         app = click.get_current_context().ensure_object(App)
         session = app.connect(profile, region, endpoint_url)
+        session.flags = _entered(profile=profile, region=region, endpoint_url=endpoint_url)
         return function(*args, session=session, **kwargs)
 
     return aws_flags(wrapper)
+
+
+def _entered(**values: str | None) -> str:
+    """Return those of these flags that the command line gave, as it would give them again."""
+    import shlex
+
+    source = click.get_current_context().get_parameter_source
+    return " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(value)}"
+        for name, value in values.items()
+        if value is not None and source(name) is click.core.ParameterSource.COMMANDLINE
+    )
 
 
 def aws_flags(function: Command) -> Command:

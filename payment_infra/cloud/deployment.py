@@ -170,8 +170,9 @@ class Deployment:
             return
         self._deleted = record = read_record(deployed)
         resolved = on_recorded_preset(self._asked, record)
-        check_kept(name, record, resolved)
-        check_simulated(name, resolved, self._session, "deploy")
+        command = self._session.command("deploy")
+        check_kept(name, record, resolved, command)
+        check_simulated(name, resolved, self._session, command)
         self._check_opening(record, resolved)
 
     def _check_opening(self, record: Record, resolved: Resolved) -> None:
@@ -244,7 +245,8 @@ class Deployment:
         return options.import_existing or bool(deployed)
 
     def _command(self, found: Found) -> str:
-        return f"deploy {importing.FLAG}" if self._imports(found) else "deploy"
+        words = f"deploy {importing.FLAG}" if self._imports(found) else "deploy"
+        return self._session.command(words)
 
     def _import(self, found: Found) -> bool:
         """Take what exists into the stack, after a question; return whether there was any."""
@@ -450,7 +452,8 @@ class Deployment:
             self._operator.tell(Caution(f"{one.message}, and stays so; {one.remedy} lets it run"))
 
     def _named(self) -> str:
-        return naming_flags(self._resolved.config.suffix, self._stack.name)
+        named = naming_flags(self._resolved.config.suffix, self._stack.name)
+        return self._session.command(named)
 
     def _check(self, planned: Plan, *, creates: bool, imports: bool) -> None:
         """Make the checks, and go on only if none failed; meanwhile, render the template."""
@@ -602,7 +605,7 @@ class Deployment:
         explained = failure(self._stack.name, failed.status, failed.events, built)
         if self._options.rollback or not failed.status:
             return explained if failed.status else failed
-        kept = "what was made is kept, and `payment-infra rollback` undoes it"
+        kept = f"what was made is kept, and `payment-infra rollback {self._named()}` undoes it"
         return DeploymentFailed(
             f"{explained}; {kept}", failed.status, failed.events, explained.diagnosis
         )

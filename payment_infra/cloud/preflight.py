@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -114,8 +115,10 @@ def _taken(found: list[Existing], command: str) -> str:
     names = ", ".join(one.name for one in found)
     imports = ""
     if any(one.logical_id == tables.TRANSACTIONS_TABLE for one in found):
+        # An import and an update are two change sets.
+        words = shlex.join(one for one in shlex.split(command) if one != "--no-execute")
         imports = (
-            f"`{command} --import-existing-resources` brings the environment back over them, with "
+            f"`{words} --import-existing-resources` brings the environment back over them, with "
             "the payments that they hold; or "
         )
     return (

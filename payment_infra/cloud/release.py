@@ -97,8 +97,8 @@ def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> R
     if state is not None:
         record = read_record(stack.template())
         resolved = continued(resolved, record, state)
-        check_kept(stack.name, record, resolved, "upload")
-    check_simulated(stack.name, resolved, session, "upload")
+        check_kept(stack.name, record, resolved, session.command("upload"))
+    check_simulated(stack.name, resolved, session, session.command("upload"))
     planned = plan(session, state, resolved, {})
     return upload(session, with_bucket(session, planned, resolved, tell), tell)
 

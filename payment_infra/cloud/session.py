@@ -60,6 +60,7 @@ class Session:
 
     guard, while it is set, is called directly before each attempt of a call that could change
     something, the SDK's own retries included; what it raises ends the call, which is not sent.
+    flags is what a command line gave that led here, as `--region eu-west-1`; "" for nothing.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Session:
         self._lock = Lock()
         self._known_identity: Any = None
         self.guard: Callable[[], None] | None = None
+        self.flags = ""
 
     @classmethod
     def open(cls, profile: str | None, region: str | None, endpoint_url: str | None) -> "Session":
@@ -98,15 +100,23 @@ class Session:
 
     def quick(self) -> "Session":
         """Return the same session with clients that soon give up."""
-        return Session(self._session, self._endpoint_url, QUICK_CONFIG, self.profile)
+        return self._with(QUICK_CONFIG)
 
     def unguarded(self, config: Config) -> "Session":
         """Return the same session with clients of its own that no guard is asked about.
 
         `config` says in what they differ.
         """
-        merged = self._config.merge(config)
-        return Session(self._session, self._endpoint_url, merged, self.profile)
+        return self._with(self._config.merge(config))
+
+    def command(self, words: str) -> str:
+        """Return the words of a command, for a person to enter, with what leads here as well."""
+        return f"{words} {self.flags}".rstrip()
+
+    def _with(self, config: Config) -> "Session":
+        other = Session(self._session, self._endpoint_url, config, self.profile)
+        other.flags = self.flags
+        return other
 
     @property
     def region(self) -> str:

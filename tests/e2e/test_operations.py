@@ -119,7 +119,7 @@ def test_what_is_kept_for_a_look_is_rolled_back_later(aws: Emulator, folder: Pat
             aws, folder, "deploy", "--suffix", "op-3", "--yes", "--no-rollback"
         )
     assert status == 3
-    assert err.splitlines()[-1].endswith("`payment-infra rollback` undoes it")
+    assert err.splitlines()[-1].endswith("` undoes it")
     assert status_of(aws, "op-3") == "CREATE_FAILED"
     status, _, err = command(aws, folder, "rollback", "--suffix", "op-3", "--yes")
     assert status == 0, err

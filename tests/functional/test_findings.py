@@ -118,6 +118,28 @@ def test_payments_that_are_stopped(
     assert findings(cli, code=len(expected)) == expected
 
 
+def test_a_remedy_leads_to_where_the_command_line_led(
+    cli: Cli, intake: FakeIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intake.methods, intake.state, intake.changing = {}, "Disabled", 9
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert [remedy for _, remedy in findings(cli)] == [RESUME]
+    where = (
+        "--endpoint-url",
+        "https://a.example.com",
+        "--profile",
+        "my own",
+        "--region",
+        "us-east-1",
+    )
+    result = cli(*STATUS, *where, "--output", "json")
+    [found] = json.loads(result.stdout)["findings"]
+    assert found["remedy"] == (
+        "`payment-infra resume --suffix dev --profile 'my own' --region us-east-1 --endpoint-url "
+        "https://a.example.com` lets them in"
+    )
+
+
 @pytest.mark.parametrize("number", [0, 5])
 def test_a_function_that_may_not_run(number: int, cli: Cli, aws: FakeAws) -> None:
     aws.answers["lambda:GetFunctionConcurrency"] = lambda params: (

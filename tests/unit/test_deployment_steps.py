@@ -506,7 +506,7 @@ def test_a_failure_names_the_root_cause_where_it_was_built(session: Session, aws
 
 def test_a_failure_without_a_rollback_says_what_undoes_it(session: Session, aws: FakeAws) -> None:
     aws.timeline = [("CREATE_FAILED", [event(5, "AlarmTopic", "CREATE_FAILED", "no")])]
-    with pytest.raises(DeploymentFailed, match="`payment-infra rollback` undoes it"):
+    with pytest.raises(DeploymentFailed, match="`payment-infra rollback --suffix dev` undoes it"):
         run(session, options=Options(yes=True, rollback=False))
 
 

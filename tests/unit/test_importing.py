@@ -12,7 +12,7 @@ from cfn_tools import load_yaml
 from payment_infra.artifacts import code_keys
 from payment_infra.cloud import deployment
 from payment_infra.cloud.deployment import Deployment
-from payment_infra.cloud.events import Preview, Result
+from payment_infra.cloud.events import Caution, Preview, Result
 from payment_infra.cloud.importing import find_gone, import_template
 from payment_infra.cloud.operations.environment import Environment
 from payment_infra.cloud.options import Options
@@ -371,6 +371,24 @@ def test_without_the_flag_the_names_are_taken_and_the_command_is_told(gone: Worl
     message = str(refused.value)
     assert "`payment-infra deploy --suffix dev --yes --import-existing-resources` brings" in message
     assert gone.aws.changes() == []
+
+
+def test_the_command_that_is_told_leaves_no_change_set(gone: World) -> None:
+    entered = "payment-infra deploy --suffix dev --no-execute --tag 'a=b c'"
+    with pytest.raises(PaymentInfraError) as refused:
+        gone.deploy(Options(yes=True, execute=False, command=entered), **PRODUCTION)
+    told = "`payment-infra deploy --suffix dev --tag 'a=b c' --import-existing-resources` brings"
+    assert told in str(refused.value)
+
+
+def test_a_refusal_leads_to_where_the_command_line_led(world: World) -> None:
+    world.session.flags = "--region eu-west-1"
+    world.deploy(Options(yes=True), authorization="none", runtime="python3.12")
+    with pytest.raises(UsageError, match="`payment-infra deploy --region eu-west-1 --suffix dev "):
+        world.deploy(Options(yes=True), runtime="python3.12")
+    world.deploy(Options(yes=True, execute=False), authorization="none", runtime="python3.13")
+    hint = world.operator.of(Caution)[-1].message
+    assert "`payment-infra deploy --suffix dev --region eu-west-1 --change-set " in hint
 
 
 def test_whoever_looks_for_the_environment_is_told_the_command(gone: World) -> None:

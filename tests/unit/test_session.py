@@ -234,3 +234,11 @@ def test_an_attempt_of_a_change_has_the_seconds_that_a_takeover_waits_for(
     assert client.meta.config.connect_timeout + client.meta.config.read_timeout == (
         IN_FLIGHT_SECONDS - ANSWER_SECONDS
     )
+
+
+def test_a_session_keeps_what_led_to_it() -> None:
+    session = Session.open(None, "eu-west-1", None)
+    assert session.command("payment-infra deploy") == "payment-infra deploy"
+    session.flags = "--region eu-west-1"
+    for one in (session, session.quick(), session.unguarded(Config())):
+        assert one.command("payment-infra deploy") == "payment-infra deploy --region eu-west-1"

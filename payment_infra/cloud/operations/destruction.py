@@ -134,9 +134,10 @@ def check_protection(environment: Environment, found: Destruction, resolved: Res
         kept = unasked(found.record, update, kept=True)
         lifted = {f"{name}_protection": False for name in found.protected_by}
         protections = " and ".join(f"{name} protection" for name in found.protected_by)
+        deploy = environment.session.command("deploy")
         raise AwsError(
             f"stack {found.stack} has {protections}; "
-            f"`{repeated('deploy', found.stack, update, kept | lifted)}` lifts it"
+            f"`{repeated(deploy, found.stack, update, kept | lifted)}` lifts it"
         )
 
 

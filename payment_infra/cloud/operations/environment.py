@@ -86,7 +86,8 @@ class Environment:
 
     def command(self, arguments: str) -> str:
         """Return a command line for this environment, for a person to repeat."""
-        return f"payment-infra {arguments} {naming_flags(self.suffix, self.stack.name)}"
+        flags = self.session.command(naming_flags(self.suffix, self.stack.name))
+        return f"payment-infra {arguments} {flags}"
 
     def is_going(self) -> bool:
         """Whether the stack is gone, or being deleted, or that has failed: it only can be deleted.
@@ -146,8 +147,8 @@ def _missing(session: Session, stack: Stack, suffix: str) -> str:
     except AwsError:
         kept = False  # whoever deploys, hears of it
     if not kept:
-        return f"{told}; `payment-infra deploy` makes it"
-    command = f"payment-infra deploy {naming_flags(suffix, stack.name)}"
+        return f"{told}; `{session.command('payment-infra deploy')}` makes it"
+    command = f"payment-infra deploy {session.command(naming_flags(suffix, stack.name))}"
     return (
         f"{told}, and its table {own} is still there; `{command} --import-existing-resources` "
         "brings the environment back over what was kept"

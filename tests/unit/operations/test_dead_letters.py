@@ -314,7 +314,7 @@ def test_a_task_that_fails_says_why_and_ctrl_c_leaves_it_alone(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="redrive --cancel"):
+    with pytest.raises(Interrupted, match="`payment-infra failed redrive --cancel --suffix "):
         redriving.move_all(environment, None, interrupt, ignore)
     aws.answers["sqs:CancelMessageMoveTask"] = {"ApproximateNumberOfMessagesMoved": 4}
     assert redriving.cancel_move(environment) == 4
