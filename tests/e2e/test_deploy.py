@@ -125,7 +125,8 @@ def test_a_deployment_undoes_no_half_of_a_stop_and_misses_a_deleted_table(
     aws: Emulator, tmp_path: Path
 ) -> None:
     folder, session = checkout(tmp_path), open_session(aws)
-    named = ("--suffix", "dep-6")
+    named, place = ("--suffix", "dep-6"), f"--suffix dep-6 --endpoint-url {aws.url}"
+    resume = f"payment-infra resume {place}"
     deploy = ("deploy", *named, "--yes")
     assert command(aws, folder, *deploy)[0] == 0
     stack = Stack(session.client("cloudformation"), "payment-infra-dep-6")
@@ -140,18 +141,17 @@ def test_a_deployment_undoes_no_half_of_a_stop_and_misses_a_deleted_table(
     status, _, err = command(aws, folder, *deploy)
     assert (status, err.splitlines()[0]) == (
         0,
-        "Warning: payments are stopped: process, and stay so; `payment-infra resume --suffix dep-6`"
-        " lets them in",
+        f"Warning: payments are stopped: process, and stay so; `{resume}` lets them in",
     )
     status, _, err = command(aws, folder, *deploy, "--throttle-rate-limit", "50")
     assert status == 1
     assert err.splitlines()[-1] == (
         "Error: payments are stopped: process, and this update could let in a part of them, since "
-        "it changes PaymentAPIStage; `payment-infra resume --suffix dep-6` first"
+        f"it changes PaymentAPIStage; `{resume}` first"
     )
     session.client("dynamodb").delete_table(TableName="transactions-dep-6")
     told = "the table transactions-dep-6 is gone: no payment is recorded"
-    remedy = "`payment-infra restore --from-backup latest --suffix dep-6` brings it back from a"
+    remedy = f"`payment-infra restore --from-backup latest {place}` brings it back from a"
     status, _, err = command(aws, folder, *deploy)
     assert (status, f"Error: {told}; {remedy} backup" in err.splitlines()) == (1, True)
     status, out, err = command(aws, folder, "status", *named)
