@@ -57,8 +57,9 @@ def test_a_gateway_is_charged_and_one_that_aws_could_not_import_changes_nothing(
         "",
         "Error: stack payment-infra-acme-1: this update would change what nobody asks to change: "
         f"authorization from none to iam, gateway from {GATEWAY} to simulated; `payment-infra "
-        f"deploy --suffix acme-1 --authorization none --gateway {GATEWAY}` keeps it, and "
-        "--authorization iam --gateway simulated asks for the change\n",
+        f"deploy --endpoint-url {aws.url} --suffix acme-1 --authorization none "
+        f"--gateway {GATEWAY}` keeps it, and --authorization iam --gateway simulated asks for the "
+        "change\n",
     )
     assert (objects(), stack.state()) == (before, state)
     acme.write_text(gateway(f"{CHARGED}\nimport click", charge=CHARGE))
