@@ -1,5 +1,6 @@
 """The command line: the root group, which loads a command's module only when it is called."""
 
+import atexit
 import gc
 import io
 import signal
@@ -161,8 +162,9 @@ def _interrupt_once(*_: Any) -> None:
 def main() -> None:
     """Run the command line."""
     # What a command imports and builds stays until it ends: to look through it for garbage again
-    # and again takes a tenth of its time.
+    # and again takes a tenth of its time, and the interpreter's own look at the end another.
     gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt_once)
     root.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)
