@@ -15,7 +15,7 @@ import boto3
 from botocore import xform_name
 from botocore.credentials import Credentials
 
-from payment_infra.cloud.session import READING, Session
+from payment_infra.cloud.sdk.session import READING, Session
 from payment_infra.naming import OPERATIONS_TABLE
 from payment_infra.template import TABLE_OUTPUT
 from tests.stacks import ACCOUNT, REGION, Answer, FakeCloudFormation, FakeStack, Refused, event

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 
 def _connect(profile: str | None, region: str | None, endpoint_url: str | None) -> Session:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
     return Session.open(profile, region, endpoint_url)
 

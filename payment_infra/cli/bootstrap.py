@@ -12,7 +12,7 @@ from payment_infra.cli.options import aws_options, output_option, yes_option
 from payment_infra.cli.output import confirm, note, print_json
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 
 @click.command("bootstrap")

@@ -22,7 +22,7 @@ from payment_infra.cli.options import (
 from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
 ALLOWABLE = ("broaden", "open", "replace")

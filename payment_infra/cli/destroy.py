@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.operations.callers import Detaching
     from payment_infra.cloud.operations.destruction import Destruction, Kept
     from payment_infra.cloud.operations.saving import Saving
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
 

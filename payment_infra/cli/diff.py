@@ -19,7 +19,7 @@ from payment_infra.cli.options import (
 from payment_infra.cli.output import print_json
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
 DIFFERENT = 4

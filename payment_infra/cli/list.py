@@ -15,7 +15,7 @@ from payment_infra.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.stacks import Listed
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 
 @click.command("list")

@@ -17,7 +17,7 @@ from payment_infra.config import FIELDS
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.logs import LogTail
+    from payment_infra.cloud.sdk.logs import LogTail
     from payment_infra.local.stack import LocalStack
     from payment_infra.sources import Resolved
 

@@ -15,7 +15,7 @@ import click
 from payment_infra.foreign import escaped, parsed
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.logs import LogLine
+    from payment_infra.cloud.sdk.logs import LogLine
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 COLORS = {"DEBUG": "bright_black", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}

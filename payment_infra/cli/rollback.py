@@ -20,7 +20,7 @@ from payment_infra.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
 

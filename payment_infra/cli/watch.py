@@ -20,7 +20,7 @@ from payment_infra.cli.output import note
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
 

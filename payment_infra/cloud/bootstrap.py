@@ -16,7 +16,7 @@ from payment_infra.template import ARTIFACT_BUCKET_OUTPUT, build_bootstrap_templ
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stack import StackState
 
 BOOTSTRAP_STACK = "payment-artifacts"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import code_of, translated
+from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:

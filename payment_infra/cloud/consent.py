@@ -17,7 +17,7 @@ from payment_infra.config import FIELDS, KEPT, PRESETS, SIMULATED_GATEWAY, gatew
 from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stack import StackState
     from payment_infra.record import Record
     from payment_infra.sources import Resolved

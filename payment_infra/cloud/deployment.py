@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
-from payment_infra.cloud import change_sets, importing, leftovers, preflight, tables
+from payment_infra.cloud import change_sets, importing, leftovers, preflight
 from payment_infra.cloud.consent import (
     check_kept,
     check_simulated,
@@ -41,6 +41,7 @@ from payment_infra.cloud.operator import follow_cancelling, going_on
 from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_flags
 from payment_infra.cloud.recovery import DELETING, STEPS, Step, settle
 from payment_infra.cloud.release import check_environment, plan, upload, with_bucket
+from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.stack import CANCELLABLE
 from payment_infra.config import PRESETS, gateway_name
 from payment_infra.difference import property_changes
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.release import Plan
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stack import Stack, StackState
     from payment_infra.difference import Difference
     from payment_infra.sources import Resolved

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import MISSING, code_of, is_unavailable, translated
+from payment_infra.cloud.sdk.errors import MISSING, code_of, is_unavailable, translated
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.release import Plan
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 
 @dataclass(frozen=True)

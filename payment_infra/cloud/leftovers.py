@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud import tables
-from payment_infra.cloud.errors import MISSING, code_of, translated
-from payment_infra.cloud.polling import looks
+from payment_infra.cloud.sdk import tables
+from payment_infra.cloud.sdk.errors import MISSING, code_of, translated
+from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import StackEvent
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 Sleep = Callable[[float], None]
 

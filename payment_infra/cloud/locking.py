@@ -27,10 +27,10 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.events import Caution, Waiting
-from payment_infra.cloud.operations_table import ANSWER_SECONDS, OperationsTable
 from payment_infra.cloud.operator import going_on
 from payment_infra.cloud.recovery import STEPS, Step
-from payment_infra.cloud.session import CONNECT_SECONDS, READ_SECONDS
+from payment_infra.cloud.sdk.operations_table import ANSWER_SECONDS, OperationsTable
+from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READ_SECONDS
 from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError, Interrupted
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.operations_table import Item
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.operations_table import Item
+    from payment_infra.cloud.sdk.session import Session
 
 Now = Callable[[], datetime]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from payment_infra import naming
-from payment_infra.cloud.errors import translated
+from payment_infra.cloud.sdk.errors import translated
 from payment_infra.naming import PARAMETER_FIELDS
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stack import StackState
     from payment_infra.sources import Resolved
 

@@ -30,7 +30,7 @@ from payment_infra.template import build_template
 if TYPE_CHECKING:
     from payment_infra.cloud.bucket import Bucket
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stack import Stack, StackState
     from payment_infra.config import StackConfig
     from payment_infra.sources import Resolved

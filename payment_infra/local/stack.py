@@ -11,11 +11,11 @@ import botocore.session
 from botocore.config import Config
 
 from payment_infra.cloud.deployment import Deployment
-from payment_infra.cloud.errors import translated
 from payment_infra.cloud.locking import free
-from payment_infra.cloud.logs import LogTail
 from payment_infra.cloud.options import STACK_NAME_PREFIX, Options
-from payment_infra.cloud.session import Boto, Session
+from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.logs import LogTail
+from payment_infra.cloud.sdk.session import Boto, Session
 from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.cloud.stack import Stack
 from payment_infra.config import KEPT

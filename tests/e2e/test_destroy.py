@@ -16,7 +16,7 @@ from payment_infra.naming import OPERATIONS_TABLE
 from tests.e2e.harness import PAYMENT, Program, aws_variables, run
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from tests.e2e.conftest import Deploy
 
 PRODUCTION = {"preset": "production", "authorization": "none"}

@@ -21,7 +21,7 @@ from tests.aws import FakeAws, FakeBucket
 from tests.offline import cache_with_layer, offline
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 REPOSITORY = Path(__file__).parents[2]
 

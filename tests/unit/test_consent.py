@@ -12,7 +12,7 @@ from payment_infra.cloud.consent import check_kept, check_simulated, returning
 from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.events import Caution, Preview, PropertyChange
 from payment_infra.cloud.options import Options
-from payment_infra.cloud.session import Session
+from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stack import Stack
 from payment_infra.config import KEPT, SIMULATED_GATEWAY, StackConfig
 from payment_infra.errors import Declined, UsageError

@@ -23,7 +23,7 @@ from tests.operators import FakeOperator
 from tests.stacks import Answer, own_event
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 NAME = "payment-infra-dev"
 COMMAND = "payment-infra deploy --suffix dev"

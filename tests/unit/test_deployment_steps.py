@@ -23,7 +23,7 @@ from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 from tests.operators import FakeOperator
 

@@ -18,7 +18,7 @@ from payment_infra.cloud.locking import (
     Lock,
     Overtaken,
 )
-from payment_infra.cloud.operations_table import ACTIONS, TAGS
+from payment_infra.cloud.sdk.operations_table import ACTIONS, TAGS
 from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted
 from payment_infra.naming import OPERATIONS_TABLE
@@ -27,7 +27,7 @@ from tests.interleaving import SharedAws, Turns
 from tests.operators import FakeOperator
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
     from tests.stacks import Answer
 
 NAME = "payment-infra-dev"

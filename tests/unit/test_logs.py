@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from payment_infra.cloud.logs import (
+from payment_infra.cloud.sdk.logs import (
     UPDATES_UNTIL_READ,
     LogLine,
     LogTail,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError
 
-from payment_infra.cloud.errors import is_passing, translated
 from payment_infra.cloud.events import Event, Waiting
-from payment_infra.cloud.polling import PATIENCE_SECONDS, persistently
+from payment_infra.cloud.sdk.errors import is_passing, translated
+from payment_infra.cloud.sdk.polling import PATIENCE_SECONDS, persistently
 from payment_infra.errors import AwsError
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from payment_infra.cloud.preflight import CHECKS, MIN_CONCURRENCY, Check, check_all
 from payment_infra.cloud.release import Plan, plan
-from payment_infra.cloud.tables import unfit
+from payment_infra.cloud.sdk.tables import unfit
 from payment_infra.groups.storage import IN_FLIGHT_INDEX
 from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.sources import resolve

@@ -14,7 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from payment_infra.checks import Check, not_checked
 from payment_infra.cloud.bootstrap import own_bucket
 from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.errors import (
+from payment_infra.cloud.operations.callers import POLICY
+from payment_infra.cloud.operations.simulation import CHANGES, Place, check_changes
+from payment_infra.cloud.options import STACK_NAME_PREFIX
+from payment_infra.cloud.sdk.errors import (
     DENIED,
     MISSING,
     UNSUPPORTED,
@@ -23,14 +26,11 @@ from payment_infra.cloud.errors import (
     is_passing,
     translated,
 )
-from payment_infra.cloud.operations.callers import POLICY
-from payment_infra.cloud.operations.simulation import CHANGES, Place, check_changes
-from payment_infra.cloud.options import STACK_NAME_PREFIX
 from payment_infra.errors import AwsError
 from payment_infra.naming import OPERATIONS_TABLE
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 Now = Callable[[], datetime]
 

@@ -10,15 +10,15 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.bucket import MISSING
-from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.operations.stacks import find_stacks
+from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.stack import Stack
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 # Objects that one call deletes (S3 API, DeleteObjects).
 BATCH_SIZE = 1000

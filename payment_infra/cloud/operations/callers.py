@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import code_of, is_passing, translated
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.polling import persistently
+from payment_infra.cloud.sdk.errors import code_of, is_passing, translated
+from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:

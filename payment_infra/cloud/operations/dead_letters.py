@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from payment_infra.cloud.errors import translated
 from payment_infra.cloud.events import Waiting
+from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.foreign import parsed
 from payment_infra.wording import counted

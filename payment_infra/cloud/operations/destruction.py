@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.consent import continued, repeated, unasked
-from payment_infra.cloud.errors import translated
 from payment_infra.cloud.operations.callers import POLICY, Callers, find_callers
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
 from payment_infra.cloud.restore.journal import find_journals
-from payment_infra.cloud.tables import delete_commands, delete_commands_of
+from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
 from payment_infra.errors import AwsError
 from payment_infra.naming import OPERATIONS_TABLE
 from payment_infra.record import Record, read_record

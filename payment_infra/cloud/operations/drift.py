@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import translated
 from payment_infra.cloud.events import Waiting
-from payment_infra.cloud.polling import looks
+from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.errors import translated
-from payment_infra.cloud.logs import LogLine, LogTail, follow, follow_live, history
+from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.logs import LogLine, LogTail, follow, follow_live, history
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment

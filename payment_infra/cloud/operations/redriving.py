@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from payment_infra.cloud.errors import UNSUPPORTED, code_of, explain, translated
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.operations.dead_letters import (
     DEAD_LETTERS,
@@ -18,7 +17,8 @@ from payment_infra.cloud.operations.dead_letters import (
     DeadLetter,
     reading,
 )
-from payment_infra.cloud.polling import looks
+from payment_infra.cloud.sdk.errors import UNSUPPORTED, code_of, explain, translated
+from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
 
 if TYPE_CHECKING:

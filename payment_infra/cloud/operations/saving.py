@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import MISSING, code_of
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, LAG_SECONDS, QUEUE, Clock
 from payment_infra.cloud.operations.export import PART, STATE, Since, save
 from payment_infra.cloud.operations.queue_export import save_messages
 from payment_infra.cloud.operations.redriving import last_moves
-from payment_infra.cloud.polling import persistently
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.restore.writes import (
     Writes,
@@ -36,6 +34,8 @@ from payment_infra.cloud.restore.writes import (
     stopped,
     wanted,
 )
+from payment_infra.cloud.sdk.errors import MISSING, code_of
+from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
 from payment_infra.files import write_file
 from payment_infra.wording import counted

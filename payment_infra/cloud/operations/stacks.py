@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from payment_infra import naming
-from payment_infra.cloud.errors import translated
 from payment_infra.cloud.release import is_ours
+from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.stack import StackState
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from payment_infra.checks import Check
-from payment_infra.cloud import locking, tables
-from payment_infra.cloud.errors import translated
+from payment_infra.cloud import locking
 from payment_infra.cloud.operations import findings
 from payment_infra.cloud.operations.alarms import Alarm, find_alarms
 from payment_infra.cloud.operations.environment import gateway_of_function
 from payment_infra.cloud.operations.findings import FUNCTIONS
-from payment_infra.cloud.operations.metric_data import Metric, read
+from payment_infra.cloud.sdk import tables
+from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.metric_data import Metric, read
 from payment_infra.config import gateway_name
 from payment_infra.errors import AwsError
 from payment_infra.record import read_record

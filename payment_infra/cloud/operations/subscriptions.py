@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from payment_infra import naming
-from payment_infra.cloud.errors import translated
+from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError, UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.errors import translated
+from payment_infra.cloud.sdk.errors import translated
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment

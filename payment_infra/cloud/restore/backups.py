@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud import tables
-from payment_infra.cloud.errors import code_of, is_unavailable, translated
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.polling import looks
 from payment_infra.cloud.restore import copy as copies
+from payment_infra.cloud.sdk import tables
+from payment_infra.cloud.sdk.errors import code_of, is_unavailable, translated
+from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, UsageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 LATEST = "latest"
 # A backup that can be restored: DynamoDB's, and AWS Backup's.

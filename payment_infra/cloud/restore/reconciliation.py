@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import code_of, translated
 from payment_infra.cloud.restore.reading import Item, each_segment, read_rows, scan_segment
 from payment_infra.cloud.restore.rows import (
     CONTRADICTED,
@@ -35,6 +34,7 @@ from payment_infra.cloud.restore.rows import (
     with_mark,
     without_mark,
 )
+from payment_infra.cloud.sdk.errors import code_of, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

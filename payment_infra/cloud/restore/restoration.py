@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud import tables
 from payment_infra.cloud.events import Caution, Report, StepBegun
 from payment_infra.cloud.restore import backups, copy, row_log
 from payment_infra.cloud.restore.journal import Journal, Phase, copy_name, find_journals
@@ -22,6 +21,7 @@ from payment_infra.cloud.restore.switch import (
     switch,
 )
 from payment_infra.cloud.restore.verification import verify
+from payment_infra.cloud.sdk import tables
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from payment_infra.wording import counted
 

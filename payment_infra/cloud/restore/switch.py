@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from payment_infra.cloud import smoke, tables
+from payment_infra.cloud import smoke
 from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
 from payment_infra.cloud.locking import Lock
-from payment_infra.cloud.polling import persistently
 from payment_infra.cloud.restore import journal as journals
 from payment_infra.cloud.restore import row_log
 from payment_infra.cloud.restore.marking import Marking
@@ -27,6 +26,8 @@ from payment_infra.cloud.restore.writes import (
     stopped,
     wanted,
 )
+from payment_infra.cloud.sdk import tables
+from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.wording import counted
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud import tables
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.restore import copy, row_log
 from payment_infra.cloud.restore.journal import Phase, find_journals
@@ -20,6 +19,7 @@ from payment_infra.cloud.restore.switch import (
     start,
     switch,
 )
+from payment_infra.cloud.sdk import tables
 from payment_infra.errors import AwsError
 from payment_infra.wording import counted
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.errors import translated
 from payment_infra.cloud.restore.reading import each_segment, scan_segment
 from payment_infra.cloud.restore.reconciliation import CLOCK_MARGIN
 from payment_infra.cloud.restore.rows import is_payment, text
+from payment_infra.cloud.sdk.errors import translated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

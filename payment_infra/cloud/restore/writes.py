@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import code_of, translated
-from payment_infra.cloud.polling import looks
+from payment_infra.cloud.sdk.errors import code_of, translated
+from payment_infra.cloud.sdk.polling import looks
 from payment_infra.naming import STAGE_NAME
 
 if TYPE_CHECKING:

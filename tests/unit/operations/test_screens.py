@@ -22,7 +22,6 @@ from payment_infra.cli.log_view import entry
 from payment_infra.cli.status_view import draw as draw_status
 from payment_infra.cli.subscribe import print_subscriptions
 from payment_infra.cloud.locking import Held
-from payment_infra.cloud.logs import LogLine
 from payment_infra.cloud.operations.alarms import Alarm
 from payment_infra.cloud.operations.callers import Callers, Principal
 from payment_infra.cloud.operations.dead_letters import DeadLetter
@@ -35,6 +34,7 @@ from payment_infra.cloud.operations.status import (
     TableStatus,
 )
 from payment_infra.cloud.operations.subscriptions import Subscription
+from payment_infra.cloud.sdk.logs import LogLine
 from payment_infra.record import Record
 from tests import snapshots
 

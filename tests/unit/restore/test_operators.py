@@ -13,7 +13,7 @@ from payment_infra.cloud.events import Caution, Report, StepBegun
 from payment_infra.cloud.restore import marking, reconciliation, verification
 from payment_infra.cloud.restore.journal import Phase
 from payment_infra.cloud.restore.reading import SEGMENTS
-from payment_infra.cloud.session import READING, Session
+from payment_infra.cloud.sdk.session import READING, Session
 from payment_infra.errors import AwsError, UsageError
 from tests.aws import FakeBoto
 from tests.intake import EVERY, PROCESS

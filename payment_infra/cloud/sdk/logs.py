@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from payment_infra.cloud.errors import translated
-from payment_infra.cloud.polling import looks
+from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.polling import looks
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient

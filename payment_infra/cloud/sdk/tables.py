@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import code_of, translated
-from payment_infra.cloud.polling import looks
+from payment_infra.cloud.sdk.errors import code_of, translated
+from payment_infra.cloud.sdk.polling import looks
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -11,7 +11,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from payment_infra.cloud.errors import explain, translated
+from payment_infra.cloud.sdk.errors import explain, translated
 from payment_infra.errors import AwsError, UsageError
 
 DEFAULT_REGION = "us-east-1"

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.errors import DENIED, code_of, translated
-from payment_infra.cloud.polling import looks
-from payment_infra.cloud.session import CONNECT_SECONDS
+from payment_infra.cloud.sdk.errors import DENIED, code_of, translated
+from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.sdk.session import CONNECT_SECONDS
 from payment_infra.errors import AwsError
 from payment_infra.naming import OPERATIONS_TABLE
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.session import Session
+    from payment_infra.cloud.sdk.session import Session
 
 # Attribute to value, each as DynamoDB writes it.
 Item = Mapping[str, Mapping[str, str]]
