@@ -25,7 +25,7 @@ from payment_infra.cloud.restore import restoration, resuming, undoing
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.restore.switch import Options, Work
 from payment_infra.cloud.sdk.session import READING, Session
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError
 from payment_infra.naming import OPERATIONS_TABLE
 from tests.aws import FakeAws, FakeBoto

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli import progress
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from tests import snapshots
 from tests.stacks import START
 

@@ -41,9 +41,9 @@ def command(
     Example:
       payment-infra cancel --suffix dev-001
     """
-    from payment_infra.cloud import intervention, leftovers
     from payment_infra.cloud.release import check_ours
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks import intervention, leftovers
+    from payment_infra.cloud.stacks.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:

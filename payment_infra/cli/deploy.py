@@ -166,7 +166,7 @@ def command(
         raise UsageError("--timeout needs somebody who looks, and --detach looks no more")
     from payment_infra.cloud.deployment import Deployment
     from payment_infra.cloud.options import Options
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     chosen = Options(

@@ -82,7 +82,6 @@ def command(
     if drain_seconds is not None and file is None:
         raise UsageError("--drain goes with --export")
     suffix = require_suffix(resolved)
-    from payment_infra.cloud import intervention
     from payment_infra.cloud.locking import Lock
     from payment_infra.cloud.operations.callers import Detaching
     from payment_infra.cloud.operations.destruction import (
@@ -94,7 +93,8 @@ def command(
     from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.operations.saving import Saving
     from payment_infra.cloud.release import find_stack
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks import intervention
+    from payment_infra.cloud.stacks.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     if find_stack(stack, suffix) is None:

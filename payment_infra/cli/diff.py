@@ -47,7 +47,7 @@ def command(
     require_suffix(resolved)
     from payment_infra.cli.preview import draw_diff
     from payment_infra.cloud.release import compare
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks.stack import Stack
     from payment_infra.difference import as_json
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))

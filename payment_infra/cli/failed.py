@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.locking import Lock
     from payment_infra.cloud.operations.dead_letters import DeadLetter, Reading
     from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.operator import Operator
+    from payment_infra.cloud.stacks.operator import Operator
 
 Command = Callable[..., Any]
 

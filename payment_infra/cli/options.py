@@ -214,7 +214,7 @@ def environment_options(function: Command) -> Command:
         *args: Any, session: Any, resolved: Resolved, stack_name: str | None, **kwargs: Any
     ) -> Any:
         from payment_infra.cloud.operations.environment import Environment
-        from payment_infra.cloud.stack import Stack
+        from payment_infra.cloud.stacks.stack import Stack
 
         suffix = require_suffix(resolved)
         stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))

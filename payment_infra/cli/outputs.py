@@ -34,7 +34,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     Example:
       payment-infra outputs --suffix dev-001 --output json
     """
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks.stack import Stack
 
     name = stack_name_of(resolved, stack_name)
     print_outputs(Stack(session.client("cloudformation"), name).outputs(), output)

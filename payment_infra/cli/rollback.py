@@ -52,10 +52,10 @@ def command(
     Example:
       payment-infra rollback --suffix dev-001
     """
-    from payment_infra.cloud import intervention
     from payment_infra.cloud.locking import Lock
     from payment_infra.cloud.release import check_ours
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks import intervention
+    from payment_infra.cloud.stacks.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:

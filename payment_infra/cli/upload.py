@@ -43,7 +43,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     require_suffix(resolved)
     from payment_infra.cloud import release as releases
     from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now

@@ -40,8 +40,8 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     Example:
       payment-infra watch --suffix dev-001
     """
-    from payment_infra.cloud import intervention
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks import intervention
+    from payment_infra.cloud.stacks.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
     with operating(stack.name, output) as operator:

@@ -6,10 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.change_sets import Request, created, execute, token_of
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.recovery import STEPS, Step
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.change_sets import Request, created, execute, token_of
+from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, DeploymentFailed
 from payment_infra.rendering import render
 from payment_infra.template import ARTIFACT_BUCKET_OUTPUT, build_bootstrap_template
@@ -17,7 +17,7 @@ from payment_infra.template import ARTIFACT_BUCKET_OUTPUT, build_bootstrap_templ
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Tell
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stack import StackState
+    from payment_infra.cloud.stacks.stack import StackState
 
 BOOTSTRAP_STACK = "payment-artifacts"
 

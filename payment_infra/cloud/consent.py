@@ -18,7 +18,7 @@ from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stack import StackState
+    from payment_infra.cloud.stacks.stack import StackState
     from payment_infra.record import Record
     from payment_infra.sources import Resolved
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
-from payment_infra.cloud import change_sets, importing, leftovers, preflight
+from payment_infra.cloud import importing, preflight
 from payment_infra.cloud.consent import (
     check_kept,
     check_simulated,
@@ -25,7 +25,6 @@ from payment_infra.cloud.consent import (
     on_recorded_preset,
     returning,
 )
-from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import (
     Caution,
     Outputs,
@@ -35,14 +34,16 @@ from payment_infra.cloud.events import (
     StackEvent,
     Target,
 )
-from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.locking import Lock
-from payment_infra.cloud.operator import follow_cancelling, going_on
 from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_flags
-from payment_infra.cloud.recovery import DELETING, STEPS, Step, settle
 from payment_infra.cloud.release import check_environment, plan, upload, with_bucket
 from payment_infra.cloud.sdk import tables
-from payment_infra.cloud.stack import CANCELLABLE
+from payment_infra.cloud.stacks import change_sets, leftovers
+from payment_infra.cloud.stacks.diagnosis import failure
+from payment_infra.cloud.stacks.following import REVIEW
+from payment_infra.cloud.stacks.operator import follow_cancelling, going_on
+from payment_infra.cloud.stacks.recovery import DELETING, STEPS, Step, settle
+from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.config import PRESETS, gateway_name
 from payment_infra.difference import property_changes
 from payment_infra.errors import (
@@ -60,13 +61,13 @@ from payment_infra.template import TABLE_OUTPUT, sources
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.change_sets import ChangeSet
     from payment_infra.cloud.events import Change, Waiting
     from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.release import Plan
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.change_sets import ChangeSet
+    from payment_infra.cloud.stacks.operator import Operator
+    from payment_infra.cloud.stacks.stack import Stack, StackState
     from payment_infra.difference import Difference
     from payment_infra.sources import Resolved
 

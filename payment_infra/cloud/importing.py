@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
-from payment_infra.cloud.change_sets import Request
 from payment_infra.cloud.consent import on_recorded_preset
 from payment_infra.cloud.existing import LOOKUPS, Existing, find_existing
-from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.release import is_ours
 from payment_infra.cloud.restore.copy import find_copies
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.cloud.stack import Stack, StackState
+from payment_infra.cloud.stacks.change_sets import Request
+from payment_infra.cloud.stacks.following import REVIEW
+from payment_infra.cloud.stacks.stack import Stack, StackState
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import UsageError
 from payment_infra.naming import PARAMETER_FIELDS

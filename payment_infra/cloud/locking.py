@@ -27,11 +27,11 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.events import Caution, Waiting
-from payment_infra.cloud.operator import going_on
-from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.sdk.operations_table import ANSWER_SECONDS, OperationsTable
 from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READ_SECONDS
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.operator import going_on
+from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Interrupted
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from payment_infra.naming import PARAMETER_FIELDS
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stack import StackState
+    from payment_infra.cloud.stacks.stack import StackState
     from payment_infra.sources import Resolved
 
 

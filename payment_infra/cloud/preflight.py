@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 from payment_infra.cloud.bootstrap import own_bucket
 from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.cloud.existing import find_existing
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import is_unavailable, translated
+from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.errors import AwsError
 from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE, own_table
 

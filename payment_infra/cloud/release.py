@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from payment_infra import naming
 from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
 from payment_infra.cloud.bootstrap import exists, find_bucket, foreign
-from payment_infra.cloud.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.cloud.consent import check_kept, check_simulated, continued
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.following import REVIEW
 from payment_infra.cloud.parameters import parameters
-from payment_infra.cloud.recovery import STEPS, Step
+from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
+from payment_infra.cloud.stacks.following import REVIEW
+from payment_infra.cloud.stacks.recovery import STEPS, Step
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.gateway_check import check_gateway
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.bucket import Bucket
     from payment_infra.cloud.events import Tell
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.stack import Stack, StackState
     from payment_infra.config import StackConfig
     from payment_infra.sources import Resolved
 

@@ -17,7 +17,7 @@ from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.logs import LogTail
 from payment_infra.cloud.sdk.session import Boto, Session
 from payment_infra.cloud.smoke import Api, invoke_url
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT
 from payment_infra.local.emulator import ACCESS_KEY
 

@@ -6,7 +6,7 @@ import pytest
 
 from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.options import Options
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import Emulator, emulator
 from payment_infra.local.stack import open_session
 from payment_infra.sources import resolve

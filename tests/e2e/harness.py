@@ -12,7 +12,7 @@ from typing import Any
 
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.smoke import Api, invoke_url
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import ACCESS_KEY, Emulator
 
 REPOSITORY = Path(__file__).resolve().parents[2]

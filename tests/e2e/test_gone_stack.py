@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.stack import open_session
 from tests.e2e.harness import PAYMENT, Deployed, Program
 from tests.e2e.test_retry import until

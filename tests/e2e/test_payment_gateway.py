@@ -6,7 +6,7 @@ The emulator runs the functions with this Python, so there it would find whateve
 import json
 from pathlib import Path
 
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.stack import open_session
 from tests.e2e.harness import PAYMENT, Deployed, checkout, command, run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.stack import open_session
 from payment_infra.record import Record, read_record
 from tests.e2e.harness import Program

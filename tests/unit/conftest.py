@@ -2,7 +2,7 @@
 
 import pytest
 
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from tests.aws import FakeAws
 from tests.offline import cache_with_layer, offline
 from tests.operators import FakeOperator

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 
-from payment_infra.cloud import change_sets
-from payment_infra.cloud.change_sets import ChangeSet, Request, operator_of, token_of
-from payment_infra.cloud.diagnosis import remedy_of
-from payment_infra.cloud.following import POLL_SECONDS
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks import change_sets
+from payment_infra.cloud.stacks.change_sets import ChangeSet, Request, operator_of, token_of
+from payment_infra.cloud.stacks.diagnosis import remedy_of
+from payment_infra.cloud.stacks.following import POLL_SECONDS
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.aws import FakeAws, FakeStack, Refused
 from tests.stacks import NO_CHANGES

@@ -13,7 +13,7 @@ from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.events import Caution, Preview, PropertyChange
 from payment_infra.cloud.options import Options
 from payment_infra.cloud.sdk.session import Session
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT, SIMULATED_GATEWAY, StackConfig
 from payment_infra.errors import Declined, UsageError
 from payment_infra.record import RECORDED, Record, read_record

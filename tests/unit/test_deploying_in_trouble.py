@@ -9,7 +9,7 @@ import pytest
 from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.options import Options
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, Refused

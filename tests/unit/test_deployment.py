@@ -12,7 +12,7 @@ from payment_infra.cloud.bucket import Bucket
 from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.options import Options
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import FIELDS
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.naming import PARAMETER_FIELDS, build_parameters

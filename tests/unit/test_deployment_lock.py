@@ -14,7 +14,7 @@ from payment_infra.cloud.deployment import Deployment
 from payment_infra.cloud.events import Caution, Event, Preview, Result, StackEvent
 from payment_infra.cloud.locking import Held, Lock, Overtaken
 from payment_infra.cloud.options import Options
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted
 from payment_infra.naming import OPERATIONS_TABLE
 from payment_infra.sources import resolve

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payment_infra.cli.deploy import command as deploy_command
-from payment_infra.cloud.diagnosis import (
+from payment_infra.cloud.events import STACK_TYPE, StackEvent
+from payment_infra.cloud.stacks.diagnosis import (
     KEPT,
     NAME_TAKEN,
     REMEDIES,
@@ -22,7 +23,6 @@ from payment_infra.cloud.diagnosis import (
     root_cause,
     validation_events,
 )
-from payment_infra.cloud.events import STACK_TYPE, StackEvent
 from tests.aws import FakeAws, Refused
 
 if TYPE_CHECKING:

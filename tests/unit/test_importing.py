@@ -16,7 +16,7 @@ from payment_infra.cloud.events import Caution, Preview, Result
 from payment_infra.cloud.importing import find_gone, import_template
 from payment_infra.cloud.operations.environment import Environment
 from payment_infra.cloud.options import Options
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.groups.storage import IN_FLIGHT_INDEX

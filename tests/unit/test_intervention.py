@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from payment_infra.cloud import intervention
 from payment_infra.cloud.events import Caution, StackEvent
 from payment_infra.cloud.locking import Lock
+from payment_infra.cloud.stacks import intervention
 from payment_infra.errors import (
     AwsError,
     DeploymentFailed,
@@ -21,7 +21,7 @@ from tests.stacks import own_event
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Result
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.stack import Stack, StackState
 
 NAME = "payment-infra-dev"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from payment_infra.cloud import leftovers
 from payment_infra.cloud.events import StackEvent
+from payment_infra.cloud.stacks import leftovers
 from tests.aws import FakeAws
 from tests.queues import QUEUE, FakeQueues
 from tests.stacks import Refused

@@ -19,7 +19,7 @@ from payment_infra.cloud.locking import (
     Overtaken,
 )
 from payment_infra.cloud.sdk.operations_table import ACTIONS, TAGS
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted
 from payment_infra.naming import OPERATIONS_TABLE
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeStack, Refused

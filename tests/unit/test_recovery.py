@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from payment_infra.cloud import recovery
 from payment_infra.cloud.events import StackEvent
-from payment_infra.cloud.recovery import STEPS, Step
+from payment_infra.cloud.stacks import recovery
+from payment_infra.cloud.stacks.recovery import STEPS, Step
 from payment_infra.errors import (
     AwsError,
     Declined,
@@ -20,7 +20,7 @@ from tests.operators import FakeOperator
 from tests.stacks import own_event
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.stack import Stack, StackState
 
 NAME = "payment-infra-dev"
 

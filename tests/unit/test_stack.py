@@ -10,7 +10,7 @@ from payment_infra.errors import AwsError, DeploymentFailed
 from tests.aws import FakeAws, FakeStack, event
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.stack import Stack
+    from payment_infra.cloud.stacks.stack import Stack
 
 NAME = "payment-infra-dev"
 

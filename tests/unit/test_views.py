@@ -20,7 +20,6 @@ from payment_infra.cli.operating import operating
 from payment_infra.cli.operation import MAX_IN_FLIGHT, Operation, elapsed, finished, frame
 from payment_infra.cli.preview import draw, draw_diff
 from payment_infra.cli.progress import LiveView, PlainView, view
-from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import (
     STACK_TYPE,
     Caution,
@@ -33,6 +32,7 @@ from payment_infra.cloud.events import (
     StackEvent,
     Waiting,
 )
+from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.config import PRESETS
 from payment_infra.difference import compare_all
 from payment_infra.errors import UsageError

@@ -19,7 +19,7 @@ from payment_infra.template import TABLE_OUTPUT
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.stack import Stack, StackState
 
 
 class Environment:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from payment_infra.checks import Check
-from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.restore.journal import Phase, find_journals
 from payment_infra.cloud.restore.writes import EVENT_SOURCE, stopped
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.tables import GONE, lost
+from payment_infra.cloud.stacks.recovery import STEPS, Step
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment

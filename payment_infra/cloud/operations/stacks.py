@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from payment_infra import naming
 from payment_infra.cloud.release import is_ours
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.cloud.stack import StackState
+from payment_infra.cloud.stacks.stack import StackState
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.events import Caution, Report
-from payment_infra.cloud.operator import going_on
-from payment_infra.cloud.recovery import STEPS, Step
 from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.restore.writes import METHODS, current, let_in, stopped, wanted
+from payment_infra.cloud.stacks.operator import going_on
+from payment_infra.cloud.stacks.recovery import STEPS, Step
 from payment_infra.errors import AwsError, Declined
 
 if TYPE_CHECKING:

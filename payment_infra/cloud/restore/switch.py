@@ -33,8 +33,8 @@ from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.operator import Operator
     from payment_infra.cloud.restore.journal import Journal, Phase
+    from payment_infra.cloud.stacks.operator import Operator
 
 Found = TypeVar("Found")
 # Payments that are listed one by one for a person; a report has them all.

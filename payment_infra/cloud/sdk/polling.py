@@ -8,8 +8,8 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import Tell, Waiting
-from payment_infra.cloud.following import MAX_FAILED_LOOKS, POLL_SECONDS
 from payment_infra.cloud.sdk.errors import explain, is_passing
+from payment_infra.cloud.stacks.following import MAX_FAILED_LOOKS, POLL_SECONDS
 from payment_infra.errors import AwsError
 
 Seen = TypeVar("Seen")

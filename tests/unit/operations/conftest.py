@@ -8,7 +8,7 @@ import pytest
 
 from payment_infra import naming
 from payment_infra.cloud.operations.environment import Environment
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from tests.aws import FakeAws, FakeStack
 
 STARTED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

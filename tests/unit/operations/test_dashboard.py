@@ -12,7 +12,7 @@ from payment_infra.cloud.operations.alarms import Alarm
 from payment_infra.cloud.operations.dashboard import Series, Widget, read_dashboard
 from payment_infra.cloud.operations.environment import Environment
 from payment_infra.cloud.sdk.metric_data import MAX_QUERIES, Metric, Point
-from payment_infra.cloud.stack import Stack, StackState
+from payment_infra.cloud.stacks.stack import Stack, StackState
 from payment_infra.errors import AwsError
 from tests import snapshots
 from tests.aws import FakeAws, FakeStack

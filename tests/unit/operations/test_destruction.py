@@ -7,7 +7,7 @@ import pytest
 
 from payment_infra.cloud.operations.destruction import check_protection, examine
 from payment_infra.cloud.operations.environment import Environment
-from payment_infra.cloud.stack import Stack
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError
 from payment_infra.record import build_record

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import StackEvent, Waiting
 from payment_infra.cloud.sdk.errors import code_of, explain, is_passing, translated
+from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.diagnosis import explain_change_set, validation_events
 from payment_infra.cloud.events import Action, Change, PropertyChange, Replacement
-from payment_infra.cloud.following import POLL_SECONDS, REVIEW
 from payment_infra.cloud.sdk.errors import code_of, translated
+from payment_infra.cloud.stacks.diagnosis import explain_change_set, validation_events
+from payment_infra.cloud.stacks.following import POLL_SECONDS, REVIEW
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import StackEvent, Waiting
     from payment_infra.cloud.existing import Existing
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.stack import Stack, StackState
 
 NAME_PREFIX = "payment-infra-"
 CAPABILITIES = ("CAPABILITY_IAM",)

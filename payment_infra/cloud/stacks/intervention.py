@@ -6,16 +6,16 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.diagnosis import failure
 from payment_infra.cloud.events import Result
-from payment_infra.cloud.operator import follow, follow_cancelling
-from payment_infra.cloud.recovery import STEPS, Step, continue_rollback
-from payment_infra.cloud.stack import CANCELLABLE
+from payment_infra.cloud.stacks.diagnosis import failure
+from payment_infra.cloud.stacks.operator import follow, follow_cancelling
+from payment_infra.cloud.stacks.recovery import STEPS, Step, continue_rollback
+from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operator import Operator, Remove
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.operator import Operator, Remove
+    from payment_infra.cloud.stacks.stack import Stack, StackState
 
 
 def watch(

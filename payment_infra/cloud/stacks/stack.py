@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.following import REVIEW, Following
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.stacks.following import REVIEW, Following
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:

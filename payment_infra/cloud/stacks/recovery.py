@@ -7,14 +7,14 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.change_sets import operator_of
-from payment_infra.cloud.following import REVIEW
-from payment_infra.cloud.operator import follow
+from payment_infra.cloud.stacks.change_sets import operator_of
+from payment_infra.cloud.stacks.following import REVIEW
+from payment_infra.cloud.stacks.operator import follow
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operator import Operator
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.operator import Operator
+    from payment_infra.cloud.stacks.stack import Stack, StackState
 
 
 class Step(Enum):

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from payment_infra.cloud.events import Caution, StackEvent
-from payment_infra.cloud.stack import CANCELLABLE
+from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from payment_infra.cloud.events import Event, Waiting
-    from payment_infra.cloud.stack import Stack, StackState
+    from payment_infra.cloud.stacks.stack import Stack, StackState
 
 
 # Removes what it can of what was kept, of that only what has these logical ids; returns the rest.
