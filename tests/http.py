@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud import smoke
+from payment_infra.cloud.environment import smoke
 
 if TYPE_CHECKING:
     import pytest

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import naming
-from payment_infra.cloud.locking import find
-from payment_infra.cloud.operations.environment import Environment
+from payment_infra.cloud.environment.environment import Environment
+from payment_infra.cloud.environment.journal import find_journals
+from payment_infra.cloud.environment.locking import find
 from payment_infra.cloud.restore import restoration, resuming, undoing
-from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.restore.switch import Options, Work
 from payment_infra.cloud.sdk.session import READING, Session
 from payment_infra.cloud.stacks.stack import Stack
@@ -35,8 +35,8 @@ from tests.stacks import Answer, FakeStack, Refused, own_event
 from tests.tables import START, FakeTable, FakeTables, Item
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.environment.journal import Journal
     from payment_infra.cloud.events import Report
-    from payment_infra.cloud.restore.journal import Journal
 
 NAME = "payment-infra-dev"
 OWN = "TransactionsTable"

@@ -30,7 +30,7 @@ from payment_infra.errors import UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.callers import Detaching
+    from payment_infra.cloud.environment.callers import Detaching
     from payment_infra.cloud.operations.destruction import Destruction, Kept
     from payment_infra.cloud.operations.saving import Saving
     from payment_infra.cloud.sdk.session import Session
@@ -82,15 +82,15 @@ def command(
     if drain_seconds is not None and file is None:
         raise UsageError("--drain goes with --export")
     suffix = require_suffix(resolved)
-    from payment_infra.cloud.locking import Lock
-    from payment_infra.cloud.operations.callers import Detaching
+    from payment_infra.cloud.environment.callers import Detaching
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.locking import Lock
     from payment_infra.cloud.operations.destruction import (
         check_protection,
         delete_late_log_groups,
         examine,
         remains,
     )
-    from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.operations.saving import Saving
     from payment_infra.cloud.release import find_stack
     from payment_infra.cloud.stacks import intervention

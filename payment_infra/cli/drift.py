@@ -18,8 +18,8 @@ from payment_infra.cli.output import note, print_json
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.operations.drift import Drift
-    from payment_infra.cloud.operations.environment import Environment
 
 
 @click.command("drift")

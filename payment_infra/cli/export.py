@@ -16,7 +16,7 @@ from payment_infra.errors import Interrupted, UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 # Rows after which a line is written where none can be drawn anew.
 LINE_ROWS = 100_000

@@ -28,9 +28,9 @@ from payment_infra.foreign import escaped, parsed
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.locking import Lock
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.locking import Lock
     from payment_infra.cloud.operations.dead_letters import DeadLetter, Reading
-    from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.stacks.operator import Operator
 
 Command = Callable[..., Any]
@@ -273,7 +273,7 @@ def purge(
 def _lock(
     environment: Environment, operator: Operator, operation: str, take_over: int | None
 ) -> Lock:
-    from payment_infra.cloud.locking import Lock
+    from payment_infra.cloud.environment.locking import Lock
 
     return Lock.acquire(
         *(environment.session, environment.stack, operation, operator.tell),

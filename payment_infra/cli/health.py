@@ -14,8 +14,8 @@ from payment_infra.cli.output import print_json, print_table
 from payment_infra.errors import AwsError, PaymentInfraError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.smoke import Answer
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.smoke import Answer
 
 FIELDS = ("status", "metric", "value", "threshold", "resource")
 
@@ -33,7 +33,7 @@ def command(environment: Environment, output: str) -> None:
     Example:
       payment-infra health --suffix dev-001
     """
-    from payment_infra.cloud.smoke import unhealthy
+    from payment_infra.cloud.environment.smoke import unhealthy
 
     api = environment.api()
     answer = api.call("GET", "health")

@@ -17,7 +17,7 @@ from payment_infra.cli.options import environment_options, output_option
 from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.sdk.logs import LogLine
 
 # Name to the logical id of its log group.

@@ -16,8 +16,8 @@ from payment_infra.cli.output import print_json
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.operations.dashboard import Series, Widget
-    from payment_infra.cloud.operations.environment import Environment
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.:-=+*#"

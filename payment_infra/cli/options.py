@@ -213,7 +213,7 @@ def environment_options(function: Command) -> Command:
     def wrapper(
         *args: Any, session: Any, resolved: Resolved, stack_name: str | None, **kwargs: Any
     ) -> Any:
-        from payment_infra.cloud.operations.environment import Environment
+        from payment_infra.cloud.environment.environment import Environment
         from payment_infra.cloud.stacks.stack import Stack
 
         suffix = require_suffix(resolved)

@@ -22,8 +22,8 @@ from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.events import Report
-    from payment_infra.cloud.operations.environment import Environment
 
 LATEST = "latest"
 

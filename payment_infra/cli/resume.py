@@ -16,7 +16,7 @@ from payment_infra.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 
 @click.command("resume")

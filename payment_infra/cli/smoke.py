@@ -13,8 +13,8 @@ from payment_infra.cli.output import note, print_json, print_table
 from payment_infra.errors import PaymentInfraError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.smoke import Api, Check
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.smoke import Api, Check
 
 
 @click.command("smoke")
@@ -51,7 +51,7 @@ def run_checks(api: Api, gateway: str, *, pay: bool, verbose: bool, output: str 
     Raises:
         PaymentInfraError: one of them failed.
     """
-    from payment_infra.cloud import smoke
+    from payment_infra.cloud.environment import smoke
 
     charge = smoke.charges(gateway, pay=pay)
     checks = []

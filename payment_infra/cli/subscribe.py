@@ -16,7 +16,7 @@ from payment_infra.cli.output import confirm, note, print_json, print_table
 from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.operations.subscriptions import Protocol, Subscription
 
 

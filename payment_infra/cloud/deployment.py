@@ -25,6 +25,7 @@ from payment_infra.cloud.consent import (
     on_recorded_preset,
     returning,
 )
+from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.events import (
     Caution,
     Outputs,
@@ -34,7 +35,6 @@ from payment_infra.cloud.events import (
     StackEvent,
     Target,
 )
-from payment_infra.cloud.locking import Lock
 from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_flags
 from payment_infra.cloud.release import check_environment, plan, upload, with_bucket
 from payment_infra.cloud.sdk import tables
@@ -61,8 +61,8 @@ from payment_infra.template import TABLE_OUTPUT, sources
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.events import Change, Waiting
-    from payment_infra.cloud.operations.environment import Environment
     from payment_infra.cloud.release import Plan
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.change_sets import ChangeSet
@@ -413,9 +413,9 @@ class Deployment:
         Raises:
             AwsError: the update changes what stops them, and could let in a part of them.
         """
-        from payment_infra.cloud.operations.environment import Environment
-        from payment_infra.cloud.operations.findings import STOPPED_BY, find_stops
-        from payment_infra.cloud.restore.writes import REST_API
+        from payment_infra.cloud.environment.environment import Environment
+        from payment_infra.cloud.environment.findings import STOPPED_BY, find_stops
+        from payment_infra.cloud.environment.writes import REST_API
 
         environment = Environment(self._session, self._stack, state)
         self._tell_idle(environment)
@@ -442,7 +442,7 @@ class Deployment:
 
     def _tell_idle(self, environment: Environment) -> None:
         """Tell which functions may not run, whatever is deployed."""
-        from payment_infra.cloud.operations.findings import FUNCTIONS, find_idle_functions
+        from payment_infra.cloud.environment.findings import FUNCTIONS, find_idle_functions
 
         try:
             made = all(map(environment.has, FUNCTIONS))

@@ -11,12 +11,12 @@ import botocore.session
 from botocore.config import Config
 
 from payment_infra.cloud.deployment import Deployment
-from payment_infra.cloud.locking import free
+from payment_infra.cloud.environment.locking import free
+from payment_infra.cloud.environment.smoke import Api, invoke_url
 from payment_infra.cloud.options import STACK_NAME_PREFIX, Options
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.logs import LogTail
 from payment_infra.cloud.sdk.session import Boto, Session
-from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT
 from payment_infra.local.emulator import ACCESS_KEY

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from payment_infra.cloud.environment.smoke import Api, invoke_url
 from payment_infra.cloud.sdk.session import Session
-from payment_infra.cloud.smoke import Api, invoke_url
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import ACCESS_KEY, Emulator
 

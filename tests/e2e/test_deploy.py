@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from payment_infra.cloud.smoke import Answer
+from payment_infra.cloud.environment.smoke import Answer
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.stack import open_session

@@ -6,7 +6,7 @@ settings (/~1health).
 
 from concurrent.futures import ThreadPoolExecutor
 
-from payment_infra.cloud.smoke import Answer
+from payment_infra.cloud.environment.smoke import Answer
 from payment_infra.local.emulator import Emulator
 from tests.e2e.conftest import Deploy
 

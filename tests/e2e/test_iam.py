@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 
-from payment_infra.cloud.smoke import Api, run
+from payment_infra.cloud.environment.smoke import Api, run
 from payment_infra.local.emulator import Emulator
 from tests.e2e.conftest import Deploy
 from tests.e2e.harness import PAYMENT, Deployed

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from payment_infra.cloud.locking import Lock, find
+from payment_infra.cloud.environment.locking import Lock, find
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.stack import deploy, open_session

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import naming
-from payment_infra.cloud.restore.journal import PREFIX
+from payment_infra.cloud.environment.journal import PREFIX
 from tests.aws import FakeAws, FakeStack, Refused
 from tests.intake import EVERY, PROCESS, VALIDATE, FakeIntake
 from tests.queues import FakeQueues

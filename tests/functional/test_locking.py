@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra import naming
-from payment_infra.cloud import locking
-from payment_infra.cloud.locking import Lock
+from payment_infra.cloud.environment import locking
+from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.naming import OPERATIONS_TABLE
 from tests.aws import FakeAws, FakeStack, Refused

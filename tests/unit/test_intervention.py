@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.events import Caution, StackEvent
-from payment_infra.cloud.locking import Lock
 from payment_infra.cloud.stacks import intervention
 from payment_infra.errors import (
     AwsError,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud import locking
-from payment_infra.cloud.events import Caution, Waiting
-from payment_infra.cloud.locking import (
+from payment_infra.cloud.environment import locking
+from payment_infra.cloud.environment.locking import (
     IN_FLIGHT_SECONDS,
     LOOK_SECONDS,
     SILENT_SECONDS,
@@ -18,7 +17,8 @@ from payment_infra.cloud.locking import (
     Lock,
     Overtaken,
 )
-from payment_infra.cloud.sdk.operations_table import ACTIONS, TAGS
+from payment_infra.cloud.environment.operations_table import ACTIONS, TAGS
+from payment_infra.cloud.events import Caution, Waiting
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted
 from payment_infra.naming import OPERATIONS_TABLE

@@ -12,9 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3 import HTTPResponse
 
-from payment_infra.cloud.locking import IN_FLIGHT_SECONDS
+from payment_infra.cloud.environment.locking import IN_FLIGHT_SECONDS
+from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS
 from payment_infra.cloud.sdk.errors import explain, translated
-from payment_infra.cloud.sdk.operations_table import ANSWER_SECONDS
 from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READING, Session
 from payment_infra.errors import AwsError, UsageError
 

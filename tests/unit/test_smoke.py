@@ -7,7 +7,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ConnectionError as NoConnection
 
 from payment_infra.cli.smoke import run_checks
-from payment_infra.cloud import smoke
+from payment_infra.cloud.environment import smoke
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
 from tests.http import URL, FakeHttp, Response, answering

@@ -12,7 +12,7 @@ from payment_infra.cloud.sdk.errors import translated
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 RESOURCE_TYPE = "AWS::CloudWatch::Alarm"
 # Names that one call takes (CloudWatch API, DescribeAlarms).

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.bucket import MISSING
+from payment_infra.cloud.environment.stacks import find_stacks
 from payment_infra.cloud.events import Waiting
-from payment_infra.cloud.operations.stacks import find_stacks
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError

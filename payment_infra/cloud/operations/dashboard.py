@@ -14,7 +14,7 @@ from payment_infra.cloud.sdk.metric_data import Metric, Point, read
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 # What CloudWatch takes where a widget does not say it ("Dashboard body structure and syntax").
 DEFAULT_PERIOD = 300

@@ -26,7 +26,7 @@ from payment_infra.wording import counted
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 QUEUE = "FailedTransactionsQueue"
 DEAD_LETTERS = "FailedTransactionsDLQ"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.consent import continued, repeated, unasked
-from payment_infra.cloud.operations.callers import POLICY, Callers, find_callers
+from payment_infra.cloud.environment.callers import POLICY, Callers, find_callers
+from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
-from payment_infra.cloud.restore.journal import find_journals
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
 from payment_infra.errors import AwsError
@@ -21,7 +21,7 @@ from payment_infra.record import Record, read_record
 from payment_infra.template import TABLE_OUTPUT
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.sources import Resolved
 
 TABLE = "TransactionsTable"

@@ -15,7 +15,7 @@ from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 # What CloudFormation says while another detection goes on; it has no error code for it.
 IN_PROGRESS = "already in progress"

@@ -10,7 +10,7 @@ from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.logs import LogLine, LogTail, follow, follow_live, history
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 
 class Search:

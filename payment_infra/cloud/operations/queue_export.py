@@ -20,7 +20,7 @@ from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 # For how long payment-retry, or whoever else has taken a message, can hide it.
 HIDDEN_SECONDS = 300

@@ -22,7 +22,7 @@ from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 # What says that an endpoint has no message move tasks.
 NO_TASKS = UNSUPPORTED | {"AWS.SimpleQueueService.UnsupportedOperation"}

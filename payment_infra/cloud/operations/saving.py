@@ -20,13 +20,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.events import Caution, StepBegun, Waiting
-from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, LAG_SECONDS, QUEUE, Clock
-from payment_infra.cloud.operations.export import PART, STATE, Since, save
-from payment_infra.cloud.operations.queue_export import save_messages
-from payment_infra.cloud.operations.redriving import last_moves
-from payment_infra.cloud.restore.journal import find_journals
-from payment_infra.cloud.restore.writes import (
+from payment_infra.cloud.environment.journal import find_journals
+from payment_infra.cloud.environment.writes import (
     Writes,
     let_in,
     seconds_to_end,
@@ -34,6 +29,11 @@ from payment_infra.cloud.restore.writes import (
     stopped,
     wanted,
 )
+from payment_infra.cloud.events import Caution, StepBegun, Waiting
+from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, LAG_SECONDS, QUEUE, Clock
+from payment_infra.cloud.operations.export import PART, STATE, Since, save
+from payment_infra.cloud.operations.queue_export import save_messages
+from payment_infra.cloud.operations.redriving import last_moves
 from payment_infra.cloud.sdk.errors import MISSING, code_of
 from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
@@ -41,8 +41,8 @@ from payment_infra.files import write_file
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.operations.environment import Environment
 
 STEPS = ("Stop payments", "Save the payments", "Save both queues", "Delete the stack")
 

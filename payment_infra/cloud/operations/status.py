@@ -10,11 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from payment_infra.checks import Check
-from payment_infra.cloud import locking
-from payment_infra.cloud.operations import findings
+from payment_infra.cloud.environment import findings, locking
+from payment_infra.cloud.environment.environment import gateway_of_function
+from payment_infra.cloud.environment.findings import FUNCTIONS
 from payment_infra.cloud.operations.alarms import Alarm, find_alarms
-from payment_infra.cloud.operations.environment import gateway_of_function
-from payment_infra.cloud.operations.findings import FUNCTIONS
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.metric_data import Metric, read
@@ -23,8 +22,8 @@ from payment_infra.errors import AwsError
 from payment_infra.record import read_record
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.locking import Held
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.locking import Held
 
 Found = TypeVar("Found")
 # A queue's URL and attributes.

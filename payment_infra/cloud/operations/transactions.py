@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.cloud.sdk.errors import translated
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 Row = dict[str, Any]
 

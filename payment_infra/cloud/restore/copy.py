@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from payment_infra.cloud.environment.journal import DELETING, PREFIX, tags_of
 from payment_infra.cloud.events import Waiting
-from payment_infra.cloud.restore.journal import DELETING, PREFIX, tags_of
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, UsageError

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from payment_infra import naming
+from payment_infra.cloud.environment.writes import EVERYTHING, stopped
 from payment_infra.cloud.events import Preview
-from payment_infra.cloud.restore.writes import EVERYTHING, stopped
 from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.operator import follow
 from payment_infra.cloud.stacks.recovery import STEPS, Step
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.stacks.operator import Operator
     from payment_infra.cloud.stacks.stack import StackState
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud.environment.journal import Journal, Phase, copy_name, find_journals
 from payment_infra.cloud.events import Caution, Report, StepBegun
 from payment_infra.cloud.restore import backups, copy, row_log
-from payment_infra.cloud.restore.journal import Journal, Phase, copy_name, find_journals
 from payment_infra.cloud.restore.repointing import ready
 from payment_infra.cloud.restore.switch import (
     Moved,

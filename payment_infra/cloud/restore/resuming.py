@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud.environment.journal import find_journals
+from payment_infra.cloud.environment.writes import METHODS, current, let_in, stopped, wanted
 from payment_infra.cloud.events import Caution, Report
-from payment_infra.cloud.restore.journal import find_journals
-from payment_infra.cloud.restore.writes import METHODS, current, let_in, stopped, wanted
 from payment_infra.cloud.stacks.operator import going_on
 from payment_infra.cloud.stacks.recovery import STEPS, Step
 from payment_infra.errors import AwsError, Declined
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.environment.writes import Writes
     from payment_infra.cloud.restore.switch import Work
-    from payment_infra.cloud.restore.writes import Writes
 
 
 def resume(work: Work) -> Report:

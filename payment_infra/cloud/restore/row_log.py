@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.restore.reconciliation import RowChange
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.restore.journal import Journal
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.journal import Journal
 
 # An item holds 400 KB at most (DynamoDB, "Service quotas"), a payment takes up to some 200 bytes.
 ROWS_AN_ITEM = 1000

@@ -9,16 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from payment_infra.cloud import smoke
-from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
-from payment_infra.cloud.locking import Lock
-from payment_infra.cloud.restore import journal as journals
-from payment_infra.cloud.restore import row_log
-from payment_infra.cloud.restore.marking import Marking
-from payment_infra.cloud.restore.reconciliation import RowChange, changes
-from payment_infra.cloud.restore.repointing import Disturbed, repoint
-from payment_infra.cloud.restore.rows import OPEN
-from payment_infra.cloud.restore.writes import (
+from payment_infra.cloud.environment import journal as journals
+from payment_infra.cloud.environment import smoke
+from payment_infra.cloud.environment.locking import Lock
+from payment_infra.cloud.environment.writes import (
     EVERYTHING,
     let_in,
     seconds_to_end,
@@ -26,14 +20,20 @@ from payment_infra.cloud.restore.writes import (
     stopped,
     wanted,
 )
+from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
+from payment_infra.cloud.restore import row_log
+from payment_infra.cloud.restore.marking import Marking
+from payment_infra.cloud.restore.reconciliation import RowChange, changes
+from payment_infra.cloud.restore.repointing import Disturbed, repoint
+from payment_infra.cloud.restore.rows import OPEN
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.restore.journal import Journal, Phase
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.journal import Journal, Phase
     from payment_infra.cloud.stacks.operator import Operator
 
 Found = TypeVar("Found")

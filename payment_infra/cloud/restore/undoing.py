@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud.environment.journal import Phase, find_journals
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.restore import copy, row_log
-from payment_infra.cloud.restore.journal import Phase, find_journals
 from payment_infra.cloud.restore.repointing import ready
 from payment_infra.cloud.restore.switch import (
     Work,
@@ -24,7 +24,7 @@ from payment_infra.errors import AwsError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.restore.journal import Journal
+    from payment_infra.cloud.environment.journal import Journal
 
 
 STEPS = range(5, 9)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from payment_infra import naming
-from payment_infra.cloud.operations.environment import Environment
+from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.stacks.stack import Stack
 from tests.aws import FakeAws, FakeStack
 

@@ -7,7 +7,7 @@ import pytest
 from payment_infra.cloud.operations.alarms import RESOURCE_TYPE, Alarm, find_alarms
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from tests.aws import FakeAws
 
 NAMES = [f"Alarm{number:03}" for number in range(250)]

@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.events import Caution
-from payment_infra.cloud.operations.callers import (
+from payment_infra.cloud.environment.callers import (
     Callers,
     Detaching,
     Principal,
     find_callers,
 )
+from payment_infra.cloud.events import Caution
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.aws import Refused, event
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from tests.aws import FakeAws
     from tests.operators import FakeOperator
     from tests.stacks import Answer

@@ -20,7 +20,7 @@ from tests.queues import DEAD_LETTERS, QUEUE, FakeQueues
 from tests.stacks import Refused
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from tests.aws import FakeAws
 
 

@@ -8,7 +8,7 @@ from payment_infra.cloud.operations.drift import PropertyDrift, detect
 from tests.stacks import Refused
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from tests.aws import FakeAws
 
 # The shapes of the CloudFormation API Reference.

@@ -21,12 +21,12 @@ from payment_infra.cli.list import print_stacks
 from payment_infra.cli.log_view import entry
 from payment_infra.cli.status_view import draw as draw_status
 from payment_infra.cli.subscribe import print_subscriptions
-from payment_infra.cloud.locking import Held
+from payment_infra.cloud.environment.callers import Callers, Principal
+from payment_infra.cloud.environment.locking import Held
+from payment_infra.cloud.environment.stacks import Listed
 from payment_infra.cloud.operations.alarms import Alarm
-from payment_infra.cloud.operations.callers import Callers, Principal
 from payment_infra.cloud.operations.dead_letters import DeadLetter
 from payment_infra.cloud.operations.destruction import Destruction, Kept
-from payment_infra.cloud.operations.stacks import Listed
 from payment_infra.cloud.operations.status import (
     FunctionStatus,
     QueueStatus,

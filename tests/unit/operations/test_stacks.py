@@ -1,5 +1,5 @@
 from payment_infra import naming
-from payment_infra.cloud.operations.stacks import find_stacks
+from payment_infra.cloud.environment.stacks import find_stacks
 from tests.aws import FakeAws, FakeStack
 
 

@@ -14,7 +14,7 @@ from payment_infra.cloud.operations.subscriptions import (
 from payment_infra.errors import AwsError, UsageError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
     from tests.aws import FakeAws
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from payment_infra.cloud import smoke
+from payment_infra.cloud.environment import smoke
+from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Caution, StackEvent, StepBegun, Waiting
-from payment_infra.cloud.restore.journal import Phase
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError
 from tests.http import Response, answering
 from tests.intake import EVERY

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from payment_infra.cloud.environment.journal import PREFIX, Phase
 from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
-from payment_infra.cloud.restore.journal import PREFIX, Phase
 from payment_infra.errors import AwsError, Declined, UsageError
 from payment_infra.moments import is_ago, parse_moment
 from tests.restoring import OWN, TO, World

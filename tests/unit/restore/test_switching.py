@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
-from payment_infra.cloud.restore.journal import Phase
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
 from tests.restoring import (

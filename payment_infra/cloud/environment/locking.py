@@ -26,8 +26,8 @@ from threading import Event as Signal
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS, OperationsTable
 from payment_infra.cloud.events import Caution, Waiting
-from payment_infra.cloud.sdk.operations_table import ANSWER_SECONDS, OperationsTable
 from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READ_SECONDS
 from payment_infra.cloud.stacks.operator import going_on
 from payment_infra.cloud.stacks.recovery import STEPS, Step
@@ -37,8 +37,8 @@ from payment_infra.errors import AwsError, Interrupted
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from payment_infra.cloud.environment.operations_table import Item
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.sdk.operations_table import Item
     from payment_infra.cloud.sdk.session import Session
 
 Now = Callable[[], datetime]

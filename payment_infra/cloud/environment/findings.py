@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from payment_infra.checks import Check
-from payment_infra.cloud.restore.journal import Phase, find_journals
-from payment_infra.cloud.restore.writes import EVENT_SOURCE, stopped
+from payment_infra.cloud.environment.journal import Phase, find_journals
+from payment_infra.cloud.environment.writes import EVENT_SOURCE, stopped
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.tables import GONE, lost
 from payment_infra.cloud.stacks.recovery import STEPS, Step
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 FUNCTIONS = (
     *("ValidationFunction", "ProcessingFunction", "RetryFunction"),

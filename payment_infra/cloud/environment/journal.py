@@ -21,8 +21,8 @@ from payment_infra.cloud.sdk.errors import code_of, translated
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from payment_infra.cloud.operations.environment import Environment
-    from payment_infra.cloud.sdk.operations_table import Item
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.operations_table import Item
 
 # What the items of restores begin with, the copy's name follows.
 ITEMS = "restore#"

@@ -17,7 +17,7 @@ from payment_infra.cloud.sdk.polling import looks
 from payment_infra.naming import STAGE_NAME
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.environment import Environment
+    from payment_infra.cloud.environment.environment import Environment
 
 METHODS = ("validate", "process")
 # What runs payments: after the longest of their timeouts, nothing that had begun goes on.

@@ -16,8 +16,8 @@ from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.operations.environment import Environment
 
 # The logical id of the policy.
 POLICY = "PaymentCallerPolicy"
