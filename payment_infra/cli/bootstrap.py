@@ -36,7 +36,7 @@ def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
     if destroy:
         _destroy(session, output, yes)
         return
-    from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrap
+    from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK, bootstrap
 
     with operating(BOOTSTRAP_STACK, "text") as operator:
         bucket, changed = bootstrap(session, operator.tell)
@@ -50,7 +50,7 @@ def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
 
 def _destroy(session: Session, output: str, yes: bool) -> None:
     from payment_infra.cli.status_view import size
-    from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK
+    from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
     from payment_infra.cloud.operations.bucket_removal import examine, remove
     from payment_infra.wording import counted
 

@@ -164,8 +164,8 @@ def command(
         )
     if timeout_minutes is not None and options["detach"]:
         raise UsageError("--timeout needs somebody who looks, and --detach looks no more")
-    from payment_infra.cloud.deployment import Deployment
-    from payment_infra.cloud.options import Options
+    from payment_infra.cloud.deploying.deployment import Deployment
+    from payment_infra.cloud.deploying.options import Options
     from payment_infra.cloud.stacks.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))

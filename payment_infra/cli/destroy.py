@@ -82,6 +82,7 @@ def command(
     if drain_seconds is not None and file is None:
         raise UsageError("--drain goes with --export")
     suffix = require_suffix(resolved)
+    from payment_infra.cloud.deploying.release import find_stack
     from payment_infra.cloud.environment.callers import Detaching
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.environment.locking import Lock
@@ -92,7 +93,6 @@ def command(
         remains,
     )
     from payment_infra.cloud.operations.saving import Saving
-    from payment_infra.cloud.release import find_stack
     from payment_infra.cloud.stacks import intervention
     from payment_infra.cloud.stacks.stack import Stack
 

@@ -46,7 +46,7 @@ def command(
     """
     require_suffix(resolved)
     from payment_infra.cli.preview import draw_diff
-    from payment_infra.cloud.release import compare
+    from payment_infra.cloud.deploying.release import compare
     from payment_infra.cloud.stacks.stack import Stack
     from payment_infra.difference import as_json
 

@@ -41,8 +41,8 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
       payment-infra upload --suffix dev-001 --bucket my-zips
     """
     require_suffix(resolved)
-    from payment_infra.cloud import release as releases
-    from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK
+    from payment_infra.cloud.deploying import release as releases
+    from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
     from payment_infra.cloud.stacks.stack import Stack
 
     stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))

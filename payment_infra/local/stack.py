@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import botocore.session
 from botocore.config import Config
 
-from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.deploying.deployment import Deployment
+from payment_infra.cloud.deploying.options import STACK_NAME_PREFIX, Options
 from payment_infra.cloud.environment.locking import free
 from payment_infra.cloud.environment.smoke import Api, invoke_url
-from payment_infra.cloud.options import STACK_NAME_PREFIX, Options
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.logs import LogTail
 from payment_infra.cloud.sdk.session import Boto, Session

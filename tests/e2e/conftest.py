@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from payment_infra.cloud.deployment import Deployment
-from payment_infra.cloud.options import Options
+from payment_infra.cloud.deploying.deployment import Deployment
+from payment_infra.cloud.deploying.options import Options
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import Emulator, emulator
 from payment_infra.local.stack import open_session

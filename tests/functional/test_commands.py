@@ -17,7 +17,7 @@ import pytest
 from payment_infra import naming
 from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys, layer_digest
 from payment_infra.cli import COMMANDS, root
-from payment_infra.cloud import release
+from payment_infra.cloud.deploying import release
 from payment_infra.config import FIELDS
 from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
 from tests.functional.conftest import REPOSITORY, Cli, Program

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from payment_infra.artifacts import code_keys
-from payment_infra.cloud.options import STACK_NAME_PREFIX
+from payment_infra.cloud.deploying.options import STACK_NAME_PREFIX
 from payment_infra.config import (
     FIELDS,
     MAX_SUFFIX_LENGTH,

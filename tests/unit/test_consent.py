@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud import release as releases
-from payment_infra.cloud.consent import check_kept, check_simulated, returning
-from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.deploying import release as releases
+from payment_infra.cloud.deploying.consent import check_kept, check_simulated, returning
+from payment_infra.cloud.deploying.deployment import Deployment
+from payment_infra.cloud.deploying.options import Options
 from payment_infra.cloud.events import Caution, Preview, PropertyChange
-from payment_infra.cloud.options import Options
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT, SIMULATED_GATEWAY, StackConfig

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.artifacts import LAYER, build_artifacts, code_keys
-from payment_infra.cloud import deployment
-from payment_infra.cloud import release as releases
-from payment_infra.cloud.bootstrap import bootstrap, find_bucket
-from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.deploying import deployment
+from payment_infra.cloud.deploying import release as releases
+from payment_infra.cloud.deploying.bootstrap import bootstrap, find_bucket
+from payment_infra.cloud.deploying.bucket import Bucket
+from payment_infra.cloud.deploying.deployment import Deployment
+from payment_infra.cloud.deploying.options import Options
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.options import Options
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import FIELDS
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError

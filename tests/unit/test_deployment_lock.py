@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.deploying.deployment import Deployment
+from payment_infra.cloud.deploying.options import Options
 from payment_infra.cloud.environment import locking
 from payment_infra.cloud.environment.locking import Held, Lock, Overtaken
 from payment_infra.cloud.events import Caution, Event, Preview, Result, StackEvent
-from payment_infra.cloud.options import Options
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted
 from payment_infra.naming import OPERATIONS_TABLE

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.deploying.deployment import Deployment
+from payment_infra.cloud.deploying.options import Options
 from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
-from payment_infra.cloud.options import Options
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import (
     AwsError,

@@ -10,12 +10,12 @@ import pytest
 from cfn_tools import load_yaml
 
 from payment_infra.artifacts import code_keys
-from payment_infra.cloud import deployment
-from payment_infra.cloud.deployment import Deployment
+from payment_infra.cloud.deploying import deployment
+from payment_infra.cloud.deploying.deployment import Deployment
+from payment_infra.cloud.deploying.importing import find_gone, import_template
+from payment_infra.cloud.deploying.options import Options
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.events import Caution, Preview, Result
-from payment_infra.cloud.importing import find_gone, import_template
-from payment_infra.cloud.options import Options
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.preflight import CHECKS, MIN_CONCURRENCY, Check, check_all
-from payment_infra.cloud.release import Plan, plan
+from payment_infra.cloud.deploying.preflight import CHECKS, MIN_CONCURRENCY, Check, check_all
+from payment_infra.cloud.deploying.release import Plan, plan
 from payment_infra.cloud.sdk.tables import unfit
 from payment_infra.groups.storage import IN_FLIGHT_INDEX
 from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE

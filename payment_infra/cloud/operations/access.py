@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.checks import Check, not_checked
-from payment_infra.cloud.bootstrap import own_bucket
-from payment_infra.cloud.bucket import Bucket
+from payment_infra.cloud.deploying.bootstrap import own_bucket
+from payment_infra.cloud.deploying.bucket import Bucket
+from payment_infra.cloud.deploying.options import STACK_NAME_PREFIX
 from payment_infra.cloud.environment.callers import POLICY
 from payment_infra.cloud.operations.simulation import CHANGES, Place, check_changes
-from payment_infra.cloud.options import STACK_NAME_PREFIX
 from payment_infra.cloud.sdk.errors import (
     DENIED,
     MISSING,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
-from payment_infra.cloud.bucket import MISSING
+from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK, bootstrapped
+from payment_infra.cloud.deploying.bucket import MISSING
 from payment_infra.cloud.environment.stacks import find_stacks
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import code_of, translated

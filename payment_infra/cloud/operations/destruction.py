@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.bootstrap import BOOTSTRAP_STACK, bootstrapped
-from payment_infra.cloud.consent import continued, repeated, unasked
+from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK, bootstrapped
+from payment_infra.cloud.deploying.consent import continued, repeated, unasked
 from payment_infra.cloud.environment.callers import POLICY, Callers, find_callers
 from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE

@@ -18,8 +18,8 @@ from payment_infra.cloud.stacks.following import POLL_SECONDS, REVIEW
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.deploying.existing import Existing
     from payment_infra.cloud.events import StackEvent, Waiting
-    from payment_infra.cloud.existing import Existing
     from payment_infra.cloud.stacks.stack import Stack, StackState
 
 NAME_PREFIX = "payment-infra-"

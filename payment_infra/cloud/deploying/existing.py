@@ -13,7 +13,7 @@ from payment_infra.cloud.sdk.errors import MISSING, code_of, is_unavailable, tra
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.release import Plan
+    from payment_infra.cloud.deploying.release import Plan
     from payment_infra.cloud.sdk.session import Session
 
 

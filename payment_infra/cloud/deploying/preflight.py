@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from payment_infra.cloud.bootstrap import own_bucket
-from payment_infra.cloud.bucket import Bucket
-from payment_infra.cloud.existing import find_existing
+from payment_infra.cloud.deploying.bootstrap import own_bucket
+from payment_infra.cloud.deploying.bucket import Bucket
+from payment_infra.cloud.deploying.existing import find_existing
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import is_unavailable, translated
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
@@ -19,8 +19,8 @@ from payment_infra.errors import AwsError
 from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE, own_table
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.existing import Existing
-    from payment_infra.cloud.release import Plan
+    from payment_infra.cloud.deploying.existing import Existing
+    from payment_infra.cloud.deploying.release import Plan
     from payment_infra.cloud.sdk.session import Session
 
 # A new account can have as few as 10 in all, by default it is 1,000 ("Lambda quotas"). The retries

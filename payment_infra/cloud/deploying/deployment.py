@@ -17,14 +17,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
-from payment_infra.cloud import importing, preflight
-from payment_infra.cloud.consent import (
+from payment_infra.cloud.deploying import importing, preflight
+from payment_infra.cloud.deploying.consent import (
     check_kept,
     check_simulated,
     continued,
     on_recorded_preset,
     returning,
 )
+from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE, Options, naming_flags
+from payment_infra.cloud.deploying.release import check_environment, plan, upload, with_bucket
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.events import (
     Caution,
@@ -35,8 +37,6 @@ from payment_infra.cloud.events import (
     StackEvent,
     Target,
 )
-from payment_infra.cloud.options import BROADEN, OPEN, REPLACE, Options, naming_flags
-from payment_infra.cloud.release import check_environment, plan, upload, with_bucket
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.stacks import change_sets, leftovers
 from payment_infra.cloud.stacks.diagnosis import failure
@@ -61,9 +61,9 @@ from payment_infra.template import TABLE_OUTPUT, sources
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.deploying.release import Plan
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.events import Change, Waiting
-    from payment_infra.cloud.release import Plan
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.change_sets import ChangeSet
     from payment_infra.cloud.stacks.operator import Operator

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
-from payment_infra.cloud.consent import on_recorded_preset
-from payment_infra.cloud.existing import LOOKUPS, Existing, find_existing
-from payment_infra.cloud.release import is_ours
+from payment_infra.cloud.deploying.consent import on_recorded_preset
+from payment_infra.cloud.deploying.existing import LOOKUPS, Existing, find_existing
+from payment_infra.cloud.deploying.release import is_ours
 from payment_infra.cloud.restore.copy import find_copies
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.stacks.change_sets import Request
@@ -28,7 +28,7 @@ from payment_infra.naming import PARAMETER_FIELDS
 from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.release import Plan, Release
+    from payment_infra.cloud.deploying.release import Plan, Release
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.bucket import Bucket
+from payment_infra.cloud.deploying.bucket import Bucket
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import Request, created, execute, token_of
 from payment_infra.cloud.stacks.recovery import STEPS, Step

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra import naming
 from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
-from payment_infra.cloud.bootstrap import exists, find_bucket, foreign
-from payment_infra.cloud.consent import check_kept, check_simulated, continued
+from payment_infra.cloud.deploying.bootstrap import exists, find_bucket, foreign
+from payment_infra.cloud.deploying.consent import check_kept, check_simulated, continued
+from payment_infra.cloud.deploying.parameters import parameters
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.parameters import parameters
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.recovery import STEPS, Step
@@ -28,7 +28,7 @@ from payment_infra.rendering import document, render_document
 from payment_infra.template import build_template
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.bucket import Bucket
+    from payment_infra.cloud.deploying.bucket import Bucket
     from payment_infra.cloud.events import Tell
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.stack import Stack, StackState
