@@ -95,7 +95,7 @@ def top_levels(path: Path) -> set[str]:
 
 
 def parts(path: Path) -> set[str]:
-    """Return which parts of payment_infra a module imports: cloud for payment_infra.cloud.stacks.stack."""
+    """Return which parts of payment_infra a module imports: cloud for payment_infra.cloud.x."""
     dotted = [name.split(".") for name in imports_of(path)]
     return {name[1] for name in dotted if name[0] == "payment_infra" and len(name) > 1}
 

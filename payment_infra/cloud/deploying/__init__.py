@@ -2,6 +2,6 @@
 
 `deployment` is the order of the steps, by its `options`; `preflight` checks before anything is
 changed, `consent` holds what an update may not take back unasked. `release` says what is deployed
-and puts it into the `bucket`, whose own stack is made by `bootstrap`; `parameters` are their values.
+and puts it into the `bucket`, whose own stack `bootstrap` makes; `parameters` are their values.
 `importing` begins with what a stack that is gone has kept, which `existing` finds.
 """
