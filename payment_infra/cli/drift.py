@@ -19,7 +19,7 @@ from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
-    from payment_infra.cloud.operations.drift import Drift
+    from payment_infra.cloud.operating.drift import Drift
 
 
 @click.command("drift")
@@ -37,7 +37,7 @@ def command(environment: Environment, fail: bool, output: str) -> None:
     Example:
       payment-infra drift --suffix dev-001 --fail
     """
-    from payment_infra.cloud.operations.drift import detect
+    from payment_infra.cloud.operating.drift import detect
 
     with operating(environment.stack.name, "text") as operator:
         drift = detect(environment, time.sleep, operator.tell)

@@ -50,7 +50,7 @@ def command(
     Example:
       payment-infra export --suffix dev-001 --since 2d -o transactions.jsonl
     """
-    from payment_infra.cloud.operations.export import Since, pages, save
+    from payment_infra.cloud.operating.export import Since, pages, save
     from payment_infra.moments import parse_moment
 
     moment = None

@@ -30,7 +30,7 @@ from payment_infra.wording import counted
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.environment.locking import Lock
-    from payment_infra.cloud.operations.dead_letters import DeadLetter, Reading
+    from payment_infra.cloud.operating.dead_letters import DeadLetter, Reading
     from payment_infra.cloud.stacks.operator import Operator
 
 Command = Callable[..., Any]
@@ -75,7 +75,7 @@ def list_command(environment: Environment, output: str) -> None:
       payment-infra failed list --suffix dev-001
     """
     from payment_infra.cli.failed_view import left_behind, print_messages
-    from payment_infra.cloud.operations.dead_letters import QUEUE, depth, look
+    from payment_infra.cloud.operating.dead_letters import QUEUE, depth, look
 
     main, found = depth(environment, QUEUE), look(environment)
     queues = [main, found.before]
@@ -115,8 +115,8 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
       payment-infra failed show --suffix dev-001 5f0c954e-9f3a-4c8b-8a41-9e3d3c1f0a11
     """
     from payment_infra.cli.failed_view import masked, print_message
-    from payment_infra.cloud.operations.dead_letters import look
-    from payment_infra.cloud.operations.transactions import find
+    from payment_infra.cloud.operating.dead_letters import look
+    from payment_infra.cloud.operating.transactions import find
 
     read = look(environment)
     found = [one for one in read.messages if message_id in {one.id, one.transaction_id}]
@@ -169,8 +169,8 @@ def redrive(
     Example:
       payment-infra failed redrive --suffix dev-001 --all --max-rate 5
     """
-    from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, depth
-    from payment_infra.cloud.operations.redriving import Wanted, cancel_move, move, move_all
+    from payment_infra.cloud.operating.dead_letters import DEAD_LETTERS, depth
+    from payment_infra.cloud.operating.redriving import Wanted, cancel_move, move, move_all
 
     if [everything, bool(ids), cancel].count(True) != 1:
         raise UsageError("give one of --all, --id ID and --cancel")
@@ -244,7 +244,7 @@ def purge(
     Example:
       payment-infra failed purge --suffix dev-001 --export dead-letters.jsonl
     """
-    from payment_infra.cloud.operations.dead_letters import delete
+    from payment_infra.cloud.operating.dead_letters import delete
     from payment_infra.files import create_private
 
     check_answers(yes)
@@ -283,7 +283,7 @@ def _lock(
 
 
 def _wait_if(wait: bool, environment: Environment) -> None:
-    from payment_infra.cloud.operations.dead_letters import wait_for_held
+    from payment_infra.cloud.operating.dead_letters import wait_for_held
 
     if wait:
         with operating(environment.stack.name, "text") as operator:
@@ -292,7 +292,7 @@ def _wait_if(wait: bool, environment: Environment) -> None:
 
 def _chosen(environment: Environment, ids: tuple[str, ...]) -> tuple[list[DeadLetter], Reading]:
     """Return the messages that are meant, with what was read; show how many are of which kind."""
-    from payment_infra.cloud.operations.dead_letters import look
+    from payment_infra.cloud.operating.dead_letters import look
 
     read = look(environment)
     found = [one for one in read.messages if not ids or one.id in ids]

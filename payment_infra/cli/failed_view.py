@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra.cli.status_view import NOTHING, ago
-from payment_infra.cloud.operations.dead_letters import VISIBILITY_SECONDS
+from payment_infra.cloud.operating.dead_letters import VISIBILITY_SECONDS
 from payment_infra.foreign import escaped
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.operations.dead_letters import DeadLetter
+    from payment_infra.cloud.operating.dead_letters import DeadLetter
 
 
 def print_messages(messages: list[DeadLetter], now: datetime) -> None:

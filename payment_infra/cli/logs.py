@@ -69,7 +69,7 @@ def command(
       payment-infra logs --suffix dev-001 --since 1h --level error
       payment-infra logs processing --suffix dev-001 --follow
     """
-    from payment_infra.cloud.operations.log_search import Search
+    from payment_infra.cloud.operating.log_search import Search
     from payment_infra.moments import parse_moment
 
     if transaction is not None and not _is_id(transaction):

@@ -17,7 +17,7 @@ from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
-    from payment_infra.cloud.operations.dashboard import Series, Widget
+    from payment_infra.cloud.operating.dashboard import Series, Widget
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.:-=+*#"
@@ -49,7 +49,7 @@ def command(environment: Environment, since: str, output: str) -> None:
     Example:
       payment-infra metrics --suffix dev-001 --since 1h
     """
-    from payment_infra.cloud.operations.dashboard import read_dashboard
+    from payment_infra.cloud.operating.dashboard import read_dashboard
     from payment_infra.moments import parse_moment
 
     end = datetime.now(UTC)

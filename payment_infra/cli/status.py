@@ -18,7 +18,7 @@ from payment_infra.errors import PaymentInfraError, UsageError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
-    from payment_infra.cloud.operations.status import Status
+    from payment_infra.cloud.operating.status import Status
 
 
 @click.command("status")
@@ -46,7 +46,7 @@ def command(environment: Environment, watch: bool, interval: float, output: str)
     Example:
       payment-infra status --suffix dev-001
     """
-    from payment_infra.cloud.operations.status import look
+    from payment_infra.cloud.operating.status import look
 
     if watch:
         if output != "text" or not sys.stdout.isatty():
@@ -68,7 +68,7 @@ def _watch(environment: Environment, interval: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from payment_infra.cloud.operations.status import look
+    from payment_infra.cloud.operating.status import look
 
     with Live(Text("…"), screen=False, auto_refresh=False) as live:
         while True:

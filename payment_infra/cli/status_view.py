@@ -14,7 +14,7 @@ from payment_infra.cli.preview import cut, draw_gateway
 if TYPE_CHECKING:
     from payment_infra.checks import Check
     from payment_infra.cloud.environment.locking import Held
-    from payment_infra.cloud.operations.status import FunctionStatus, QueueStatus, Status
+    from payment_infra.cloud.operating.status import FunctionStatus, QueueStatus, Status
 
 LABEL = 11
 COLORS = {

@@ -17,7 +17,7 @@ from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
-    from payment_infra.cloud.operations.subscriptions import Protocol, Subscription
+    from payment_infra.cloud.operating.subscriptions import Protocol, Subscription
 
 
 @click.command("subscribe")
@@ -62,7 +62,7 @@ def command(
 
 
 def _list(environment: Environment, output: str) -> None:
-    from payment_infra.cloud.operations.subscriptions import find_subscriptions
+    from payment_infra.cloud.operating.subscriptions import find_subscriptions
 
     found = find_subscriptions(environment)
     if output == "json":
@@ -87,7 +87,7 @@ def print_subscriptions(subscriptions: Sequence[Subscription]) -> None:
 def _add(
     environment: Environment, protocol: Protocol, endpoint: str, output: str, yes: bool
 ) -> None:
-    from payment_infra.cloud.operations.subscriptions import find_subscriptions, subscribe
+    from payment_infra.cloud.operating.subscriptions import find_subscriptions, subscribe
 
     same = [
         one
@@ -105,7 +105,7 @@ def _add(
 
 
 def _remove(environment: Environment, target: str, output: str, yes: bool) -> None:
-    from payment_infra.cloud.operations.subscriptions import removable, unsubscribe
+    from payment_infra.cloud.operating.subscriptions import removable, unsubscribe
 
     found = removable(environment, target)
     confirm(f"Tell {found.endpoint} no more of the alarms of {environment.stack.name}?", yes)

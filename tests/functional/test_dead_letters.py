@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import naming
-from payment_infra.cloud.operations.dead_letters import VISIBILITY_SECONDS
+from payment_infra.cloud.operating.dead_letters import VISIBILITY_SECONDS
 from payment_infra.foreign import escaped
 from tests.aws import FakeAws, FakeStack, Refused
 from tests.functional.conftest import refused

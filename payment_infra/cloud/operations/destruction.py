@@ -12,7 +12,7 @@ from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK, bootstrappe
 from payment_infra.cloud.deploying.consent import continued, repeated, unasked
 from payment_infra.cloud.environment.callers import POLICY, Callers, find_callers
 from payment_infra.cloud.environment.journal import find_journals
-from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, QUEUE
+from payment_infra.cloud.operating.dead_letters import DEAD_LETTERS, QUEUE
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
 from payment_infra.errors import AwsError

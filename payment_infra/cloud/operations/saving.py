@@ -30,10 +30,10 @@ from payment_infra.cloud.environment.writes import (
     wanted,
 )
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
-from payment_infra.cloud.operations.dead_letters import DEAD_LETTERS, LAG_SECONDS, QUEUE, Clock
-from payment_infra.cloud.operations.export import PART, STATE, Since, save
-from payment_infra.cloud.operations.queue_export import save_messages
-from payment_infra.cloud.operations.redriving import last_moves
+from payment_infra.cloud.operating.dead_letters import DEAD_LETTERS, LAG_SECONDS, QUEUE, Clock
+from payment_infra.cloud.operating.export import PART, STATE, Since, save
+from payment_infra.cloud.operating.queue_export import save_messages
+from payment_infra.cloud.operating.redriving import last_moves
 from payment_infra.cloud.sdk.errors import MISSING, code_of
 from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.operations.alarms import RESOURCE_TYPE, Alarm, find_alarms
+from payment_infra.cloud.operating.alarms import RESOURCE_TYPE, Alarm, find_alarms
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment

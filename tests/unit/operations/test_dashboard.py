@@ -9,8 +9,8 @@ import pytest
 
 from payment_infra.cli.metrics import ASCII, BLOCKS, LABEL, NUMBERS, draw, sparkline
 from payment_infra.cloud.environment.environment import Environment
-from payment_infra.cloud.operations.alarms import Alarm
-from payment_infra.cloud.operations.dashboard import Series, Widget, read_dashboard
+from payment_infra.cloud.operating.alarms import Alarm
+from payment_infra.cloud.operating.dashboard import Series, Widget, read_dashboard
 from payment_infra.cloud.sdk.metric_data import MAX_QUERIES, Metric, Point
 from payment_infra.cloud.stacks.stack import Stack, StackState
 from payment_infra.errors import AwsError

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.operations import redriving
-from payment_infra.cloud.operations.dead_letters import (
+from payment_infra.cloud.operating import redriving
+from payment_infra.cloud.operating.dead_letters import (
     READ_SECONDS,
     VISIBILITY_SECONDS,
     delete,
@@ -14,7 +14,7 @@ from payment_infra.cloud.operations.dead_letters import (
     reading,
     wait_for_held,
 )
-from payment_infra.cloud.operations.redriving import Wanted
+from payment_infra.cloud.operating.redriving import Wanted
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
 from tests.queues import DEAD_LETTERS, QUEUE, FakeQueues
 from tests.stacks import Refused

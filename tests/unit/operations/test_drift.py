@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.operations.drift import PropertyDrift, detect
+from payment_infra.cloud.operating.drift import PropertyDrift, detect
 from tests.stacks import Refused
 
 if TYPE_CHECKING:

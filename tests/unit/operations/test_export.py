@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from payment_infra.cloud.operations.export import Since, pages, save
-from payment_infra.cloud.operations.transactions import plain
+from payment_infra.cloud.operating.export import Since, pages, save
+from payment_infra.cloud.operating.transactions import plain
 from payment_infra.errors import AwsError
 from tests.stacks import Refused
 from tests.tables import FakeTables

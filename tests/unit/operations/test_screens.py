@@ -24,16 +24,16 @@ from payment_infra.cli.subscribe import print_subscriptions
 from payment_infra.cloud.environment.callers import Callers, Principal
 from payment_infra.cloud.environment.locking import Held
 from payment_infra.cloud.environment.stacks import Listed
-from payment_infra.cloud.operations.alarms import Alarm
-from payment_infra.cloud.operations.dead_letters import DeadLetter
-from payment_infra.cloud.operations.destruction import Destruction, Kept
-from payment_infra.cloud.operations.status import (
+from payment_infra.cloud.operating.alarms import Alarm
+from payment_infra.cloud.operating.dead_letters import DeadLetter
+from payment_infra.cloud.operating.status import (
     FunctionStatus,
     QueueStatus,
     Status,
     TableStatus,
 )
-from payment_infra.cloud.operations.subscriptions import Subscription
+from payment_infra.cloud.operating.subscriptions import Subscription
+from payment_infra.cloud.operations.destruction import Destruction, Kept
 from payment_infra.cloud.sdk.logs import LogLine
 from payment_infra.record import Record
 from tests import snapshots

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import naming
-from payment_infra.cloud.operations.subscriptions import (
+from payment_infra.cloud.operating.subscriptions import (
     PENDING,
     find_subscriptions,
     removable,

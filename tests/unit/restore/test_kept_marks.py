@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.events import Report
-from payment_infra.cloud.operations.export import pages
+from payment_infra.cloud.operating.export import pages
 from payment_infra.cloud.restore.rows import OPEN
 from tests.restoring import MINUTE, OWN, TO, World, marks, payment, seconds, with_mark
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.operations.alarms import Alarm, describe
+from payment_infra.cloud.operating.alarms import Alarm, describe
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.metric_data import Metric, Point, read
 from payment_infra.errors import AwsError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.events import Waiting
-from payment_infra.cloud.operations.dead_letters import (
+from payment_infra.cloud.operating.dead_letters import (
     LAG_SECONDS,
     POLL_SECONDS,
     VISIBILITY_SECONDS,

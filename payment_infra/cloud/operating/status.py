@@ -13,7 +13,7 @@ from payment_infra.checks import Check
 from payment_infra.cloud.environment import findings, locking
 from payment_infra.cloud.environment.environment import gateway_of_function
 from payment_infra.cloud.environment.findings import FUNCTIONS
-from payment_infra.cloud.operations.alarms import Alarm, find_alarms
+from payment_infra.cloud.operating.alarms import Alarm, find_alarms
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.metric_data import Metric, read

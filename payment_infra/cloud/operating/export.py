@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from payment_infra.cloud.operations.transactions import plain
+from payment_infra.cloud.operating.transactions import plain
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import write_file

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import Waiting
-from payment_infra.cloud.operations.dead_letters import (
+from payment_infra.cloud.operating.dead_letters import (
     DEAD_LETTERS,
     QUEUE,
     Clock,
