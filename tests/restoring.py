@@ -22,8 +22,8 @@ from payment_infra import naming
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.environment.locking import find
-from payment_infra.cloud.restore import restoration, resuming, undoing
-from payment_infra.cloud.restore.switch import Options, Work
+from payment_infra.cloud.restoring import restoration, resuming, undoing
+from payment_infra.cloud.restoring.switch import Options, Work
 from payment_infra.cloud.sdk.session import READING, Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError

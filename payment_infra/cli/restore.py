@@ -109,8 +109,8 @@ def command(
       payment-infra restore --suffix dev-001 --from-backup latest
       payment-infra restore --suffix dev-001 --undo
     """
-    from payment_infra.cloud.restore import restoration, undoing
-    from payment_infra.cloud.restore.switch import Options, Work
+    from payment_infra.cloud.restoring import restoration, undoing
+    from payment_infra.cloud.restoring.switch import Options, Work
     from payment_infra.moments import is_ago
 
     if [undo, moment is not None, from_backup is not None].count(True) != 1 or (

@@ -35,8 +35,8 @@ def command(environment: Environment, take_over: int | None, output: str, yes: b
     Example:
       payment-infra resume --suffix dev-001
     """
-    from payment_infra.cloud.restore.resuming import resume
-    from payment_infra.cloud.restore.switch import Options, Work
+    from payment_infra.cloud.restoring.resuming import resume
+    from payment_infra.cloud.restoring.switch import Options, Work
 
     options = Options(yes=yes, command=entered(), take_over=take_over)
     with operating(environment.stack.name, output) as operator:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from payment_infra.cloud.restore import backups, copy
-from payment_infra.cloud.restore.backups import begin, choose, find_backups
+from payment_infra.cloud.restoring import backups, copy
+from payment_infra.cloud.restoring.backups import begin, choose, find_backups
 from payment_infra.errors import AwsError
 from tests.e2e.harness import PAYMENT, Program
 

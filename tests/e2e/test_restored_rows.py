@@ -11,8 +11,8 @@ import pytest
 
 from handlers.shared.money import Money
 from handlers.shared.transactions import fingerprint
-from payment_infra.cloud.restore.marking import Marking
-from payment_infra.cloud.restore.reconciliation import RowChange, changes
+from payment_infra.cloud.restoring.marking import Marking
+from payment_infra.cloud.restoring.reconciliation import RowChange, changes
 from payment_infra.local.stack import open_session
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from payment_infra.cloud.restore import switch
+from payment_infra.cloud.restoring import switch
 from tests.functional.conftest import Cli
 from tests.restoring import World
 from tests.stacks import Answer, event

@@ -32,7 +32,7 @@ from handlers.shared.money import Money
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.cloud.environment import writes
 from payment_infra.cloud.operating.queue_export import HIDDEN_SECONDS
-from payment_infra.cloud.restore import rows
+from payment_infra.cloud.restoring import rows
 from payment_infra.config import PRESETS, StackConfig
 from tests.unit.template import Evaluated, Json, load, of_type, spelled_out
 

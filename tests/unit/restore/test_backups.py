@@ -10,8 +10,8 @@ import pytest
 
 from payment_infra.artifacts import code_keys
 from payment_infra.cloud.events import Caution, Event
-from payment_infra.cloud.restore import backups, copy
-from payment_infra.cloud.restore.backups import Backup, begin, choose, find_backups
+from payment_infra.cloud.restoring import backups, copy
+from payment_infra.cloud.restoring.backups import Backup, begin, choose, find_backups
 from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.rendering import document

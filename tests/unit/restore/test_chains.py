@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.restore.rows import OPEN, SETTLED
+from payment_infra.cloud.restoring.rows import OPEN, SETTLED
 from payment_infra.errors import PaymentInfraError
 from tests.restoring import Killed, World, marks, payment
 

@@ -10,7 +10,7 @@ import pytest
 
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.operating.export import pages
-from payment_infra.cloud.restore.rows import OPEN
+from payment_infra.cloud.restoring.rows import OPEN
 from tests.restoring import MINUTE, OWN, TO, World, marks, payment, seconds, with_mark
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.events import Caution, Report, StepBegun
-from payment_infra.cloud.restore.rows import OPEN
+from payment_infra.cloud.restoring.rows import OPEN
 from tests.restoring import MINUTE, OWN, TO, Killed, World, marks, payment, seconds, with_mark
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 
 from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Caution, Report, StepBegun
-from payment_infra.cloud.restore import marking, reconciliation, verification
-from payment_infra.cloud.restore.reading import SEGMENTS
+from payment_infra.cloud.restoring import marking, reconciliation, verification
+from payment_infra.cloud.restoring.reading import SEGMENTS
 from payment_infra.cloud.sdk.session import READING, Session
 from payment_infra.errors import AwsError, UsageError
 from tests.aws import FakeBoto

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.restore.reading import SEGMENTS
-from payment_infra.cloud.restore.verification import verify
+from payment_infra.cloud.restoring.reading import SEGMENTS
+from payment_infra.cloud.restoring.verification import verify
 from payment_infra.errors import AwsError
 from tests.restoring import OWN, TO, World, payment
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment.journal import Journal, Phase, copy_name, find_journals
 from payment_infra.cloud.events import Caution, Report, StepBegun
-from payment_infra.cloud.restore import backups, copy, row_log
-from payment_infra.cloud.restore.repointing import ready
-from payment_infra.cloud.restore.switch import (
+from payment_infra.cloud.restoring import backups, copy, row_log
+from payment_infra.cloud.restoring.repointing import ready
+from payment_infra.cloud.restoring.switch import (
     Moved,
     agree,
     check_choice,
@@ -20,13 +20,13 @@ from payment_infra.cloud.restore.switch import (
     marked_lines,
     switch,
 )
-from payment_infra.cloud.restore.verification import verify
+from payment_infra.cloud.restoring.verification import verify
 from payment_infra.cloud.sdk import tables
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.restore.switch import Options, Work
+    from payment_infra.cloud.restoring.switch import Options, Work
 
 DRILL_STEPS = range(1, 6)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.restore import copy as copies
+from payment_infra.cloud.restoring import copy as copies
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import code_of, is_unavailable, translated
 from payment_infra.cloud.sdk.polling import looks

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.restore.reading import each_segment, scan_segment
-from payment_infra.cloud.restore.reconciliation import CLOCK_MARGIN
-from payment_infra.cloud.restore.rows import is_payment, text
+from payment_infra.cloud.restoring.reading import each_segment, scan_segment
+from payment_infra.cloud.restoring.reconciliation import CLOCK_MARGIN
+from payment_infra.cloud.restoring.rows import is_payment, text
 from payment_infra.cloud.sdk.errors import translated
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from payment_infra.cloud.environment.writes import (
     wanted,
 )
 from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
-from payment_infra.cloud.restore import row_log
-from payment_infra.cloud.restore.marking import Marking
-from payment_infra.cloud.restore.reconciliation import RowChange, changes
-from payment_infra.cloud.restore.repointing import Disturbed, repoint
-from payment_infra.cloud.restore.rows import OPEN
+from payment_infra.cloud.restoring import row_log
+from payment_infra.cloud.restoring.marking import Marking
+from payment_infra.cloud.restoring.reconciliation import RowChange, changes
+from payment_infra.cloud.restoring.repointing import Disturbed, repoint
+from payment_infra.cloud.restoring.rows import OPEN
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, PaymentInfraError, UsageError

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.restore.reading import Item
+    from payment_infra.cloud.restoring.reading import Item
 
 # Statuses in which a payment can still be charged.
 OPEN = ("validated", "processing")

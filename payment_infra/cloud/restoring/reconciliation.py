@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.restore.reading import Item, each_segment, read_rows, scan_segment
-from payment_infra.cloud.restore.rows import (
+from payment_infra.cloud.restoring.reading import Item, each_segment, read_rows, scan_segment
+from payment_infra.cloud.restoring.rows import (
     CONTRADICTED,
     OVERWRITES,
     REWOUND,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment.journal import Phase, find_journals
 from payment_infra.cloud.events import Report
-from payment_infra.cloud.restore import copy, row_log
-from payment_infra.cloud.restore.repointing import ready
-from payment_infra.cloud.restore.switch import (
+from payment_infra.cloud.restoring import copy, row_log
+from payment_infra.cloud.restoring.repointing import ready
+from payment_infra.cloud.restoring.switch import (
     Work,
     agree,
     check_choice,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.restore.reconciliation import RowChange
+from payment_infra.cloud.restoring.reconciliation import RowChange
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
