@@ -30,9 +30,9 @@ from payment_infra.errors import UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.destroying.destruction import Destruction, Kept
+    from payment_infra.cloud.destroying.saving import Saving
     from payment_infra.cloud.environment.callers import Detaching
-    from payment_infra.cloud.operations.destruction import Destruction, Kept
-    from payment_infra.cloud.operations.saving import Saving
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
@@ -83,16 +83,16 @@ def command(
         raise UsageError("--drain goes with --export")
     suffix = require_suffix(resolved)
     from payment_infra.cloud.deploying.release import find_stack
-    from payment_infra.cloud.environment.callers import Detaching
-    from payment_infra.cloud.environment.environment import Environment
-    from payment_infra.cloud.environment.locking import Lock
-    from payment_infra.cloud.operations.destruction import (
+    from payment_infra.cloud.destroying.destruction import (
         check_protection,
         delete_late_log_groups,
         examine,
         remains,
     )
-    from payment_infra.cloud.operations.saving import Saving
+    from payment_infra.cloud.destroying.saving import Saving
+    from payment_infra.cloud.environment.callers import Detaching
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.locking import Lock
     from payment_infra.cloud.stacks import intervention
     from payment_infra.cloud.stacks.stack import Stack
 
@@ -150,7 +150,7 @@ def command(
 def draw(found: Destruction, width: int) -> Iterator[str]:
     """Yield what goes and what is kept."""
     from payment_infra.cli.preview import cut
-    from payment_infra.cloud.operations.destruction import kinds
+    from payment_infra.cloud.destroying.destruction import kinds
 
     yield click.style(f"Deletion of {found.stack} in {found.region}", bold=True)
     yield click.style(f"- resources that go: {sum(found.goes.values())}", fg="red")

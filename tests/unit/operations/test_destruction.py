@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from payment_infra.cloud.destroying.destruction import check_protection, examine
 from payment_infra.cloud.environment.environment import Environment
-from payment_infra.cloud.operations.destruction import check_protection, examine
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError

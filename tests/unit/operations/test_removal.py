@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from payment_infra.cloud.destroying.bucket_removal import Contents, remove
+from payment_infra.cloud.destroying.destruction import Destruction, delete_late_log_groups
 from payment_infra.cloud.environment.callers import Callers
 from payment_infra.cloud.events import Waiting
-from payment_infra.cloud.operations.bucket_removal import Contents, remove
-from payment_infra.cloud.operations.destruction import Destruction, delete_late_log_groups
 from payment_infra.record import Record
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from payment_infra.cloud.destroying.saving import Saving
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.writes import let_in, stop, stopped, wanted
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, VISIBILITY_SECONDS
-from payment_infra.cloud.operations.saving import Saving
 from payment_infra.cloud.stacks import intervention
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import (

@@ -21,6 +21,7 @@ from payment_infra.cli.list import print_stacks
 from payment_infra.cli.log_view import entry
 from payment_infra.cli.status_view import draw as draw_status
 from payment_infra.cli.subscribe import print_subscriptions
+from payment_infra.cloud.destroying.destruction import Destruction, Kept
 from payment_infra.cloud.environment.callers import Callers, Principal
 from payment_infra.cloud.environment.locking import Held
 from payment_infra.cloud.environment.stacks import Listed
@@ -33,7 +34,6 @@ from payment_infra.cloud.operating.status import (
     TableStatus,
 )
 from payment_infra.cloud.operating.subscriptions import Subscription
-from payment_infra.cloud.operations.destruction import Destruction, Kept
 from payment_infra.cloud.sdk.logs import LogLine
 from payment_infra.record import Record
 from tests import snapshots
