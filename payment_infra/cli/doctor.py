@@ -63,14 +63,14 @@ def _checks(
     endpoint_url: str | None,
 ) -> Iterator[Check]:
     from payment_infra.checks import Check, not_checked
-    from payment_infra.machine import check_gateway, check_machine, check_settings
+    from payment_infra.doctor.machine import check_gateway, check_machine, check_settings
 
     yield from check_machine()
     settings, resolved = check_settings({"suffix": suffix, "preset": preset}, os.environ, config)
     yield settings
     yield not_checked("gateway") if resolved is None else check_gateway(resolved.config)
     try:
-        from payment_infra.cloud.operations.access import check_access
+        from payment_infra.doctor.access import check_access
 
         session = app.connect(profile, region, endpoint_url)
     except PaymentInfraError as error:

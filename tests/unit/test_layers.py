@@ -34,8 +34,9 @@ FORBIDDEN = {
     "payment_infra/gateway_probe.py": AWS | {"click", "payment_infra"},
     "payment_infra/openapi.py": AWS | {"click"},
     "payment_infra/checks.py": AWS | {"click"},
-    "payment_infra/machine.py": AWS | {"click"},
+    "payment_infra/doctor/machine.py": AWS | {"click"},
     "payment_infra/cloud": {"click"},
+    "payment_infra/doctor": {"click"},
     "payment_infra/local": {"click"},
     "handlers": {"payment_infra", "click", "troposphere", "awacs"},
 }
@@ -60,8 +61,9 @@ FORBIDDEN_PARTS = {
     "payment_infra/layer.py": {"cli", "cloud", "local"},
     "payment_infra/gateway_check.py": {"cli", "cloud", "local", "sources"},
     "payment_infra/checks.py": {"cli", "cloud", "local", "sources", "layer"},
-    "payment_infra/machine.py": {"cli", "cloud"},
-    "payment_infra/cloud": {"cli", "local"},
+    "payment_infra/doctor/machine.py": {"cli", "cloud"},
+    "payment_infra/cloud": {"cli", "doctor", "local"},
+    "payment_infra/doctor": {"cli", "local"},
     "payment_infra/local": {"cli"},
 }
 CALLS_THAT_READ_OR_WRITE = {"open", "input", "print", "exec", "eval", "__import__"}
@@ -144,13 +146,13 @@ def test_only_the_command_line_knows_click() -> None:
     assert users == {"cli"}
 
 
-def test_only_cloud_and_local_know_the_aws_sdk() -> None:
+def test_only_cloud_doctor_and_local_know_the_aws_sdk() -> None:
     users = {
         path.relative_to(REPOSITORY / "payment_infra").parts[0]
         for path in modules("payment_infra")
         if top_levels(path) & AWS
     }
-    assert users == {"cloud", "local"}
+    assert users == {"cloud", "doctor", "local"}
 
 
 @pytest.mark.parametrize("place", ["payment_infra/groups", "payment_infra/template.py"])

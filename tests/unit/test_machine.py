@@ -10,7 +10,7 @@ from packaging.specifiers import SpecifierSet
 
 from payment_infra.artifacts import HANDLERS, LAYER, layer_digest
 from payment_infra.config import StackConfig
-from payment_infra.machine import (
+from payment_infra.doctor.machine import (
     DISTRIBUTION,
     Installed,
     check_emulator,

@@ -235,7 +235,9 @@ def test_an_end_is_carried_over_what_is_open_whatever_their_dates(world: World) 
     [copy] = world.copies
     copy.write(world.tables.now, "since-0", payment("since-0", "processing", world.tables.now, TO))
     report = world.restore()
-    assert rows(report)["since-0"] == ("processed", "processing", "copied")
+    # The first run may have noted it already, as it was then.
+    source, _, done = rows(report)["since-0"]
+    assert (source, done) == ("processed", "copied")
     assert copy.rows()["since-0"] == world.own.rows()["since-0"]
     assert report.document["marked"] == []
 

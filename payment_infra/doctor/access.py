@@ -16,7 +16,6 @@ from payment_infra.cloud.deploying.bootstrap import own_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
 from payment_infra.cloud.deploying.options import STACK_NAME_PREFIX
 from payment_infra.cloud.environment.callers import POLICY
-from payment_infra.cloud.operations.simulation import CHANGES, Place, check_changes
 from payment_infra.cloud.sdk.errors import (
     DENIED,
     MISSING,
@@ -26,6 +25,7 @@ from payment_infra.cloud.sdk.errors import (
     is_passing,
     translated,
 )
+from payment_infra.doctor.simulation import CHANGES, Place, check_changes
 from payment_infra.errors import AwsError
 from payment_infra.naming import OPERATIONS_TABLE
 

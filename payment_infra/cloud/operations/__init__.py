@@ -1,1 +1,0 @@
-"""What is done with a deployed stack: looking at it, its failed payments, bringing it back."""
