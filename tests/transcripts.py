@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli import progress
+from payment_infra.cli.views import progress
 from payment_infra.cloud.stacks.stack import Stack
 from tests import snapshots
 from tests.stacks import START

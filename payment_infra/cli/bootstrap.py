@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import aws_options, output_option, yes_option
-from payment_infra.cli.output import confirm, note, print_json
+from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.output import confirm, note, print_json
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -49,7 +49,7 @@ def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
 
 
 def _destroy(session: Session, output: str, yes: bool) -> None:
-    from payment_infra.cli.status_view import size
+    from payment_infra.cli.views.status import size
     from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
     from payment_infra.cloud.destroying.bucket_removal import examine, remove
     from payment_infra.wording import counted

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
     config_options,
@@ -17,6 +16,7 @@ from payment_infra.cli.options import (
     stack_name_option,
     yes_option,
 )
+from payment_infra.cli.views.operating import operating
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

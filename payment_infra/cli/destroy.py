@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import entered, everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
     config_options,
@@ -25,7 +24,8 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.output import check_answers, note, print_json
+from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.output import check_answers, note, print_json
 from payment_infra.errors import UsageError
 from payment_infra.wording import counted
 
@@ -149,7 +149,7 @@ def command(
 
 def draw(found: Destruction, width: int) -> Iterator[str]:
     """Yield what goes and what is kept."""
-    from payment_infra.cli.preview import cut
+    from payment_infra.cli.views.preview import cut
     from payment_infra.cloud.destroying.destruction import kinds
 
     yield click.style(f"Deletion of {found.stack} in {found.region}", bold=True)

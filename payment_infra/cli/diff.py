@@ -16,7 +16,7 @@ from payment_infra.cli.options import (
     stack_name_of,
     stack_name_option,
 )
-from payment_infra.cli.output import print_json
+from payment_infra.cli.views.output import print_json
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -45,7 +45,7 @@ def command(
       payment-infra diff --suffix dev-001 --fail
     """
     require_suffix(resolved)
-    from payment_infra.cli.preview import draw_diff
+    from payment_infra.cli.views.preview import draw_diff
     from payment_infra.cloud.deploying.release import compare
     from payment_infra.cloud.stacks.stack import Stack
     from payment_infra.difference import as_json

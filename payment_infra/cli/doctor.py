@@ -15,7 +15,7 @@ import click
 from payment_infra.cli.app import App
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import aws_flags, config_flags, output_option
-from payment_infra.cli.output import print_json
+from payment_infra.cli.views.output import print_json
 from payment_infra.errors import PaymentInfraError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(ctx: click.Context, /, output: str, **flags: Any) -> None:
       payment-infra doctor
       payment-infra doctor --suffix dev-001 --profile payments
     """
-    from payment_infra.cli.doctor_view import draw
+    from payment_infra.cli.views.doctor import draw
 
     width = shutil.get_terminal_size().columns
     found = []

@@ -12,9 +12,9 @@ import click
 
 from payment_infra.cli.diff import DIFFERENT
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import environment_options, output_option
-from payment_infra.cli.output import note, print_json
+from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.output import note, print_json
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def command(environment: Environment, fail: bool, output: str) -> None:
 
 def draw(drift: Drift, width: int) -> Iterator[str]:
     """Yield the lines of a drift: each resource, and below it what differs, old and new."""
-    from payment_infra.cli.operation import cut_right
-    from payment_infra.cli.preview import cut
+    from payment_infra.cli.views.operation import cut_right
+    from payment_infra.cli.views.preview import cut
     from payment_infra.rendering import describe
     from payment_infra.wording import counted
 

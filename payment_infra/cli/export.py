@@ -11,7 +11,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
-from payment_infra.cli.output import note, print_json
+from payment_infra.cli.views.output import note, print_json
 from payment_infra.errors import Interrupted, UsageError
 from payment_infra.wording import counted
 

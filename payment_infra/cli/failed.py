@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra.cli.everywhere import entered, everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     environment_options,
     output_option,
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.output import check_answers, note, print_json
+from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.output import check_answers, note, print_json
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped, parsed
 from payment_infra.wording import counted
@@ -74,7 +74,7 @@ def list_command(environment: Environment, output: str) -> None:
     Example:
       payment-infra failed list --suffix dev-001
     """
-    from payment_infra.cli.failed_view import left_behind, print_messages
+    from payment_infra.cli.views.failed import left_behind, print_messages
     from payment_infra.cloud.operating.dead_letters import QUEUE, depth, look
 
     main, found = depth(environment, QUEUE), look(environment)
@@ -114,7 +114,7 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
     Example:
       payment-infra failed show --suffix dev-001 5f0c954e-9f3a-4c8b-8a41-9e3d3c1f0a11
     """
-    from payment_infra.cli.failed_view import masked, print_message
+    from payment_infra.cli.views.failed import masked, print_message
     from payment_infra.cloud.operating.dead_letters import look
     from payment_infra.cloud.operating.transactions import find
 
@@ -305,7 +305,7 @@ def _chosen(environment: Environment, ids: tuple[str, ...]) -> tuple[list[DeadLe
 
 
 def _not_there(environment: Environment, message_id: str, read: Reading) -> str:
-    from payment_infra.cli.failed_view import left_behind
+    from payment_infra.cli.views.failed import left_behind
 
     if left := left_behind(read.held_elsewhere, read.not_read, datetime.now(UTC)):
         return f"no message {message_id} could be read: {left}; repeat the command then"
@@ -316,7 +316,7 @@ def _not_there(environment: Environment, message_id: str, read: Reading) -> str:
 
 
 def _check_left(held: int, not_read: int = 0) -> None:
-    from payment_infra.cli.failed_view import left_behind
+    from payment_infra.cli.views.failed import left_behind
 
     if left := left_behind(held, not_read, datetime.now(UTC)):
         remedy = "repeat the command then, or with --wait" if held else "repeat the command"

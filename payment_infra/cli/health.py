@@ -10,7 +10,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
-from payment_infra.cli.output import print_json, print_table
+from payment_infra.cli.views.output import print_json, print_table
 from payment_infra.errors import AwsError, PaymentInfraError
 
 if TYPE_CHECKING:

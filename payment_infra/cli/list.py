@@ -11,7 +11,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import aws_options, output_option
-from payment_infra.cli.output import note, print_json, print_table
+from payment_infra.cli.views.output import note, print_json, print_table
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.stacks import Listed
@@ -47,7 +47,7 @@ def command(session: Session, output: str) -> None:
 
 def print_stacks(stacks: Sequence[Listed], now: datetime) -> None:
     """Print a table of environments."""
-    from payment_infra.cli.status_view import ago
+    from payment_infra.cli.views.status import ago
 
     print_table(
         ("stack", "environment", "status", "changed"),

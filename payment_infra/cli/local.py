@@ -12,7 +12,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, stack_name_option
-from payment_infra.cli.output import note, print_outputs
+from payment_infra.cli.views.output import note, print_outputs
 from payment_infra.config import FIELDS
 from payment_infra.foreign import escaped
 

@@ -102,7 +102,7 @@ class _Printer:
         self._width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
     def __call__(self, lines: Iterable[LogLine]) -> None:
-        from payment_infra.cli.log_view import entry
+        from payment_infra.cli.views.logs import entry
 
         for line in lines:
             one = entry(line, self._names[line.group])

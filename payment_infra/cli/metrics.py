@@ -12,7 +12,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
-from payment_infra.cli.output import print_json
+from payment_infra.cli.views.output import print_json
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.output import note
+from payment_infra.cli.views.output import note
 from payment_infra.files import write_file
 from payment_infra.openapi import read_document
 

@@ -14,7 +14,7 @@ from payment_infra.cli.options import (
     stack_name_of,
     stack_name_option,
 )
-from payment_infra.cli.output import print_outputs
+from payment_infra.cli.views.output import print_outputs
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

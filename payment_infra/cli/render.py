@@ -12,7 +12,7 @@ import click
 from payment_infra.artifacts import code_keys
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options
-from payment_infra.cli.output import note
+from payment_infra.cli.views.output import note
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import write_file
 from payment_infra.rendering import FORMATS, render

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import entered, everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     environment_options,
     output_option,
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.output import note
+from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.output import note
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped
 

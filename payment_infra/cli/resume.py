@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import entered, everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     environment_options,
     output_option,
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.views.operating import operating
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment

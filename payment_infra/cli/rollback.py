@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import entered, everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
     config_options,
@@ -18,6 +17,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.views.operating import operating
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

@@ -9,7 +9,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
-from payment_infra.cli.output import note, print_json, print_table
+from payment_infra.cli.views.output import note, print_json, print_table
 from payment_infra.errors import PaymentInfraError
 
 if TYPE_CHECKING:

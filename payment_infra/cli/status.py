@@ -78,7 +78,7 @@ def _watch(environment: Environment, interval: float) -> None:
 
 
 def _screen(status: Status) -> str:
-    from payment_infra.cli.status_view import draw
+    from payment_infra.cli.views.status import draw
 
     return draw(status, shutil.get_terminal_size().columns, datetime.now(UTC))
 

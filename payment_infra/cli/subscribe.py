@@ -12,7 +12,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option, yes_option
-from payment_infra.cli.output import confirm, note, print_json, print_table
+from payment_infra.cli.views.output import confirm, note, print_json, print_table
 from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, output_option
-from payment_infra.cli.output import note, print_json
+from payment_infra.cli.views.output import note, print_json
 from payment_infra.errors import PaymentInfraError
 
 if TYPE_CHECKING:

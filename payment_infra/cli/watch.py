@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.operating import operating
 from payment_infra.cli.options import (
     aws_options,
     config_options,
@@ -15,7 +14,8 @@ from payment_infra.cli.options import (
     stack_name_of,
     stack_name_option,
 )
-from payment_infra.cli.output import note
+from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.output import note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import naming
-from payment_infra.cli.operation import cut_right
-from payment_infra.cli.preview import cut
+from payment_infra.cli.views.operation import cut_right
+from payment_infra.cli.views.preview import cut
 from payment_infra.foreign import escaped
 from tests.aws import FakeAws, FakeStack, Refused, event
 from tests.functional.conftest import refused

@@ -4,7 +4,7 @@ import click
 import pytest
 
 from payment_infra.checks import Check, not_checked
-from payment_infra.cli.doctor_view import draw
+from payment_infra.cli.views.doctor import draw
 from tests import snapshots
 
 FOUND = (

@@ -14,12 +14,12 @@ from typing import Any
 import click
 import pytest
 
-from payment_infra.cli import progress
-from payment_infra.cli.ndjson import JsonView
-from payment_infra.cli.operating import operating
-from payment_infra.cli.operation import MAX_IN_FLIGHT, Operation, elapsed, finished, frame
-from payment_infra.cli.preview import draw, draw_diff
-from payment_infra.cli.progress import LiveView, PlainView, view
+from payment_infra.cli.views import progress
+from payment_infra.cli.views.ndjson import JsonView
+from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.operation import MAX_IN_FLIGHT, Operation, elapsed, finished, frame
+from payment_infra.cli.views.preview import draw, draw_diff
+from payment_infra.cli.views.progress import LiveView, PlainView, view
 from payment_infra.cloud.events import (
     STACK_TYPE,
     Caution,

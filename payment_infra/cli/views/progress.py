@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from payment_infra.cli.ndjson import JsonView
-from payment_infra.cli.operation import (
+from payment_infra.cli.views.ndjson import JsonView
+from payment_infra.cli.views.operation import (
     COLORS,
     MAX_IN_FLIGHT,
     Operation,
@@ -19,7 +19,7 @@ from payment_infra.cli.operation import (
     finished,
     frame,
 )
-from payment_infra.cli.output import note, print_outputs
+from payment_infra.cli.views.output import note, print_outputs
 from payment_infra.cloud.events import (
     Caution,
     Event,
@@ -199,7 +199,7 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
     """Write, as text, what is not an event of the stack."""
     match event:
         case Preview():
-            from payment_infra.cli.preview import draw
+            from payment_infra.cli.views.preview import draw
 
             note(draw(event, width))
             operation.previewed = True

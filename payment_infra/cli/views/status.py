@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.operation import elapsed
-from payment_infra.cli.preview import cut, draw_gateway
+from payment_infra.cli.views.operation import elapsed
+from payment_infra.cli.views.preview import cut, draw_gateway
 
 if TYPE_CHECKING:
     from payment_infra.checks import Check

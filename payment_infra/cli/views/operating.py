@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.output import check_answers, confirm
+from payment_infra.cli.views.output import check_answers, confirm
 from payment_infra.errors import Declined, Interrupted, PaymentInfraError
 
 if TYPE_CHECKING:
-    from payment_infra.cli.progress import View
+    from payment_infra.cli.views.progress import View
     from payment_infra.cloud.events import Event
 
 
@@ -53,7 +53,7 @@ def operating(stack_name: str, output: str) -> Iterator[TerminalOperator]:
         stack_name: the stack's.
         output: "text", or "json" for NDJSON, in which an error has a line too.
     """
-    from payment_infra.cli.progress import view
+    from payment_infra.cli.views.progress import view
 
     terminal = sys.stderr.isatty() and os.environ.get("CI") != "true"
     with view(output, stack_name, terminal=terminal) as shown:
