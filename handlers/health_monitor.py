@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.shared import clients, intake, latest_report, logs, metrics
+from handlers.shared.aws import clients, intake, latest_report, logs, metrics
 from handlers.shared.charging import SET_ASIDE
 from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from handlers.shared import clients, logs, metrics
+from handlers.shared.aws import clients, logs, metrics
 from handlers.shared.callers import caller_of
 from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import timestamp, utc_now

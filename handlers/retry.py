@@ -15,13 +15,13 @@ from aws_lambda_powertools.utilities.batch import (
     process_partial_response,
 )
 
-from handlers.shared import clients, logs, metrics
+from handlers.shared.aws import clients, logs, metrics
+from handlers.shared.aws.store import TransactionExists
 from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.retry_messages import CALLER_ATTRIBUTE, InvalidMessage, RetryMessage
-from handlers.shared.store import TransactionExists
 from handlers.shared.transactions import SETTLED, Flawed
 
 if TYPE_CHECKING:

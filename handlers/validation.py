@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from handlers.shared import clients, logs, metrics
+from handlers.shared.aws import clients, logs, metrics
+from handlers.shared.aws.store import TransactionExists
 from handlers.shared.callers import caller_of
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline
@@ -15,7 +16,6 @@ from handlers.shared.money import Money
 from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
 from handlers.shared.responses import Answer, bad_request, failed, proxy_response
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.store import TransactionExists
 from handlers.shared.transactions import Transaction
 
 REQUIRED_FIELDS = ("amount", "currency", "customer_id")

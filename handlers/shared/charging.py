@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from handlers.shared import logs, metrics
+from handlers.shared.aws import logs, metrics
+from handlers.shared.aws.table import StoreUnavailable
 from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS, FETCH_SECONDS
 from handlers.shared.failures import DependencyFailed, error_code
 from handlers.shared.gateway import Charged, Declined, NoCharge
 from handlers.shared.retry_messages import DELAY_SECONDS
-from handlers.shared.table import StoreUnavailable
 from handlers.shared.transactions import (
     DECLINED,
     LEASE_SECONDS,
@@ -37,11 +37,11 @@ from handlers.shared.transactions import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from handlers.shared.aws.store import Store
+    from handlers.shared.aws.table import Write
     from handlers.shared.callers import Claimant
     from handlers.shared.deadline import Deadline
     from handlers.shared.gateway import Gateway
-    from handlers.shared.store import Store
-    from handlers.shared.table import Write
 
 # What the queue's own retries take at most: 3 receives, 300 s apart, after a short delay.
 QUEUE_RETRY_SECONDS = DELAY_SECONDS + 3 * 300

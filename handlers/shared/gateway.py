@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from handlers.shared import logs
+from handlers.shared.aws import logs
 from handlers.shared.failures import DependencyFailed
 
 if TYPE_CHECKING:

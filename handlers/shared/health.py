@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.shared import logs
+from handlers.shared.aws import logs
+from handlers.shared.aws.table import IN_FLIGHT_INDEX
 from handlers.shared.clock import timestamp
 from handlers.shared.failures import error_code
-from handlers.shared.table import IN_FLIGHT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

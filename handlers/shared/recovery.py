@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from handlers.shared import logs, metrics
+from handlers.shared.aws import logs, metrics
+from handlers.shared.aws.table import StoreUnavailable
 from handlers.shared.charging import (
     MAX_LEASE_AHEAD_SECONDS,
     QUEUE_RETRY_SECONDS,
@@ -19,7 +20,6 @@ from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.deadline import CALL_SECONDS, OutOfTime
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.table import StoreUnavailable
 from handlers.shared.transactions import (
     IN_FLIGHT_KEYS,
     PROCESSING,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from handlers.shared.aws.store import Store
     from handlers.shared.deadline import Deadline
     from handlers.shared.retry_messages import RetryQueue
-    from handlers.shared.store import Store
 
 # Longer than the queue's own retries take: 3 receives, 300 s apart.
 RECOVER_AFTER_SECONDS = 20 * 60

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.shared import logs, metrics
+from handlers.shared.aws import logs, metrics
 from handlers.shared.deadline import CALL_SECONDS
 from handlers.shared.failures import error_code
 from handlers.shared.fields import InvalidField, parse_transaction_id

@@ -10,17 +10,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from handlers.shared import logs, metrics
+from handlers.shared.aws import logs, metrics
+from handlers.shared.aws.table import StoreUnavailable
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.deadline import CALL_SECONDS, OutOfTime
 from handlers.shared.recovery import SCHEDULE_SECONDS, RecoveryIncomplete
-from handlers.shared.table import StoreUnavailable
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from handlers.shared.aws.store import Store
     from handlers.shared.deadline import Deadline
-    from handlers.shared.store import Store
 
 # One for each run of a day; DynamoDB takes up to a million ("Amazon DynamoDB API Reference": Scan).
 SEGMENTS = 24 * 3600 // SCHEDULE_SECONDS

@@ -28,7 +28,7 @@ import troposphere.dynamodb, troposphere.events, troposphere.iam, troposphere.lo
 import troposphere.s3, troposphere.sns, troposphere.sqs
 """
 # The client is made at the first call; with the import, that is what a cold start takes.
-START_HANDLER = "import handlers.{}; from handlers.shared import clients; clients.store()"
+START_HANDLER = "import handlers.{}; from handlers.shared.aws import clients; clients.store()"
 START_YARDSTICK = "import {}"
 # A function's, made of what the template gives it and what Lambda does.
 ENVIRONMENT = {

@@ -13,7 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from handlers.shared import recovery, table, transactions
+from handlers.shared import recovery, transactions
+from handlers.shared.aws import table
 from handlers.shared.failures import error_code
 from handlers.shared.transactions import IN_FLIGHT_KEYS
 from payment_infra.local.stack import open_session

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from handlers.shared import metrics
+from handlers.shared.aws import metrics
 from handlers.shared.charging import SET_ASIDE
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.transactions import (

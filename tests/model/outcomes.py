@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from handlers.shared import metrics
+from handlers.shared.aws import metrics
 from handlers.shared.charging import SET_ASIDE
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS

@@ -35,8 +35,12 @@ class Release:
         return self.package == "handlers"
 
     def module(self, name: str) -> Any:
-        """Return one of its modules, such as "processing" or "shared.clients"."""
+        """Return one of its modules, such as "processing" or "shared.money"."""
         return import_module(f"{self.package}.{name}")
+
+    def edge(self, name: str) -> Any:
+        """Return a module of the edges towards AWS, which 0.1.0 had beside the domain."""
+        return self.module(f"shared.aws.{name}" if self.is_current else f"shared.{name}")
 
     def install(
         self,
@@ -47,14 +51,14 @@ class Release:
         journal: object,
     ) -> None:
         """Put these where its handlers look for AWS, the gateway, time, logs and metrics."""
-        own = self.module("shared.clients")
+        own = self.edge("clients")
         for name, client in clients.items():
             if hasattr(own, name):  # each release asks the services that it knows
                 patch.setattr(own, name, lambda client=client: client)
         asked = gateway if self.is_current else Translated(gateway, self.module("shared.gateway"))
         patch.setattr(own, "gateway", lambda: asked)
-        patch.setattr(self.module("shared.logs"), "logger", journal)
-        patch.setattr(self.module("shared.metrics"), "_metrics", journal)
+        patch.setattr(self.edge("logs"), "logger", journal)
+        patch.setattr(self.edge("metrics"), "_metrics", journal)
         for entry in ("validation", "processing", "retry", "health_monitor"):
             patch.setattr(self.module(entry), "utc_now", clock)
 

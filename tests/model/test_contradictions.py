@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handlers.shared import metrics
+from handlers.shared.aws import metrics
 from tests.model.faults import Call, Fault
 from tests.model.machine import KEY_RETENTION_SECONDS, PAST_LEASE
 from tests.model.outcomes import settled

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handlers.shared import clients
+from handlers.shared.aws import clients
 from handlers.shared.deadline import CALL_SECONDS, FETCH_SECONDS, INTEGRATION_SECONDS
 from handlers.shared.gateway import GATEWAY_TIMEOUT_SECONDS
 from tests.model.faults import Call, Fault

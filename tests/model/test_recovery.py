@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handlers.shared import metrics, recovery, table
+from handlers.shared import recovery
+from handlers.shared.aws import metrics, table
 from handlers.shared.charging import QUEUE_RETRY_SECONDS
 from handlers.shared.transactions import MISMATCHED, STUCK, UNREADABLE
 from tests.model.faults import Call, Fault

@@ -16,18 +16,8 @@ from typing import Any
 
 import pytest
 
-from handlers.shared import (
-    charging,
-    clients,
-    deadline,
-    intake,
-    latest_report,
-    metrics,
-    recovery,
-    retry_messages,
-    table,
-    transactions,
-)
+from handlers.shared import charging, deadline, recovery, retry_messages, transactions
+from handlers.shared.aws import clients, intake, latest_report, metrics, table
 from handlers.shared.money import Money
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.cloud.environment import writes
@@ -72,7 +62,7 @@ def metric_names() -> set[str]:
 
 EMIT = """
 import sys
-from handlers.shared import metrics
+from handlers.shared.aws import metrics
 for name in sys.argv[1:]:
     metrics.count(name)
 metrics.flush()

@@ -73,7 +73,9 @@ Refused = Callable[..., str]
 
 
 def test_a_whole_class_passes_with_the_layer_that_is_deployed(check: Check) -> None:
-    head = "from handlers.shared.gateway import Charged, Gateway\nfrom handlers.shared import logs"
+    head = (
+        "from handlers.shared.gateway import Charged, Gateway\nfrom handlers.shared.aws import logs"
+    )
     check(gateway(head), files=installed_files())
     check(gateway(head, bases="Gateway"), files=installed_files())
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from troposphere.apigateway import RestApi
 
 from handlers import validation
+from handlers.shared.aws.latest_report import MAX_AGE_SECONDS
 from handlers.shared.fields import (
     MAX_IDENTIFIER_CHARACTERS,
     InvalidField,
@@ -25,7 +26,6 @@ from handlers.shared.fields import (
 )
 from handlers.shared.health import WINDOW_SECONDS, build_checks
 from handlers.shared.idempotency import MAX_KEY_CHARACTERS, idempotency_key
-from handlers.shared.latest_report import MAX_AGE_SECONDS
 from handlers.shared.money import MAX_MINOR_UNITS, MINOR_DIGITS, Money
 from handlers.shared.requests import MAX_BODY_BYTES, InvalidRequest, json_object
 from payment_infra.artifacts import HANDLERS, build_artifacts, code_keys

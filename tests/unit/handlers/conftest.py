@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from handlers import health_monitor, processing, retry, validation
-from handlers.shared import clients, logs, metrics
+from handlers.shared.aws import clients, logs, metrics
 from tests.unit.handlers.harness import SERVICE, Aws, Clock, CountingGateway
 
 if TYPE_CHECKING:

@@ -84,7 +84,7 @@ def test_a_gateway_that_cannot_be_made_leaves_no_lease_behind(
 
     transaction_id = validated()
     with monkeypatch.context() as patch:
-        patch.setattr("handlers.shared.clients.gateway", broken)
+        patch.setattr("handlers.shared.aws.clients.gateway", broken)
         assert process(transaction_id).body["retry"] == "queued"
     assert process(transaction_id).status == 200
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from handlers.shared import clients, logs
+from handlers.shared.aws import clients, logs
 from handlers.shared.deadline import (
     CALL_SECONDS,
     FETCH_SECONDS,
@@ -19,7 +19,7 @@ from handlers.shared.deadline import (
 from handlers.shared.gateway import GatewayUnavailable, SimulatedGateway
 from tests.unit.handlers.harness import Output
 
-HANDLERS = Path(clients.__file__).parents[1]
+HANDLERS = Path(clients.__file__).parents[2]
 
 
 def longest_call(config: Any) -> float:  # the stub of Config leaves the options out
@@ -71,7 +71,7 @@ def test_an_entry_module_runs_from_its_zip_and_importing_it_makes_no_client(
     shutil.copy(HANDLERS / "__init__.py", tmp_path / "handlers")
     shutil.copytree(HANDLERS / "shared", tmp_path / "handlers" / "shared")
     script = (
-        f"import {entry}; from handlers.shared import clients; assert {entry}.handler; "
+        f"import {entry}; from handlers.shared.aws import clients; assert {entry}.handler; "
         "assert not clients._session.cache_info().currsize"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={}, check=True)

@@ -93,7 +93,7 @@ def test_a_secret_is_fetched_only_if_there_is_time_for_that(
     aws: Aws, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    monkeypatch.setattr("handlers.shared.clients.gateway", lambda: made.append("gateway"))
+    monkeypatch.setattr("handlers.shared.aws.clients.gateway", lambda: made.append("gateway"))
     transaction_id = validated()
     claim = aws.dynamodb.update_item
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from handlers import health_monitor
 from handlers.health_monitor import handler
-from handlers.shared import latest_report
+from handlers.shared.aws import latest_report
 from handlers.shared.clock import timestamp
 from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import (

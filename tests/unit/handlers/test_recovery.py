@@ -418,7 +418,7 @@ def test_payments_are_recovered_even_when_nobody_can_be_told(
 def test_every_payment_of_every_shard_is_found_in_pages(
     aws: Aws, clock: Clock, gateway: CountingGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("handlers.shared.table.PAGE_SIZE", 2)
+    monkeypatch.setattr("handlers.shared.aws.table.PAGE_SIZE", 2)
     everyone = {abandon(aws, gateway) for _ in range(80)}
     clock.tick(OVERDUE_SECONDS)
     scheduled()

@@ -10,11 +10,11 @@ from botocore.exceptions import ConnectTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.shared.aws.store import Store, TransactionExists
+from handlers.shared.aws.table import StoreUnavailable, Table, Write
 from handlers.shared.callers import Claimant
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.money import Money
-from handlers.shared.store import Store, TransactionExists
-from handlers.shared.table import StoreUnavailable, Table, Write
 from handlers.shared.transactions import (
     IN_FLIGHT_KEYS,
     IN_FLIGHT_SHARDS,

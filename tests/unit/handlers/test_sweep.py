@@ -7,14 +7,14 @@ from zlib import crc32
 import pytest
 
 from handlers import health_monitor
-from handlers.shared import clients, logs
 from handlers.shared import sweep as module
+from handlers.shared.aws import clients, logs
+from handlers.shared.aws.table import StoreUnavailable
 from handlers.shared.charging import SET_ASIDE
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.recovery import SCHEDULE_SECONDS, RecoveryIncomplete
 from handlers.shared.sweep import SEGMENTS, sweep
-from handlers.shared.table import StoreUnavailable
 from handlers.shared.transactions import IN_FLIGHT_KEYS, in_flight_key
 from tests.unit.handlers.fakes import MAX_ITEM_BYTES, client_error, item_bytes
 from tests.unit.handlers.harness import Aws, Clock, LambdaContext, Output, load_event

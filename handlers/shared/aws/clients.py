@@ -17,7 +17,9 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.shared import logs
+from handlers.shared.aws import logs
+from handlers.shared.aws.store import Store
+from handlers.shared.aws.table import Table
 from handlers.shared.callers import Claimant
 from handlers.shared.deadline import (
     CONNECT_TIMEOUT_SECONDS,
@@ -27,8 +29,6 @@ from handlers.shared.deadline import (
 from handlers.shared.failures import error_code
 from handlers.shared.gateway import GatewayUnavailable
 from handlers.shared.retry_messages import RetryQueue
-from handlers.shared.store import Store
-from handlers.shared.table import Table
 from handlers.shared.transactions import LEASE_SECONDS
 
 if TYPE_CHECKING:

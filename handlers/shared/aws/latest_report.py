@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.shared import logs
+from handlers.shared.aws import logs
 from handlers.shared.clock import timestamp
 from handlers.shared.failures import error_code
 

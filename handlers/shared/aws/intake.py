@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.shared import logs
+from handlers.shared.aws import logs
 from handlers.shared.failures import error_code
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from handlers.shared.aws.table import Table, Write
     from handlers.shared.callers import Claimant
-    from handlers.shared.table import Table, Write
 
     Number = Decimal | int
 

@@ -1,0 +1,1 @@
+"""The edges towards AWS: clients, the payments' table, what stops them, reports, logs, metrics."""
