@@ -1,0 +1,310 @@
+"""The documents say what there is, all of it, and nothing that there is not."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import click
+import pytest
+
+from handlers.shared import metrics
+from payment_infra import errors
+from payment_infra.artifacts import code_keys
+from payment_infra.cli import COMMANDS
+from payment_infra.cli.diff import DIFFERENT
+from payment_infra.cli.views import ndjson
+from payment_infra.config import FIELDS, PRESETS, StackConfig, gateway_name
+from payment_infra.rendering import render
+from payment_infra.sources import ENVIRONMENT_PREFIX, resolve
+from payment_infra.template import build_template
+from tests.documents import PROGRAM, REPOSITORY, RUNNABLE, Page, pages
+from tests.reference import commands, flags, reference
+
+README = Page(REPOSITORY / "README.md")
+PAGES = {page.name: page for page in pages()}
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+# The programs of others whose options the documents name.
+OTHERS = {"aws", "curl", "make", "git", "pip", "python", "python3", "awscurl", "cat", "mkdir"}
+OTHERS_OPTIONS = {"--aws-sigv4", "--service", "--s3-bucket", "--endpoint-url", "--require-hashes"}
+# What the documents name and AWS, the gateway's protocol or an example has, not this repository.
+OTHERS_NAMES = {
+    *("GetItem", "TransactWriteItems", "ReturnValuesOnConditionCheckFailure", "ZipFile"),
+    *("dev-001", "payment-infra-dev-001", "transactions-dev-001", "payment-dashboard-dev-001"),
+}
+VARIABLES = {"PAYMENT_INFRA_PRESET", "PAYMENT_INFRA_CONFIG"}
+MARK = "<!-- From here on written by the tests"
+
+
+def page(name: str) -> Page:
+    return PAGES[f"docs/{name}.md"]
+
+
+@cache
+def template(**settings: Any) -> Any:
+    return build_template(StackConfig(**settings), code_keys())
+
+
+def named(cells: list[str]) -> set[str]:
+    """Return what stands in backticks in some cells."""
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+# Commands and options.
+
+
+def test_the_readme_has_every_command_and_no_other() -> None:
+    rows = README.rows("## Commands")
+    assert [name for row in rows for name in named(row[:1])] == list(COMMANDS)
+
+
+def test_the_reference_has_every_option_as_help_has_it() -> None:
+    written = page("commands")
+    head, _, rest = written.text.partition(MARK)
+    first_line = rest.partition("\n")[0]
+    text = f"{head}{MARK}{first_line}\n\n{reference()}"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        written.path.write_text(text, encoding="utf-8")
+    assert text == written.path.read_text(encoding="utf-8")
+
+
+@EVERY_PAGE
+def test_a_command_in_a_shell_block_is_one_that_the_program_takes(page: Page) -> None:
+    for line in page.command_lines():
+        arguments = line[1:]
+        if arguments != ["--help"]:
+            name = command_of(arguments)
+            assert name, line
+            rest = arguments[len(name.split()) :]
+            try:
+                commands()[name].make_context(name, rest)
+            except click.UsageError as error:
+                pytest.fail(f"{' '.join(line)}: {error.format_message()}")
+
+
+@EVERY_PAGE
+def test_a_command_in_the_text_is_one_that_there_is_with_its_options(page: Page) -> None:
+    for span in page.spans:
+        arguments = span.removeprefix(f"{PROGRAM} ").split()
+        is_ours = span.startswith(f"{PROGRAM} ") or command_of(arguments) is not None
+        options = [word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)]
+        if is_ours and arguments[0] not in {"COMMAND", "--version", *options}:
+            name = command_of(arguments)
+            assert name, span
+            assert set(options) <= known_options(name), span
+        elif arguments and arguments[0].rpartition("/")[2] not in OTHERS:
+            assert set(options) <= known_options() | OTHERS_OPTIONS, span
+
+
+def command_of(arguments: list[str]) -> str | None:
+    """Return the name of the command that the arguments begin with, if they begin with one."""
+    two, one = " ".join(arguments[:2]), " ".join(arguments[:1])
+    return next((name for name in (two, one) if name in commands()), None)
+
+
+@cache
+def known_options(name: str | None = None) -> set[str]:
+    """Return the options of a command, those of its own commands included, or of all."""
+    return {
+        text
+        for other, command in commands().items()
+        if name is None or other == name or other.startswith(f"{name} ")
+        for text in flags(command)
+    } | ({"--version"} if name is None else set())
+
+
+# Settings, parameters, outputs.
+
+
+def test_every_setting_is_told_with_its_defaults_and_no_other() -> None:
+    rows = page("configuration").rows("## All settings")
+    assert [row[0] for row in rows] == [f"`{name}`" for name in FIELDS]
+    for preset, column in (("development", 2), ("production", 3)):
+        config = StackConfig(preset=preset, **PRESETS[preset])  # type: ignore[arg-type]
+        told = {row[0].strip("`"): row[column].partition(",")[0].strip("`") for row in rows}
+        assert told == {name: default(name, getattr(config, name)) for name in FIELDS}
+
+
+def default(name: str, value: object) -> str:
+    """Return how the documents say a default."""
+    if name == "gateway":
+        return gateway_name(str(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if name == "tags" else str(value) or "-"
+
+
+def test_what_an_update_keeps_is_what_is_marked_so() -> None:
+    kept = {name for name, field in FIELDS.items() if field.metadata["kept"]}
+    told = page("configuration").section("## What an update keeps")
+    told = told.partition("**What money")[2].partition("None of them")[0]
+    assert named([told]) == kept - {"termination_protection"}
+
+
+@EVERY_PAGE
+def test_a_variable_is_one_that_is_read(page: Page) -> None:
+    known = VARIABLES | {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in FIELDS}
+    assert set(re.findall(rf"{ENVIRONMENT_PREFIX}[A-Z_]+[A-Z]", page.text)) <= known
+
+
+@EVERY_PAGE
+def test_an_example_of_the_configuration_is_taken(page: Page, tmp_path: Path) -> None:
+    for block in page.blocks:
+        if block.info == "toml":
+            file = tmp_path / "payment-infra.toml"
+            file.write_text(block.text)
+            suffix = next(iter(re.findall(r"\[environments\.(.+)\]", block.text)), "dev-001")
+            assert resolve({"suffix": suffix}, {}, file).config.suffix == suffix
+
+
+def test_every_parameter_is_told_and_no_other() -> None:
+    rows = page("configuration").rows("## Parameters")
+    assert {row[0].strip("`") for row in rows} == set(template().parameters)
+
+
+def test_every_output_is_told_and_no_other() -> None:
+    rows = page("configuration").rows("## Outputs")
+    assert {row[0].strip("`") for row in rows} == set(template().outputs)
+
+
+# Alarms and metrics.
+
+
+def alarms() -> dict[str, str]:
+    """Return the base name of every alarm, and its description."""
+    found = template().to_dict()["Resources"].values()
+    return {
+        one["Properties"]["AlarmName"]["Fn::Sub"].removesuffix("-${EnvironmentSuffix}"): one[
+            "Properties"
+        ]["AlarmDescription"]
+        for one in found
+        if one["Type"] == "AWS::CloudWatch::Alarm"
+    }
+
+
+def runbook() -> dict[str, str]:
+    """Return what the runbook says, by alarm."""
+    told = page("monitoring").section("## Runbook")
+    entries = re.findall(r"^### (.+)\n((?:(?!### ).*\n?)*)", told, re.MULTILINE)
+    return {name: text for heading, text in entries for name in named([heading])}
+
+
+def test_the_runbook_has_every_alarm_and_no_other() -> None:
+    assert set(runbook()) == set(alarms())
+
+
+@pytest.mark.parametrize("name", alarms())
+def test_the_runbook_begins_with_the_command_that_the_alarm_names(name: str) -> None:
+    command = alarms()[name].partition(". Run ")[2]
+    assert f"`{command}`" in " ".join(runbook()[name].split())
+
+
+def test_every_metric_is_told_and_no_other() -> None:
+    constants = ((name, value) for name, value in vars(metrics).items() if name.isupper())
+    names = {value for _, value in constants if isinstance(value, str)}
+    rows = page("monitoring").rows("## Metrics")
+    assert named([row[0] for row in rows]) == names - {metrics.NAMESPACE}
+
+
+# What a program gives back.
+
+
+def test_every_exit_code_is_told_and_no_other() -> None:
+    children = (vars(errors)[name] for name in dir(errors))
+    codes = {one.exit_code for one in children if hasattr(one, "exit_code")}
+    rows = page("commands").rows("## Exit codes")
+    assert {int(row[0]) for row in rows} == codes | {0, DIFFERENT}
+
+
+def test_every_type_of_ndjson_is_told_and_no_other() -> None:
+    tree = ast.parse(Path(ndjson.__file__).read_text(encoding="utf-8"))
+    written = {
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "_write"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    rows = page("deploying").rows("## NDJSON")
+    assert {row[0].strip("`") for row in rows} == written
+
+
+# Names, links, numbers.
+
+
+@cache
+def source_names() -> set[str]:
+    """Return every name that the sources and the templates have."""
+    paths = [
+        *(
+            path
+            for folder in ("payment_infra", "handlers")
+            for path in (REPOSITORY / folder).rglob("*.py")
+        ),
+        *(REPOSITORY / "templates").iterdir(),
+        REPOSITORY / "handlers" / "openapi.json",
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    # An alarm's name is put together from its parts.
+    return set(re.findall(r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*", text)) | set(alarms())
+
+
+@EVERY_PAGE
+def test_a_name_in_backticks_is_one_that_the_sources_have(page: Page) -> None:
+    """Names of several words: ThisOne, this_one and this-one."""
+    shape = r"(?:[A-Z]+[a-z0-9]+){2,}|[a-z0-9]+(?:[-_][a-z0-9]+)+"
+    names = {span for span in page.spans if re.fullmatch(shape, span)}
+    if page.name != "CONTRIBUTING.md":  # which names what a contributor is going to write
+        assert names - OTHERS_NAMES <= source_names()
+
+
+@EVERY_PAGE
+def test_links_and_anchors_lead_somewhere(page: Page) -> None:
+    for link in page.links:
+        if link.startswith(("https://", "http://", "mailto:")):
+            continue
+        path, _, fragment = unquote(link).partition("#")
+        target = (page.path.parent / path).resolve() if path else page.path
+        assert target.exists(), link
+        if fragment:
+            assert fragment in Page(target).anchors, link
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = page("README")
+    linked = {(index.path.parent / link.partition("#")[0]).resolve() for link in index.links}
+    assert {one.path for name, one in PAGES.items() if name.startswith("docs/")} <= {
+        *linked,
+        index.path,
+    }
+
+
+def test_a_module_that_a_page_names_is_there() -> None:
+    for one in PAGES.values():
+        for name in re.findall(
+            r"(?:payment_infra|handlers|tests)/[a-z_/]+\.\w+", " ".join(one.spans)
+        ):
+            assert (REPOSITORY / name).exists(), (one.name, name)
+
+
+def test_the_numbers_are_those_of_the_template() -> None:
+    as_yaml, as_json = (render(template(), form) for form in ("yaml", "json"))
+    kilobytes = [f"{len(text.encode()) / 1000:.1f} KB" for text in (as_yaml, as_json)]
+    told = " ".join(page("deploying").text.split())
+    assert f"has {kilobytes[0]} as YAML and {kilobytes[1]} as JSON" in told
+    assert f"development template has {kilobytes[0]}" in page("development").text
+    demo = render(template(suffix="local", authorization="none"), "yaml")
+    assert f"({len(demo.encode())} bytes)" in README.text
+    assert f"{len(alarms())} alarms" in README.text
+    assert f"{len(alarms())} alarms" in page("monitoring").text
+
+
+def test_runnable_blocks_are_marked_in_one_way() -> None:
+    infos = {block.info for one in PAGES.values() for block in one.blocks}
+    assert infos <= {RUNNABLE, "bash", "text", "json", "toml", "mermaid"}
