@@ -1,39 +1,109 @@
 """The shell blocks of the documents that are marked as runnable, run as they stand.
 
-Each page is run at a terminal, in a fresh home folder beside the templates, with "y" for every
-question, against an embedded AWS of its own.
+Each page is run at a terminal, in a fresh home folder beside the committed templates, with "y" for
+every question, against an embedded AWS of its own.
 """
 
 from __future__ import annotations
 
 import json
-import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from payment_infra.local.emulator import Emulator, emulator
 from tests.documents import RUNNABLE, Page, pages
-from tests.e2e.conftest import Deploy
 from tests.e2e.harness import REPOSITORY, Deployed, aws_variables, clean_environment
 from tests.e2e.terminal import at_terminal
 
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Deploy
+
 PAGES = {
-    page.name: page
-    for page in pages()
-    if any(block.info == RUNNABLE for block in page.blocks)
+    page.name: page for page in pages() if any(block.info == RUNNABLE for block in page.blocks)
 }
-# Those that begin with nothing, since they deploy themselves or call no AWS.
-ALONE = {"README.md", "docs/configuration.md", "docs/deploying.md"}
+# The pages that begin without an environment: they deploy one, or call no AWS.
+FROM_NOTHING = {"README.md", "docs/configuration.md", "docs/deploying.md"}
 ANSWERS = "y\n" * 20
-# The embedded AWS answers at its own address only, where AWS has a name for every API.
-CURL = """#!/bin/sh
+# AWS has a name for every API; the embedded AWS answers at its own address. A refusal is a failure.
+CURL = r"""#!/bin/sh
 for word do
   shift
-  set -- "$@" "$(printf %s "$word" | sed -E \\
-    "s#^https://([a-z0-9]+)\\.execute-api\\.[a-z0-9-]+\\.amazonaws\\.com/#$AWS_ENDPOINT_URL/_aws/execute-api/\\1/#")"
+  set -- "$@" "$(printf %s "$word" | sed -E "s#^https://([a-z0-9]+)\.execute-api[^/]+#$APIS/\1#")"
 done
-exec /usr/bin/env -S curl --fail-with-body --silent --show-error "$@"
+exec REAL --fail-with-body --silent --show-error "$@"
 """
+# The documents are for the AWS CLI's version 2. The tests have version 1, which lacks one command.
+AWS = r"""#!/bin/sh
+if [ "$1 $2" = "configure export-credentials" ]; then
+  printf 'export %s=%s\n' AWS_ACCESS_KEY_ID "$AWS_ACCESS_KEY_ID"
+  printf 'export %s=%s\n' AWS_SECRET_ACCESS_KEY "$AWS_SECRET_ACCESS_KEY"
+else
+  exec REAL "$@"
+fi
+"""
+# What the pages show: a dead letter, and a payment that was given up.
+DEAD = "29802b1b-fb6d-4ee6-b25d-f460acc649b7"
+STUCK = "80a5cce8-fa68-4b23-be9e-c5cc0cdb23f2"
+
+
+def test_there_are_pages_to_run() -> None:
+    assert {"README.md", "docs/deploying.md", "docs/api.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_runs_as_it_stands(name: str, deploy: Deploy, tmp_path: Path) -> None:
+    with emulator(enforce_iam=name == "README.md") as aws:
+        variables: Mapping[str, str] = {}
+        if name == "docs/api.md":
+            variables = {"URL": deploy(aws, "local", authorization="none").api().url}
+        elif name not in FROM_NOTHING:
+            prepare(name, deploy(aws, "dev-001"))
+        run(PAGES[name], aws, tmp_path, variables)
+
+
+def prepare(name: str, deployed: Deployed) -> None:
+    """Bring about what a page tells of."""
+    sqs, dynamodb = deployed.session.client("sqs"), deployed.session.client("dynamodb")
+    table = "transactions-dev-001"
+    if name == "docs/failed-payments.md":
+        message = {"version": 1, "operation": "process", "transaction_id": DEAD}
+        sqs.send_message(
+            QueueUrl=deployed.stack.physical_ids()["FailedTransactionsDLQ"],
+            MessageBody=json.dumps(message | {"reason": "gateway_unavailable"}),
+        )
+        stuck = {"transaction_id": STUCK, "status": "processing", "in_flight": "stuck"}
+        row = {name: {"S": text} for name, text in stuck.items()}
+        dynamodb.put_item(TableName=table, Item={**row, "lease_expires_at": {"N": "1"}})
+    else:  # the embedded AWS drops the recovery from the template
+        dynamodb.update_continuous_backups(
+            TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+
+
+def run(page: Page, aws: Emulator, folder: Path, variables: Mapping[str, str]) -> None:
+    """Run the blocks of a page in one shell, in order; each command has to succeed."""
+    home, programs = folder / "home", folder / "bin"
+    home.mkdir()
+    (home / "templates").symlink_to(REPOSITORY / "templates")
+    programs.mkdir()
+    environment = clean_environment(home)
+    for name, text in (("curl", CURL), ("aws", AWS)):
+        real = shutil.which(name, path=environment["PATH"])
+        assert real, f"{name} is not installed"
+        (programs / name).write_text(text.replace("REAL", real))
+        (programs / name).chmod(0o755)
+    environment["PATH"] = f"{programs}:{environment['PATH']}"
+    environment |= {**aws_variables(aws.url), "APIS": f"{aws.url}/_aws/execute-api", **variables}
+    blocks = [block.text for block in page.blocks if block.info == RUNNABLE]
+    script = folder / "script"
+    script.write_text("".join(f"{text}echo ended {n}\n" for n, text in enumerate(blocks)))
+    shell = ["bash", "-ex", "-o", "pipefail", str(script)]
+    with at_terminal(shell, home, environment) as terminal:
+        terminal.press(ANSWERS)
+        for number in range(len(blocks)):
+            terminal.until(f"\nended {number}\n")
+        assert terminal.end() == 0, terminal.text
