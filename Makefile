@@ -6,9 +6,12 @@ TEMPLATES := templates/payment-infra.yaml templates/payment-infra-production.yam
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check format render bench chaos clean
+.PHONY: demo demo-says test check format render bench chaos clean
 
-demo: .venv/installed-local
+demo-says:
+	@echo "The demo sets up .venv, deploys the stack to an embedded AWS on this machine, pays, and stops all again."
+
+demo: demo-says .venv/installed-local
 	$(BIN)/payment-infra render --suffix local --authorization none -o .venv/payment-infra-local.yaml
 	$(BIN)/payment-infra local --port 0 --smoke --verbose
 
@@ -45,5 +48,6 @@ clean:
 .venv/installed-%: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@echo "Installing into .venv: a minute or two the first time"
+	$(BIN)/python -m pip install --editable '.[$*]'
 	@touch $@

@@ -20,11 +20,12 @@ SHELLS: dict[str, type[ShellComplete]] = {
 def command(ctx: click.Context, shell: str) -> None:
     """Write what completes commands and options in a shell.
 
-    Put it where the shell looks for it, and open a new shell:
+    Put it into a folder where the shell looks for it, make that first, and open a new shell:
 
     \b
     bash:  payment-infra completion bash > ~/.local/share/bash-completion/completions/payment-infra
-    zsh:   payment-infra completion zsh > "${fpath[1]}/_payment-infra"
+    zsh:   payment-infra completion zsh > ~/.zfunc/_payment-infra
+           (with fpath+=~/.zfunc before compinit in ~/.zshrc)
     fish:  payment-infra completion fish > ~/.config/fish/completions/payment-infra.fish
 
     \b

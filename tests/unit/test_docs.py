@@ -25,6 +25,7 @@ from payment_infra.sources import ENVIRONMENT_PREFIX, resolve
 from payment_infra.template import build_template
 from tests.documents import PROGRAM, REPOSITORY, RUNNABLE, Page, pages
 from tests.reference import commands, flags, reference
+from tests.unit.template import Evaluated, load
 
 README = Page(REPOSITORY / "README.md")
 PAGES = {page.name: page for page in pages()}
@@ -299,6 +300,8 @@ def test_the_numbers_are_those_of_the_template() -> None:
     told = " ".join(page("deploying").text.split())
     assert f"has {kilobytes[0]} as YAML and {kilobytes[1]} as JSON" in told
     assert f"development template has {kilobytes[0]}" in page("development").text
+    resources = Evaluated(load()).resources
+    assert f"Deployed {len(resources)} resources." in README.text
     demo = render(template(suffix="local", authorization="none"), "yaml")
     assert f"({len(demo.encode())} bytes)" in README.text
     assert f"{len(alarms())} alarms" in README.text

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,6 +15,7 @@ from payment_infra.errors import (
     UsageError,
 )
 from tests.aws import FakeAws, FakeStack, event
+from tests.documents import REPOSITORY, Page
 from tests.operators import FakeOperator
 from tests.stacks import own_event
 
@@ -45,10 +45,10 @@ def test_every_status_that_cloudformation_knows_has_a_step() -> None:
     assert set(STEPS) == set(model.shape_for("StackStatus").enum)
 
 
-def test_the_readme_has_the_same_table() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    for status, step in STEPS.items():
-        assert f"| `{status}` | {step.value} |" in readme
+def test_the_documents_have_the_same_table() -> None:
+    page = Page(REPOSITORY / "docs" / "deploying.md")
+    rows = [[f"`{status}`", step.value] for status, step in sorted(STEPS.items())]
+    assert page.rows("## A stack in any state") == rows
 
 
 @pytest.mark.parametrize(

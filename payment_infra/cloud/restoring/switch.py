@@ -343,7 +343,7 @@ def marked_lines(marked: set[str]) -> list[str]:
     return [
         f"{counted(len(marked), 'open payment')} marked as rewound (the JSON report lists them):",
         "  looked up first, and charged only if the gateway is certain that it never did;",
-        "  else the outcome stays unknown, for you to settle (README, Stuck payments)",
+        "  else the outcome stays unknown, for you to settle (docs/failed-payments.md)",
     ]
 
 

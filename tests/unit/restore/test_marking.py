@@ -50,7 +50,7 @@ def test_an_open_payment_whose_row_is_lost_is_marked_with_the_moment_restored(
     assert report.lines[report.lines.index("What is left to do:") - 3 :][:3] == (
         "1 open payment marked as rewound (the JSON report lists them):",
         "  looked up first, and charged only if the gateway is certain that it never did;",
-        "  else the outcome stays unknown, for you to settle (README, Stuck payments)",
+        "  else the outcome stays unknown, for you to settle (docs/failed-payments.md)",
     )
 
 
