@@ -75,7 +75,7 @@ class Root(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order in which a newcomer needs them."""
-        return list(COMMANDS)
+        return [*COMMANDS]  # the command `list`, once loaded, hides the class of that name
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module and return the command."""
