@@ -10,43 +10,23 @@ from payment_infra.config import (
     SUFFIX_PATTERN,
     StackConfig,
 )
+from payment_infra.names import (
+    ALARM_EMAIL,
+    ARTIFACT_BUCKET,
+    ENVIRONMENT_SUFFIX,
+    LOG_RETENTION_DAYS,
+    MANAGE_API_GATEWAY_ACCOUNT,
+    THROTTLE_BURST_LIMIT,
+    THROTTLE_RATE_LIMIT,
+    TRANSACTIONS_TABLE_OVERRIDE,
+)
 
-STAGE_NAME = "prod"
-# The table that all environments of an account and region share; no stack makes it.
-OPERATIONS_TABLE = "payment-infra-operations"
-# The base name of the table of payments.
-TRANSACTIONS = "transactions"
-
-ENVIRONMENT_SUFFIX = "EnvironmentSuffix"
-ARTIFACT_BUCKET = "ArtifactBucket"
-ALARM_EMAIL = "AlarmEmail"
-THROTTLE_RATE_LIMIT = "ThrottleRateLimit"
-THROTTLE_BURST_LIMIT = "ThrottleBurstLimit"
-LOG_RETENTION_DAYS = "LogRetentionDays"
-TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
-MANAGE_API_GATEWAY_ACCOUNT = "ManageApiGatewayAccount"
-
-# The parameters that take their value from a field of the configuration.
-PARAMETER_FIELDS = {
-    ENVIRONMENT_SUFFIX: "suffix",
-    ARTIFACT_BUCKET: "bucket",
-    ALARM_EMAIL: "alarm_email",
-    THROTTLE_RATE_LIMIT: "throttle_rate_limit",
-    THROTTLE_BURST_LIMIT: "throttle_burst_limit",
-    LOG_RETENTION_DAYS: "log_retention_days",
-    MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
-}
 # Heading to parameters, in the order in which the console asks for them.
 PARAMETER_GROUPS = {
     "Environment": (ENVIRONMENT_SUFFIX, ARTIFACT_BUCKET),
     "API": (THROTTLE_RATE_LIMIT, THROTTLE_BURST_LIMIT, MANAGE_API_GATEWAY_ACCOUNT),
     "Operations": (ALARM_EMAIL, LOG_RETENTION_DAYS, TRANSACTIONS_TABLE_OVERRIDE),
 }
-
-
-def own_table(suffix: str) -> str:
-    """Return the name of the table that an environment's stack makes."""
-    return f"{TRANSACTIONS}-{suffix}"
 
 
 def suffixed(base: str) -> Sub:

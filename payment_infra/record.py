@@ -14,7 +14,7 @@ from typing import Any
 
 from payment_infra import __version__
 from payment_infra.config import FIELDS, GATEWAY_NAMES, SIMULATED_GATEWAY, StackConfig, gateway_name
-from payment_infra.naming import PARAMETER_FIELDS
+from payment_infra.names import PARAMETER_FIELDS
 
 RECORD_KEY = "PaymentInfra"
 # A topic is a resource that an update of nothing but its Metadata does not disturb.

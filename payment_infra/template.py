@@ -16,16 +16,10 @@ from payment_infra.groups.notifications import Notifications, build_notification
 from payment_infra.groups.queues import Queues, build_queues
 from payment_infra.groups.stage import ApiStage, build_stage
 from payment_infra.groups.storage import Storage, build_storage
-from payment_infra.naming import (
-    ENVIRONMENT_SUFFIX,
-    PARAMETER_GROUPS,
-    build_parameters,
-    parameter,
-)
+from payment_infra.names import API_OUTPUT, ARTIFACT_BUCKET_OUTPUT, ENVIRONMENT_SUFFIX, TABLE_OUTPUT
+from payment_infra.naming import PARAMETER_GROUPS, build_parameters, parameter
 from payment_infra.record import RECORD_HOLDER, build_record
 
-ARTIFACT_BUCKET_OUTPUT = "ArtifactBucketName"
-TABLE_OUTPUT = "TransactionsTableName"
 DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch."
 
 
@@ -63,7 +57,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
             template.add_resource(resource)
     template.resources[RECORD_HOLDER].Metadata = build_record(config)
     for output in (
-        Output("APIEndpoint", Description="Payment API Endpoint", Value=groups.api.url),
+        Output(API_OUTPUT, Description="Payment API Endpoint", Value=groups.api.url),
         Output(
             TABLE_OUTPUT,
             Description="DynamoDB Transactions Table",

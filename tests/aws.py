@@ -16,8 +16,7 @@ from botocore import xform_name
 from botocore.credentials import Credentials
 
 from payment_infra.cloud.sdk.session import READING, Session
-from payment_infra.naming import OPERATIONS_TABLE
-from payment_infra.template import TABLE_OUTPUT
+from payment_infra.names import OPERATIONS_TABLE, TABLE_OUTPUT
 from tests.stacks import ACCOUNT, REGION, Answer, FakeCloudFormation, FakeStack, Refused, event
 from tests.tables import FakeTables
 

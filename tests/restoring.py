@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.environment.locking import find
@@ -27,7 +27,7 @@ from payment_infra.cloud.restoring.switch import Options, Work
 from payment_infra.cloud.sdk.session import READING, Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE
 from tests.aws import FakeAws, FakeBoto
 from tests.intake import FakeIntake
 from tests.operators import FakeOperator
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 NAME = "payment-infra-dev"
 OWN = "TransactionsTable"
-OVERRIDE = naming.TRANSACTIONS_TABLE_OVERRIDE
-PARAMETERS = {OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev", "LogLevel": "WARNING"}
+OVERRIDE = names.TRANSACTIONS_TABLE_OVERRIDE
+PARAMETERS = {OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev", "LogLevel": "WARNING"}
 TEMPLATE = json.dumps(
     {
         "Parameters": {name: {"Type": "String", "Default": "default"} for name in PARAMETERS},

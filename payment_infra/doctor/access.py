@@ -14,7 +14,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from payment_infra.checks import Check, not_checked
 from payment_infra.cloud.deploying.bootstrap import own_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
-from payment_infra.cloud.deploying.options import STACK_NAME_PREFIX
 from payment_infra.cloud.environment.callers import POLICY
 from payment_infra.cloud.sdk.errors import (
     DENIED,
@@ -27,7 +26,7 @@ from payment_infra.cloud.sdk.errors import (
 )
 from payment_infra.doctor.simulation import CHANGES, Place, check_changes
 from payment_infra.errors import AwsError
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE, STACK_NAME_PREFIX
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

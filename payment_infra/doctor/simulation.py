@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.checks import Check
-from payment_infra.cloud.deploying.options import STACK_NAME_PREFIX
 from payment_infra.cloud.environment.operations_table import ACTIONS
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE, STACK_NAME_PREFIX
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

@@ -8,7 +8,8 @@ from troposphere.sns import Topic
 
 from payment_infra.groups.functions import DEGRADED_ALARM_NAME, SERVICE_NAME, Functions
 from payment_infra.groups.queues import Queues
-from payment_infra.naming import STAGE_NAME, suffixed
+from payment_infra.names import STAGE_NAME
+from payment_infra.naming import suffixed
 
 PERIOD_SECONDS = 300
 # The namespace of the handlers' own metrics.

@@ -24,7 +24,8 @@ from troposphere.iam import ManagedPolicy
 from payment_infra.config import StackConfig
 from payment_infra.groups.functions import Functions
 from payment_infra.groups.refusals import build_refusals
-from payment_infra.naming import STAGE_NAME, suffixed
+from payment_infra.names import STAGE_NAME
+from payment_infra.naming import suffixed
 
 # API Gateway's own maximum for an integration that is not changed by a quota increase.
 INTEGRATION_TIMEOUT_MILLISECONDS = 29_000

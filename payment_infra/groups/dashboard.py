@@ -10,7 +10,8 @@ from payment_infra.groups.alarms import NAMESPACE, Alarms
 from payment_infra.groups.functions import SERVICE_NAME, Functions
 from payment_infra.groups.queues import Queues
 from payment_infra.groups.storage import Storage
-from payment_infra.naming import STAGE_NAME, suffixed
+from payment_infra.names import STAGE_NAME
+from payment_infra.naming import suffixed
 
 PERIOD_SECONDS = 300
 # The dashboard's grid is 24 units wide (CloudWatch, "Dashboard body structure and syntax").

@@ -48,7 +48,8 @@ from payment_infra.groups.iam import (
 from payment_infra.groups.logs import build_log_group
 from payment_infra.groups.queues import VISIBILITY_TIMEOUT_SECONDS, Queues
 from payment_infra.groups.storage import Storage
-from payment_infra.naming import ARTIFACT_BUCKET, STAGE_NAME, parameter, suffixed
+from payment_infra.names import ARTIFACT_BUCKET, STAGE_NAME
+from payment_infra.naming import parameter, suffixed
 
 HEALTH_MONITOR_NAME = "health-monitor"
 HEALTH_LOG_GROUP = f"/aws/lambda/{HEALTH_MONITOR_NAME}"

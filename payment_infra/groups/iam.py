@@ -24,7 +24,8 @@ from troposphere.sns import Topic
 from troposphere.sqs import Queue
 
 from payment_infra.groups.storage import Storage
-from payment_infra.naming import STAGE_NAME, suffixed
+from payment_infra.names import STAGE_NAME
+from payment_infra.naming import suffixed
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from troposphere.logs import LogGroup
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.retention import stateful
-from payment_infra.naming import LOG_RETENTION_DAYS, parameter
+from payment_infra.names import LOG_RETENTION_DAYS
+from payment_infra.naming import parameter
 
 
 def build_log_group(config: StackConfig, title: str, name: Sub) -> LogGroup:

@@ -8,7 +8,8 @@ from awacs.aws import Condition as When
 from troposphere import AccountId, Condition, Equals, Not, Sub
 from troposphere.sns import SubscriptionResource, Topic, TopicPolicy
 
-from payment_infra.naming import ALARM_EMAIL, parameter, suffixed
+from payment_infra.names import ALARM_EMAIL
+from payment_infra.naming import parameter, suffixed
 
 EMAIL_CONDITION = "HasAlarmEmail"
 ALARM_ARNS = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*"

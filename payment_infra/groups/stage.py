@@ -13,14 +13,13 @@ from payment_infra.config import StackConfig
 from payment_infra.groups.api import Api
 from payment_infra.groups.logs import build_log_group
 from payment_infra.groups.retention import RETAIN
-from payment_infra.naming import (
+from payment_infra.names import (
     MANAGE_API_GATEWAY_ACCOUNT,
     STAGE_NAME,
     THROTTLE_BURST_LIMIT,
     THROTTLE_RATE_LIMIT,
-    parameter,
-    suffixed,
 )
+from payment_infra.naming import parameter, suffixed
 
 ACCOUNT_CONDITION = "ManagesApiGatewayAccount"
 HEALTH_RATE_LIMIT = 10

@@ -14,12 +14,8 @@ from troposphere.dynamodb import (
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.retention import stateful
-from payment_infra.naming import (
-    TRANSACTIONS,
-    TRANSACTIONS_TABLE_OVERRIDE,
-    parameter,
-    suffixed,
-)
+from payment_infra.names import TRANSACTIONS, TRANSACTIONS_TABLE_OVERRIDE
+from payment_infra.naming import parameter, suffixed
 
 IN_FLIGHT_INDEX = "in-flight-index"
 OVERRIDE_CONDITION = "Restored"

@@ -11,7 +11,7 @@ import botocore.session
 from botocore.config import Config
 
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import STACK_NAME_PREFIX, Options
+from payment_infra.cloud.deploying.options import Options
 from payment_infra.cloud.environment.locking import free
 from payment_infra.cloud.environment.smoke import Api, invoke_url
 from payment_infra.cloud.sdk.errors import translated
@@ -20,6 +20,7 @@ from payment_infra.cloud.sdk.session import Boto, Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT
 from payment_infra.local.emulator import ACCESS_KEY
+from payment_infra.names import STACK_NAME_PREFIX
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Event

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra.local.emulator import Emulator, emulator
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE
 from tests.e2e.harness import PAYMENT, Program, aws_variables, run
 
 if TYPE_CHECKING:

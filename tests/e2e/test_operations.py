@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra.local.stack import open_session
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE
 from tests.e2e.harness import (
     COMMAND_SECONDS,
     aws_variables,

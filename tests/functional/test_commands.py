@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys, layer_digest
 from payment_infra.cli import COMMANDS, root
 from payment_infra.cloud.deploying import release
@@ -426,7 +426,7 @@ def test_a_stack_that_is_not_there_is_told_with_how_to_make_it(command: str, cli
 
 
 def test_smoke_of_a_stack_without_an_api_is_one_line(cli: Cli, aws: FakeAws) -> None:
-    parameters = {naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"}
+    parameters = {names.TRANSACTIONS_TABLE_OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev"}
     aws.stacks[STACK] = FakeStack(STACK, parameters=parameters)
     result = cli("smoke", "--suffix", "dev")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -450,7 +450,7 @@ def test_smoke_charges_at_the_real_gateway_of_a_stack_only_with_pay(
 ) -> None:
     aws.stacks[STACK] = FakeStack(
         STACK,
-        parameters={naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"},
+        parameters={names.TRANSACTIONS_TABLE_OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev"},
         outputs={"APIEndpoint": URL},
         resources={"ProcessingFunction": "CREATE_COMPLETE"},
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.operating.dead_letters import VISIBILITY_SECONDS
 from payment_infra.foreign import escaped
 from tests.aws import FakeAws, FakeStack, Refused
@@ -48,7 +48,7 @@ def aws(queues: FakeQueues, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     monkeypatch.setattr("time.sleep", sleep)
     stack = FakeStack(
         "payment-infra-dev",
-        parameters={naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"},
+        parameters={names.TRANSACTIONS_TABLE_OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev"},
         outputs={"TransactionsTableName": "TransactionsTable"},
         resources=dict.fromkeys((QUEUE, DEAD_LETTERS), "CREATE_COMPLETE"),
     )

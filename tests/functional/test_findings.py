@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.environment.journal import PREFIX
 from tests.aws import FakeAws, FakeStack, Refused
 from tests.intake import EVERY, PROCESS, VALIDATE, FakeIntake
@@ -50,7 +50,7 @@ def tables() -> FakeTables:
 def aws(intake: FakeIntake, tables: FakeTables) -> FakeAws:
     stack = FakeStack(
         NAME,
-        parameters={naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"},
+        parameters={names.TRANSACTIONS_TABLE_OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev"},
         outputs={"TransactionsTableName": TABLE, "APIEndpoint": "https://abc.example.com/prod/"},
         template="{}",
         resources=dict.fromkeys(RESOURCES, "CREATE_COMPLETE"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cli.views.operation import cut_right
 from payment_infra.cli.views.preview import cut
 from payment_infra.foreign import escaped
@@ -30,7 +30,7 @@ def aws() -> FakeAws:
     groups = [f"{name}LogGroup" for name in ("Validation", "Processing", "HealthMonitor", "Retry")]
     stack = FakeStack(
         "payment-infra-dev",
-        parameters={naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"},
+        parameters={names.TRANSACTIONS_TABLE_OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev"},
         resources=dict.fromkeys(groups, "CREATE_COMPLETE"),
     )
     return FakeAws(stacks={stack.name: stack}, logs={name: [] for name in groups})

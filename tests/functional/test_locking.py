@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.environment import locking
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE
 from tests.aws import FakeAws, FakeStack, Refused
 from tests.functional.conftest import refused
 from tests.queues import FakeQueues
@@ -37,7 +37,7 @@ def stack() -> FakeStack:
     return FakeStack(
         NAME,
         "UPDATE_FAILED",
-        parameters={naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"},
+        parameters={names.TRANSACTIONS_TABLE_OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev"},
         outputs={"TransactionsTableName": "TransactionsTable"},
         template=TEMPLATE,
         resources=dict.fromkeys(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from tests.aws import FakeAws, FakeStack, Refused, event
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def aws() -> FakeAws:
-    parameters = {naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"}
+    parameters = {names.TRANSACTIONS_TABLE_OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev"}
     stack = FakeStack("payment-infra-dev", parameters=parameters, template="{}")
     return FakeAws(stacks={stack.name: stack})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cli import export
 from tests.aws import FakeAws, FakeStack
 from tests.queues import FakeQueues
@@ -32,9 +32,9 @@ def aws() -> FakeAws:
     stack = FakeStack(
         "payment-infra-prod-eu",
         parameters={
-            naming.TRANSACTIONS_TABLE_OVERRIDE: "",
-            naming.ENVIRONMENT_SUFFIX: "prod-eu",
-            naming.ALARM_EMAIL: "ops@example.com",
+            names.TRANSACTIONS_TABLE_OVERRIDE: "",
+            names.ENVIRONMENT_SUFFIX: "prod-eu",
+            names.ALARM_EMAIL: "ops@example.com",
         },
         outputs={"TransactionsTableName": TABLE},
         resources=dict.fromkeys(RESOURCES, "CREATE_COMPLETE"),

@@ -8,7 +8,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from payment_infra.artifacts import code_keys
-from payment_infra.cloud.deploying.options import STACK_NAME_PREFIX
 from payment_infra.config import (
     FIELDS,
     MAX_SUFFIX_LENGTH,
@@ -19,6 +18,7 @@ from payment_infra.config import (
     check_suffix,
 )
 from payment_infra.errors import UsageError
+from payment_infra.names import STACK_NAME_PREFIX
 from payment_infra.sources import resolve
 from payment_infra.template import build_template
 

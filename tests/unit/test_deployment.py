@@ -15,7 +15,8 @@ from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import FIELDS
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
-from payment_infra.naming import PARAMETER_FIELDS, build_parameters
+from payment_infra.names import PARAMETER_FIELDS
+from payment_infra.naming import build_parameters
 from payment_infra.sources import resolve
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
 from tests.offline import TINY_LAYER

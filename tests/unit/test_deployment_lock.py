@@ -16,7 +16,7 @@ from payment_infra.cloud.environment.locking import Held, Lock, Overtaken
 from payment_infra.cloud.events import Caution, Event, Preview, Result, StackEvent
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, event
 from tests.operators import FakeOperator

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import click
 import pytest
 
-from handlers.shared import metrics
+from handlers.shared.aws import metrics
 from payment_infra import errors
 from payment_infra.artifacts import code_keys
 from payment_infra.cli import COMMANDS

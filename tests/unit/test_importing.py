@@ -20,7 +20,7 @@ from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.groups.storage import IN_FLIGHT_INDEX
-from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE as OVERRIDE
+from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE as OVERRIDE
 from payment_infra.record import read_record
 from payment_infra.rendering import document
 from payment_infra.sources import resolve

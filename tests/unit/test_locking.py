@@ -21,7 +21,7 @@ from payment_infra.cloud.environment.operations_table import ACTIONS, TAGS
 from payment_infra.cloud.events import Caution, Waiting
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeStack, Refused
 from tests.interleaving import SharedAws, Turns
 from tests.operators import FakeOperator

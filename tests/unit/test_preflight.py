@@ -9,7 +9,7 @@ from payment_infra.cloud.deploying.preflight import CHECKS, MIN_CONCURRENCY, Che
 from payment_infra.cloud.deploying.release import Plan, plan
 from payment_infra.cloud.sdk.tables import unfit
 from payment_infra.groups.storage import IN_FLIGHT_INDEX
-from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE
+from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, Refused
 from tests.tables import FakeTables

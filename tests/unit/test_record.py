@@ -10,7 +10,7 @@ from cfn_tools import load_yaml
 from payment_infra import __version__
 from payment_infra.artifacts import code_keys
 from payment_infra.config import FIELDS, PRESETS, SIMULATED_GATEWAY, StackConfig
-from payment_infra.naming import PARAMETER_FIELDS
+from payment_infra.names import PARAMETER_FIELDS
 from payment_infra.record import (
     RECORDED,
     Record,

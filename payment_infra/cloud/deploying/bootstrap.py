@@ -11,8 +11,9 @@ from payment_infra.cloud.stacks.change_sets import Request, created, execute, to
 from payment_infra.cloud.stacks.recovery import STEPS, Step
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
 from payment_infra.rendering import render
-from payment_infra.template import ARTIFACT_BUCKET_OUTPUT, build_bootstrap_template
+from payment_infra.template import build_bootstrap_template
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Tell

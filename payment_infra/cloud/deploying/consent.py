@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.deploying.options import naming_flags
 from payment_infra.cloud.events import PropertyChange
 from payment_infra.config import FIELDS, KEPT, PRESETS, SIMULATED_GATEWAY, gateway_name
 from payment_infra.errors import UsageError
+from payment_infra.names import naming_flags
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

@@ -25,7 +25,7 @@ from payment_infra.cloud.deploying.consent import (
     on_recorded_preset,
     returning,
 )
-from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE, Options, naming_flags
+from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE, Options
 from payment_infra.cloud.deploying.release import check_environment, plan, upload, with_bucket
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.events import (
@@ -55,9 +55,10 @@ from payment_infra.errors import (
 )
 from payment_infra.gateway_check import check_gateway
 from payment_infra.grants import broadens, compare_grants
+from payment_infra.names import TABLE_OUTPUT, naming_flags
 from payment_infra.record import Record, authorization_of, gateway_of, read_record
 from payment_infra.rendering import describe
-from payment_infra.template import TABLE_OUTPUT, sources
+from payment_infra.template import sources
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:

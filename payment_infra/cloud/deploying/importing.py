@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.deploying.consent import on_recorded_preset
 from payment_infra.cloud.deploying.existing import LOOKUPS, Existing, find_existing
 from payment_infra.cloud.deploying.release import is_ours
@@ -24,7 +24,7 @@ from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.stack import Stack, StackState
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import UsageError
-from payment_infra.naming import PARAMETER_FIELDS
+from payment_infra.names import PARAMETER_FIELDS
 from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 FLAG = "--import-existing-resources"
-OVERRIDE = naming.TRANSACTIONS_TABLE_OVERRIDE
+OVERRIDE = names.TRANSACTIONS_TABLE_OVERRIDE
 # What a new stack decides anew: where its code is, and whether the region has a CloudWatch role.
 DECIDED_ANEW = frozenset(
-    {naming.ENVIRONMENT_SUFFIX, naming.ARTIFACT_BUCKET, naming.MANAGE_API_GATEWAY_ACCOUNT}
+    {names.ENVIRONMENT_SUFFIX, names.ARTIFACT_BUCKET, names.MANAGE_API_GATEWAY_ACCOUNT}
 )
 # What the stack's own events say once it has worked, and what they say of its beginning. One that
 # only began was never created, or only ever looked at as a change set; events are kept for 90 days,
@@ -79,7 +79,7 @@ def find_gone(stack: Stack, suffix: str) -> Gone | None:
         ]
         for _, stack_id in sorted(deleted, reverse=True):
             state = StackState.of(client.describe_stacks(StackName=stack_id)["Stacks"][0])
-            same = is_ours(state) and state.parameters.get(naming.ENVIRONMENT_SUFFIX) == suffix
+            same = is_ours(state) and state.parameters.get(names.ENVIRONMENT_SUFFIX) == suffix
             if not same or not _has_worked(stack, stack_id):
                 continue
             template = Stack(client, stack_id).template()
@@ -156,7 +156,7 @@ def check_copies(session: Session, planned: Plan, gone: Gone | None) -> None:
     """
     if gone is not None or planned.parameters.get(OVERRIDE) is not None:
         return
-    own = naming.own_table(planned.config.suffix)
+    own = names.own_table(planned.config.suffix)
     copies = find_copies(session.client("dynamodb"), own)
     if copies:
         raise UsageError(

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-STACK_NAME_PREFIX = "payment-infra"
 # What an update asks for although everything else was agreed to.
 BROADEN = "broaden"
 OPEN = "open"
 REPLACE = "replace"
-
-
-def naming_flags(suffix: str, stack_name: str) -> str:
-    """Return the flags that name an environment in a command for a person to repeat."""
-    named = "" if stack_name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {stack_name}"
-    return f"--suffix {suffix}{named}"
 
 
 @dataclass(frozen=True, kw_only=True)

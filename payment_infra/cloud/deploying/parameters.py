@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.naming import PARAMETER_FIELDS
+from payment_infra.names import PARAMETER_FIELDS
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -36,18 +36,18 @@ def _of_create(session: Session, resolved: Resolved, bucket: str) -> Mapping[str
     values = _values(resolved, bucket)
     asked = resolved.asked_for("manage_api_gateway_account")
     if not asked and _region_has_api_role(session):
-        values[naming.MANAGE_API_GATEWAY_ACCOUNT] = "false"
+        values[names.MANAGE_API_GATEWAY_ACCOUNT] = "false"
     return values
 
 
 def _of_update(state: StackState, resolved: Resolved, bucket: str) -> Mapping[str, str | None]:
     """Return what was asked for; what only a preset gives keeps the value that the stack has."""
     values: dict[str, str | None] = dict(_values(resolved, bucket))
-    for name in (*PARAMETER_FIELDS, naming.TRANSACTIONS_TABLE_OVERRIDE):
+    for name in (*PARAMETER_FIELDS, names.TRANSACTIONS_TABLE_OVERRIDE):
         asked = name in PARAMETER_FIELDS and resolved.asked_for(PARAMETER_FIELDS[name])
         if name in state.parameters and not asked:
             values[name] = None
-    values[naming.ARTIFACT_BUCKET] = bucket
+    values[names.ARTIFACT_BUCKET] = bucket
     return values
 
 
@@ -55,7 +55,7 @@ def _values(resolved: Resolved, bucket: str) -> dict[str, str]:
     values = {
         name: _text(getattr(resolved.config, field)) for name, field in PARAMETER_FIELDS.items()
     }
-    return values | {naming.ARTIFACT_BUCKET: bucket}
+    return values | {names.ARTIFACT_BUCKET: bucket}
 
 
 def _text(value: object) -> str:

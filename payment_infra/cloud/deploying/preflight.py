@@ -16,7 +16,7 @@ from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import is_unavailable, translated
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.errors import AwsError
-from payment_infra.naming import TRANSACTIONS_TABLE_OVERRIDE, own_table
+from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE, own_table
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.existing import Existing

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
 from payment_infra.cloud.deploying.bootstrap import exists, find_bucket, foreign
 from payment_infra.cloud.deploying.consent import check_kept, check_simulated, continued
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ZIP = "application/zip"
 # The parameters that a deployment follows: which stack it is for, and where its zips go.
-FLAGS_OF_PARAMETERS = {naming.ENVIRONMENT_SUFFIX: "--suffix", naming.ARTIFACT_BUCKET: "--bucket"}
+FLAGS_OF_PARAMETERS = {names.ENVIRONMENT_SUFFIX: "--suffix", names.ARTIFACT_BUCKET: "--bucket"}
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def plan(
     for name, flag in FLAGS_OF_PARAMETERS.items():
         if name in overrides:
             raise UsageError(f"--parameter {name}: give {flag} instead, which all else follows")
-    deployed = state.parameters.get(naming.ARTIFACT_BUCKET, "") if state else ""
+    deployed = state.parameters.get(names.ARTIFACT_BUCKET, "") if state else ""
     bucket = resolved.config.bucket or deployed
     planned = _plan(resolved.config, bucket, parameters(session, state, resolved, bucket))
     unknown = overrides.keys() - planned.template["Parameters"].keys()
@@ -160,7 +160,7 @@ def with_bucket(session: Session, planned: Plan, resolved: Resolved, tell: Tell)
             "deployed from the old one cannot be rolled back to"
         )
     )
-    return _plan(planned.config, "", {**planned.parameters, naming.ARTIFACT_BUCKET: ""})
+    return _plan(planned.config, "", {**planned.parameters, names.ARTIFACT_BUCKET: ""})
 
 
 def upload(session: Session, planned: Plan, tell: Tell) -> Release:
@@ -177,7 +177,7 @@ def upload(session: Session, planned: Plan, tell: Tell) -> Release:
     artifacts = build_artifacts()
     bucket = find_bucket(session, planned.bucket, tell)
     if not planned.bucket:
-        values = {**planned.parameters, naming.ARTIFACT_BUCKET: bucket.name}
+        values = {**planned.parameters, names.ARTIFACT_BUCKET: bucket.name}
         planned = _plan(planned.config, bucket.name, values)
     with ThreadPoolExecutor() as pool:  # what takes time is waiting for S3
         code = [
@@ -224,7 +224,7 @@ def is_ours(state: StackState) -> bool:
     Its parameters say it: a create that was rolled back keeps them, and whoever deploys the
     template gets them, while a stack's own tags would spread to every resource.
     """
-    return naming.TRANSACTIONS_TABLE_OVERRIDE in state.parameters
+    return names.TRANSACTIONS_TABLE_OVERRIDE in state.parameters
 
 
 def check_ours(name: str, state: StackState) -> None:
@@ -246,7 +246,7 @@ def check_environment(name: str, state: StackState, suffix: str) -> None:
     if state.status == REVIEW:
         return
     check_ours(name, state)
-    deployed = state.parameters.get(naming.ENVIRONMENT_SUFFIX, "")
+    deployed = state.parameters.get(names.ENVIRONMENT_SUFFIX, "")
     if deployed != suffix:
         raise AwsError(
             f"stack {name} is the environment {deployed!r}, not {suffix!r}, and a new suffix "

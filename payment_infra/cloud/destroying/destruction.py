@@ -16,9 +16,8 @@ from payment_infra.cloud.operating.dead_letters import DEAD_LETTERS, QUEUE
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
 from payment_infra.errors import AwsError
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE, TABLE_OUTPUT
 from payment_infra.record import Record, read_record
-from payment_infra.template import TABLE_OUTPUT
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from payment_infra import naming
-from payment_infra.cloud.deploying.options import naming_flags
+from payment_infra import names
 from payment_infra.cloud.deploying.release import find_stack
 from payment_infra.cloud.environment.operations_table import OperationsTable
 from payment_infra.cloud.environment.smoke import Api, invoke_url
@@ -15,7 +14,7 @@ from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
-from payment_infra.template import TABLE_OUTPUT
+from payment_infra.names import TABLE_OUTPUT, naming_flags
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -45,7 +44,7 @@ class Environment:
     @property
     def suffix(self) -> str:
         """What ends every physical name."""
-        return self.state.parameters[naming.ENVIRONMENT_SUFFIX]
+        return self.state.parameters[names.ENVIRONMENT_SUFFIX]
 
     @property
     def table(self) -> str:
@@ -141,7 +140,7 @@ class Environment:
 def _missing(session: Session, stack: Stack, suffix: str) -> str:
     """Say that there is no stack, and what makes it; a kept table needs another command."""
     told = f"there is no stack {stack.name}"
-    own = naming.own_table(suffix)
+    own = names.own_table(suffix)
     try:
         kept = tables.status(session.client("dynamodb"), own) not in tables.LOST
     except AwsError:

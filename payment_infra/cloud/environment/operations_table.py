@@ -18,7 +18,7 @@ from payment_infra.cloud.sdk.errors import DENIED, code_of, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.sdk.session import CONNECT_SECONDS
 from payment_infra.errors import AwsError
-from payment_infra.naming import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.deploying.release import is_ours
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.stacks.stack import StackState
@@ -39,7 +39,7 @@ def find_stacks(client: CloudFormationClient) -> list[Listed]:
         (
             Listed(
                 name,
-                state.parameters.get(naming.ENVIRONMENT_SUFFIX, ""),
+                state.parameters.get(names.ENVIRONMENT_SUFFIX, ""),
                 state.status,
                 state.changed_at,
             )

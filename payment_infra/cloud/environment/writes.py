@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
-from payment_infra.naming import STAGE_NAME
+from payment_infra.names import STAGE_NAME
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment

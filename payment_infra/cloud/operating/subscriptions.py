@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError, UsageError
 
@@ -76,7 +76,7 @@ def removable(environment: Environment, target: str) -> Subscription:
     if not found:
         raise UsageError(f"{target} is not subscribed; `payment-infra subscribe --list` has who is")
     one = found[-1]
-    if one.endpoint == environment.state.parameters.get(naming.ALARM_EMAIL):
+    if one.endpoint == environment.state.parameters.get(names.ALARM_EMAIL):
         raise UsageError(
             f"{one.endpoint} is the stack's own address; `payment-infra deploy --suffix "
             f"{environment.suffix} --alarm-email ''` removes it"

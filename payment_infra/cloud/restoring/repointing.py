@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.environment.writes import EVERYTHING, stopped
 from payment_infra.cloud.events import Preview
 from payment_infra.cloud.stacks import change_sets
@@ -43,7 +43,7 @@ def repoint(environment: Environment, source: str, table: str, operator: Operato
     stack, state = environment.stack, ready(environment, operator)
     overrides = {environment.own_table: ""}
     before, override = (overrides.get(name, name) for name in (source, table))
-    now = state.parameters[naming.TRANSACTIONS_TABLE_OVERRIDE]
+    now = state.parameters[names.TRANSACTIONS_TABLE_OVERRIDE]
     if now == override:
         return
     if now != before:
@@ -51,7 +51,7 @@ def repoint(environment: Environment, source: str, table: str, operator: Operato
             f"payments are in {now or environment.own_table} by now, and not in {source}; nothing "
             "was moved"
         )
-    values = dict.fromkeys(state.parameters) | {naming.TRANSACTIONS_TABLE_OVERRIDE: override}
+    values = dict.fromkeys(state.parameters) | {names.TRANSACTIONS_TABLE_OVERRIDE: override}
     request = change_sets.Request({"UsePreviousTemplate": True}, values)
     with change_sets.created(stack, state, request) as change_set:
         if change_set is None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.stacks.stack import Stack
 from tests.aws import FakeAws, FakeStack
@@ -22,7 +22,7 @@ TABLE = "TransactionsTable"
 
 @pytest.fixture
 def aws() -> FakeAws:
-    parameters = {naming.TRANSACTIONS_TABLE_OVERRIDE: "", naming.ENVIRONMENT_SUFFIX: "dev"}
+    parameters = {names.TRANSACTIONS_TABLE_OVERRIDE: "", names.ENVIRONMENT_SUFFIX: "dev"}
     stack = FakeStack(
         "payment-infra-dev",
         parameters=parameters,

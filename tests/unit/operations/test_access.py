@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from payment_infra.checks import Check
 from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
 from payment_infra.doctor.access import LATER, PROBES, SERVICES, check_access
-from payment_infra.template import ARTIFACT_BUCKET_OUTPUT
+from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack, Refused
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -1,12 +1,12 @@
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.environment.stacks import find_stacks
 from tests.aws import FakeAws, FakeStack
 
 
 def test_every_environment_is_found_past_the_first_page_and_nothing_else() -> None:
-    ours = {naming.TRANSACTIONS_TABLE_OVERRIDE: ""}
+    ours = {names.TRANSACTIONS_TABLE_OVERRIDE: ""}
     stacks = [
-        FakeStack(f"s-{n:03}", parameters={**ours, naming.ENVIRONMENT_SUFFIX: f"e{n}"})
+        FakeStack(f"s-{n:03}", parameters={**ours, names.ENVIRONMENT_SUFFIX: f"e{n}"})
         for n in range(150)
     ]
     stacks += [

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra import naming
+from payment_infra import names
 from payment_infra.cloud.operating.subscriptions import (
     PENDING,
     find_subscriptions,
@@ -40,7 +40,7 @@ def subscribed(aws: FakeAws) -> None:
 
     aws.answers["sns:ListSubscriptionsByTopic"] = answer
     parameters = aws.stacks["payment-infra-dev"].parameters
-    parameters[naming.ALARM_EMAIL] = "own@example.com"
+    parameters[names.ALARM_EMAIL] = "own@example.com"
 
 
 def test_everybody_is_listed_past_the_first_page_and_who_has_to_confirm_first(

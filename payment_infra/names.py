@@ -1,0 +1,69 @@
+"""What a deployed environment's things are called: plain strings, for whoever looks for them.
+
+The template gives these names; a test holds the two together.
+"""
+
+# An environment's stack is called so, with its suffix.
+STACK_NAME_PREFIX = "payment-infra"
+# The table that all environments of an account and region share; no stack makes it.
+OPERATIONS_TABLE = "payment-infra-operations"
+# The base name of the table of payments.
+TRANSACTIONS = "transactions"
+STAGE_NAME = "prod"
+
+# Parameters.
+ENVIRONMENT_SUFFIX = "EnvironmentSuffix"
+ARTIFACT_BUCKET = "ArtifactBucket"
+ALARM_EMAIL = "AlarmEmail"
+THROTTLE_RATE_LIMIT = "ThrottleRateLimit"
+THROTTLE_BURST_LIMIT = "ThrottleBurstLimit"
+LOG_RETENTION_DAYS = "LogRetentionDays"
+TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
+MANAGE_API_GATEWAY_ACCOUNT = "ManageApiGatewayAccount"
+# Those that take their value from a field of the configuration.
+PARAMETER_FIELDS = {
+    ENVIRONMENT_SUFFIX: "suffix",
+    ARTIFACT_BUCKET: "bucket",
+    ALARM_EMAIL: "alarm_email",
+    THROTTLE_RATE_LIMIT: "throttle_rate_limit",
+    THROTTLE_BURST_LIMIT: "throttle_burst_limit",
+    LOG_RETENTION_DAYS: "log_retention_days",
+    MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
+}
+
+# Outputs: of the bucket's own stack, and of an environment's.
+ARTIFACT_BUCKET_OUTPUT = "ArtifactBucketName"
+TABLE_OUTPUT = "TransactionsTableName"
+API_OUTPUT = "APIEndpoint"
+
+# Logical ids.
+TRANSACTIONS_TABLE = "TransactionsTable"
+FAILED_QUEUE = "FailedTransactionsQueue"
+DEAD_LETTER_QUEUE = "FailedTransactionsDLQ"
+ALARM_TOPIC = "AlarmTopic"
+VALIDATION_FUNCTION = "ValidationFunction"
+PROCESSING_FUNCTION = "ProcessingFunction"
+RETRY_FUNCTION = "RetryFunction"
+HEALTH_FUNCTION = "HealthMonitorFunction"
+RETRY_EVENT_SOURCE = "RetryEventSource"
+HEALTH_SCHEDULE = "HealthMonitorSchedule"
+REST_API = "PaymentAPI"
+STAGE = "PaymentAPIStage"
+CALLER_POLICY = "PaymentCallerPolicy"
+DASHBOARD = "PaymentDashboard"
+VALIDATION_LOG_GROUP = "ValidationLogGroup"
+PROCESSING_LOG_GROUP = "ProcessingLogGroup"
+RETRY_LOG_GROUP = "RetryLogGroup"
+HEALTH_LOG_GROUP = "HealthMonitorLogGroup"
+ACCESS_LOG_GROUP = "PaymentAPIAccessLogGroup"
+
+
+def own_table(suffix: str) -> str:
+    """Return the name of the table that an environment's stack makes."""
+    return f"{TRANSACTIONS}-{suffix}"
+
+
+def naming_flags(suffix: str, stack_name: str) -> str:
+    """Return the flags that name an environment in a command for a person to repeat."""
+    named = "" if stack_name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {stack_name}"
+    return f"--suffix {suffix}{named}"
