@@ -14,11 +14,16 @@ from typing import Any
 
 from payment_infra import __version__
 from payment_infra.config import FIELDS, GATEWAY_NAMES, SIMULATED_GATEWAY, StackConfig, gateway_name
-from payment_infra.names import PARAMETER_FIELDS
+from payment_infra.names import (
+    ALARM_TOPIC,
+    PARAMETER_FIELDS,
+    PROCESSING_FUNCTION,
+    TRANSACTIONS_TABLE,
+)
 
 RECORD_KEY = "PaymentInfra"
 # A topic is a resource that an update of nothing but its Metadata does not disturb.
-RECORD_HOLDER = "AlarmTopic"
+RECORD_HOLDER = ALARM_TOPIC
 RECORDED = tuple(
     name for name in FIELDS if name not in {*PARAMETER_FIELDS.values(), "termination_protection"}
 )
@@ -84,8 +89,8 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
     """Return the fields on which money, access or protection hang, as the resources have them."""
     resources = template.get("Resources", {})
     values: dict[str, object] = {}
-    if "ProcessingFunction" in resources:
-        properties = resources["ProcessingFunction"].get("Properties", {})
+    if PROCESSING_FUNCTION in resources:
+        properties = resources[PROCESSING_FUNCTION].get("Properties", {})
         variables = properties.get("Environment", {}).get("Variables", {})
         values["gateway"] = variables.get("GATEWAY", SIMULATED_GATEWAY)
         values["gateway_secret"] = variables.get("GATEWAY_SECRET_ARN", "")
@@ -94,8 +99,8 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         properties = resources["ProcessMethod"].get("Properties", {})
         signed = properties.get("AuthorizationType") == "AWS_IAM"
         values["authorization"] = "iam" if signed else "none"
-    if "TransactionsTable" in resources:
-        table = resources["TransactionsTable"]
+    if TRANSACTIONS_TABLE in resources:
+        table = resources[TRANSACTIONS_TABLE]
         protected = table.get("Properties", {}).get("DeletionProtectionEnabled")
         values["retain_data"] = table.get("DeletionPolicy") == "Retain"
         values["deletion_protection"] = protected is True

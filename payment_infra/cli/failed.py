@@ -25,6 +25,7 @@ from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import check_answers, note, print_json
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped, parsed
+from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def list_command(environment: Environment, output: str) -> None:
       payment-infra failed list --suffix dev-001
     """
     from payment_infra.cli.views.failed import left_behind, print_messages
-    from payment_infra.cloud.operating.dead_letters import QUEUE, depth, look
+    from payment_infra.cloud.operating.dead_letters import depth, look
 
-    main, found = depth(environment, QUEUE), look(environment)
+    main, found = depth(environment, FAILED_QUEUE), look(environment)
     queues = [main, found.before]
     if output == "json":
         print_json(
@@ -169,7 +170,7 @@ def redrive(
     Example:
       payment-infra failed redrive --suffix dev-001 --all --max-rate 5
     """
-    from payment_infra.cloud.operating.dead_letters import DEAD_LETTERS, depth
+    from payment_infra.cloud.operating.dead_letters import depth
     from payment_infra.cloud.operating.redriving import Wanted, cancel_move, move, move_all
 
     if [everything, bool(ids), cancel].count(True) != 1:
@@ -186,7 +187,7 @@ def redrive(
     with operating(environment.stack.name, "text") as operator, ExitStack() as exits:
         if everything:
             exits.enter_context(_lock(environment, operator, "failed redrive --all", take_over))
-            wanted = Wanted(depth(environment, DEAD_LETTERS).total)
+            wanted = Wanted(depth(environment, DEAD_LETTER_QUEUE).total)
         else:
             chosen = {one.id for one in _chosen(environment, ids)[0]}
             wanted = Wanted(len(chosen), chosen)
@@ -205,7 +206,7 @@ def redrive(
     # Both numbers of the queue are about right, so both must say that there is something left.
     left = wanted.number - moved
     if left > 0:
-        left = min(left, depth(environment, DEAD_LETTERS).total)
+        left = min(left, depth(environment, DEAD_LETTER_QUEUE).total)
     left = max(left, 0)
     _tell({"moved": moved, "left": left}, f"sent back: {counted(moved, 'message')}", output)
     _check_left(held=left)

@@ -15,6 +15,13 @@ import click
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
 from payment_infra.errors import UsageError
+from payment_infra.names import (
+    ACCESS_LOG_GROUP,
+    HEALTH_LOG_GROUP,
+    PROCESSING_LOG_GROUP,
+    RETRY_LOG_GROUP,
+    VALIDATION_LOG_GROUP,
+)
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -22,11 +29,11 @@ if TYPE_CHECKING:
 
 # Name to the logical id of its log group.
 GROUPS = {
-    "validation": "ValidationLogGroup",
-    "processing": "ProcessingLogGroup",
-    "health": "HealthMonitorLogGroup",
-    "retry": "RetryLogGroup",
-    "api": "PaymentAPIAccessLogGroup",
+    "validation": VALIDATION_LOG_GROUP,
+    "processing": PROCESSING_LOG_GROUP,
+    "health": HEALTH_LOG_GROUP,
+    "retry": RETRY_LOG_GROUP,
+    "api": ACCESS_LOG_GROUP,
 }
 LEVELS = ("debug", "info", "warning", "error", "critical")
 

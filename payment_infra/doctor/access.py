@@ -14,7 +14,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from payment_infra.checks import Check, not_checked
 from payment_infra.cloud.deploying.bootstrap import own_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
-from payment_infra.cloud.environment.callers import POLICY
 from payment_infra.cloud.sdk.errors import (
     DENIED,
     MISSING,
@@ -26,7 +25,7 @@ from payment_infra.cloud.sdk.errors import (
 )
 from payment_infra.doctor.simulation import CHANGES, Place, check_changes
 from payment_infra.errors import AwsError
-from payment_infra.names import OPERATIONS_TABLE, STACK_NAME_PREFIX
+from payment_infra.names import CALLER_POLICY, OPERATIONS_TABLE, STACK_NAME_PREFIX
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -146,7 +145,9 @@ PROBES = (
         "ListEntitiesForPolicy",
         "`destroy`, which also needs iam:DetachRolePolicy, DetachUserPolicy and DetachGroupPolicy",
         lambda client, place: client.list_entities_for_policy(
-            PolicyArn=place.arn("iam", f"policy/{STACK_NAME_PREFIX}-{place.suffix}-{POLICY}", "")
+            PolicyArn=place.arn(
+                "iam", f"policy/{STACK_NAME_PREFIX}-{place.suffix}-{CALLER_POLICY}", ""
+            )
         ),
     ),
     Probe(

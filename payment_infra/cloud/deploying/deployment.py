@@ -55,7 +55,7 @@ from payment_infra.errors import (
 )
 from payment_infra.gateway_check import check_gateway
 from payment_infra.grants import broadens, compare_grants
-from payment_infra.names import TABLE_OUTPUT, naming_flags
+from payment_infra.names import REST_API, TABLE_OUTPUT, naming_flags
 from payment_infra.record import Record, authorization_of, gateway_of, read_record
 from payment_infra.rendering import describe
 from payment_infra.template import sources
@@ -416,7 +416,6 @@ class Deployment:
         """
         from payment_infra.cloud.environment.environment import Environment
         from payment_infra.cloud.environment.findings import STOPPED_BY, find_stops
-        from payment_infra.cloud.environment.writes import REST_API
 
         environment = Environment(self._session, self._stack, state)
         self._tell_idle(environment)

@@ -16,7 +16,7 @@ from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import is_unavailable, translated
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.errors import AwsError
-from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE, own_table
+from payment_infra.names import TRANSACTIONS_TABLE, TRANSACTIONS_TABLE_OVERRIDE, own_table
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.existing import Existing
@@ -114,7 +114,7 @@ def _check_names(session: Session, planned: Plan, command: str) -> Check:
 def _taken(found: list[Existing], command: str) -> str:
     names = ", ".join(one.name for one in found)
     imports = ""
-    if any(one.logical_id == tables.TRANSACTIONS_TABLE for one in found):
+    if any(one.logical_id == TRANSACTIONS_TABLE for one in found):
         # An import and an update are two change sets.
         words = shlex.join(one for one in shlex.split(command) if one != "--no-execute")
         imports = (
@@ -130,7 +130,7 @@ def _taken(found: list[Existing], command: str) -> str:
 
 def _check_table(session: Session, planned: Plan, *, imports: bool) -> Check:
     """Look whether a table that the stack does not make itself can hold its payments."""
-    properties = planned.template["Resources"][tables.TRANSACTIONS_TABLE]["Properties"]
+    properties = planned.template["Resources"][TRANSACTIONS_TABLE]["Properties"]
     override = planned.parameters.get(TRANSACTIONS_TABLE_OVERRIDE)
     name = override or (own_table(planned.config.suffix) if imports else "")
     if not name:

@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.deploying.consent import continued, repeated, unasked
-from payment_infra.cloud.environment.callers import POLICY, Callers, find_callers
+from payment_infra.cloud.environment.callers import Callers, find_callers
 from payment_infra.cloud.environment.journal import find_journals
-from payment_infra.cloud.operating.dead_letters import DEAD_LETTERS, QUEUE
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
 from payment_infra.errors import AwsError
-from payment_infra.names import OPERATIONS_TABLE, TABLE_OUTPUT
+from payment_infra.names import (
+    CALLER_POLICY,
+    DEAD_LETTER_QUEUE,
+    FAILED_QUEUE,
+    OPERATIONS_TABLE,
+    TABLE_OUTPUT,
+    TRANSACTIONS_TABLE,
+)
 from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.sources import Resolved
 
-TABLE = "TransactionsTable"
 LOG_GROUP = "AWS::Logs::LogGroup"
 # What failed to be created may have failed because its name is an earlier stack's.
 NOT_THERE = frozenset({"DELETE_COMPLETE", "CREATE_FAILED"})
@@ -89,7 +94,7 @@ def examine(environment: Environment) -> Destruction:
     made = [one for one in resources if one.get("PhysicalResourceId")]
     stays = [one for one in made if policies.get(one["LogicalResourceId"]) in RETAINED]
     goes = [one for one in made if one not in stays]
-    table = next((one for one in made if one["LogicalResourceId"] == TABLE), None)
+    table = next((one for one in made if one["LogicalResourceId"] == TRANSACTIONS_TABLE), None)
     ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in goes}
     described = _describe(client, table["PhysicalResourceId"]) if table else {}
     protections = {
@@ -109,7 +114,7 @@ def examine(environment: Environment) -> Destruction:
             *(_kept(one, environment.session.region) for one in stays),
             *_copies(environment),
         ),
-        callers=find_callers(environment.client("iam"), ids.get(POLICY, "")),
+        callers=find_callers(environment.client("iam"), ids.get(CALLER_POLICY, "")),
         log_groups=tuple(
             one["PhysicalResourceId"] for one in goes if one["ResourceType"] == LOG_GROUP
         ),
@@ -204,7 +209,7 @@ def _messages(environment: Environment, goes: list[Any]) -> dict[str, int]:
     """Return how many messages each queue that goes has."""
     found = {}
     for one in goes:
-        if one["LogicalResourceId"] not in {QUEUE, DEAD_LETTERS}:
+        if one["LogicalResourceId"] not in {FAILED_QUEUE, DEAD_LETTER_QUEUE}:
             continue
         url = one["PhysicalResourceId"]
         try:

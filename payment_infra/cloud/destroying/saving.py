@@ -30,7 +30,7 @@ from payment_infra.cloud.environment.writes import (
     wanted,
 )
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
-from payment_infra.cloud.operating.dead_letters import DEAD_LETTERS, LAG_SECONDS, QUEUE, Clock
+from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, Clock
 from payment_infra.cloud.operating.export import PART, STATE, Since, save
 from payment_infra.cloud.operating.queue_export import save_messages
 from payment_infra.cloud.operating.redriving import last_moves
@@ -38,6 +38,7 @@ from payment_infra.cloud.sdk.errors import MISSING, code_of
 from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
 from payment_infra.files import write_file
+from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ class Saving:
         stem, suffix = payments.stem, payments.suffix
         self.payments = payments
         self.queues = {
-            QUEUE: payments.with_name(f"{stem}.queued{suffix}"),
-            DEAD_LETTERS: payments.with_name(f"{stem}.dead-letters{suffix}"),
+            FAILED_QUEUE: payments.with_name(f"{stem}.queued{suffix}"),
+            DEAD_LETTER_QUEUE: payments.with_name(f"{stem}.dead-letters{suffix}"),
         }
         self._environment = environment
         self._drain_seconds = drain_seconds

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from payment_infra.cloud.events import Tell
 
 # The logical id of the policy.
-POLICY = "PaymentCallerPolicy"
 GONE = "NoSuchEntity"
 # By the kind of principal: in the answer, the key of the names in it, and the end of the names of
 # the calls that attach and detach.

@@ -14,7 +14,7 @@ from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
-from payment_infra.names import TABLE_OUTPUT, naming_flags
+from payment_infra.names import PROCESSING_FUNCTION, TABLE_OUTPUT, TRANSACTIONS_TABLE, naming_flags
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -54,7 +54,7 @@ class Environment:
     @property
     def own_table(self) -> str:
         """The name of the table that the stack itself has made."""
-        return self.resource("TransactionsTable")
+        return self.resource(TRANSACTIONS_TABLE)
 
     @cached_property
     def operations(self) -> OperationsTable:
@@ -78,7 +78,7 @@ class Environment:
         Raises:
             AwsError: it cannot be read.
         """
-        name = self.resource("ProcessingFunction")
+        name = self.resource(PROCESSING_FUNCTION)
         with translated(f"function {name}"):
             found = self.client("lambda").get_function_configuration(FunctionName=name)
         return gateway_of_function(found)

@@ -9,22 +9,30 @@ from botocore.exceptions import ClientError
 
 from payment_infra.checks import Check
 from payment_infra.cloud.environment.journal import Phase, find_journals
-from payment_infra.cloud.environment.writes import EVENT_SOURCE, stopped
+from payment_infra.cloud.environment.writes import stopped
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.tables import GONE, lost
 from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.names import (
+    HEALTH_FUNCTION,
+    HEALTH_SCHEDULE,
+    PROCESSING_FUNCTION,
+    RETRY_EVENT_SOURCE,
+    RETRY_FUNCTION,
+    STAGE,
+    VALIDATION_FUNCTION,
+)
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
 FUNCTIONS = (
-    *("ValidationFunction", "ProcessingFunction", "RetryFunction"),
-    "HealthMonitorFunction",
+    *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION),
+    HEALTH_FUNCTION,
 )
 # What stops payments is a setting of: an update of one of them may end it in part, as nothing
 # says what CloudFormation does to a setting that its template does not have.
-STOPPED_BY = frozenset({"PaymentAPIStage", EVENT_SOURCE})
-SCHEDULE = "HealthMonitorSchedule"
+STOPPED_BY = frozenset({STAGE, RETRY_EVENT_SOURCE})
 ACTIVE = "ACTIVE"
 # DynamoDB API, TableDescription, TableStatus.
 NO_KEY = "INACCESSIBLE_ENCRYPTION_CREDENTIALS"
@@ -80,7 +88,7 @@ def find_idle_functions(environment: Environment) -> list[Check]:
 
 def find_idle_schedule(environment: Environment) -> list[Check]:
     """Find out whether the schedule of the health monitor, which recovers payments, is off."""
-    name = environment.resource(SCHEDULE)
+    name = environment.resource(HEALTH_SCHEDULE)
     with translated(f"schedule {name}"):
         try:
             state = environment.client("events").describe_rule(Name=name)["State"]

@@ -14,19 +14,24 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
-from payment_infra.names import STAGE_NAME
+from payment_infra.names import (
+    PROCESSING_FUNCTION,
+    REST_API,
+    RETRY_EVENT_SOURCE,
+    RETRY_FUNCTION,
+    STAGE,
+    STAGE_NAME,
+    VALIDATION_FUNCTION,
+)
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
 METHODS = ("validate", "process")
 # What runs payments: after the longest of their timeouts, nothing that had begun goes on.
-FUNCTIONS = ("ValidationFunction", "ProcessingFunction", "RetryFunction")
-EVENT_SOURCE = "RetryEventSource"
-STAGE = "PaymentAPIStage"
+FUNCTIONS = (VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION)
 # What `stopped` names when nothing comes in.
 EVERYTHING = frozenset({*METHODS, "retries"})
-REST_API = "PaymentAPI"
 EVERY_METHOD = "*/*"
 RETRIES = "event source mapping of payment-retry"
 # States of an event source mapping: that nothing goes on in, that takes no message.
@@ -58,7 +63,7 @@ def wanted(environment: Environment) -> Writes:
         )
         for one in stage.get("MethodSettings", [])
     }
-    source = resources.get(EVENT_SOURCE, {}).get("Properties", {})
+    source = resources.get(RETRY_EVENT_SOURCE, {}).get("Properties", {})
     return Writes(
         retries=_value(environment, source.get("Enabled", True)).lower() != "false",
         throttles={method: throttles.get((f"/~1{method}", "POST"), "") for method in METHODS},
@@ -152,7 +157,7 @@ def seconds_to_end(environment: Environment) -> int:
 
 
 def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[float], None]) -> None:
-    client, source = environment.client("lambda"), environment.resource(EVENT_SOURCE)
+    client, source = environment.client("lambda"), environment.resource(RETRY_EVENT_SOURCE)
     wanted = "Enabled" if on else "Disabled"
 
     def switch() -> str:
@@ -182,7 +187,7 @@ def _value(environment: Environment, value: object) -> str:
 
 def _retries(environment: Environment) -> str:
     """Return the state of the event source mapping; failures are botocore's."""
-    source = environment.resource(EVENT_SOURCE)
+    source = environment.resource(RETRY_EVENT_SOURCE)
     answer = environment.client("lambda").get_event_source_mapping(UUID=source)
     return str(answer["State"])
 

@@ -12,6 +12,7 @@ from payment_infra.cloud.operating.alarms import Alarm, describe
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.metric_data import Metric, Point, read
 from payment_infra.errors import AwsError
+from payment_infra.names import DASHBOARD
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -57,7 +58,7 @@ def read_dashboard(
         AwsError: there is no dashboard, or it is not one that CloudWatch could show.
     """
     client = environment.client("cloudwatch")
-    name = environment.resource("PaymentDashboard")
+    name = environment.resource(DASHBOARD)
     with translated(f"dashboard {name}"):
         body = client.get_dashboard(DashboardName=name)["DashboardBody"]
     period = _least_period(end - start, columns)

@@ -21,6 +21,7 @@ from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.foreign import parsed
+from payment_infra.names import DEAD_LETTER_QUEUE
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from payment_infra.cloud.environment.environment import Environment
 
-QUEUE = "FailedTransactionsQueue"
-DEAD_LETTERS = "FailedTransactionsDLQ"
 # Messages of one call (SQS API: ReceiveMessage and the batches).
 BATCH_SIZE = 10
 VISIBILITY_SECONDS = 120
@@ -202,7 +201,7 @@ class Reading:
 
 @contextmanager
 def reading(
-    environment: Environment, logical_id: str = DEAD_LETTERS, clock: Clock = time.monotonic
+    environment: Environment, logical_id: str = DEAD_LETTER_QUEUE, clock: Clock = time.monotonic
 ) -> Iterator[Reading]:
     """Read a queue in the block; give back after it what was not taken out."""
     begun = Reading(environment, logical_id, clock)
@@ -253,7 +252,7 @@ def wait_for_held(
         AwsError: somebody goes on holding them.
     """
     for left in range(VISIBILITY_SECONDS + LAG_SECONDS, 0, -POLL_SECONDS):
-        now = depth(environment, DEAD_LETTERS)
+        now = depth(environment, DEAD_LETTER_QUEUE)
         if not now.in_flight:
             return
         tell(Waiting(f"{counted(now.in_flight, 'message')} held, for {left} s at most"))

@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import Waiting
-from payment_infra.cloud.operating.dead_letters import (
-    DEAD_LETTERS,
-    QUEUE,
-    Clock,
-    DeadLetter,
-    reading,
-)
+from payment_infra.cloud.operating.dead_letters import Clock, DeadLetter, reading
 from payment_infra.cloud.sdk.errors import UNSUPPORTED, code_of, explain, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
+from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -106,7 +101,7 @@ def move(
 def _send_and_delete(environment: Environment, source: str, message: DeadLetter) -> None:
     client = environment.client("sqs")
     client.send_message(
-        QueueUrl=environment.resource(QUEUE),
+        QueueUrl=environment.resource(FAILED_QUEUE),
         MessageBody=message.body,
         MessageAttributes=dict(message.attributes),
     )
@@ -129,7 +124,7 @@ def move_all(
         Interrupted: Ctrl-C; the task goes on.
     """
     client = environment.client("sqs")
-    source, target = (_arn(environment, name) for name in (DEAD_LETTERS, QUEUE))
+    source, target = (_arn(environment, name) for name in (DEAD_LETTER_QUEUE, FAILED_QUEUE))
     limit = {"MaxNumberOfMessagesPerSecond": rate} if rate else {}
     try:
         with translated("message move task"):
@@ -155,7 +150,7 @@ def cancel_move(environment: Environment) -> int:
     Raises:
         AwsError: there is none.
     """
-    client, source = environment.client("sqs"), _arn(environment, DEAD_LETTERS)
+    client, source = environment.client("sqs"), _arn(environment, DEAD_LETTER_QUEUE)
     with translated("message move task"):
         tasks = client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"]
         if not tasks or tasks[0]["Status"] != "RUNNING":
@@ -174,11 +169,11 @@ def last_moves(environment: Environment, sleep: Callable[[float], None]) -> dict
         AwsError: a task goes on, or nobody can tell.
     """
     moves = {}
-    for logical_id in (QUEUE, DEAD_LETTERS):
+    for logical_id in (FAILED_QUEUE, DEAD_LETTER_QUEUE):
         task = _last_task(environment, logical_id, sleep)
         if task and task["Status"] in MOVING:
             cancel = environment.command("failed redrive --cancel")
-            how = f", which `{cancel}` makes soon" if logical_id == DEAD_LETTERS else ""
+            how = f", which `{cancel}` makes soon" if logical_id == DEAD_LETTER_QUEUE else ""
             raise AwsError(
                 f"{environment.resource(logical_id).rpartition('/')[2]}: SQS is moving messages "
                 f"out of it; wait for the end of that{how}, then repeat the command"
@@ -198,7 +193,7 @@ def _last_task(environment: Environment, logical_id: str, sleep: Callable[[float
         tasks = next(looks("message move task", look, sleep))
     except AwsError as error:
         cause = error.__cause__
-        none = NO_TASKS | (NO_SOURCE if logical_id == QUEUE else frozenset())
+        none = NO_TASKS | (NO_SOURCE if logical_id == FAILED_QUEUE else frozenset())
         if isinstance(cause, ClientError) and code_of(cause) in none:
             return None
         raise

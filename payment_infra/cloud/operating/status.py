@@ -19,6 +19,7 @@ from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.metric_data import Metric, read
 from payment_infra.config import gateway_name
 from payment_infra.errors import AwsError
+from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE, PROCESSING_FUNCTION
 from payment_infra.record import read_record
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Found = TypeVar("Found")
 # A queue's URL and attributes.
 Depth = tuple[str, Mapping[str, str]]
 
-QUEUES = ("FailedTransactionsQueue", "FailedTransactionsDLQ")
+QUEUES = (FAILED_QUEUE, DEAD_LETTER_QUEUE)
 ALARMS = "alarms"
 # What tells whether the environment does its work: without one of them, nobody knows that.
 DECISIVE = (ALARMS, "payments", "concurrency", "schedule", "table", "restores")
@@ -264,7 +265,7 @@ def _payments(stops: Sequence[Check], idle: Sequence[Check], *, known: bool) -> 
 def _gateway(configurations: Mapping[str, Any], parts: _Parts) -> str:
     """Return the payment gateway of the function that charges, "" if it is unknown."""
     try:
-        charging = configurations.get("ProcessingFunction")
+        charging = configurations.get(PROCESSING_FUNCTION)
         return gateway_name(gateway_of_function(charging)) if charging else ""
     except AwsError as error:
         parts.unknown["gateway"] = str(error)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from payment_infra import names
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError, UsageError
+from payment_infra.names import ALARM_TOPIC
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
 Protocol = Literal["email", "https"]
 
-TOPIC = "AlarmTopic"
 # What SNS says instead of an ARN (SNS API, ListSubscriptionsByTopic).
 PENDING = "PendingConfirmation"
 
@@ -35,7 +35,7 @@ class Subscription:
 
 def find_subscriptions(environment: Environment) -> list[Subscription]:
     """Return every subscription, those that are not confirmed first."""
-    topic = environment.resource(TOPIC)
+    topic = environment.resource(ALARM_TOPIC)
     with translated(f"topic {topic}"):
         client = environment.client("sns")
         pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
@@ -53,7 +53,7 @@ def find_subscriptions(environment: Environment) -> list[Subscription]:
 
 def subscribe(environment: Environment, protocol: Protocol, endpoint: str) -> Subscription:
     """Subscribe an endpoint; one that has yet to confirm is asked once more."""
-    topic = environment.resource(TOPIC)
+    topic = environment.resource(ALARM_TOPIC)
     with translated(f"topic {topic}"):
         answer = environment.client("sns").subscribe(
             TopicArn=topic, Protocol=protocol, Endpoint=endpoint, ReturnSubscriptionArn=False

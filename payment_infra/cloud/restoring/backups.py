@@ -21,6 +21,7 @@ from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import code_of, is_unavailable, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, UsageError
+from payment_infra.names import TRANSACTIONS_TABLE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -169,7 +170,7 @@ def settings_of_template(
     template: Mapping[str, Any], parameters: Mapping[str, str]
 ) -> copies.Settings:
     """Return what a restore would lose of the table that a template describes."""
-    table = template["Resources"][tables.TRANSACTIONS_TABLE]["Properties"]
+    table = template["Resources"][TRANSACTIONS_TABLE]["Properties"]
     recovery = table.get("PointInTimeRecoverySpecification", {})
     return copies.Settings(
         recovery_days=recovery.get("RecoveryPeriodInDays"),

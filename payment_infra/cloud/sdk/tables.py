@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-# The table of payments, by its logical id in the template.
-TRANSACTIONS_TABLE = "TransactionsTable"
 # What a table that is not there has in place of a status of DynamoDB's.
 GONE = "GONE"
 # Statuses of a table whose rows will not come back by themselves (DynamoDB API, TableDescription).
