@@ -1,0 +1,76 @@
+"""What the tool knows of the template by name is what the template says."""
+
+from __future__ import annotations
+
+import pytest
+
+from payment_infra import names
+from payment_infra.config import FIELDS, PRESETS
+from payment_infra.rendering import document
+from payment_infra.template import build_bootstrap_template
+from tests.unit.template import load
+
+TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
+EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
+# How the name of a logical id ends, to the type of what it names.
+TYPES = {
+    "ALARM_TOPIC": "AWS::SNS::Topic",
+    "CALLER_POLICY": "AWS::IAM::ManagedPolicy",
+    "DASHBOARD": "AWS::CloudWatch::Dashboard",
+    "FUNCTION": "AWS::Lambda::Function",
+    "LOG_GROUP": "AWS::Logs::LogGroup",
+    "QUEUE": "AWS::SQS::Queue",
+    "REST_API": "AWS::ApiGateway::RestApi",
+    "RETRY_EVENT_SOURCE": "AWS::Lambda::EventSourceMapping",
+    "HEALTH_SCHEDULE": "AWS::Events::Rule",
+    "STAGE": "AWS::ApiGateway::Stage",
+    "TRANSACTIONS_TABLE": "AWS::DynamoDB::Table",
+}
+LOGICAL_IDS = {
+    name: expected
+    for name in vars(names)
+    for ending, expected in TYPES.items()
+    if name.isupper() and name.endswith(ending)
+}
+PARAMETERS = (
+    *names.PARAMETER_FIELDS,
+    names.TRANSACTIONS_TABLE_OVERRIDE,
+)
+OTHERS = {
+    *("STACK_NAME_PREFIX", "OPERATIONS_TABLE", "TRANSACTIONS", "STAGE_NAME", "PARAMETER_FIELDS"),
+    *("ARTIFACT_BUCKET_OUTPUT", "TABLE_OUTPUT", "API_OUTPUT"),
+}
+
+
+@EVERY_PRESET
+@pytest.mark.parametrize("name", LOGICAL_IDS)
+def test_a_logical_id_is_that_of_a_resource_of_its_type(name: str, preset: str) -> None:
+    logical_id = getattr(names, name)
+    assert TEMPLATES[preset]["Resources"][logical_id]["Type"] == LOGICAL_IDS[name]
+
+
+@EVERY_PRESET
+def test_the_parameters_are_those_of_the_template(preset: str) -> None:
+    assert sorted(PARAMETERS) == sorted(TEMPLATES[preset]["Parameters"])
+    assert set(names.PARAMETER_FIELDS.values()) <= set(FIELDS)
+
+
+@EVERY_PRESET
+def test_the_outputs_and_the_stage_are_those_of_the_template(preset: str) -> None:
+    template = TEMPLATES[preset]
+    assert {names.TABLE_OUTPUT, names.API_OUTPUT} <= set(template["Outputs"])
+    assert template["Resources"][names.STAGE]["Properties"]["StageName"] == names.STAGE_NAME
+    assert names.ARTIFACT_BUCKET_OUTPUT in document(build_bootstrap_template())["Outputs"]
+
+
+@EVERY_PRESET
+def test_the_stacks_own_table_is_named_by_the_suffix(preset: str) -> None:
+    table = TEMPLATES[preset]["Resources"][names.TRANSACTIONS_TABLE]["Properties"]["TableName"]
+    named = table["Fn::Sub"].replace(f"${{{names.ENVIRONMENT_SUFFIX}}}", "dev-001")
+    assert named == names.own_table("dev-001")
+
+
+def test_every_name_is_held_to_the_template() -> None:
+    every = {name for name in vars(names) if name.isupper()}
+    of_parameters = {name for name in every if getattr(names, name) in PARAMETERS}
+    assert every == {*LOGICAL_IDS, *of_parameters, *OTHERS}
