@@ -41,7 +41,7 @@ def command(
     Example:
       payment-infra cancel --suffix dev-001
     """
-    from payment_infra.cloud.deploying.release import check_ours
+    from payment_infra.cloud.environment.ownership import check_ours
     from payment_infra.cloud.stacks import intervention, leftovers
     from payment_infra.cloud.stacks.stack import Stack
 

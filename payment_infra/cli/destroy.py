@@ -82,7 +82,6 @@ def command(
     if drain_seconds is not None and file is None:
         raise UsageError("--drain goes with --export")
     suffix = require_suffix(resolved)
-    from payment_infra.cloud.deploying.release import find_stack
     from payment_infra.cloud.destroying.destruction import (
         check_protection,
         delete_late_log_groups,
@@ -93,6 +92,7 @@ def command(
     from payment_infra.cloud.environment.callers import Detaching
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.environment.locking import Lock
+    from payment_infra.cloud.environment.ownership import find_stack
     from payment_infra.cloud.stacks import intervention
     from payment_infra.cloud.stacks.stack import Stack
 

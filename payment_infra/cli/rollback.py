@@ -52,8 +52,8 @@ def command(
     Example:
       payment-infra rollback --suffix dev-001
     """
-    from payment_infra.cloud.deploying.release import check_ours
     from payment_infra.cloud.environment.locking import Lock
+    from payment_infra.cloud.environment.ownership import check_ours
     from payment_infra.cloud.stacks import intervention
     from payment_infra.cloud.stacks.stack import Stack
 

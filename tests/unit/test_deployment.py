@@ -11,6 +11,7 @@ from payment_infra.cloud.deploying.bootstrap import bootstrap, find_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import FIELDS
@@ -175,7 +176,7 @@ def test_a_stack_of_something_else_is_left_alone(
         deploy(session)
     assert str(refused.value) == FOREIGN
     with pytest.raises(AwsError):
-        releases.find_stack(stack_of(session), "dev")
+        find_stack(stack_of(session), "dev")
     assert aws.changes() == []
 
 
@@ -193,7 +194,7 @@ def test_what_was_never_made_belongs_to_nobody(
 ) -> None:
     if status:
         aws.stacks[NAME] = FakeStack(NAME, status)
-    assert releases.find_stack(stack_of(session), "dev") is None
+    assert find_stack(stack_of(session), "dev") is None
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.deploying.bucket import Bucket
+from payment_infra.cloud.environment.ownership import foreign
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import Request, created, execute, token_of
 from payment_infra.cloud.stacks.recovery import STEPS, Step
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.errors import DeploymentFailed
 from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
 from payment_infra.rendering import render
 from payment_infra.template import build_bootstrap_template
@@ -105,14 +106,6 @@ def bootstrapped(session: Session) -> str | None:
     if not _is_bucket_stack(state):
         raise foreign(BOOTSTRAP_STACK)
     return state.outputs[ARTIFACT_BUCKET_OUTPUT]
-
-
-def foreign(name: str) -> AwsError:
-    """Return the refusal to touch a stack that this tool has not made."""
-    return AwsError(
-        f"a stack named {name} exists and was not made by payment-infra; it is left alone: "
-        "choose another --stack-name or region"
-    )
 
 
 def _gone(session: Session, state: StackState) -> str:

@@ -26,8 +26,9 @@ from payment_infra.cloud.deploying.consent import (
     returning,
 )
 from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE, Options
-from payment_infra.cloud.deploying.release import check_environment, plan, upload, with_bucket
+from payment_infra.cloud.deploying.release import plan, upload, with_bucket
 from payment_infra.cloud.environment.locking import Lock
+from payment_infra.cloud.environment.ownership import check_environment
 from payment_infra.cloud.events import (
     Caution,
     Outputs,

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
 from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
-from payment_infra.cloud.deploying.bootstrap import exists, find_bucket, foreign
+from payment_infra.cloud.deploying.bootstrap import exists, find_bucket
 from payment_infra.cloud.deploying.consent import check_kept, check_simulated, continued
 from payment_infra.cloud.deploying.parameters import parameters
+from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
-from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.recovery import STEPS, Step
 from payment_infra.difference import Comparison, compare_all
-from payment_infra.errors import AwsError, UsageError
+from payment_infra.errors import UsageError
 from payment_infra.gateway_check import check_gateway
 from payment_infra.layer import build_layer
 from payment_infra.record import read_record
@@ -203,55 +203,6 @@ def upload(session: Session, planned: Plan, tell: Tell) -> Release:
 def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) -> Plan:
     config, keys = replace(config, bucket=bucket), code_keys()
     return Plan(config, bucket, keys, document(build_template(config, keys)), values)
-
-
-def find_stack(stack: Stack, suffix: str) -> StackState | None:
-    """Return the state of the environment's stack, None if it is yet to be created.
-
-    Raises:
-        AwsError: the stack of that name is not this tool's, or is another environment's.
-    """
-    state = stack.state()
-    if state is None or state.status == REVIEW:
-        return None
-    check_environment(stack.name, state, suffix)
-    return state
-
-
-def is_ours(state: StackState) -> bool:
-    """Whether a stack is one of this tool's environments, in whatever state.
-
-    Its parameters say it: a create that was rolled back keeps them, and whoever deploys the
-    template gets them, while a stack's own tags would spread to every resource.
-    """
-    return names.TRANSACTIONS_TABLE_OVERRIDE in state.parameters
-
-
-def check_ours(name: str, state: StackState) -> None:
-    """Make sure that a stack is this tool's.
-
-    Raises:
-        AwsError: it is not.
-    """
-    if not is_ours(state):
-        raise foreign(name)
-
-
-def check_environment(name: str, state: StackState, suffix: str) -> None:
-    """Make sure that a stack is this tool's and this environment's; one in review is nobody's yet.
-
-    Raises:
-        AwsError: it is not.
-    """
-    if state.status == REVIEW:
-        return
-    check_ours(name, state)
-    deployed = state.parameters.get(names.ENVIRONMENT_SUFFIX, "")
-    if deployed != suffix:
-        raise AwsError(
-            f"stack {name} is the environment {deployed!r}, not {suffix!r}, and a new suffix "
-            "would replace its table; choose another --stack-name"
-        )
 
 
 def deploy_command(session: Session, stack_name: str, release: Release) -> str:

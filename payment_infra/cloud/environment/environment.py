@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
-from payment_infra.cloud.deploying.release import find_stack
 from payment_infra.cloud.environment.operations_table import OperationsTable
+from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.environment.smoke import Api, invoke_url
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated

@@ -124,6 +124,14 @@ def copy_name(own_table: str, to: datetime, *, drill: bool = False) -> str:
     return f"{own_table}-{to.astimezone(UTC).strftime(NAME_TIME)}{DRILL if drill else ''}"
 
 
+def find_copies(client: DynamoDBClient, own_table: str) -> list[str]:
+    """Return the names of the tables that were restored from a stack's own, drills left out."""
+    pattern = re.compile(rf"{re.escape(own_table)}-\d{{8}}T\d{{6}}Z")
+    with translated("tables"):
+        pages = client.get_paginator("list_tables").paginate()
+        return [name for page in pages for name in page["TableNames"] if pattern.fullmatch(name)]
+
+
 def find_journals(environment: Environment, own_table: str) -> list[Journal]:
     """Return every restore that is not over, or whose copy is there, the newest moment last.
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from payment_infra import names
-from payment_infra.cloud.deploying.release import is_ours
+from payment_infra.cloud.environment.ownership import is_ours
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.stacks.stack import StackState
 

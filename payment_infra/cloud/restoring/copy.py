@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -46,14 +45,6 @@ class Settings:
     recovery_days: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     protected: bool = False
-
-
-def find_copies(client: DynamoDBClient, own_table: str) -> list[str]:
-    """Return the names of the tables that were restored from a stack's own, drills left out."""
-    pattern = re.compile(rf"{re.escape(own_table)}-\d{{8}}T\d{{6}}Z")
-    with translated("tables"):
-        pages = client.get_paginator("list_tables").paginate()
-        return [name for page in pages for name in page["TableNames"] if pattern.fullmatch(name)]
 
 
 def window(client: DynamoDBClient, table: str) -> Window:
