@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
+from payment_infra.cloud.sdk.polling import POLL_SECONDS
 from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.change_sets import ChangeSet, Request, operator_of, token_of
 from payment_infra.cloud.stacks.diagnosis import remedy_of
-from payment_infra.cloud.stacks.following import POLL_SECONDS
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.aws import FakeAws, FakeStack, Refused

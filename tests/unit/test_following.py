@@ -6,7 +6,8 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
 from payment_infra.cloud.events import StackEvent, Waiting
-from payment_infra.cloud.stacks.following import MAX_FAILED_LOOKS, POLL_SECONDS, Following
+from payment_infra.cloud.sdk.polling import MAX_FAILED_LOOKS, POLL_SECONDS
+from payment_infra.cloud.stacks.following import Following
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.aws import FakeAws, FakeStack, Refused, event
 from tests.stacks import Answer, own_event

@@ -66,6 +66,8 @@ FORBIDDEN_PARTS = {
     "payment_infra/doctor": {"cli"},
     "payment_infra/local": {"cli", "doctor"},
 }
+# The rooms of the cloud layer: each imports from those before it, and `events` is everybody's.
+ROOMS = ("sdk", "stacks", "environment", "deploying", "operating", "restoring", "destroying")
 CALLS_THAT_READ_OR_WRITE = {"open", "input", "print", "exec", "eval", "__import__"}
 
 
@@ -135,6 +137,31 @@ def test_a_layer_does_not_know_the_layers_above_it(place: str) -> None:
         if (bad := parts(path) & FORBIDDEN_PARTS[place])
     }
     assert not found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_of_the_cloud_imports_only_from_those_below_it(room: str) -> None:
+    above = ROOMS[ROOMS.index(room) + 1 :]
+    found = {
+        str(path.relative_to(REPOSITORY)): bad
+        for path in modules(f"payment_infra/cloud/{room}")
+        if (bad := {name for name in imports_of(path) if room_of(name) in above})
+    }
+    assert not found
+
+
+def test_every_module_of_the_cloud_is_in_a_room() -> None:
+    places = {
+        path.relative_to(REPOSITORY / "payment_infra/cloud").parts[0]
+        for path in modules("payment_infra/cloud")
+    }
+    assert places == {*ROOMS, "__init__.py", "events.py"}
+
+
+def room_of(name: str) -> str:
+    """Return the room of a dotted name, "" if that is none of the cloud layer."""
+    layer, _, rest = name.partition("payment_infra.cloud.")
+    return "" if layer else rest.partition(".")[0]
 
 
 def test_only_the_command_line_knows_click() -> None:

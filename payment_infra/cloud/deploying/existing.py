@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.sdk.errors import MISSING, code_of, is_unavailable, translated
+from payment_infra.cloud.stacks.change_sets import Existing
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.release import Plan
     from payment_infra.cloud.sdk.session import Session
-
-
-@dataclass(frozen=True)
-class Existing:
-    """A resource of a template that exists, by its logical id, its type and its name.
-
-    identifier is what an import into a stack names it by: a queue's is its URL (CloudFormation API,
-    ResourceToImport).
-    """
-
-    logical_id: str
-    resource_type: str
-    name: str
-    identifier: Mapping[str, str]
 
 
 def find_existing(session: Session, planned: Plan) -> tuple[list[Existing], list[AwsError]]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
 from payment_infra.cloud.deploying.consent import on_recorded_preset
-from payment_infra.cloud.deploying.existing import LOOKUPS, Existing, find_existing
+from payment_infra.cloud.deploying.existing import LOOKUPS, find_existing
 from payment_infra.cloud.environment.journal import find_copies
 from payment_infra.cloud.environment.ownership import is_ours
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.cloud.stacks.change_sets import Request
+from payment_infra.cloud.stacks.change_sets import Existing, Request
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.stack import Stack, StackState
 from payment_infra.config import SIMULATED_GATEWAY

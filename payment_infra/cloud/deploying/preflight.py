@@ -19,9 +19,9 @@ from payment_infra.errors import AwsError
 from payment_infra.names import TRANSACTIONS_TABLE, TRANSACTIONS_TABLE_OVERRIDE, own_table
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.deploying.existing import Existing
     from payment_infra.cloud.deploying.release import Plan
     from payment_infra.cloud.sdk.session import Session
+    from payment_infra.cloud.stacks.change_sets import Existing
 
 # A new account can have as few as 10 in all, by default it is 1,000 ("Lambda quotas"). The retries
 # alone take up to 5 (`RETRY_CONCURRENCY`); what is left are the requests that are served at once.

@@ -9,10 +9,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import Tell, Waiting
 from payment_infra.cloud.sdk.errors import explain, is_passing
-from payment_infra.cloud.stacks.following import MAX_FAILED_LOOKS, POLL_SECONDS
 from payment_infra.errors import AwsError
 
 Seen = TypeVar("Seen")
+POLL_SECONDS = (0.1, 0.1, 0.2, 0.4, 1.0, 2.0, 3.0, 5.0)
+# Looks in a row that may fail, some five minutes of them, before what is looked at is out of sight.
+MAX_FAILED_LOOKS = 60
 # Between the tries of what is costly to give up: some ten minutes of them.
 PATIENCE_SECONDS = (1.0, 2.0, 4.0, 8.0, *(15.0 for _ in range(39)))
 

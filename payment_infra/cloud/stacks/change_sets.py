@@ -13,12 +13,12 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.events import Action, Change, PropertyChange, Replacement
 from payment_infra.cloud.sdk.errors import code_of, translated
+from payment_infra.cloud.sdk.polling import POLL_SECONDS
 from payment_infra.cloud.stacks.diagnosis import explain_change_set, validation_events
-from payment_infra.cloud.stacks.following import POLL_SECONDS, REVIEW
+from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.deploying.existing import Existing
     from payment_infra.cloud.events import StackEvent, Waiting
     from payment_infra.cloud.stacks.stack import Stack, StackState
 
@@ -50,6 +50,20 @@ class ChangeSet:
     creates: bool
     changes: tuple[Change, ...]
     imports: bool = False
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A resource that exists outside of the stack: its logical id, type and name in the template.
+
+    identifier is what an import into a stack names it by: a queue's is its URL (CloudFormation API,
+    ResourceToImport).
+    """
+
+    logical_id: str
+    resource_type: str
+    name: str
+    identifier: Mapping[str, str]
 
 
 @dataclass(frozen=True)

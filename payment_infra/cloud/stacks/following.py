@@ -10,15 +10,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import StackEvent, Waiting
 from payment_infra.cloud.sdk.errors import code_of, explain, is_passing, translated
+from payment_infra.cloud.sdk.polling import MAX_FAILED_LOOKS, POLL_SECONDS
 from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
-POLL_SECONDS = (0.1, 0.1, 0.2, 0.4, 1.0, 2.0, 3.0, 5.0)
-# Looks in a row that may fail, some five minutes of them, before the operation is out of sight.
-MAX_FAILED_LOOKS = 60
 SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE"})
 REVIEW = "REVIEW_IN_PROGRESS"
 # What the stack's own event says at the start of an operation.
