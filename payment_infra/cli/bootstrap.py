@@ -49,7 +49,7 @@ def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
 
 
 def _destroy(session: Session, output: str, yes: bool) -> None:
-    from payment_infra.cli.views.status import size
+    from payment_infra.cli.views.text import size
     from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
     from payment_infra.cloud.destroying.bucket_removal import examine, remove
     from payment_infra.wording import counted

@@ -149,7 +149,7 @@ def command(
 
 def draw(found: Destruction, width: int) -> Iterator[str]:
     """Yield what goes and what is kept."""
-    from payment_infra.cli.views.preview import cut
+    from payment_infra.cli.views.text import cut
     from payment_infra.cloud.destroying.destruction import kinds
 
     yield click.style(f"Deletion of {found.stack} in {found.region}", bold=True)

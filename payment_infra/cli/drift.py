@@ -53,8 +53,7 @@ def command(environment: Environment, fail: bool, output: str) -> None:
 
 def draw(drift: Drift, width: int) -> Iterator[str]:
     """Yield the lines of a drift: each resource, and below it what differs, old and new."""
-    from payment_infra.cli.views.operation import cut_right
-    from payment_infra.cli.views.preview import cut
+    from payment_infra.cli.views.text import cut, cut_right
     from payment_infra.rendering import describe
     from payment_infra.wording import counted
 

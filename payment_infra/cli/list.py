@@ -47,7 +47,7 @@ def command(session: Session, output: str) -> None:
 
 def print_stacks(stacks: Sequence[Listed], now: datetime) -> None:
     """Print a table of environments."""
-    from payment_infra.cli.views.status import ago
+    from payment_infra.cli.views.text import ago
 
     print_table(
         ("stack", "environment", "status", "changed"),

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import names
-from payment_infra.cli.views.operation import cut_right
-from payment_infra.cli.views.preview import cut
+from payment_infra.cli.views.text import cut, cut_right
 from payment_infra.foreign import escaped
 from tests.aws import FakeAws, FakeStack, Refused, event
 from tests.functional.conftest import refused

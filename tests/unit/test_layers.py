@@ -248,6 +248,28 @@ print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
     assert set(done.stderr.splitlines()[-1].split()) <= allowed
 
 
+@pytest.mark.parametrize("command", ["status", "list", "logs", "failed"])
+def test_what_looks_at_an_environment_builds_no_template(command: str) -> None:
+    path = REPOSITORY / f"payment_infra/cli/{command}.py"
+    # Whatever the command imports, also where it runs; some names are those of a module's content.
+    names = sorted(name for name in imports_of(path) if name.startswith("payment_infra."))
+    script = f"""
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+for name in {names!r}:
+    import_module(name.rpartition(".")[0])
+    with suppress(ImportError):
+        import_module(name)
+print(*[name for name in ("troposphere", "awacs", "yaml", "cfn_flip") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
 def test_a_shell_that_completes_a_command_loads_no_command(tmp_path: Path) -> None:
     script = f"""
 import sys

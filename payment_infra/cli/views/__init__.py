@@ -2,5 +2,6 @@
 
 `output` prints and asks; `operating` shows an operation on a stack while it lasts, as `progress`
 draws it in a terminal, or as `ndjson` writes it. `preview` is what would change, `operation` what
-is known of one in progress. `status`, `logs`, `failed` and `doctor` draw what the command shows.
+is known of one in progress. `status`, `logs`, `failed` and `doctor` draw what the command shows,
+with the pieces of `text`.
 """

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from payment_infra.cli.views.status import NOTHING, ago
+from payment_infra.cli.views.status import NOTHING
+from payment_infra.cli.views.text import ago
 from payment_infra.cloud.operating.dead_letters import VISIBILITY_SECONDS
 from payment_infra.foreign import escaped
 from payment_infra.wording import counted

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from payment_infra.cli.views.text import cut_right, elapsed
 from payment_infra.cloud.events import STACK_TYPE, StackEvent
-from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -102,19 +102,3 @@ def finished(operation: Operation, width: int) -> Iterator[str]:
         status = click.style(f"{event.status:<20}", fg=color)
         took = elapsed(operation.seconds(name, event.time))
         yield f"{status}  {took:>8}  {cut_right(name, width - 33)}"
-
-
-def elapsed(seconds: float) -> str:
-    """Return a duration as `42 s`, `1 m 30 s` or `2 h 5 m`."""
-    whole = max(0, int(seconds))
-    minutes, rest = divmod(whole, 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} m" if hours else f"{minutes} m {rest} s"
-
-
-def cut_right(text: str, width: int) -> str:
-    """Return text cut to the width, escaped, its spaces kept."""
-    text = escaped(text)
-    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from payment_infra.config import GATEWAY_NAMES
-from payment_infra.foreign import escaped
+from payment_infra.cli.views.text import cut, draw_gateway
 from payment_infra.rendering import describe
 
 if TYPE_CHECKING:
@@ -85,17 +84,6 @@ def draw_diff(comparison: Comparison, width: int) -> str:
     if comparison.grants:
         lines += _grants(comparison.grants, width)
     return "\n".join(lines)
-
-
-def draw_gateway(gateway: str) -> str:
-    """Return a payment gateway, and whether it moves no money."""
-    return f"{gateway}, which moves no money" if gateway in GATEWAY_NAMES else gateway
-
-
-def cut(text: str, width: int) -> str:
-    """Return text on one line, escaped, its end cut to the width."""
-    text = escaped(" ".join(text.split()))
-    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 
 def _heading(text: str) -> str:

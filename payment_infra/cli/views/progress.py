@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from payment_infra.cli.views.ndjson import JsonView
-from payment_infra.cli.views.operation import (
-    COLORS,
-    MAX_IN_FLIGHT,
-    Operation,
-    elapsed,
-    finished,
-    frame,
-)
+from payment_infra.cli.views.operation import COLORS, MAX_IN_FLIGHT, Operation, finished, frame
 from payment_infra.cli.views.output import note, print_outputs
+from payment_infra.cli.views.text import elapsed
 from payment_infra.cloud.events import (
     Caution,
     Event,

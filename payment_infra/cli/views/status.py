@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.views.operation import elapsed
-from payment_infra.cli.views.preview import cut, draw_gateway
+from payment_infra.cli.views.text import ago, cut, draw_gateway, elapsed, size
 
 if TYPE_CHECKING:
     from payment_infra.checks import Check
@@ -29,24 +28,6 @@ GONE = "GONE"
 def draw(status: Status, width: int, now: datetime) -> str:
     """Return the screen; no line is wider than `width`, but for names that are to be copied."""
     return "\n".join(_lines(status, width, now))
-
-
-def ago(moment: datetime, now: datetime) -> str:
-    """Return how long ago a moment was, in two units at most."""
-    seconds = (now - moment).total_seconds()
-    days = int(seconds) // 86_400
-    if days:
-        return f"{days} d {int(seconds) % 86_400 // 3600} h ago"
-    return f"{elapsed(seconds)} ago"
-
-
-def size(number: int) -> str:
-    """Return a number of bytes in the largest unit that leaves it at least 1."""
-    value, units = float(number), ["B", "KB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
 def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:

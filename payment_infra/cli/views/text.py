@@ -1,0 +1,53 @@
+"""Pieces of text that several views share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from payment_infra.config import GATEWAY_NAMES
+from payment_infra.foreign import escaped
+
+
+def cut(text: str, width: int) -> str:
+    """Return text on one line, escaped, its end cut to the width."""
+    text = escaped(" ".join(text.split()))
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+
+
+def cut_right(text: str, width: int) -> str:
+    """Return text cut to the width, escaped, its spaces kept."""
+    text = escaped(text)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def elapsed(seconds: float) -> str:
+    """Return a duration as `42 s`, `1 m 30 s` or `2 h 5 m`."""
+    whole = max(0, int(seconds))
+    minutes, rest = divmod(whole, 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} m" if hours else f"{minutes} m {rest} s"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Return how long ago a moment was, in two units at most."""
+    seconds = (now - moment).total_seconds()
+    days = int(seconds) // 86_400
+    if days:
+        return f"{days} d {int(seconds) % 86_400 // 3600} h ago"
+    return f"{elapsed(seconds)} ago"
+
+
+def size(number: int) -> str:
+    """Return a number of bytes in the largest unit that leaves it at least 1."""
+    value, units = float(number), ["B", "KB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def draw_gateway(gateway: str) -> str:
+    """Return a payment gateway, and whether it moves no money."""
+    return f"{gateway}, which moves no money" if gateway in GATEWAY_NAMES else gateway
