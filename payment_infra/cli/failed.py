@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,8 +174,8 @@ def redrive(
 
     if [everything, bool(ids), cancel].count(True) != 1:
         raise UsageError("give one of --all, --id ID and --cancel")
-    if take_over is not None and not everything:
-        raise UsageError("--take-over goes with --all: nothing else takes the lock")
+    if take_over is not None and cancel:
+        raise UsageError("--take-over goes with --all and --id: --cancel takes no lock")
     if cancel:
         before = cancel_move(environment)
         told = f"the redrive is cancelled; it had moved {counted(before, 'message')}"
@@ -184,9 +183,11 @@ def redrive(
         return
     check_answers(yes)
     _wait_if(wait, environment)
-    with operating(environment.stack.name, "text") as operator, ExitStack() as exits:
+    with (
+        operating(environment.stack.name, "text") as operator,
+        _lock(environment, operator, "failed redrive", take_over),
+    ):
         if everything:
-            exits.enter_context(_lock(environment, operator, "failed redrive --all", take_over))
             wanted = Wanted(depth(environment, DEAD_LETTER_QUEUE).total)
         else:
             chosen = {one.id for one in _chosen(environment, ids)[0]}

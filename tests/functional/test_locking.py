@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from payment_infra import names
+from payment_infra.cli import COMMANDS as COMMAND_NAMES
+from payment_infra.cli import root
 from payment_infra.cloud.environment import locking
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.stacks.stack import Stack
@@ -18,6 +21,8 @@ from tests.functional.conftest import refused
 from tests.queues import FakeQueues
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.functional.conftest import Cli
 
 NAME = "payment-infra-dev"
@@ -26,6 +31,7 @@ COMMANDS = {
     "destroy": ("destroy", "--suffix", "dev", "--yes"),
     "rollback": ("rollback", "--suffix", "dev", "--yes"),
     "failed redrive --all": ("failed", "redrive", "--suffix", "dev", "--all", "--yes"),
+    "failed redrive --id": ("failed", "redrive", "--suffix", "dev", "--id", "1", "--yes"),
     "failed purge": ("failed", "purge", "--suffix", "dev", "--export", "a b.jsonl", "--yes"),
     "deploy": ("deploy", "--suffix", "dev", "--bucket", "zips", "--no-wait", "--yes"),
 }
@@ -111,13 +117,11 @@ def test_without_permission_for_the_lock_nothing_is_done(
     assert aws.changes() == []
 
 
-def test_take_over_of_a_redrive_of_some_is_refused_since_that_takes_no_lock(
-    cli: Cli, aws: FakeAws
-) -> None:
-    line = refused(
-        cli("failed", "redrive", "--suffix", "dev", "--id", "1", "--take-over", "1", "--yes"), 2
-    )
-    assert line == "--take-over goes with --all: nothing else takes the lock"
+def test_the_cancelling_of_a_redrive_takes_no_lock_and_so_none_over(cli: Cli, aws: FakeAws) -> None:
+    cancel = ("failed", "redrive", "--suffix", "dev", "--cancel")
+    line = refused(cli(*cancel, "--take-over", "1"), 2)
+    assert line == "--take-over goes with --all and --id: --cancel takes no lock"
+    assert "no message move task goes on" in refused(cli(*cancel), 1)
     assert table_of(aws) == []
 
 
@@ -125,7 +129,6 @@ def test_take_over_of_a_redrive_of_some_is_refused_since_that_takes_no_lock(
     "arguments",
     [
         ("failed", "list", "--suffix", "dev"),
-        ("failed", "redrive", "--suffix", "dev", "--id", "1", "--yes"),
         ("watch", "--suffix", "dev"),
         ("list",),
         ("outputs", "--suffix", "dev"),
@@ -140,6 +143,27 @@ def test_what_only_looks_or_finds_nothing_to_do_takes_no_lock(
     cli(*arguments)
     assert table_of(aws) == []
     assert not [name for name, params in aws.calls if params.get("TableName") == OPERATIONS_TABLE]
+
+
+def asking() -> Iterator[tuple[str, click.Command]]:
+    """Yield each command that asks before it changes something, by its name."""
+    for name in COMMAND_NAMES:
+        command = root.get_command(click.Context(root), name)
+        assert command is not None
+        subcommands = command.commands if isinstance(command, click.Group) else {"": command}
+        for part, one in subcommands.items():
+            if any(option.name == "yes" for option in one.params):
+                yield f"{name} {part}".rstrip(), one
+
+
+def test_every_command_that_asks_takes_the_lock_or_loses_nothing_without() -> None:
+    """Who is told of alarms is in no table, and the bucket goes only where no stack is left."""
+    without = {
+        name
+        for name, command in asking()
+        if not any(option.name == "take_over" for option in command.params)
+    }
+    assert without == {"bootstrap", "cancel", "subscribe"}
 
 
 def test_cancel_acts_on_the_operation_whoever_holds_the_lock(

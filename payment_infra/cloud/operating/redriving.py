@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -152,10 +153,10 @@ def cancel_move(environment: Environment) -> int:
     """
     client, source = environment.client("sqs"), _arn(environment, DEAD_LETTER_QUEUE)
     with translated("message move task"):
-        tasks = client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"]
-        if not tasks or tasks[0]["Status"] != "RUNNING":
+        task = _newest_task(client, source)
+        if not task or task["Status"] != "RUNNING":
             raise AwsError("no message move task goes on")
-        answer = client.cancel_message_move_task(TaskHandle=tasks[0]["TaskHandle"])
+        answer = client.cancel_message_move_task(TaskHandle=task["TaskHandle"])
     return int(answer.get("ApproximateNumberOfMessagesMoved", 0))
 
 
@@ -182,30 +183,34 @@ def last_moves(environment: Environment, sleep: Callable[[float], None]) -> dict
     return moves
 
 
+def _newest_task(client: Any, source: str) -> Any:
+    """Return the last task of a queue, by its ARN, as ListMessageMoveTasks has it; None for none.
+
+    Failures are botocore's.
+    """
+    answer = client.list_message_move_tasks(SourceArn=source, MaxResults=1)
+    return next(iter(answer.get("Results", ())), None)
+
+
 def _last_task(environment: Environment, logical_id: str, sleep: Callable[[float], None]) -> Any:
-    """Return the last task of a queue, as ListMessageMoveTasks has it; None for none."""
+    """Return the last task of a queue, None for none, also where an endpoint has no such tasks."""
     client, source = environment.client("sqs"), _arn(environment, logical_id)
-
-    def look() -> Any:
-        return client.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results")
-
     try:
-        tasks = next(looks("message move task", look, sleep))
+        return next(looks("message move task", partial(_newest_task, client, source), sleep))
     except AwsError as error:
         cause = error.__cause__
         none = NO_TASKS | (NO_SOURCE if logical_id == FAILED_QUEUE else frozenset())
         if isinstance(cause, ClientError) and code_of(cause) in none:
             return None
         raise
-    return tasks[0] if tasks else None
 
 
 def _wait(
     client: Any, source: str, sleep: Callable[[float], None], tell: Callable[[Waiting], None]
 ) -> int:
     def look() -> Any:
-        tasks = client.list_message_move_tasks(SourceArn=source, MaxResults=1)["Results"]
-        return tasks[0] if tasks else {"Status": "RUNNING"}  # it is not listed yet
+        # It may not be listed yet.
+        return _newest_task(client, source) or {"Status": "RUNNING"}
 
     for task in looks("message move task", look, sleep):
         moved = int(task.get("ApproximateNumberOfMessagesMoved", 0))
