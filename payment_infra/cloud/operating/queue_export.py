@@ -48,7 +48,9 @@ def save_messages(
     client, url = environment.client("sqs"), environment.resource(logical_id)
     known, waited = set[str](), 0
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # Never the one that a run which was taken over still has open, and writes to at its end.
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             while True:
                 fresh = [one for one in receive(client, url) if one.id not in known]
