@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,11 +23,12 @@ from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.environment.locking import find
 from payment_infra.cloud.restoring import restoration, resuming, undoing
 from payment_infra.cloud.restoring.switch import Options, Work
-from payment_infra.cloud.sdk.session import READING, Session
+from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError
 from payment_infra.names import OPERATIONS_TABLE
 from tests.aws import FakeAws, FakeBoto
+from tests.breaking import BrokenOff
 from tests.intake import FakeIntake
 from tests.operators import FakeOperator
 from tests.stacks import Answer, FakeStack, Refused, own_event
@@ -59,41 +59,6 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 # A call takes a little, a request that processes a payment longer, and less than the timeout.
 CALL = timedelta(milliseconds=10)
 REQUEST = timedelta(seconds=20)
-
-
-class Killed(BaseException):
-    """The process is gone: nothing that it would do is done any more."""
-
-
-@dataclass
-class BrokenOff(FakeAws):
-    """An account whose caller is broken off at a change: before it is made, or just after."""
-
-    at: int = 0
-    after: bool = False
-    how: type[BaseException] = Killed
-    made: int = 0
-    on_call: Callable[[bool], None] = lambda _: None
-    _lock: Any = field(default_factory=RLock)
-
-    def answer(self, service: str, operation: str, params: Answer) -> Answer:
-        changes = not operation.startswith(READING)
-        with self._lock:
-            if self.at and self.made >= self.at and self.how is Killed:
-                raise Killed
-            self.on_call(changes)
-            self.made += changes
-            here = changes and self.made == self.at
-            if here and not self.after:
-                raise self.how
-            answer = super().answer(service, operation, params)
-            if here:
-                raise self.how
-            return answer
-
-    def break_off(self, at: int, how: type[BaseException], *, after: bool) -> None:
-        """Break off at a change, counted from now; 0: at none."""
-        self.at, self.how, self.after, self.made = at, how, after, 0
 
 
 def payment(transaction_id: str, status: str, at: datetime, created: datetime) -> Item:

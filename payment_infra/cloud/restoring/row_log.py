@@ -1,7 +1,8 @@
 """What a restore or an undo has done about each payment, for its report, whoever ran which part.
 
 It is written down before a payment is written, in items of the operations table, and deleted once
-the report is told.
+the report is told. No guard is asked about the calls of that table, so it is asked here: whoever
+was taken over changes nothing of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROWS_AN_ITEM = 1000
 def note(environment: Environment, journal: Journal, rows: Sequence[RowChange]) -> None:
     """Write down what is done about some payments."""
     for start in range(0, len(rows), ROWS_AN_ITEM):
+        environment.session.check()
         text = json.dumps([asdict(row) for row in rows[start : start + ROWS_AN_ITEM]])
         environment.operations.update(
             environment.stack.name,
@@ -51,6 +53,7 @@ def noted(environment: Environment, journal: Journal) -> list[RowChange]:
 def clear(environment: Environment, journal: Journal) -> None:
     """Delete what was written down, of the restore and of its undo."""
     for item in environment.operations.items(environment.stack.name, f"rows#{journal.copy}#"):
+        environment.session.check()
         environment.operations.delete(environment.stack.name, item["item"]["S"])
 
 

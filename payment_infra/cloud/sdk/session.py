@@ -157,9 +157,14 @@ class Session:
         client.meta.events.register("before-send", self._check)
         return client
 
-    def _check(self, event_name: str, **_: Any) -> None:
-        if self.guard and not event_name.rpartition(".")[2].startswith(READING):
+    def check(self) -> None:
+        """Ask the guard, as before a call that could change something; nothing if there is none."""
+        if self.guard:
             self.guard()
+
+    def _check(self, event_name: str, **_: Any) -> None:
+        if not event_name.rpartition(".")[2].startswith(READING):
+            self.check()
 
     def credentials(self) -> Any:
         """Return the credentials to sign with.

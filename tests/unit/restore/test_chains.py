@@ -17,7 +17,8 @@ import pytest
 
 from payment_infra.cloud.restoring.rows import OPEN, SETTLED
 from payment_infra.errors import PaymentInfraError
-from tests.restoring import Killed, World, marks, payment
+from tests.breaking import Killed
+from tests.restoring import World, marks, payment
 
 if TYPE_CHECKING:
     from tests.tables import FakeTable, Item

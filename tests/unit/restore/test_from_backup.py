@@ -9,8 +9,9 @@ import pytest
 
 from payment_infra.cloud.events import Report
 from payment_infra.errors import AwsError, Declined, UsageError
+from tests.breaking import Killed
 from tests.intake import EVERY
-from tests.restoring import MINUTE, OWN, Killed, World, marks, payment
+from tests.restoring import MINUTE, OWN, World, marks, payment
 from tests.stacks import Refused
 
 HOUR = 60 * MINUTE

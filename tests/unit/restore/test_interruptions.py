@@ -11,8 +11,9 @@ import pytest
 
 from payment_infra.cloud.events import Caution
 from payment_infra.errors import AwsError, Interrupted, UsageError
+from tests.breaking import Killed
 from tests.intake import EVERY
-from tests.restoring import MINUTE, OWN, TO, Killed, World, marks
+from tests.restoring import MINUTE, OWN, TO, World, marks
 from tests.tables import INDEX
 
 Run = Callable[[World], object]

@@ -11,7 +11,8 @@ import pytest
 
 from payment_infra.cloud.events import Caution, Report, StepBegun
 from payment_infra.cloud.restoring.rows import OPEN
-from tests.restoring import MINUTE, OWN, TO, Killed, World, marks, payment, seconds, with_mark
+from tests.breaking import Killed
+from tests.restoring import MINUTE, OWN, TO, World, marks, payment, seconds, with_mark
 
 if TYPE_CHECKING:
     from tests.stacks import Answer

@@ -5,20 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
 from payment_infra.cloud.environment.journal import Phase
+from payment_infra.cloud.environment.locking import Overtaken
 from payment_infra.cloud.events import Caution, Report, StepBegun
-from payment_infra.cloud.restoring import marking, reconciliation, verification
-from payment_infra.cloud.restoring.reading import SEGMENTS
-from payment_infra.cloud.sdk.session import READING, Session
+from payment_infra.cloud.restoring import row_log
+from payment_infra.cloud.restoring.reconciliation import RowChange
+from payment_infra.cloud.sdk.session import Session
 from payment_infra.errors import AwsError, UsageError
 from tests.aws import FakeBoto
+from tests.breaking import Killed, at_every_number, held, in_order, kill
 from tests.intake import EVERY, PROCESS
 from tests.operators import FakeOperator
-from tests.restoring import MINUTE, OWN, TO, Killed, World, marks, payment
+from tests.restoring import MINUTE, OWN, TO, World, marks, payment
 from tests.stacks import Refused
 
 Run = Callable[[World], object]
@@ -117,9 +120,11 @@ def test_a_restore_that_was_overtaken_at_its_question_changes_nothing(world: Wor
 
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the segments one after another, so that another run can be made in between."""
-    for module in (reconciliation, marking, verification):
-        monkeypatch.setattr(module, "each_segment", lambda of: [of(n) for n in range(SEGMENTS)])
+    in_order(monkeypatch)
+
+
+def takes_payments(world: World) -> bool:
+    return (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled")
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -128,97 +133,67 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whoever_is_taken_over_after_any_change_changes_nothing_more(
     first: str, begin: Callable[[], World], second: str
 ) -> None:
-    number, reached = 0, True
-    while reached:
-        number += 1
-        world = begin()
-        overtake = Overtake(world, number, RUNS[second])
-        with suppress(AwsError, UsageError):
+    def at(number: int) -> bool:
+        world, changes = begin(), 0
+
+        def overtake() -> None:
+            nonlocal changes
+            with suppress(AwsError, UsageError):
+                RUNS[second](beside(world))
+            changes = len(world.aws.changes())
+
+        with held(world.aws, number, overtake) as hold, suppress(AwsError, UsageError):
             RUNS[first](world)
-        reached = overtake.over
-        assert not reached or len(world.aws.changes()) == overtake.changes, number
-        world.aws.on_call = overtake.on_call
+        assert not hold.over or len(world.aws.changes()) == changes, number
         world.tables.now += HOUR
         # What a person does who finds that.
-        for run in (World.restore, World.undo, World.resume):
+        for run in RUNS.values():
             with suppress(AwsError, UsageError):
                 run(world)
-        assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled"), number
+        assert takes_payments(world), number
         assert_no_payment_is_lost_or_charged_twice(world)
-    assert number > 8
+        return hold.over
 
-
-class Overtake:
-    """Lets another run happen once the first one has made so many changes, those of the lock and
-    the journal included; changes counts the others, of both, when it was over."""
-
-    def __init__(self, world: World, number: int, run: Run) -> None:
-        self.on_call, self.over, self.changes = world.aws.on_call, False, 0
-        self._world, self._other, self._run = world, beside(world), run
-        self._left = number + self._made()
-        world.aws.on_call = self._call
-
-    def _call(self, changes: bool) -> None:
-        self.on_call(changes)
-        if self.over or self._made() < self._left:
-            return
-        self.over = True
-        with suppress(AwsError, UsageError):
-            self._run(self._other)
-        self.changes = len(self._world.aws.changes())
-
-    def _made(self) -> int:
-        names = [name.split(":")[1] for name, _ in self._world.aws.calls]
-        return sum(not name.startswith(READING) for name in names)
+    assert at_every_number(at) > 8
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_payments_are_let_in_wherever_a_restore_was_killed_and_it_goes_on_later(
     after: bool,
 ) -> None:
-    at, broken = 0, True
-    while broken:
-        at, broken = at + 1, False
+    def at(number: int) -> bool:
         world = paying()
-        world.aws.break_off(at, Killed, after=after)
-        try:
-            world.restore()
-        except Killed:
-            broken = True
-        world.aws.break_off(0, Killed, after=False)
+        killed = kill(world.aws, number, world.restore, after=after)
         world.resume()
-        assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled"), at
+        assert takes_payments(world), number
         world.tables.now += HOUR
         for _ in range(4):
             world.clients.go_on()
             world.tables.now += MINUTE
-        if broken:
+        if killed:
             with suppress(UsageError):  # its last change was made
                 world.restore()
-        assert world.active != OWN, at
-        assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled"), at
+        assert world.active != OWN, number
+        assert takes_payments(world), number
         assert_no_payment_is_lost_or_charged_twice(world)
-    assert at > 15
+        return killed
+
+    assert at_every_number(at) > 15
 
 
 def test_a_resume_that_is_killed_at_any_change_is_made_again() -> None:
-    at, broken = 0, True
-    while broken:
-        at, broken = at + 1, False
+    def at(number: int) -> bool:
         world = paying()
         world.aws.errors["cloudformation:CreateChangeSet"] = Killed()
         with pytest.raises(Killed):
             world.restore()
         world.aws.errors.clear()
-        world.aws.break_off(at, Killed, after=bool(at % 2))
-        try:
-            world.resume()
-        except Killed:
-            broken = True
-        world.aws.break_off(0, Killed, after=False)
+        killed = kill(world.aws, number, world.resume, after=bool(number % 2))
         world.resume()
-        assert (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled"), at
-    assert at > 3
+        assert takes_payments(world), number
+        return killed
+
+    assert at_every_number(at) > 3
 
 
 def test_a_foreign_update_before_the_move_is_reconciled_again(world: World) -> None:
@@ -467,3 +442,19 @@ def test_a_drill_that_is_not_as_it_should_be_is_ended_by_itself(world: World) ->
     with pytest.raises(AwsError, match="there is no drill of payment-infra-dev in progress"):
         world.undo(drill=True)
     assert world.active == active
+
+
+def test_what_is_noted_of_the_payments_is_left_alone_by_whoever_was_taken_over(
+    world: World,
+) -> None:
+    world.stop_at("cloudformation:CreateChangeSet")
+    late, journal = world.work(), world.journal
+    rows = [RowChange("open", "validated", "", "2026-11-24T12:00:00Z", "copied")]
+    with late.operation("restore"):
+        row_log.note(late.environment, journal, rows)
+        before = row_log.noted(late.environment, journal)
+        with beside(world).work().operation("restore"):
+            for change in (row_log.clear, partial(row_log.note, rows=rows)):
+                with pytest.raises(Overtaken):
+                    change(late.environment, journal)
+            assert row_log.noted(late.environment, journal) == before

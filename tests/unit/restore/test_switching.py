@@ -12,6 +12,7 @@ import pytest
 from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
 from payment_infra.errors import AwsError, DeploymentFailed
+from tests.breaking import Killed
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
 from tests.restoring import (
     DAY,
@@ -21,7 +22,6 @@ from tests.restoring import (
     PARAMETERS,
     TEMPLATE,
     TO,
-    Killed,
     World,
     payment,
 )
