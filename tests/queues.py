@@ -29,6 +29,7 @@ class FakeQueues:
     hidden_until: dict[str, float] = field(default_factory=dict)
     # The last message move task of each queue, as ListMessageMoveTasks has it.
     tasks: dict[str, Answer] = field(default_factory=dict)
+    sent: int = 0
 
     def put(self, message_id: str, body: str, url: str = DEAD_LETTERS) -> None:
         """Put a message into a queue."""
@@ -57,6 +58,7 @@ class FakeQueues:
             "sqs:GetQueueAttributes": self._attributes,
             "sqs:ReceiveMessage": self._receive,
             "sqs:ListMessageMoveTasks": self._tasks,
+            "sqs:StartMessageMoveTask": self._start_task,
             "sqs:ChangeMessageVisibilityBatch": self._change_visibility,
             "sqs:SendMessage": self._send,
             "sqs:DeleteMessage": lambda it: self._delete(it["QueueUrl"], it["ReceiptHandle"]),
@@ -80,6 +82,21 @@ class FakeQueues:
         url = params["SourceArn"].rpartition(":")[2]
         return {"Results": [self.tasks[url]]} if url in self.tasks else {}
 
+    def _start_task(self, params: Answer) -> Answer:
+        """Move all messages that wait, at once."""
+        source, target = (
+            params[name].rpartition(":")[2] for name in ("SourceArn", "DestinationArn")
+        )
+        moved = self.waiting[source]
+        self.waiting[target] |= moved
+        self.waiting[source] = {}
+        self.tasks[source] = {
+            "Status": "COMPLETED",
+            "StartedTimestamp": int(self.now * 1000) + 1,
+            "ApproximateNumberOfMessagesMoved": len(moved),
+        }
+        return {"TaskHandle": source}
+
     def _receive(self, params: Answer) -> Answer:
         assert params["MaxNumberOfMessages"] <= 10
         url = params["QueueUrl"]
@@ -95,19 +112,23 @@ class FakeQueues:
         for entry in params["Entries"]:
             assert entry["VisibilityTimeout"] == 0
             name = entry["ReceiptHandle"].removeprefix("handle-")
-            self.waiting[url][name] = self.hidden[url].pop(name)
+            if name in self.hidden[url]:  # it may have come back by itself
+                self.waiting[url][name] = self.hidden[url].pop(name)
         return {"Successful": [], "Failed": []}
 
     def _send(self, params: Answer) -> Answer:
-        url, number = params["QueueUrl"], len(self.waiting[params["QueueUrl"]])
-        self.put(f"sent-{number}", params["MessageBody"], url)
-        self.waiting[url][f"sent-{number}"]["MessageAttributes"] = params["MessageAttributes"]
-        return {"MessageId": f"sent-{number}"}
+        url, name = params["QueueUrl"], f"sent-{self.sent}"
+        self.sent += 1
+        self.put(name, params["MessageBody"], url)
+        self.waiting[url][name]["MessageAttributes"] = params["MessageAttributes"]
+        return {"MessageId": name}
 
     def _delete(self, url: str, handle: str) -> Answer:
         name = handle.removeprefix("handle-")
         self.on_delete.get(name, lambda: None)()
-        del self.hidden[url][name]
+        # With an old handle SQS may still delete it (API, DeleteMessage).
+        for messages in (self.hidden[url], self.waiting[url]):
+            messages.pop(name, None)
         return {}
 
     def _delete_batch(self, params: Answer) -> Answer:
