@@ -64,6 +64,11 @@ def own_table(suffix: str) -> str:
 
 
 def naming_flags(suffix: str, stack_name: str) -> str:
-    """Return the flags that name an environment in a command for a person to repeat."""
-    named = "" if stack_name == f"{STACK_NAME_PREFIX}-{suffix}" else f" --stack-name {stack_name}"
-    return f"--suffix {suffix}{named}"
+    """Return the flags that name an environment in a command for a person to repeat.
+
+    suffix is "" where the stack's name alone is known.
+    """
+    if stack_name == f"{STACK_NAME_PREFIX}-{suffix}":
+        return f"--suffix {suffix}"
+    named = f"--stack-name {stack_name}"
+    return f"--suffix {suffix} {named}" if suffix else named

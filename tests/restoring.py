@@ -252,7 +252,7 @@ class World:
 
     def work(self, **options: Any) -> Work:
         """Return what a new run of the command works with."""
-        stack = Stack(self.session.client("cloudformation"), NAME, self.sleep)
+        stack = Stack(self.session.client("cloudformation"), NAME, self.sleep, "--suffix dev")
         self.runs += 1
         if self.updates_end:
             ended = own_event(self.stack, 8 + self.runs, "UPDATE_COMPLETE")

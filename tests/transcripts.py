@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # What is to be copied, or read as a sentence, and so may be longer than the terminal is wide.
 MAY_BE_LONG = (
-    *("Error: ", "Warning: ", "$ ", "  aws "),
+    *("Error: ", "Warning: ", "$ ", "  aws ", "nobody is told of alarms; "),
     *("APIEndpoint", "CallerPolicyArn", "AlarmTopicArn"),
 )
 
@@ -106,7 +106,7 @@ def at_terminal(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress, "view", shown)
     monkeypatch.setattr("time.sleep", sleep)
-    monkeypatch.setattr(Stack.__init__, "__defaults__", (sleep,))
+    monkeypatch.setattr(Stack.__init__, "__defaults__", (sleep, ""))
 
 
 def check_width(text: str, width: int) -> None:

@@ -12,8 +12,8 @@ from payment_infra.cli.options import (
     aws_options,
     config_options,
     output_option,
-    stack_name_of,
     stack_name_option,
+    stack_of,
     yes_option,
 )
 from payment_infra.cli.views.operating import operating
@@ -43,9 +43,8 @@ def command(
     """
     from payment_infra.cloud.environment.ownership import check_ours
     from payment_infra.cloud.stacks import intervention, leftovers
-    from payment_infra.cloud.stacks.stack import Stack
 
-    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    stack = stack_of(session, resolved, stack_name)
     with operating(stack.name, output) as operator:
         check = partial(check_ours, stack.name)
         result = intervention.cancel(

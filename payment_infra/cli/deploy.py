@@ -13,8 +13,8 @@ from payment_infra.cli.options import (
     config_options,
     output_option,
     require_suffix,
-    stack_name_of,
     stack_name_option,
+    stack_of,
     take_over_option,
     yes_option,
 )
@@ -152,9 +152,10 @@ def command(
     if no_execute and options["change_set"] is not None:
         raise UsageError("--no-execute leaves a change set, and --change-set executes one")
     if options["import_existing"] and (no_execute or options["change_set"] is not None):
+        diff = stack_of(session, resolved, stack_name).command("diff")
         raise UsageError(
             "--import-existing-resources takes an import and an update, and --no-execute and "
-            "--change-set are about one change set; `payment-infra diff` changes nothing"
+            f"--change-set are about one change set; `{diff}` changes nothing"
         )
     fixed = options["parameters"] or options["role_arn"] or notification_arns
     if fixed and options["change_set"] is not None:
@@ -166,9 +167,8 @@ def command(
         raise UsageError("--timeout needs somebody who looks, and --detach looks no more")
     from payment_infra.cloud.deploying.deployment import Deployment
     from payment_infra.cloud.deploying.options import Options
-    from payment_infra.cloud.stacks.stack import Stack
 
-    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    stack = stack_of(session, resolved, stack_name)
     chosen = Options(
         execute=not no_execute,
         rollback=not no_rollback,

@@ -19,8 +19,8 @@ from payment_infra.cli.options import (
     config_options,
     output_option,
     require_suffix,
-    stack_name_of,
     stack_name_option,
+    stack_of,
     take_over_option,
     yes_option,
 )
@@ -94,9 +94,8 @@ def command(
     from payment_infra.cloud.environment.locking import Lock
     from payment_infra.cloud.environment.ownership import find_stack
     from payment_infra.cloud.stacks import intervention
-    from payment_infra.cloud.stacks.stack import Stack
 
-    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    stack = stack_of(session, resolved, stack_name)
     if find_stack(stack, suffix) is None:
         note(f"there is no stack {stack.name}; nothing to delete")
         if output == "json":

@@ -13,8 +13,8 @@ from payment_infra.cli.options import (
     config_options,
     output_option,
     require_suffix,
-    stack_name_of,
     stack_name_option,
+    stack_of,
 )
 from payment_infra.cli.views.output import print_json
 
@@ -47,10 +47,9 @@ def command(
     require_suffix(resolved)
     from payment_infra.cli.views.preview import draw_diff
     from payment_infra.cloud.deploying.release import compare
-    from payment_infra.cloud.stacks.stack import Stack
     from payment_infra.difference import as_json
 
-    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    stack = stack_of(session, resolved, stack_name)
     comparison = compare(session, stack, resolved)
     if output == "json":
         print_json(as_json(comparison))

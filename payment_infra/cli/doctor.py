@@ -14,7 +14,14 @@ import click
 
 from payment_infra.cli.app import App
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import aws_flags, config_flags, output_option
+from payment_infra.cli.options import (
+    AWS_FLAGS,
+    CONFIG_FLAGS,
+    aws_flags,
+    config_flags,
+    entered_flags,
+    output_option,
+)
 from payment_infra.cli.views.output import print_json
 from payment_infra.errors import PaymentInfraError, UsageError
 
@@ -73,6 +80,7 @@ def _checks(
         from payment_infra.doctor.access import check_access
 
         session = app.connect(profile, region, endpoint_url)
+        session.flags = entered_flags(*CONFIG_FLAGS, *AWS_FLAGS)
     except PaymentInfraError as error:
         name = "region" if isinstance(error, UsageError) else "profile"
         yield Check.told(name, "fail", str(error), "see --profile and --region")

@@ -37,7 +37,7 @@ def command(environment: Environment, output: str) -> None:
 
     api = environment.api()
     answer = api.call("GET", "health")
-    report = _report(api.url, answer)
+    report = _report(api.url, answer, environment.command("logs health"))
     if output == "json":
         print_json(report)
     else:
@@ -51,12 +51,12 @@ def print_checks(checks: Sequence[Mapping[str, object]]) -> None:
     print_table(FIELDS, [[_cell(check.get(field)) for field in FIELDS] for check in checks])
 
 
-def _report(url: str, answer: Answer) -> Any:
+def _report(url: str, answer: Answer, logs: str) -> Any:
     if answer.status == 0:
         raise AwsError(f"{url}health: no answer ({answer.body}); is the stack deployed whole?")
     if answer.status != 200 or answer.field("overall_status") is None:
         told = answer.field("message") or answer.body
-        raise AwsError(f"{url}health: {answer.status} {told}; see `payment-infra logs health`")
+        raise AwsError(f"{url}health: {answer.status} {told}; see `{logs}`")
     return answer.body
 
 

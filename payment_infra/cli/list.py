@@ -40,7 +40,8 @@ def command(session: Session, output: str) -> None:
             ]
         )
     elif not found:
-        note(f"there is no environment in {session.region}; `payment-infra deploy` makes one")
+        deploy = session.command("payment-infra deploy --suffix SUFFIX")
+        note(f"there is no environment in {session.region}; `{deploy}` makes one")
     else:
         print_stacks(found, datetime.now(UTC))
 

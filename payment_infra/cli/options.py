@@ -1,10 +1,12 @@
 """The groups of options that commands share, and what they turn into."""
 
+from __future__ import annotations
+
 import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,9 +15,15 @@ from payment_infra.config import FIELDS, PRESETS
 from payment_infra.errors import UsageError
 from payment_infra.sources import Resolved, resolve
 
+if TYPE_CHECKING:
+    from payment_infra.cloud.sdk.session import Session
+    from payment_infra.cloud.stacks.stack import Stack
+
 Command = Callable[..., Any]
 
 STACK_NAME_PREFIX = "payment-infra"
+AWS_FLAGS = ("profile", "region", "endpoint_url")
+CONFIG_FLAGS = ("config", "preset")
 
 
 def config_options(*names: str) -> Callable[[Command], Command]:
@@ -101,21 +109,21 @@ def aws_options(function: Command) -> Command:
     ) -> Any:
         app = click.get_current_context().ensure_object(App)
         session = app.connect(profile, region, endpoint_url)
-        session.flags = _entered(profile=profile, region=region, endpoint_url=endpoint_url)
+        session.flags = entered_flags(*AWS_FLAGS)
         return function(*args, session=session, **kwargs)
 
     return aws_flags(wrapper)
 
 
-def _entered(**values: str | None) -> str:
+def entered_flags(*names: str) -> str:
     """Return those of these flags that the command line gave, as it would give them again."""
     import shlex
 
-    source = click.get_current_context().get_parameter_source
+    context = click.get_current_context()
     return " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(value)}"
-        for name, value in values.items()
-        if value is not None and source(name) is click.core.ParameterSource.COMMANDLINE
+        f"--{name.replace('_', '-')} {shlex.quote(str(context.params[name]))}"
+        for name in names
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     )
 
 
@@ -206,6 +214,21 @@ def stack_name_of(resolved: Resolved, stack_name: str | None) -> str:
     return stack_name or f"{STACK_NAME_PREFIX}-{require_suffix(resolved)}"
 
 
+def stack_of(session: Session, resolved: Resolved, stack_name: str | None) -> Stack:
+    """Return the stack that a command is about, with the flags that lead to it once more."""
+    from payment_infra.cloud.stacks.stack import Stack
+    from payment_infra.names import naming_flags
+
+    name = stack_name_of(resolved, stack_name)
+    flags = (
+        naming_flags(resolved.config.suffix, name),
+        entered_flags(*CONFIG_FLAGS),
+        session.flags,
+    )
+    client = session.client("cloudformation")
+    return Stack(client, name, flags=" ".join(one for one in flags if one))
+
+
 def environment_options(function: Command) -> Command:
     """Add what names a deployed environment; the command gets it as `environment`."""
 
@@ -214,10 +237,9 @@ def environment_options(function: Command) -> Command:
         *args: Any, session: Any, resolved: Resolved, stack_name: str | None, **kwargs: Any
     ) -> Any:
         from payment_infra.cloud.environment.environment import Environment
-        from payment_infra.cloud.stacks.stack import Stack
 
         suffix = require_suffix(resolved)
-        stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+        stack = stack_of(session, resolved, stack_name)
         environment = Environment.find(session, stack, suffix)
         return function(*args, environment=environment, **kwargs)
 

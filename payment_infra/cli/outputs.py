@@ -11,8 +11,8 @@ from payment_infra.cli.options import (
     aws_options,
     config_options,
     output_option,
-    stack_name_of,
     stack_name_option,
+    stack_of,
 )
 from payment_infra.cli.views.output import print_outputs
 
@@ -34,7 +34,4 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     Example:
       payment-infra outputs --suffix dev-001 --output json
     """
-    from payment_infra.cloud.stacks.stack import Stack
-
-    name = stack_name_of(resolved, stack_name)
-    print_outputs(Stack(session.client("cloudformation"), name).outputs(), output)
+    print_outputs(stack_of(session, resolved, stack_name).outputs(), output)

@@ -59,7 +59,7 @@ def command(environment: Environment, watch: bool, interval: float, output: str)
     if output == "json":
         click.echo(json.dumps(asdict(status), indent=2, default=_text))
     else:
-        click.echo(_screen(status))
+        click.echo(_screen(environment, status))
     if status.troubles:
         raise PaymentInfraError("; ".join(status.troubles))
 
@@ -72,15 +72,16 @@ def _watch(environment: Environment, interval: float) -> None:
 
     with Live(Text("…"), screen=False, auto_refresh=False) as live:
         while True:
-            now = datetime.now(UTC)
-            live.update(Text.from_ansi(_screen(look(environment.again(), now))), refresh=True)
+            status = look(environment.again(), datetime.now(UTC))
+            live.update(Text.from_ansi(_screen(environment, status)), refresh=True)
             time.sleep(interval)
 
 
-def _screen(status: Status) -> str:
+def _screen(environment: Environment, status: Status) -> str:
     from payment_infra.cli.views.status import draw
 
-    return draw(status, shutil.get_terminal_size().columns, datetime.now(UTC))
+    width, drift = shutil.get_terminal_size().columns, environment.command("drift")
+    return draw(status, width, datetime.now(UTC), drift)
 
 
 def _text(value: object) -> str:

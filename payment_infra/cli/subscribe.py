@@ -68,7 +68,8 @@ def _list(environment: Environment, output: str) -> None:
     if output == "json":
         print_json([_document(one) for one in found])
     elif not found:
-        note("nobody is told of alarms; `payment-infra subscribe --email ADDRESS` changes that")
+        subscribe = environment.command("subscribe --email ADDRESS")
+        note(f"nobody is told of alarms; `{subscribe}` changes that")
     else:
         print_subscriptions(found)
 

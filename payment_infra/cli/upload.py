@@ -13,8 +13,8 @@ from payment_infra.cli.options import (
     config_options,
     output_option,
     require_suffix,
-    stack_name_of,
     stack_name_option,
+    stack_of,
 )
 from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import note, print_json
@@ -43,9 +43,8 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     require_suffix(resolved)
     from payment_infra.cloud.deploying import release as releases
     from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
-    from payment_infra.cloud.stacks.stack import Stack
 
-    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    stack = stack_of(session, resolved, stack_name)
     with operating(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
         release = releases.prepare(session, stack, resolved, operator.tell)
     objects = (*release.code, release.template)

@@ -11,8 +11,8 @@ from payment_infra.cli.options import (
     aws_options,
     config_options,
     output_option,
-    stack_name_of,
     stack_name_option,
+    stack_of,
 )
 from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import note
@@ -41,9 +41,8 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
       payment-infra watch --suffix dev-001
     """
     from payment_infra.cloud.stacks import intervention
-    from payment_infra.cloud.stacks.stack import Stack
 
-    stack = Stack(session.client("cloudformation"), stack_name_of(resolved, stack_name))
+    stack = stack_of(session, resolved, stack_name)
     with operating(stack.name, output) as operator:
         result = intervention.watch(stack, operator, lambda: _sources(resolved))
         if result.changed or output == "json":

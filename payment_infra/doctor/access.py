@@ -143,7 +143,8 @@ PROBES = (
     Probe(
         "iam",
         "ListEntitiesForPolicy",
-        "`destroy`, which also needs iam:DetachRolePolicy, DetachUserPolicy and DetachGroupPolicy",
+        "`destroy`, which also needs iam:DetachRolePolicy, DetachUserPolicy and DetachGroupPolicy, "
+        "and AttachRolePolicy, AttachUserPolicy and AttachGroupPolicy to undo that if it fails",
         lambda client, place: client.list_entities_for_policy(
             PolicyArn=place.arn(
                 "iam", f"policy/{STACK_NAME_PREFIX}-{place.suffix}-{CALLER_POLICY}", ""
@@ -194,7 +195,7 @@ def check_access(session: Session, bucket: str, suffix: str, now: Now) -> Iterat
         found = [
             pool.submit(_check_bucket, session, bucket),
             *(pool.submit(_check_service, session, place, service) for service in SERVICES),
-            pool.submit(check_changes, session, place, bucket),
+            pool.submit(check_changes, session, place, bucket, _deploy(session, suffix)),
         ]
         for one in found:
             yield one.result()
@@ -221,6 +222,10 @@ def _unidentified(
         refused = replace(refused, remedy="set the clock first")
     yield refused
     yield not_checked(*LATER)
+
+
+def _deploy(session: Session, suffix: str) -> str:
+    return session.command(f"payment-infra deploy --suffix {suffix or 'SUFFIX'}")
 
 
 def _endpoint(session: Session) -> str:

@@ -40,28 +40,28 @@ class Place:
         return f"arn:{self.partition}:{service}:{where}:{self.account}:{resource}"
 
 
-def check_changes(session: Session, place: Place, bucket: str) -> Check:
+def check_changes(session: Session, place: Place, bucket: str, deploy: str) -> Check:
     """Ask whether a deployment's main actions are allowed, on resources named as its own.
 
     The simulator knows neither the session's own policy nor every condition, so that its no is a
-    warning.
+    warning. deploy is the command that finds out.
     """
     try:
-        source = _policy_source(session, place)
+        source = _policy_source(session, place, deploy)
         denied = sorted(set(_denied(session, place, source, _actions(place, bucket))))
     except AwsError as error:
         return Check.told(
             CHANGES,
             "warn",
             f"could not be tested: {error}",
-            "allow iam:SimulatePrincipalPolicy, or let `payment-infra deploy` find out",
+            f"allow iam:SimulatePrincipalPolicy, or let `{deploy}` find out",
         )
     if denied:
         return Check(
             CHANGES,
             "warn",
             f"a deployment would be refused: {', '.join(denied)}",
-            "allow these; with `deploy --role-arn` only cloudformation, s3 and iam:PassRole",
+            "allow these; with --role-arn only cloudformation, s3 and iam:PassRole",
         )
     return Check(CHANGES, "ok", "a deployment's main actions are allowed (simulated)")
 
@@ -99,8 +99,10 @@ def _actions(place: Place, bucket: str) -> Mapping[str, Collection[str]]:
     }
 
 
-def _policy_source(session: Session, place: Place) -> str:
+def _policy_source(session: Session, place: Place, deploy: str) -> str:
     """Return the ARN of the user or role whose policies the caller works with.
+
+    deploy is the command that finds out what it may do.
 
     Raises:
         AwsError: it has none that the simulator takes.
@@ -109,9 +111,7 @@ def _policy_source(session: Session, place: Place) -> str:
     if kind == "user":
         return place.caller
     if kind != "assumed-role":
-        raise AwsError(
-            f"IAM simulates users and roles, not {place.caller}; `payment-infra deploy` finds out"
-        )
+        raise AwsError(f"IAM simulates users and roles, not {place.caller}; `{deploy}` finds out")
     # The session's ARN leaves out the role's path, which AWS IAM Identity Center's roles have.
     name = rest.split("/")[0]
     try:

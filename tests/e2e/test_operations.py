@@ -250,7 +250,7 @@ def test_ctrl_c_while_it_goes_on_leaves_it_going(aws: Emulator, folder: Path) ->
         terminal.until("CREATE_IN_PROGRESS    Hold")
         terminal.press(CTRL_C)
         assert terminal.end() == 130
-    assert "payment-infra watch --stack-name payment-infra-op-11" in terminal.text
+    assert "payment-infra watch --suffix op-11" in terminal.text
     assert "Traceback" not in terminal.text
     assert terminal.raw.rfind("\x1b[?25h") > terminal.raw.rfind("\x1b[?25l")
     assert status_of(aws, "op-11") == "CREATE_IN_PROGRESS"

@@ -20,8 +20,8 @@ from payment_infra.cli import COMMANDS, root
 from payment_infra.cloud.deploying import release
 from payment_infra.config import FIELDS
 from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
-from tests.functional.conftest import REPOSITORY, Cli, Program
-from tests.http import URL, answering
+from tests.functional.conftest import REPOSITORY, Cli, Program, refused
+from tests.http import URL, Response, answering
 from tests.offline import TINY_LAYER
 
 STACK = "payment-infra-dev"
@@ -340,7 +340,8 @@ def test_deploy_takes_another_stack_name(cli: Cli, aws: FakeAws) -> None:
 
 def test_the_command_for_a_change_set_that_is_left_names_its_stack(cli: Cli, aws: FakeAws) -> None:
     result = cli(*DEPLOY, "--stack-name", "mine", "--no-execute")
-    assert "`payment-infra deploy --suffix dev --stack-name mine --change-set " in result.stderr
+    assert "`payment-infra deploy --change-set " in result.stderr
+    assert "-termination-protection --suffix dev --stack-name mine` executes it" in result.stderr
     assert "--stack-name" not in cli(*DEPLOY, "--no-execute").stderr
 
 
@@ -422,7 +423,9 @@ def test_outputs_prints_them_as_a_table_or_as_json(cli: Cli, aws: FakeAws) -> No
 def test_a_stack_that_is_not_there_is_told_with_how_to_make_it(command: str, cli: Cli) -> None:
     result = cli(command, "--suffix", "dev")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: there is no stack {STACK}; `payment-infra deploy` makes it\n"
+    assert result.stderr == (
+        f"Error: there is no stack {STACK}; `payment-infra deploy --suffix dev` makes it\n"
+    )
 
 
 def test_smoke_of_a_stack_without_an_api_is_one_line(cli: Cli, aws: FakeAws) -> None:
@@ -460,6 +463,16 @@ def test_smoke_charges_at_the_real_gateway_of_a_stack_only_with_pay(
     result = cli("smoke", "--suffix", "dev", *flags)
     assert (result.exit_code, http.processed) == (0, charged)
     assert ("acme:Acme" in result.stderr) == (not charged)
+
+
+def test_health_leads_to_the_logs_of_what_did_not_answer(
+    cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(cli)
+    aws.stacks[STACK].outputs = {"APIEndpoint": URL}
+    answering(monkeypatch).answers["health"] = Response(502, b'{"message": "Bad"}')
+    told = f"{URL}health: 502 Bad; see `payment-infra logs health --suffix dev`"
+    assert refused(cli("health", "--suffix", "dev"), 1) == told
 
 
 def test_profile_region_and_endpoint_reach_the_session(

@@ -15,6 +15,8 @@ from tests.queues import FakeQueues
 from tests.tables import START, FakeTables
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.functional.conftest import Cli
     from tests.stacks import Answer
 
@@ -138,6 +140,45 @@ def test_a_remedy_leads_to_where_the_command_line_led(
         "`payment-infra resume --suffix dev --profile 'my own' --region us-east-1 --endpoint-url "
         "https://a.example.com` lets them in"
     )
+
+
+WHERE = ("--profile", "my own", "--region", "us-east-1", "--endpoint-url", "https://a.example.com")
+LEADS = "--profile 'my own' --region us-east-1 --endpoint-url https://a.example.com"
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (("outputs",), "deploy"),
+        (("smoke",), "deploy"),
+        (("deploy", "--import-existing-resources", "--no-execute"), "diff"),
+    ],
+)
+def test_a_hint_leads_to_the_stack_with_the_settings_that_were_given(
+    command: tuple[str, ...], advice: str, cli: Cli, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clean / "my settings.toml").write_text('suffix = "other"\n')
+    named = ("--stack-name", "mine", "--config", "my settings.toml", "--preset", "production")
+    told = (
+        f"--suffix other --stack-name mine --config 'my settings.toml' --preset production {LEADS}"
+    )
+    assert f"`payment-infra {advice} {told}`" in cli(*command, *named, *WHERE).stderr
+    monkeypatch.setenv("PAYMENT_INFRA_PRESET", "production")
+    monkeypatch.setenv("PAYMENT_INFRA_CONFIG", "my settings.toml")
+    assert f"`payment-infra {advice} --suffix other`" in cli(*command).stderr
+
+
+def test_where_no_environment_is_a_hint_leads_to_the_region(cli: Cli, aws: FakeAws) -> None:
+    aws.stacks.clear()
+    told = f"; `payment-infra deploy --suffix SUFFIX {LEADS}` makes one\n"
+    assert cli("list", *WHERE).stderr.endswith(told)
+
+
+def test_a_doctors_hint_leads_to_where_it_has_looked(cli: Cli, aws: FakeAws) -> None:
+    aws.errors["iam:SimulatePrincipalPolicy"] = Refused("AccessDenied", "no")
+    found = json.loads(cli("doctor", *WHERE, "--output", "json").stdout)
+    [remedy] = [one["remedy"] for one in found if one["name"] == "changes"]
+    assert remedy.endswith(f"let `payment-infra deploy --suffix SUFFIX {LEADS}` find out")
 
 
 @pytest.mark.parametrize("number", [0, 5])

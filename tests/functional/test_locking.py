@@ -59,7 +59,7 @@ def aws(stack: FakeStack) -> FakeAws:
 
 def acquire(aws: FakeAws, operation: str = "restore") -> Lock:
     session = aws.session()
-    stack = Stack(session.client("cloudformation"), NAME, lambda _: None)
+    stack = Stack(session.client("cloudformation"), NAME, lambda _: None, "--suffix dev")
     return Lock.acquire(session, stack, operation, lambda _: None)
 
 

@@ -19,7 +19,9 @@ def aws() -> FakeAws:
 @pytest.fixture
 def stack(aws: FakeAws) -> Stack:
     """The stack of the environment dev, which may not exist."""
-    return Stack(aws.session().client("cloudformation"), "payment-infra-dev", lambda _: None)
+    return Stack(
+        aws.session().client("cloudformation"), "payment-infra-dev", lambda _: None, "--suffix dev"
+    )
 
 
 @pytest.fixture

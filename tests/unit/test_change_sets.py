@@ -26,7 +26,7 @@ def pauses() -> list[float]:
 
 @pytest.fixture
 def stack(aws: FakeAws, pauses: list[float]) -> Stack:
-    return Stack(aws.session().client("cloudformation"), NAME, pauses.append)
+    return Stack(aws.session().client("cloudformation"), NAME, pauses.append, "--suffix dev")
 
 
 def exists(aws: FakeAws, status: str) -> FakeStack:
@@ -120,7 +120,7 @@ def test_one_that_fails_says_why_and_leaves_everything_as_it_was(
         create(stack)
     assert str(failed.value) == (
         f"stack {NAME}: the change set failed: Requires capabilities : [CAPABILITY_AUTO_EXPAND]; "
-        f"{remedy_of('Requires capabilities : [CAPABILITY_AUTO_EXPAND]')}"
+        f"{remedy_of('Requires capabilities : [CAPABILITY_AUTO_EXPAND]', '', '--suffix dev')}"
     )
     assert aws.change_sets == {}
     assert {name: one.status for name, one in aws.stacks.items()} == (
@@ -196,7 +196,7 @@ def test_one_that_failed_is_not_executed(aws: FakeAws, stack: Stack) -> None:
     assert made is not None
     assert state is not None
     aws.change_sets[made.id]["failure"] = "no"
-    with pytest.raises(AwsError, match="it cannot be executed; make a new one"):
+    with pytest.raises(AwsError, match="make a new one with `payment-infra deploy --suffix dev`"):
         change_sets.find(stack, state, made.name)
 
 

@@ -52,7 +52,7 @@ def session(aws: FakeAws) -> Session:
 
 
 def stack_of(session: Session) -> Stack:
-    return Stack(session.client("cloudformation"), NAME, lambda _: None)
+    return Stack(session.client("cloudformation"), NAME, lambda _: None, "--suffix dev")
 
 
 def run(

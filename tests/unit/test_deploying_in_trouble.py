@@ -61,7 +61,7 @@ def run(aws: FakeAws, operator: FakeOperator | None = None, **flags: object) -> 
         change_set=str(flags.pop("change_set", "")) or None,
     )
     session = aws.session()
-    stack = Stack(session.client("cloudformation"), NAME, lambda _: None)
+    stack = Stack(session.client("cloudformation"), NAME, lambda _: None, "--suffix dev")
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
     return Deployment(session, stack, resolved, options, operator or FakeOperator()).run()
 

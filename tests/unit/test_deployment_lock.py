@@ -67,14 +67,14 @@ def deploy(
 ) -> Result:
     session = aws.session()
     resolved = resolve({"suffix": "dev", "bucket": "zips", **(flags or {})}, {})
-    stack = Stack(session.client("cloudformation"), NAME, lambda _: on_sleep())
+    stack = Stack(session.client("cloudformation"), NAME, lambda _: on_sleep(), "--suffix dev")
     chosen = Options(**{"yes": True, "command": COMMAND, **options})
     return Deployment(session, stack, resolved, chosen, operator or FakeOperator()).run()
 
 
 def acquire(aws: FakeAws, operation: str = "restore", **options: Any) -> Lock:
     session = aws.session()
-    stack = Stack(session.client("cloudformation"), NAME, lambda _: None)
+    stack = Stack(session.client("cloudformation"), NAME, lambda _: None, "--suffix dev")
     return Lock.acquire(session, stack, operation, lambda _: None, **options)
 
 
@@ -324,7 +324,7 @@ def test_a_deployment_that_is_overtaken_at_any_call_changes_nothing_more() -> No
 
 def test_a_session_is_free_again_after_a_deployment(aws: Account) -> None:
     session: Session = aws.session()
-    stack = Stack(session.client("cloudformation"), NAME, lambda _: None)
+    stack = Stack(session.client("cloudformation"), NAME, lambda _: None, "--suffix dev")
     resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
     Deployment(session, stack, resolved, Options(yes=True), FakeOperator()).run()
     assert session.guard is None

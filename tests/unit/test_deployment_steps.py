@@ -51,7 +51,7 @@ def run(
     **flags: object,
 ) -> Result:
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    stack = Stack(session.client("cloudformation"), NAME, lambda _: None)
+    stack = Stack(session.client("cloudformation"), NAME, lambda _: None, "--suffix dev")
     chosen = options or Options(yes=True)
     return Deployment(session, stack, resolved, chosen, operator or FakeOperator(), clock).run()
 
@@ -203,7 +203,7 @@ def test_a_change_set_that_is_executed_later_keeps_the_termination_protection(
     if before:
         run(session, **before)
     name, hint = leave(session, **left, runtime="python3.12")
-    assert f"--change-set {name} {flag}` executes it" in hint
+    assert f"--change-set {name} {flag} --suffix dev` executes it" in hint
     allow = frozenset({"broaden", "replace"})
     assert run(session, options=Options(yes=True, change_set=name, allow=allow)).changed
     assert aws.stacks[NAME].protected is protected
@@ -215,7 +215,7 @@ def test_the_flag_decides_the_protection_of_a_change_set_executed_later(
 ) -> None:
     run(session, termination_protection=not wanted)
     name, hint = leave(session, termination_protection=wanted, runtime="python3.12")
-    assert f" {'--' if wanted else '--no-'}termination-protection` executes it" in hint
+    assert f" {'--' if wanted else '--no-'}termination-protection --suffix dev` executes it" in hint
     options = Options(yes=True, change_set=name)
     assert run(session, options=options, termination_protection=wanted).changed
     assert aws.stacks[NAME].protected is wanted
@@ -378,7 +378,7 @@ def test_a_look_that_fails_after_the_end_is_made_again_and_fails_nothing(
 
     operator = FakeOperator(on_tell=ended)
     resolved = resolve({"suffix": "dev", "bucket": "zips", **READY}, {})
-    stack = Stack(session.client("cloudformation"), NAME, pause)
+    stack = Stack(session.client("cloudformation"), NAME, pause, "--suffix dev")
     result = Deployment(session, stack, resolved, Options(yes=True), operator).run()
     assert result == Result(NAME, "UPDATE_COMPLETE", changed=True)
     assert operator.of(Outputs)
@@ -409,8 +409,8 @@ def test_ctrl_c_while_it_goes_on_says_how_to_see_and_stop_it(
     with pytest.raises(Interrupted) as interrupted:
         run(session, FakeOperator(on_tell=pressed))
     assert interrupted.value.exit_code == 130
-    assert f"payment-infra watch --stack-name {NAME}" in str(interrupted.value)
-    assert f"payment-infra cancel --stack-name {NAME}" in str(interrupted.value)
+    assert "payment-infra watch --suffix dev" in str(interrupted.value)
+    assert "payment-infra cancel --suffix dev" in str(interrupted.value)
     assert aws.changes()[-1] == "cloudformation:ExecuteChangeSet"
     assert NAME in aws.stacks
 

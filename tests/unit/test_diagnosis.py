@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.stacks import Answer
 
 NAME = "payment-infra-dev"
+FLAGS = "--suffix dev --region eu-west-1"
 CANCELLED = "Resource creation cancelled"
 CHANGE_SET = "arn:aws:cloudformation:eu-central-1:123456789012:changeSet/a/1"
 
@@ -104,20 +105,20 @@ def test_without_a_failed_resource_the_stack_itself_is_the_cause() -> None:
 
 def test_a_diagnosis_tells_where_and_what_to_do() -> None:
     cause = happened("Failed", "CREATE_FAILED", "Queue already exists.")
-    diagnosis = diagnose(NAME, [cause], {"Failed": "payment_infra/groups/queues.py"})
+    diagnosis = diagnose(NAME, [cause], {"Failed": "payment_infra/groups/queues.py"}, FLAGS)
     assert diagnosis is not None
     assert diagnosis.template_path == "Resources.Failed"
     assert str(diagnosis) == (
         "Failed (Resources.Failed, built in payment_infra/groups/queues.py): Queue already exists; "
         f"{KEPT.format(command='aws sqs delete-queue')}"
     )
-    own = diagnose(NAME, [of_stack("CREATE_FAILED", "no")], {})
+    own = diagnose(NAME, [of_stack("CREATE_FAILED", "no")], {}, FLAGS)
     assert own is not None
     assert (own.template_path, str(own)) == (None, f"{NAME}: no")
 
 
 def test_a_reason_of_several_lines_is_told_on_one() -> None:
-    cause = diagnose(NAME, [happened("Failed", "CREATE_FAILED", "It is\n  wrong.\n")], {})
+    cause = diagnose(NAME, [happened("Failed", "CREATE_FAILED", "It is\n  wrong.\n")], {}, FLAGS)
     assert str(cause) == "Failed: It is wrong"
 
 
@@ -183,8 +184,8 @@ def test_a_reason_of_several_lines_is_told_on_one() -> None:
         ),
         (
             "Requires capabilities : [CAPABILITY_IAM, CAPABILITY_NAMED_IAM]",
-            "`payment-infra upload` prints, and --capabilities CAPABILITY_IAM, "
-            "CAPABILITY_NAMED_IAM",
+            "`payment-infra upload --suffix dev --region eu-west-1` prints, and --capabilities "
+            "CAPABILITY_IAM, CAPABILITY_NAMED_IAM",
         ),
         (
             'Resource handler returned message: "Function already exist: payment-retry-dev '
@@ -222,7 +223,7 @@ def test_a_reason_of_several_lines_is_told_on_one() -> None:
         (
             "Error occurred while GetObject. S3 Error Code: NoSuchKey. S3 Error Message: The "
             "specified key does not exist.",
-            "`payment-infra upload`",
+            "`payment-infra upload --suffix dev --region eu-west-1` puts it there",
         ),
         (
             "Error occurred while GetObject. S3 Error Code: PermanentRedirect. S3 Error Message: "
@@ -236,7 +237,7 @@ def test_a_reason_of_several_lines_is_told_on_one() -> None:
         ),
         (
             "CloudWatch Logs role ARN must be set in account settings to enable logging",
-            "--manage-api-gateway-account",
+            "`payment-infra deploy --manage-api-gateway-account --suffix dev --region eu-west-1`",
         ),
         (
             "You must wait 60 seconds after deleting a queue before you can create another with "
@@ -246,13 +247,13 @@ def test_a_reason_of_several_lines_is_told_on_one() -> None:
         (
             "Resource cannot be deleted as it is currently protected against deletion. Disable "
             "deletion protection first.",
-            "--no-deletion-protection",
+            "`payment-infra deploy --no-deletion-protection --suffix dev --region eu-west-1` first",
         ),
         ("Rate exceeded (Service: Lambda, Status Code: 429)", "wait a little"),
     ],
 )
 def test_a_known_cause_has_a_remedy(reason: str, remedy: str) -> None:
-    assert remedy in (remedy_of(reason) or "")
+    assert remedy in (remedy_of(reason, "", FLAGS) or "")
 
 
 @pytest.mark.parametrize(
@@ -266,11 +267,13 @@ def test_a_known_cause_has_a_remedy(reason: str, remedy: str) -> None:
 def test_what_an_earlier_stack_can_have_kept_is_imported_or_deleted(
     kind: str, command: str
 ) -> None:
-    remedy = remedy_of("transactions-dev already exists", kind) or ""
+    remedy = remedy_of("transactions-dev already exists", kind, FLAGS) or ""
     assert "--import-existing-resources" in remedy
     assert command in remedy
-    assert remedy_of("Rate exceeded", kind) == remedy_of("Rate exceeded")
-    assert remedy_of("payment-retry-dev already exists", "AWS::Lambda::Function") == NAME_TAKEN
+    assert remedy_of("Rate exceeded", kind, FLAGS) == remedy_of("Rate exceeded", "", FLAGS)
+    assert (
+        remedy_of("payment-retry-dev already exists", "AWS::Lambda::Function", FLAGS) == NAME_TAKEN
+    )
 
 
 def test_remedies_name_only_options_that_deploy_has() -> None:
@@ -281,15 +284,15 @@ def test_remedies_name_only_options_that_deploy_has() -> None:
 
 
 def test_a_cause_that_is_not_known_has_none() -> None:
-    assert remedy_of("Something else happened") is None
+    assert remedy_of("Something else happened", "", FLAGS) is None
 
 
 def test_a_change_set_that_failed_is_explained_with_its_validation() -> None:
     events = [ValidationEvent("Table", "/Resources/Table", "TableName already exists")]
-    told = explain_change_set("Validation failed.", events)
+    told = explain_change_set("Validation failed.", events, FLAGS)
     assert told.startswith("Validation failed; Table /Resources/Table: TableName already exists; ")
-    assert told.endswith(str(remedy_of("already exists")))
-    assert explain_change_set("", []) == "it failed without a reason"
+    assert told.endswith(str(remedy_of("already exists", "", FLAGS)))
+    assert explain_change_set("", [], FLAGS) == "it failed without a reason"
 
 
 def test_validation_events_are_read_page_by_page_where_the_api_has_them(

@@ -31,7 +31,9 @@ def stack(aws: FakeAws) -> FakeStack:
 
 
 def following(aws: FakeAws, stack: FakeStack, pauses: list[float]) -> Following:
-    return Following(aws.session().client("cloudformation"), NAME, stack.id, pauses.append)
+    return Following(
+        aws.session().client("cloudformation"), NAME, stack.id, pauses.append, "--suffix dev"
+    )
 
 
 def update(stack: FakeStack, *looks: tuple[str, list[Answer]], token: str = "") -> None:

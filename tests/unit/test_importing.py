@@ -60,7 +60,12 @@ class World:
         self.session = self.aws.session()
 
     def stack(self) -> Stack:
-        return Stack(self.session.client("cloudformation"), NAME, lambda _: None)
+        return Stack(
+            self.session.client("cloudformation"),
+            NAME,
+            lambda _: None,
+            self.session.command("--suffix dev"),
+        )
 
     def deploy(self, options: Options = IMPORT, **flags: object) -> Result:
         resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
@@ -388,13 +393,14 @@ def test_a_refusal_leads_to_where_the_command_line_led(world: World) -> None:
         world.deploy(Options(yes=True), runtime="python3.12")
     world.deploy(Options(yes=True, execute=False), authorization="none", runtime="python3.13")
     hint = world.operator.of(Caution)[-1].message
-    assert "`payment-infra deploy --suffix dev --region eu-west-1 --change-set " in hint
+    assert "`payment-infra deploy --change-set " in hint
+    assert "--no-termination-protection --suffix dev --region eu-west-1` executes it" in hint
 
 
 def test_whoever_looks_for_the_environment_is_told_the_command(gone: World) -> None:
     told = (
         f"there is no stack {NAME}, and its table {OWN} is still there; `payment-infra deploy "
-        "--suffix dev --import-existing-resources` brings the environment back"
+        "--import-existing-resources --suffix dev` brings the environment back"
     )
     with pytest.raises(AwsError, match=told):
         Environment.find(gone.session, gone.stack(), "dev")
@@ -406,7 +412,9 @@ def test_whoever_looks_where_nothing_is_kept_is_told_to_deploy(
 ) -> None:
     if refusal:
         world.aws.errors["dynamodb:DescribeTable"] = refusal
-    with pytest.raises(AwsError, match=f"there is no stack {NAME}; `payment-infra deploy` makes"):
+    with pytest.raises(
+        AwsError, match=f"there is no stack {NAME}; `payment-infra deploy --suffix dev` makes"
+    ):
         Environment.find(world.session, world.stack(), "dev")
 
 

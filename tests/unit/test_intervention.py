@@ -155,7 +155,7 @@ def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(
     exists(aws, "CREATE_COMPLETE").protected = True
     state = stack.state()
     assert state is not None
-    with pytest.raises(AwsError, match="--no-termination-protection` lifts it"):
+    with pytest.raises(AwsError, match="--no-termination-protection --suffix dev` lifts it"):
         intervention.destroy(stack, state, operator, region="here", yes=False)
     assert (operator.asked, aws.changes()) == ([], [])
 

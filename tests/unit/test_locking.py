@@ -46,7 +46,7 @@ class Somebody:
 
     def __post_init__(self) -> None:
         self.session: Session = self.aws.session()
-        self.stack = Stack(self.session.client("cloudformation"), NAME, self._sleep)
+        self.stack = Stack(self.session.client("cloudformation"), NAME, self._sleep, "--suffix dev")
 
     def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -308,8 +308,8 @@ def test_what_was_handed_over_is_held_while_the_stack_is_in_progress(
         line = refusal(lambda: bob.acquire(take_over=take_over))  # noqa: B023
         assert line == (
             f"{NAME} is held by the stack operation that deploy of {found.holder} has begun, and "
-            f"nothing was done; the operation on {NAME} goes on; `payment-infra watch --stack-name "
-            f"{NAME}` shows it, `payment-infra cancel --stack-name {NAME}` stops it"
+            f"nothing was done; the operation on {NAME} goes on; `payment-infra watch --suffix "
+            "dev` shows it, `payment-infra cancel --suffix dev` stops it"
         )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.stacks import Answer
 
 
+DEPLOY = "payment-infra deploy --suffix dev"
 LOOKUPS = {
     "dynamodb:DescribeTable",
     "sqs:GetQueueUrl",
@@ -38,7 +39,9 @@ def planned(aws: FakeAws, **flags: object) -> Plan:
 def checks(
     aws: FakeAws, *, creates: bool = True, skip: tuple[str, ...] = (), **flags: object
 ) -> dict[str, Check]:
-    made = check_all(aws.session(), planned(aws, **flags), creates=creates, skip=skip)
+    made = check_all(
+        aws.session(), planned(aws, **flags), creates=creates, command=DEPLOY, skip=skip
+    )
     return {one.name: one for one in made}
 
 
@@ -131,7 +134,7 @@ def table_check(aws: FakeAws, imports: bool = False, **table: Any) -> Check:
     found = planned(aws)
     override = {} if imports else {TRANSACTIONS_TABLE_OVERRIDE: "other"}
     found = replace(found, parameters={**found.parameters, **override})
-    made = check_all(aws.session(), found, creates=True, imports=imports)
+    made = check_all(aws.session(), found, creates=True, command=DEPLOY, imports=imports)
     return next(one for one in made if one.name == "table")
 
 
@@ -187,14 +190,14 @@ def test_a_table_to_import_that_is_not_there_leaves_nothing_to_bring_back(aws: F
 def test_an_update_that_keeps_its_table_looks_at_none(aws: FakeAws) -> None:
     found = planned(aws)
     kept = replace(found, parameters={**found.parameters, TRANSACTIONS_TABLE_OVERRIDE: None})
-    check_all(aws.session(), kept, creates=False)
+    check_all(aws.session(), kept, creates=False, command=DEPLOY)
     assert aws.called("dynamodb:DescribeTable") == []
 
 
 def test_names_follow_the_parameters_that_are_deployed(aws: FakeAws) -> None:
     found = planned(aws)
     values = {**found.parameters, "EnvironmentSuffix": "other"}
-    check_all(aws.session(), replace(found, parameters=values), creates=True)
+    check_all(aws.session(), replace(found, parameters=values), creates=True, command=DEPLOY)
     assert aws.called("dynamodb:DescribeTable") == [{"TableName": "transactions-other"}]
 
 

@@ -41,7 +41,9 @@ def test_a_stack_that_was_never_made_has_no_outputs(
 ) -> None:
     if status:
         exists(aws, status)
-    with pytest.raises(AwsError, match=f"there is no stack {NAME}; `payment-infra deploy` makes"):
+    with pytest.raises(
+        AwsError, match=f"there is no stack {NAME}; `payment-infra deploy --suffix dev` makes"
+    ):
         stack.outputs()
 
 

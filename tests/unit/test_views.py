@@ -369,7 +369,7 @@ def test_every_line_of_ndjson_is_an_object_with_its_type(
         view.tell(one)
     view.fail(UsageError("no"))
     cause = happened(1, "Queue", "CREATE_FAILED", "already exists")
-    view.fail(failure(NAME, "ROLLBACK_COMPLETE", [cause], {"Queue": "queues.py"}))
+    view.fail(failure(NAME, "ROLLBACK_COMPLETE", [cause], {"Queue": "queues.py"}, ""))
     captured = capsys.readouterr()
     lines: list[dict[str, Any]] = [json.loads(line) for line in captured.out.splitlines()]
     assert captured.err == ""
@@ -410,7 +410,7 @@ def test_what_stays_on_the_screen_of_a_deployment_that_fails(
             view.tell(one)
         view.tell(happened(98, "FailedTransactionsQueue", "UPDATE_COMPLETE"))
         view.tell(Caution("change set payment-infra-1 is kept"))
-        error = failure(NAME, "UPDATE_ROLLBACK_COMPLETE", [failed], {})
+        error = failure(NAME, "UPDATE_ROLLBACK_COMPLETE", [failed], {}, "")
         view.fail(error)
         click.secho(f"Error: {error}", fg="red", err=True)
     text = screen(capsys.readouterr().err)

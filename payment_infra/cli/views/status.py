@@ -25,12 +25,15 @@ NOTHING = "-"
 GONE = "GONE"
 
 
-def draw(status: Status, width: int, now: datetime) -> str:
-    """Return the screen; no line is wider than `width`, but for names that are to be copied."""
-    return "\n".join(_lines(status, width, now))
+def draw(status: Status, width: int, now: datetime, drift: str) -> str:
+    """Return the screen; no line is wider than `width`, but for what is to be copied.
+
+    drift is the command that detects drift.
+    """
+    return "\n".join(_lines(status, width, now, drift))
 
 
-def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
+def _lines(status: Status, width: int, now: datetime, drift: str) -> Iterator[str]:
     color = COLORS.get(status.status.rpartition("_")[2])
     by = f", payment-infra {status.version}" if status.version else ""
     yield _row("stack", click.style(status.stack, bold=True))
@@ -52,7 +55,7 @@ def _lines(status: Status, width: int, now: datetime) -> Iterator[str]:
     yield from _table(status, now)
     for one in status.queues:
         yield _row("queue", _queue(one))
-    yield _row("drift", _drift(status, now))
+    yield _row("drift", _drift(status, now, drift))
     if status.functions:
         yield ""
         yield click.style(
@@ -142,8 +145,8 @@ def _alarms(status: Status, width: int, now: datetime) -> Iterator[str]:
         yield f"    {cut(one.reason, width - 4)}"
 
 
-def _drift(status: Status, now: datetime) -> str:
+def _drift(status: Status, now: datetime, command: str) -> str:
     if status.drift_checked_at is None:
-        return "not checked (`payment-infra drift` does it)"
+        return f"not checked (`{command}` does it)"
     text = click.style(status.drift, fg=COLORS.get(status.drift))
     return f"{text}, checked {ago(status.drift_checked_at, now)}"

@@ -56,7 +56,7 @@ from payment_infra.errors import (
 )
 from payment_infra.gateway_check import check_gateway
 from payment_infra.grants import broadens, compare_grants
-from payment_infra.names import REST_API, TABLE_OUTPUT, naming_flags
+from payment_infra.names import REST_API, TABLE_OUTPUT
 from payment_infra.record import Record, authorization_of, gateway_of, read_record
 from payment_infra.rendering import describe
 from payment_infra.template import sources
@@ -345,8 +345,8 @@ class Deployment:
         on = self._resolved.config.termination_protection
         protection = f"--{'' if on else 'no-'}termination-protection"
         return (
-            f"change set {change_set} is kept; `payment-infra deploy {self._named()} --change-set "
-            f"{change_set} {protection}` executes it"
+            f"change set {change_set} is kept; "
+            f"`{self._stack.command(f'deploy --change-set {change_set} {protection}')}` executes it"
         )
 
     def _execute_later(self, found: Found, name: str) -> Result:
@@ -406,7 +406,7 @@ class Deployment:
         except AwsError as error:
             self._operator.tell(Caution(f"not known whether payments have their table: {error}"))
             return ""
-        restore = f"payment-infra restore --from-backup latest {self._named()}"
+        restore = self._stack.command("restore --from-backup latest")
         return told and f"{told}; `{restore}` brings it back from a backup"
 
     def _tell_stopped(self, state: StackState, changes: Iterable[Change] = ()) -> None:
@@ -428,7 +428,7 @@ class Deployment:
             return
         if not stops:
             return
-        told, resume = stops[0].message, f"payment-infra resume {self._named()}"
+        told, resume = stops[0].message, self._stack.command("resume")
         touched = [one.logical_id for one in changes if one.logical_id in STOPPED_BY]
         if not touched:
             self._operator.tell(Caution(f"{told}, and stay so; `{resume}` lets them in"))
@@ -454,10 +454,6 @@ class Deployment:
         for one in idle:
             self._operator.tell(Caution(f"{one.message}, and stays so; {one.remedy} lets it run"))
 
-    def _named(self) -> str:
-        named = naming_flags(self._resolved.config.suffix, self._stack.name)
-        return self._session.command(named)
-
     def _check(self, planned: Plan, *, creates: bool, imports: bool) -> None:
         """Make the checks, and go on only if none failed; meanwhile, render the template."""
         with ThreadPoolExecutor(1) as pool:
@@ -468,7 +464,7 @@ class Deployment:
                 planned,
                 creates=creates,
                 imports=imports,
-                command=self._options.command or f"payment-infra deploy {self._named()}",
+                command=self._options.command or self._stack.command("deploy"),
                 skip=self._options.skip_checks,
             )
         for check in checks:
@@ -542,7 +538,7 @@ class Deployment:
         except KeyboardInterrupt as interrupt:
             state = self._stack.state()  # the call may have taken effect
             if state is not None and STEPS.get(state.status) is Step.WAIT:
-                raise Interrupted(going_on(self._stack.name)) from interrupt
+                raise Interrupted(going_on(self._stack)) from interrupt
             raise
 
     def _protection(self, live: StackState | None) -> bool | None:
@@ -577,7 +573,7 @@ class Deployment:
         try:
             self._follow(events)
         except KeyboardInterrupt as interrupt:
-            raise Interrupted(going_on(self._stack.name)) from interrupt
+            raise Interrupted(going_on(self._stack)) from interrupt
         except DeploymentFailed as failed:
             raise self._explained(failed) from failed
 
@@ -605,10 +601,11 @@ class Deployment:
 
     def _explained(self, failed: DeploymentFailed) -> DeploymentFailed:
         built = sources(self._resolved.config, code_keys())
-        explained = failure(self._stack.name, failed.status, failed.events, built)
+        name, flags = self._stack.name, self._stack.flags
+        explained = failure(name, failed.status, failed.events, built, flags)
         if self._options.rollback or not failed.status:
             return explained if failed.status else failed
-        kept = f"what was made is kept, and `payment-infra rollback {self._named()}` undoes it"
+        kept = f"what was made is kept, and `{self._stack.command('rollback')}` undoes it"
         return DeploymentFailed(
             f"{explained}; {kept}", failed.status, failed.events, explained.diagnosis
         )

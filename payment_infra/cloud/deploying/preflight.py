@@ -43,8 +43,8 @@ def check_all(
     planned: Plan,
     *,
     creates: bool,
+    command: str,
     imports: bool = False,
-    command: str = "payment-infra deploy",
     skip: Collection[str] = (),
 ) -> list[Check]:
     """Make the checks, at the same time, and return them in their order.
@@ -53,8 +53,8 @@ def check_all(
         session: whose account.
         planned: what is to be deployed.
         creates: whether it is a first deployment, for which every name must be free.
-        imports: whether what exists is to be imported, the stack's own table at least.
         command: what is to be repeated with --import-existing-resources.
+        imports: whether what exists is to be imported, the stack's own table at least.
         skip: names of the checks that are not made.
     """
     checks: Mapping[str, Callable[[], Check]] = {

@@ -15,6 +15,7 @@ from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError
+from payment_infra.names import naming_flags
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Tell
@@ -44,9 +45,10 @@ def examine(session: Session) -> Contents | None:
         return None
     if left := find_stacks(session.client("cloudformation")):
         names = ", ".join(one.stack for one in left)
+        named = (naming_flags(one.suffix, one.stack) for one in left)
+        first = ", ".join(f"`{session.command(f'payment-infra destroy {one}')}`" for one in named)
         raise AwsError(
-            f"the bucket {bucket} holds the code of {names}; `payment-infra destroy` deletes those "
-            "first"
+            f"the bucket {bucket} holds the code of {names}; delete those first: {first}"
         )
     sizes = [one.get("Size", 0) for page in _versions(session, bucket) for one in page]
     return Contents(bucket, len(sizes), sum(sizes))

@@ -166,7 +166,7 @@ def remains(environment: Environment, found: Destruction) -> list[Kept]:
                 name=bucket,
                 resource_type="AWS::S3::Bucket",
                 reason=f"it serves every environment of the region, as the stack {BOOTSTRAP_STACK}",
-                command=f"payment-infra bootstrap --destroy --region {region}",
+                command=environment.session.command("payment-infra bootstrap --destroy"),
             )
         )
     commands = delete_commands_of(OPERATIONS_TABLE, region, protected=True)

@@ -14,7 +14,7 @@ from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
-from payment_infra.names import PROCESSING_FUNCTION, TABLE_OUTPUT, TRANSACTIONS_TABLE, naming_flags
+from payment_infra.names import PROCESSING_FUNCTION, TABLE_OUTPUT, TRANSACTIONS_TABLE
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -85,8 +85,7 @@ class Environment:
 
     def command(self, arguments: str) -> str:
         """Return a command line for this environment, for a person to repeat."""
-        flags = self.session.command(naming_flags(self.suffix, self.stack.name))
-        return f"payment-infra {arguments} {flags}"
+        return self.stack.command(arguments)
 
     def is_going(self) -> bool:
         """Whether the stack is gone, or being deleted, or that has failed: it only can be deleted.
@@ -146,11 +145,11 @@ def _missing(session: Session, stack: Stack, suffix: str) -> str:
     except AwsError:
         kept = False  # whoever deploys, hears of it
     if not kept:
-        return f"{told}; `{session.command('payment-infra deploy')}` makes it"
-    command = f"payment-infra deploy {session.command(naming_flags(suffix, stack.name))}"
+        return f"{told}; `{stack.command('deploy')}` makes it"
+    command = stack.command("deploy --import-existing-resources")
     return (
-        f"{told}, and its table {own} is still there; `{command} --import-existing-resources` "
-        "brings the environment back over what was kept"
+        f"{told}, and its table {own} is still there; `{command}` brings the environment back over "
+        "what was kept"
     )
 
 

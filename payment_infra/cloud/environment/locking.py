@@ -311,7 +311,7 @@ class Lock:
         if held.stack_id:
             return (
                 f"{name} is held by the stack operation that {held.operation} of {held.holder} has "
-                f"begun, and nothing was done; {going_on(name)}"
+                f"begun, and nothing was done; {going_on(self._stack)}"
             )
         ago = max(0, int((self._now() - held.renewed_at).total_seconds()))
         repeat = f"`{command} " if command else "repeat the command with `"

@@ -67,7 +67,7 @@ def read_dashboard(
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise AwsError(
             f"dashboard {name} is not as CloudWatch documents it ({error!r}); "
-            "`payment-infra drift` shows whether somebody has changed it"
+            f"`{environment.command('drift')}` shows whether somebody has changed it"
         ) from error
     metrics = [
         one.metric for widget, _ in widgets for one in widget.series if one.metric is not None

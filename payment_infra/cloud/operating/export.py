@@ -93,7 +93,7 @@ def save(
         PaymentInfraError: it cannot be written; what was written stays, to be resumed.
     """
     if path.exists() and not replace:
-        raise UsageError(f"{path}: exists already; name a new file (`export --force` replaces it)")
+        raise UsageError(f"{path}: exists already; name a new file (--force replaces it)")
     part, state_file = Path(f"{path}{PART}"), Path(f"{path}{STATE}")
     state = _begun(part, state_file, {"table": table, "asked": since.asked}, since.moment)
     try:

@@ -74,13 +74,12 @@ def removable(environment: Environment, target: str) -> Subscription:
         one for one in find_subscriptions(environment) if target in {one.endpoint, one.arn or None}
     ]
     if not found:
-        raise UsageError(f"{target} is not subscribed; `payment-infra subscribe --list` has who is")
+        listing = environment.command("subscribe --list")
+        raise UsageError(f"{target} is not subscribed; `{listing}` has who is")
     one = found[-1]
     if one.endpoint == environment.state.parameters.get(names.ALARM_EMAIL):
-        raise UsageError(
-            f"{one.endpoint} is the stack's own address; `payment-infra deploy --suffix "
-            f"{environment.suffix} --alarm-email ''` removes it"
-        )
+        deploy = environment.command("deploy --alarm-email ''")
+        raise UsageError(f"{one.endpoint} is the stack's own address; `{deploy}` removes it")
     if not one.confirmed:
         raise AwsError(
             f"{one.endpoint} has not confirmed, and can be removed by nobody; SNS forgets it after "

@@ -47,8 +47,13 @@ class Settings:
     protected: bool = False
 
 
-def window(client: DynamoDBClient, table: str) -> Window:
+def window(client: DynamoDBClient, table: str, from_backup: str) -> Window:
     """Return the window of a table's point-in-time recovery.
+
+    Args:
+        client: DynamoDB's.
+        table: its name.
+        from_backup: the command that brings a table back from its backup.
 
     Raises:
         AwsError: the table is gone, or its point-in-time recovery is off.
@@ -60,8 +65,8 @@ def window(client: DynamoDBClient, table: str) -> Window:
         cause = error.__cause__
         if isinstance(cause, ClientError) and code_of(cause).endswith("TableNotFoundException"):
             raise AwsError(
-                f"there is no table {table}; `payment-infra restore --from-backup latest` brings "
-                "it back: DynamoDB keeps a backup of a deleted table for 35 days"
+                f"there is no table {table}; `{from_backup}` brings it back: DynamoDB keeps a "
+                "backup of a deleted table for 35 days"
             ) from error
         raise
     found: Any = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})

@@ -69,7 +69,7 @@ def repoint(environment: Environment, source: str, table: str, operator: Operato
         if losing := [one.logical_id for one in change_set.changes if one.loses_data]:
             raise AwsError(
                 f"stack {stack.name}: to move it would replace or remove {', '.join(losing)}, so "
-                "it was not done; `payment-infra diff` shows how the stack differs"
+                f"it was not done; `{environment.command('diff')}` shows how the stack differs"
             )
         _check_undisturbed(environment)
         token = change_sets.token_of(environment.session.principal())
@@ -103,6 +103,6 @@ def ready(environment: Environment, operator: Operator) -> StackState:
     if state is None or STEPS[state.status] is not Step.UPDATE:
         raise AwsError(
             f"stack {stack.name} is {state.status if state else 'gone'} and cannot be updated; "
-            "`payment-infra rollback` brings a failed update to its end"
+            f"`{environment.command('rollback')}` brings a failed update to its end"
         )
     return state

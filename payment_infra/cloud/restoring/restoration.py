@@ -121,7 +121,7 @@ def _begin(work: Work) -> Journal:
     work.operator.tell(StepBegun(1, len(work.steps), "Check what can be restored"))
     environment, options = work.environment, work.options
     client, table = environment.client("dynamodb"), environment.table
-    found = copy.window(client, table)
+    found = copy.window(client, table, work.command("restore --from-backup latest"))
     if options.to and copy_name(environment.own_table, options.to) == table:
         raise UsageError(f"payments are already in {table}, restored to {_text(options.to)}")
     to = copy.moment(options.to, found)

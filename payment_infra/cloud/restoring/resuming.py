@@ -34,7 +34,7 @@ def resume(work: Work) -> Report:
 def _resume(work: Work) -> Report:
     environment = work.environment
     if STEPS[environment.state.status] is Step.WAIT:
-        raise AwsError(f"nothing was done: {going_on(environment.stack.name)}")
+        raise AwsError(f"nothing was done: {going_on(environment.stack)}")
     names = work.persist(lambda: stopped(environment))
     writes = _agreed(work, wanted(environment), work.persist(lambda: current(environment)), names)
     if names:

@@ -134,7 +134,7 @@ def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
     if answer["Status"] != "CREATE_COMPLETE" or answer["ExecutionStatus"] != "AVAILABLE":
         raise AwsError(
             f"change set {name} is {answer['Status']}, {answer['ExecutionStatus']}: it cannot be "
-            "executed; make a new one with `payment-infra deploy`"
+            f"executed; make a new one with `{stack.command('deploy')}`"
         )
     changes = _changes(stack, answer)
     return ChangeSet(answer["ChangeSetId"], name, state.id, state.status == REVIEW, changes)
@@ -237,7 +237,8 @@ def _wait(
         if status == "FAILED":
             if any(text in reason for text in NO_CHANGES):
                 return None
-            told = explain_change_set(reason, validation_events(stack.client, change_set_id))
+            events = validation_events(stack.client, change_set_id)
+            told = explain_change_set(reason, events, stack.flags)
             raise DeploymentFailed(f"stack {stack.name}: the change set failed: {told}")
         stack.sleep(next(pauses, POLL_SECONDS[-1]))
 

@@ -32,7 +32,8 @@ CASCADE = re.compile(
 )
 ACTION = r"not authorized to perform:? (?:the )?(?P<action>[a-z0-9-]+:\w+)"
 # What to do, by what services and CloudFormation write into a failed resource's status reason; the
-# first that fits counts. The groups of an expression fill the braces of its remedy.
+# first that fits counts. The groups of an expression fill the braces of its remedy, and so does
+# `flags`, what leads to the stack in a command line.
 REMEDIES: tuple[tuple[str, str], ...] = (
     # IAM's own wording of a denial, of every service (IAM, "Troubleshoot access denied error
     # messages"): what no grant lifts, then with all that it names, then the action alone.
@@ -62,7 +63,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"S3 Error Code: (?P<code>NoSuchKey|NoSuchBucket)|NoSuchKey|NoSuchBucket",
-        "the code is not in the bucket: `payment-infra upload` puts it there",
+        "the code is not in the bucket: `payment-infra upload {flags}` puts it there",
     ),
     (
         r"PermanentRedirect|bucket is in this region|must be in the same .*[Rr]egion",
@@ -73,8 +74,8 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     # API Gateway, CreateStage.
     (
         r"CloudWatch Logs role ARN must be set",
-        "the region has no CloudWatch role for API Gateway: deploy with"
-        " --manage-api-gateway-account",
+        "the region has no CloudWatch role for API Gateway: `payment-infra deploy"
+        " --manage-api-gateway-account {flags}` makes one",
     ),
     # Lambda, CreateFunction and CreateEventSourceMapping, which may not yet see a role or its
     # policy (IAM, "Changes that I make are not always immediately visible").
@@ -90,7 +91,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     # CloudFormation, CreateChangeSet and CreateStack.
     (
         r"Requires capabilities\s*:\s*\[(?P<capabilities>[\w, ]+)",
-        "deploy with the command that `payment-infra upload` prints, and --capabilities"
+        "deploy with the command that `payment-infra upload {flags}` prints, and --capabilities"
         " {capabilities}",
     ),
     # Amazon SQS, CreateQueue.
@@ -112,12 +113,12 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     # DynamoDB and CloudFormation, on deletion.
     (
         r"deletion protection|DeletionProtection",
-        "deploy with --no-deletion-protection first, if the payments may go",
+        "`payment-infra deploy --no-deletion-protection {flags}` first, if the payments may go",
     ),
     (r"bucket you tried to delete is not empty", "empty the bucket, then repeat the command"),
     (
         r"TerminationProtection is enabled",
-        "`payment-infra deploy --no-termination-protection` lifts it",
+        "`payment-infra deploy --no-termination-protection {flags}` lifts it",
     ),
     # Resource handlers' error codes Throttling and ResourceConflict, and the services' own; before
     # the quotas, since some services call a throttled call a limit.
@@ -187,7 +188,7 @@ def root_cause(stack: str, events: Sequence[StackEvent]) -> StackEvent | None:
 
 
 def diagnose(
-    stack: str, events: Sequence[StackEvent], sources: Mapping[str, str]
+    stack: str, events: Sequence[StackEvent], sources: Mapping[str, str], flags: str
 ) -> Diagnosis | None:
     """Return the root cause with its place and remedy, None if no event tells of a failure.
 
@@ -195,6 +196,7 @@ def diagnose(
         stack: the stack's name.
         events: those of one operation, oldest first.
         sources: logical id to the module that built the resource.
+        flags: what leads to the stack in a command line, for the remedy.
     """
     cause = root_cause(stack, events)
     if cause is None:
@@ -207,39 +209,47 @@ def diagnose(
         reason=cause.reason,
         template_path=None if own else f"Resources.{cause.logical_id}",
         source=sources.get(cause.logical_id),
-        remedy=remedy_of(cause.reason, cause.resource_type),
+        remedy=remedy_of(cause.reason, cause.resource_type, flags),
     )
 
 
 def failure(
-    stack: str, status: str, events: Sequence[StackEvent], sources: Mapping[str, str] | None = None
+    stack: str,
+    status: str,
+    events: Sequence[StackEvent],
+    sources: Mapping[str, str],
+    flags: str,
 ) -> DeploymentFailed:
     """Return the error of an operation that ended with that status; args as `diagnose`'s."""
-    diagnosis = diagnose(stack, events, sources or {})
+    diagnosis = diagnose(stack, events, sources, flags)
     told = f"stack {stack} is {status}" + (f": {diagnosis}" if diagnosis else "")
     return DeploymentFailed(told, status, events, diagnosis)
 
 
-def remedy_of(reason: str, resource_type: str = "") -> str | None:
+def remedy_of(reason: str, resource_type: str, flags: str) -> str | None:
     """Return what to do about a failure with this status reason, None if that is not known.
 
     A name that is taken has more remedies where the type is one that a deleted stack can keep.
+    flags is what leads to the stack in a command line.
     """
     for pattern, remedy in REMEDIES:
         if match := re.search(pattern, reason, re.DOTALL):
             if remedy == NAME_TAKEN and resource_type in KEPT_TYPES:
                 return KEPT.format(command=KEPT_TYPES[resource_type])
-            return remedy.format(**match.groupdict())
+            return remedy.format(flags=flags, **match.groupdict())
     return None
 
 
-def explain_change_set(reason: str, events: Sequence[ValidationEvent]) -> str:
-    """Return why a change set failed: its StatusReason, the events of its validation, a remedy."""
+def explain_change_set(reason: str, events: Sequence[ValidationEvent], flags: str) -> str:
+    """Return why a change set failed: its StatusReason, the events of its validation, a remedy.
+
+    flags is what leads to the stack in a command line.
+    """
     told = [reason.rstrip(".") or "it failed without a reason"]
     told += [
         f"{one.logical_id}{f' {one.path}' if one.path else ''}: {one.reason}" for one in events
     ]
-    remedy = remedy_of(" ".join(told))
+    remedy = remedy_of(" ".join(told), "", flags)
     return "; ".join([*told, *([remedy] if remedy else [])])
 
 

@@ -29,7 +29,8 @@ class Following:
     """Looks at a stack until its operation has ended.
 
     A look that fails for a passing reason (throttling, network, a service's own error) is made
-    again; it never makes a failure of a deployment that goes well.
+    again; it never makes a failure of a deployment that goes well. flags is what leads to the stack
+    in a command line, for what is to be done about a failure.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Following:
         name: str,
         stack_id: str,
         sleep: Callable[[float], None],
+        flags: str,
     ) -> None:
         self.seen: list[StackEvent] = []
         self._client = client
         self._name = name
         self._stack_id = stack_id
         self._sleep = sleep
+        self._flags = flags
         self._known: set[str] = set()
 
     def skip_past(self) -> None:
@@ -113,7 +116,7 @@ class Following:
                 yield Waiting()
             self._sleep(seconds)
         if status not in expected:
-            raise failure(self._name, status, tuple(self.seen))
+            raise failure(self._name, status, tuple(self.seen), {}, self._flags)
 
     def _is_told(self, status: str, events: Iterable[StackEvent]) -> bool:
         """Whether the stack's own events say that it has come to that status."""

@@ -37,7 +37,7 @@ def watch(
     try:
         follow(stack, stack.watch(state), operator)
     except DeploymentFailed as failed:
-        raise failure(stack.name, failed.status, failed.events, built()) from failed
+        raise failure(stack.name, failed.status, failed.events, built(), stack.flags) from failed
     return _came_to(stack)
 
 
@@ -146,8 +146,8 @@ def destroy(
     """
     if state.termination_protection:
         raise AwsError(
-            f"stack {stack.name} has termination protection; `payment-infra deploy "
-            "--no-termination-protection` lifts it"
+            f"stack {stack.name} has termination protection; "
+            f"`{stack.command('deploy --no-termination-protection')}` lifts it"
         )
     operator.confirm(f"Delete the stack {stack.name} in {region}{also}?", yes)
     first()

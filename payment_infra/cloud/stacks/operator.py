@@ -61,7 +61,7 @@ def follow(
                     kept.append(event)
             operator.tell(event)
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(going_on(stack.name, cancellable=cancellable)) from interrupt
+        raise Interrupted(going_on(stack, cancellable=cancellable)) from interrupt
     return kept
 
 
@@ -89,9 +89,7 @@ def follow_cancelling(
         )
 
 
-def going_on(name: str, *, cancellable: bool = True) -> str:
+def going_on(stack: Stack, *, cancellable: bool = True) -> str:
     """Say how to see and how to stop an operation that nobody looks at any more."""
-    stop = f", `payment-infra cancel --stack-name {name}` stops it" if cancellable else ""
-    return (
-        f"the operation on {name} goes on; `payment-infra watch --stack-name {name}` shows it{stop}"
-    )
+    stop = f", `{stack.command('cancel')}` stops it" if cancellable else ""
+    return f"the operation on {stack.name} goes on; `{stack.command('watch')}` shows it{stop}"

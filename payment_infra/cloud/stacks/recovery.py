@@ -140,7 +140,7 @@ def current_operation(stack: Stack, state: StackState) -> str:
 def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None) -> None:
     busy = f"stack {stack.name} is busy: {current_operation(stack, state)}"
     if wait is False:
-        raise AwsError(f"{busy}; nothing was done (`payment-infra watch` shows it)")
+        raise AwsError(f"{busy}; nothing was done (`{stack.command('watch')}` shows it)")
     operator.confirm(f"{busy}. Wait until that has ended, then go on?", bool(wait), "--wait")
     with suppress(DeploymentFailed):  # the next look decides what to do with what it came to
         follow(stack, stack.watch(state), operator)

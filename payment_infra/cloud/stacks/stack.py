@@ -15,6 +15,7 @@ from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.stacks.following import REVIEW, Following
 from payment_infra.errors import AwsError
+from payment_infra.names import naming_flags
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -82,6 +83,8 @@ class Stack:
 
     Each operation begins with the call that starts it; what it returns is to be iterated over, and
     yields the operation's events until it has ended (see `Following`).
+
+    flags is what leads to it in a command line, as `--suffix dev --region eu-west-1`.
     """
 
     def __init__(
@@ -89,10 +92,16 @@ class Stack:
         client: CloudFormationClient,
         name: str,
         sleep: Callable[[float], None] = time.sleep,
+        flags: str = "",
     ) -> None:
         self.name = name
         self.client = client
         self.sleep = sleep
+        self.flags = flags or naming_flags("", name)
+
+    def command(self, words: str) -> str:
+        """Return a command line about this stack, for a person to enter."""
+        return f"payment-infra {words} {self.flags}"
 
     def state(self) -> StackState | None:
         """Return the stack's state, or None if there is no such stack."""
@@ -114,7 +123,7 @@ class Stack:
         """
         state = self.state()
         if state is None or state.status == REVIEW:
-            raise AwsError(f"there is no stack {self.name}; `payment-infra deploy` makes it")
+            raise AwsError(f"there is no stack {self.name}; `{self.command('deploy')}` makes it")
         return state.outputs
 
     def template(
@@ -164,7 +173,7 @@ class Stack:
 
     def following(self, stack_id: str) -> Following:
         """Return what yields the events of an operation that is begun after this."""
-        return Following(self.client, self.name, stack_id, self.sleep)
+        return Following(self.client, self.name, stack_id, self.sleep, self.flags)
 
     def watch(self, state: StackState) -> Iterator[StackEvent | Waiting]:
         """Yield the events of the operation that goes on, or was the last, from its start.

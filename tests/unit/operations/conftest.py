@@ -35,5 +35,7 @@ def aws() -> FakeAws:
 @pytest.fixture
 def environment(aws: FakeAws) -> Environment:
     session = aws.session()
-    stack = Stack(session.client("cloudformation"), "payment-infra-dev", lambda _: None)
+    stack = Stack(
+        session.client("cloudformation"), "payment-infra-dev", lambda _: None, "--suffix dev"
+    )
     return Environment.find(session, stack, "dev")

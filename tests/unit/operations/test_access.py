@@ -14,6 +14,7 @@ from payment_infra.doctor.access import LATER, PROBES, SERVICES, check_access
 from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack, Refused
 
+LET_IT = "allow iam:SimulatePrincipalPolicy, or let `payment-infra deploy --suffix dev` find out"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 CALLER = f"arn:aws:sts::{ACCOUNT}:assumed-role/Deployers/alice@example.com"
 PROBED = pytest.mark.parametrize("probe", PROBES, ids=lambda one: one.operation)
@@ -250,6 +251,8 @@ def test_the_simulator_is_asked_about_users_and_roles(
     asked = {one["PolicySourceArn"] for one in aws.called("iam:SimulatePrincipalPolicy")}
     assert asked == ({source} if source else set())
     assert levels(found) == ({} if source else {"changes": "warn"})
+    if not source:
+        assert found["changes"].remedy == "`payment-infra deploy --suffix dev` finds out"
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidAction", "NoSuchEntity", "Throttling"])
@@ -258,3 +261,12 @@ def test_a_simulation_that_may_not_be_made_is_a_warning(code: str, aws: FakeAws)
     found = checks(aws)
     assert levels(found) == {"changes": "warn"}
     assert found["changes"].message.startswith("could not be tested: IAM's simulator: ")
+    told = {"Throttling": "wait a little and repeat the command"}.get(code, LET_IT)
+    assert found["changes"].remedy == told
+
+
+def test_who_may_destroy_must_attach_what_was_detached_again(aws: FakeAws) -> None:
+    aws.errors["iam:ListEntitiesForPolicy"] = Refused("AccessDenied", "no")
+    for kind in ("Role", "User", "Group"):
+        assert f"Detach{kind}Policy" in checks(aws)["iam"].remedy
+        assert f"Attach{kind}Policy" in checks(aws)["iam"].remedy

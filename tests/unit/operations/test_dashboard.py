@@ -104,7 +104,7 @@ def test_a_dashboard_that_somebody_broke_is_one_clear_error(body: str) -> None:
     aws = FakeAws()
     environment = dashboard(aws)
     aws.answers["cloudwatch:GetDashboard"] = {"DashboardBody": body}
-    with pytest.raises(AwsError, match="is not as CloudWatch documents it"):
+    with pytest.raises(AwsError, match=r"as CloudWatch documents it .*; `payment-infra drift --"):
         read_dashboard(environment, START, END, 100)
 
 

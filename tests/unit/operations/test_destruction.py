@@ -41,7 +41,9 @@ def template(config: StackConfig = DEFAULTS) -> Any:
 
 def found(aws: FakeAws) -> Environment:
     session = aws.session()
-    stack = Stack(session.client("cloudformation"), "payment-infra-dev", lambda _: None)
+    stack = Stack(
+        session.client("cloudformation"), "payment-infra-dev", lambda _: None, "--suffix dev"
+    )
     return Environment.find(session, stack, "dev")
 
 

@@ -98,7 +98,9 @@ class World:
     def environment(self) -> Environment:
         """Return the environment as it is now."""
         session = self.aws.session()
-        stack = Stack(session.client("cloudformation"), "payment-infra-dev", lambda _: None)
+        stack = Stack(
+            session.client("cloudformation"), "payment-infra-dev", lambda _: None, "--suffix dev"
+        )
         return Environment.find(session, stack, "dev")
 
     def cautions(self) -> list[str]:

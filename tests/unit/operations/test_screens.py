@@ -39,6 +39,7 @@ from payment_infra.record import Record
 from tests import snapshots
 
 WIDTH = 80
+DRIFT = "payment-infra drift --suffix prod-eu"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ID = "ee6b2b2c-0213-563e-8a0d-622cda27b25e"
 COLORS = pytest.mark.parametrize("color", [True, False], ids=["color", "plain"])
@@ -136,7 +137,7 @@ HELD = Held(
 @COLORS
 def test_status(color: bool, check: Check) -> None:
     with colored(color):
-        click.echo(draw_status(STATUS, WIDTH, NOW))
+        click.echo(draw_status(STATUS, WIDTH, NOW, DRIFT))
     check("status", color)
 
 
@@ -156,7 +157,7 @@ QUEUE_LINE = "queue      failed-transactions-prod-eu: 4 waiting, 1 in flight, ol
     ids=["simulated", "unknown-gateway", "table-gone"],
 )
 def test_a_status_says_what_is_unusual(changed: dict[str, Any], lines: list[str]) -> None:
-    shown = click.unstyle(draw_status(replace(STATUS, **changed), WIDTH, NOW)).splitlines()
+    shown = click.unstyle(draw_status(replace(STATUS, **changed), WIDTH, NOW, DRIFT)).splitlines()
     start = next(number for number, line in enumerate(shown) if line == lines[0])
     assert shown[start : start + len(lines)] == lines
 
@@ -166,7 +167,7 @@ def test_a_status_says_what_is_unusual(changed: dict[str, Any], lines: list[str]
 def test_status_of_what_somebody_works_on(stack_id: str, color: bool, check: Check) -> None:
     held = replace(HELD, stack_id=stack_id)
     with colored(color):
-        click.echo(draw_status(replace(STATUS, lock=held, functions=()), WIDTH, NOW))
+        click.echo(draw_status(replace(STATUS, lock=held, functions=()), WIDTH, NOW, DRIFT))
     check("status-handed-over" if stack_id else "status-held", color)
 
 

@@ -57,9 +57,11 @@ def test_what_can_be_removed_and_what_cannot(environment: Environment) -> None:
     assert removable(environment, "arn:aws:sns:::7").endpoint == "007@example.com"
     with pytest.raises(AwsError, match="SNS forgets it after 48 hours"):
         removable(environment, "new@example.com")
-    with pytest.raises(UsageError, match="deploy --suffix dev --alarm-email ''"):
+    with pytest.raises(UsageError, match="deploy --alarm-email '' --suffix dev`"):
         removable(environment, "own@example.com")
-    with pytest.raises(UsageError, match=r"nobody@example\.com is not subscribed"):
+    with pytest.raises(
+        UsageError, match=r"nobody@example\.com is not subscribed; `.*--list --suffix dev`"
+    ):
         removable(environment, "nobody@example.com")
 
 

@@ -71,9 +71,12 @@ def test_a_table_without_recovery_says_so(world: World) -> None:
     assert world.aws.changes() == []
 
 
+FROM_BACKUP = "payment-infra restore --from-backup latest --suffix dev"
+
+
 def test_a_table_that_is_gone_says_where_its_backup_is(world: World) -> None:
     del world.tables.tables[OWN]
-    with pytest.raises(AwsError, match=r"there is no table .* --from-backup latest"):
+    with pytest.raises(AwsError, match=f"no table {OWN}; `{FROM_BACKUP}` brings it back"):
         world.restore()
     assert world.aws.changes() == []
 

@@ -11,6 +11,7 @@ import pytest
 
 from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
+from payment_infra.cloud.restoring.repointing import ready
 from payment_infra.errors import AwsError, DeploymentFailed
 from tests.breaking import Killed
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
@@ -296,12 +297,21 @@ def test_an_update_that_would_replace_the_table_is_not_made(world: World) -> Non
             },
         }
     ]
-    with pytest.raises(AwsError, match="would replace or remove TransactionsTable, so it was not"):
+    told = "would replace or remove TransactionsTable, .*; `payment-infra diff --suffix dev` shows"
+    with pytest.raises(AwsError, match=told):
         world.restore()
     assert world.aws.called("cloudformation:ExecuteChangeSet") == []
     assert world.aws.change_sets == {}
     assert len(world.operator.of(Preview)) == 1
     assert_told_that_payments_are_stopped(world)
+
+
+def test_a_stack_whose_update_has_failed_is_to_be_rolled_back_first(world: World) -> None:
+    work = world.work()
+    world.stack.status = "UPDATE_FAILED"
+    told = "is UPDATE_FAILED and cannot be updated; `payment-infra rollback --suffix dev` brings"
+    with pytest.raises(AwsError, match=told):
+        ready(work.environment, world.operator)
 
 
 def assert_told_that_payments_are_stopped(world: World) -> None:
