@@ -46,7 +46,7 @@ def command(
     """
     require_suffix(resolved)
     from payment_infra.cli.views.preview import draw_diff
-    from payment_infra.cloud.deploying.release import compare
+    from payment_infra.cloud.deploying.forecast import compare
     from payment_infra.difference import as_json
 
     stack = stack_of(session, resolved, stack_name)

@@ -41,14 +41,15 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
       payment-infra upload --suffix dev-001 --bucket my-zips
     """
     require_suffix(resolved)
-    from payment_infra.cloud.deploying import release as releases
+    from payment_infra.cloud.deploying import forecast
     from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
+    from payment_infra.cloud.deploying.release import deploy_command
 
     stack = stack_of(session, resolved, stack_name)
     with operating(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
-        release = releases.prepare(session, stack, resolved, operator.tell)
+        release = forecast.prepare(session, stack, resolved, operator.tell)
     objects = (*release.code, release.template)
-    shell = releases.deploy_command(session, stack.name, release)
+    shell = deploy_command(session, stack.name, release)
     if output == "json":
         print_json(
             {

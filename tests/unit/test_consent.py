@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.deploying import release as releases
+from payment_infra.cloud.deploying import forecast
 from payment_infra.cloud.deploying.consent import check_kept, check_simulated, returning
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import Options
@@ -156,7 +156,7 @@ def test_a_forgotten_gateway_is_refused_and_nothing_is_changed(
     with pytest.raises(UsageError, match=f"gateway from {ACME} to simulated"):
         run(session)
     with pytest.raises(UsageError, match=f"`payment-infra upload .*--gateway {ACME}` keeps it"):
-        releases.prepare(session, stack_of(session), resolved, lambda _: None)
+        forecast.prepare(session, stack_of(session), resolved, lambda _: None)
     assert aws.changes() == before
     assert run(session, gateway="simulated").changed
 
@@ -198,7 +198,7 @@ def test_an_update_goes_on_with_the_stacks_preset(session: Session, aws: FakeAws
     assert (record.preset, record.values["retain_data"]) == ("production", True)
     assert aws.stacks[NAME].protected
     resolved = resolve({"suffix": "dev", "bucket": "zips", "runtime": "python3.12"}, {})
-    assert releases.compare(session, stack_of(session), resolved).same
+    assert forecast.compare(session, stack_of(session), resolved).same
 
 
 def test_a_deployed_parameter_wins_over_what_the_preset_says(
@@ -303,7 +303,7 @@ def test_production_on_aws_has_the_simulated_gateway_only_by_name(
     assert aws.changes() == []
     resolved = resolve({"suffix": "dev", "preset": "production"}, {})
     with pytest.raises(UsageError, match=r"`payment-infra upload .*--gateway simulated`"):
-        releases.prepare(session, stack_of(session), resolved, lambda _: None)
+        forecast.prepare(session, stack_of(session), resolved, lambda _: None)
     assert aws.changes() == []
     assert run(session, **PRODUCTION).changed
     before = aws.changes()

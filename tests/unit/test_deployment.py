@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.artifacts import LAYER, build_artifacts, code_keys
-from payment_infra.cloud.deploying import deployment
+from payment_infra.cloud.deploying import deployment, forecast
 from payment_infra.cloud.deploying import release as releases
 from payment_infra.cloud.deploying.bootstrap import bootstrap, find_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
@@ -220,9 +220,9 @@ def test_a_stack_that_never_came_to_be_differs_in_everything(
 ) -> None:
     resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
     deploy(session)
-    assert releases.compare(session, stack_of(session), resolved).same
+    assert forecast.compare(session, stack_of(session), resolved).same
     aws.stacks[NAME].status = status
-    comparison = releases.compare(session, stack_of(session), resolved)
+    comparison = forecast.compare(session, stack_of(session), resolved)
     assert {one.old for one in comparison.template} == {None}
 
 
@@ -449,7 +449,7 @@ def test_a_handler_that_is_no_python_is_refused_before_any_call(
 
 def release(session: Session, name: str = NAME, **flags: object) -> releases.Release:
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    return releases.prepare(session, stack_of(session, name), resolved, ignore)
+    return forecast.prepare(session, stack_of(session, name), resolved, ignore)
 
 
 @pytest.mark.parametrize("stack_name", [NAME, "mine"])

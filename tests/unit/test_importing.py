@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cfn_tools import load_yaml
 
 from payment_infra.artifacts import code_keys
-from payment_infra.cloud.deploying import deployment
+from payment_infra.cloud.deploying import deployment, forecast, importing
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.importing import find_gone, import_template
 from payment_infra.cloud.deploying.options import Options
@@ -18,7 +20,13 @@ from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.events import Caution, Preview, Result
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
-from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
+from payment_infra.errors import (
+    AwsError,
+    Declined,
+    DeploymentFailed,
+    PaymentInfraError,
+    UsageError,
+)
 from payment_infra.groups.storage import IN_FLIGHT_INDEX
 from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE as OVERRIDE
 from payment_infra.record import read_record
@@ -31,6 +39,7 @@ from tests.stacks import own_event
 from tests.tables import FakeTable, FakeTables
 
 if TYPE_CHECKING:
+    from payment_infra.difference import Comparison
     from tests.stacks import Answer
 
 NAME, OWN = "payment-infra-dev", "transactions-dev"
@@ -502,3 +511,187 @@ def test_a_stack_that_was_only_imported_does_not_hide_the_one_before_it(gone: Wo
     found = find_gone(gone.stack(), "dev")
     assert found is not None
     assert found.record.preset == "production"
+
+
+def left_open(world: World, **flags: Any) -> str:
+    """Bring a signed API back as far as the import; leave a change set that opens it."""
+    interrupted(world, gateway="simulated", **flags)
+    allowed = Options(yes=True, allow=frozenset({"broaden"}), execute=False)
+    world.operator.answer, world.operator.asked[:] = True, []
+    with pytest.MonkeyPatch.context() as patch:  # all that was kept is imported already
+        patch.setattr(importing, "find_missing", lambda *_: ([], []))
+        world.deploy(allowed, gateway="simulated", authorization="none")
+    assert world.operator.asked == []
+    return world.operator.of(Preview)[-1].change_set
+
+
+def test_a_change_set_that_was_left_opens_no_api_that_was_signed_without_a_question(
+    gone: World,
+) -> None:
+    name = left_open(gone)
+    gone.operator.answer = False
+    for allow in (frozenset[str](), frozenset({"broaden", "replace"})):
+        with pytest.raises(Declined):
+            gone.deploy(Options(yes=True, change_set=name, allow=allow), gateway="simulated")
+    asked = "This update lets everybody call the API, without a signature. Go ahead?"
+    assert gone.operator.asked == [asked, asked]
+    assert gone.aws.stacks[NAME].status == "IMPORT_COMPLETE"
+    allowed = Options(yes=True, change_set=name, allow=frozenset({"open"}))
+    assert gone.deploy(allowed, gateway="simulated").status == "UPDATE_COMPLETE"
+
+
+def test_a_change_set_that_was_left_opens_an_api_that_was_open_without_a_question(
+    world: World,
+) -> None:
+    world.deploy(Options(yes=True, allow=frozenset({"open"})), authorization="none", **PRODUCTION)
+    world.lose_stack()
+    name = left_open(world, authorization="none")
+    left = Options(yes=True, change_set=name)
+    assert world.deploy(left, gateway="simulated").status == "UPDATE_COMPLETE"
+    assert world.operator.asked == []
+
+
+def test_a_change_set_for_a_stack_that_is_deleted_first_is_asked_about_before_that(
+    world: World,
+) -> None:
+    world.deploy(Options(yes=True))
+    world.aws.stacks[NAME].status = "ROLLBACK_COMPLETE"
+    before, world.operator.answer = world.aws.changes(), False
+    with pytest.raises(Declined):
+        world.deploy(Options(yes=True, execute=False), authorization="none")
+    assert world.operator.asked == [deployment.OPENS]
+    assert world.aws.changes() == before
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"])
+@pytest.mark.parametrize(
+    ("flags", "protected"),
+    [
+        ({}, True),
+        ({"termination_protection": False}, False),
+        ({"preset": "production", "gateway": "simulated"}, True),
+    ],
+)
+def test_a_creation_that_failed_goes_on_with_its_termination_protection(
+    status: str, flags: dict[str, Any], protected: bool, world: World
+) -> None:
+    world.deploy(Options(yes=True), termination_protection=True)
+    assert world.aws.stacks[NAME].protected
+    world.aws.stacks[NAME].status = status
+    assert world.deploy(Options(yes=True), **flags).status == "CREATE_COMPLETE"
+    assert world.aws.stacks[NAME].protected is protected
+
+
+def test_a_failed_deletion_of_a_creation_that_failed_forgets_no_termination_protection(
+    world: World,
+) -> None:
+    world.deploy(Options(yes=True), termination_protection=True)
+    stack = world.aws.stacks[NAME]
+    stack.status = "ROLLBACK_COMPLETE"
+    for number in (8, 9):
+        world.aws.timeline = [("DELETE_FAILED", [own_event(stack, number, "DELETE_FAILED")])]
+        with pytest.raises(DeploymentFailed):
+            world.deploy(Options(yes=True))
+        assert (stack.status, stack.protected) == ("DELETE_FAILED", True)
+    assert world.deploy(Options(yes=True)).status == "CREATE_COMPLETE"
+    assert world.aws.stacks[NAME].protected
+
+
+def test_an_interrupted_import_goes_on_with_its_termination_protection(world: World) -> None:
+    world.deploy(Options(yes=True), retain_data=True)
+    world.lose_stack()
+    interrupted(world, retain_data=True)
+    world.aws.stacks[NAME].protected = True
+    world.deploy(Options(yes=True), retain_data=True)
+    assert world.aws.stacks[NAME].protected
+
+
+# What diff and upload say.
+
+
+def compared(world: World, **flags: object) -> Comparison:
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
+    return forecast.compare(world.session, world.stack(), resolved)
+
+
+def preset_of(comparison: Comparison) -> str:
+    """Return the preset that a topic is to be made with, alone or with all else."""
+    path = ("Resources", "AlarmTopic")
+    [(below, new)] = [
+        (path[len(one.path) :], one.new)
+        for one in comparison.template
+        if path[: len(one.path)] == one.path
+    ]
+    return read_record({"Resources": {"AlarmTopic": reduce(getitem, below, new)}}).preset
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"])
+def test_diff_shows_what_deploy_would_make_of_a_creation_that_failed(
+    status: str, world: World
+) -> None:
+    world.deploy(Options(yes=True), **PRODUCTION)
+    world.aws.stacks[NAME].status = status
+    before = world.aws.changes()
+    for flags in ({}, {"preset": "production"}):
+        found = compared(world, gateway="simulated", **flags)
+        assert {one.old for one in found.template} == {None}
+        assert preset_of(found) == "production"
+        assert {one.name: one.new for one in found.parameters}["LogRetentionDays"] == "365"
+    named = compared(world, preset="development")
+    assert preset_of(named) == "development"
+    assert world.aws.changes() == before
+
+
+def test_diff_shows_what_an_interrupted_import_would_go_on_with(gone: World) -> None:
+    interrupted(gone, gateway="simulated")
+    before = gone.aws.changes()
+    found = compared(gone, gateway="simulated")
+    assert gone.aws.changes() == before
+    values = {one.name: one.new for one in found.parameters}
+    gone.deploy(Options(yes=True), gateway="simulated")
+    assert preset_of(found) == "production"
+    deployed = load_yaml(gone.aws.stacks[NAME].template)["Resources"]
+    made = {one.path[1] for one in found.template if one.path[0] == "Resources" and one.old is None}
+    assert made | set(json.loads(gone.requests()[0]["TemplateBody"])["Resources"]) == set(deployed)
+    assert {name: gone.aws.stacks[NAME].parameters[name] for name in values} == values
+    assert compared(gone, gateway="simulated").same
+
+
+def test_upload_prepares_what_deploy_would_go_on_with_and_says_what_the_aws_cli_lacks(
+    gone: World,
+) -> None:
+    interrupted(gone, gateway="simulated")
+    resolved = resolve({"suffix": "dev", "bucket": "zips", "gateway": "simulated"}, {})
+    tell = gone.operator.tell
+    release = forecast.prepare(gone.session, gone.stack(), resolved, tell)
+    assert read_record(release.plan.template).preset == "production"
+    assert release.parameters[OVERRIDE] == COPY
+    assert gone.operator.of(Caution)[-1].message == (
+        f"stack {NAME} has nothing but what was imported: `payment-infra deploy --suffix dev` goes "
+        "on with that, while the AWS CLI imports nothing more"
+    )
+
+
+def test_upload_makes_the_checks_of_an_interrupted_import(world: World) -> None:
+    name_gateway(world)
+    interrupted(world, gateway=REAL)
+    resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
+    with pytest.raises(UsageError, match=f"gateway from {REAL} to simulated; `.* upload "):
+        forecast.prepare(world.session, world.stack(), resolved, world.operator.tell)
+    world.aws.deleted.clear()
+    resolved = resolve({"suffix": "dev", "bucket": "zips", "preset": "development"}, {})
+    with pytest.raises(UsageError, match="not know any more which payment gateway the kept"):
+        forecast.prepare(world.session, world.stack(), resolved, world.operator.tell)
+
+
+def test_upload_prepares_the_creation_after_one_that_failed(world: World) -> None:
+    world.deploy(Options(yes=True), **PRODUCTION)
+    world.aws.stacks[NAME].status = "ROLLBACK_COMPLETE"
+    resolved = resolve({"suffix": "dev", "bucket": "zips", "gateway": "simulated"}, {})
+    release = forecast.prepare(world.session, world.stack(), resolved, world.operator.tell)
+    assert read_record(release.plan.template).preset == "production"
+    assert None not in release.parameters.values()
+    assert world.operator.of(Caution)[-1].message == (
+        f"stack {NAME} is ROLLBACK_COMPLETE: `payment-infra deploy --suffix dev` deletes it first, "
+        "while the AWS CLI needs it deleted"
+    )

@@ -36,6 +36,17 @@ def continued(resolved: Resolved, record: Record, state: StackState) -> Resolved
     return replace(resolved, config=kept)
 
 
+def still_protected(resolved: Resolved, *, protected: bool) -> Resolved:
+    """Return the configuration with the termination protection of a stack that is made anew.
+
+    It stays unless it is asked for otherwise. That the stack had none says nothing: it is switched
+    off before a stack is deleted.
+    """
+    if not protected or resolved.asked_for("termination_protection"):
+        return resolved
+    return replace(resolved, config=replace(resolved.config, termination_protection=True))
+
+
 def on_recorded_preset(resolved: Resolved, record: Record) -> Resolved:
     """Return the configuration with the preset that is recorded, unless one was chosen."""
     if not resolved.preset_chosen and record.preset in PRESETS:

@@ -24,6 +24,7 @@ from payment_infra.cloud.deploying.consent import (
     continued,
     on_recorded_preset,
     returning,
+    still_protected,
 )
 from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE, Options
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
@@ -120,6 +121,7 @@ class Deployment:
         self._lock: Lock | None = None
         self._gone: importing.Gone | None = None
         self._deleted = Record()  # of the stack that this deployment deletes first
+        self._protected = False  # whether that had termination protection
         self._exits = ExitStack()
 
     def run(self) -> Result:
@@ -169,6 +171,7 @@ class Deployment:
         check_environment(name, state, self._resolved.config.suffix)
         if STEPS.get(state.status) not in DELETING or self._options.change_set is not None:
             return
+        self._protected = self._protected or state.termination_protection
         deployed = self._stack.template()
         if importing.is_incomplete(deployed):
             return
@@ -182,7 +185,7 @@ class Deployment:
     def _check_opening(self, record: Record, resolved: Resolved) -> None:
         """Ask before an environment is made anew whose API is open, and was not."""
         opens = record.values.get("authorization") == "iam"
-        if opens and resolved.config.authorization == "none" and self._options.execute:
+        if opens and resolved.config.authorization == "none":
             if OPEN not in self._options.allow:
                 self._operator.confirm(OPENS, agreed=False, flag=f"--allow {OPEN}")
             # It is asked once.
@@ -223,20 +226,31 @@ class Deployment:
         """
         live, given = found.live, self._options.parameters
         if self._imports(found):
-            suffix = self._asked.config.suffix
-            self._gone = self._gone or importing.find_gone(self._stack, suffix)
             self._resolved, self._record, given = importing.configuration(
-                self._stack, self._gone, self._asked, given
+                self._stack, self._find_gone(), self._asked, given
             )
-            self._check_opening(self._record, self._resolved)
+            protected = self._protected or (live is not None and live.termination_protection)
+            self._resolved = still_protected(self._resolved, protected=protected)
+            if self._options.execute:
+                self._check_opening(self._record, self._resolved)
             return given
-        if live is not None:
-            self._record = read_record(found.deployed)
-            self._resolved = continued(self._asked, self._record, live)
-        else:
+        if live is None:
             self._record = self._deleted
-            self._resolved = on_recorded_preset(self._asked, self._record)
+            resolved = on_recorded_preset(self._asked, self._record)
+            self._resolved = still_protected(resolved, protected=self._protected)
+            return given
+        self._record = read_record(found.deployed)
+        self._resolved = continued(self._asked, self._record, live)
+        # A change set that was left goes on with an import, too.
+        if found.deployed and importing.is_incomplete(found.deployed):
+            gone = self._find_gone()
+            self._record = gone.record if gone else self._record
         return given
+
+    def _find_gone(self) -> importing.Gone | None:
+        suffix = self._asked.config.suffix
+        self._gone = self._gone or importing.find_gone(self._stack, suffix)
+        return self._gone
 
     def _imports(self, found: Found) -> bool:
         """Whether what exists is to be imported into a stack that has nothing else.
@@ -486,9 +500,10 @@ class Deployment:
         details = property_changes(deployed, new)
         changes = tuple(_detailed(one, details) for one in change_set.changes)
         self._show(change_set, changes, gateway_of(new), grants=grants, unasked=unasked)
-        authorization = authorization_of(deployed), authorization_of(new)
-        if authorization == ("none", "iam"):
+        was, becomes = authorization_of(deployed), authorization_of(new)
+        if (was, becomes) == ("none", "iam"):
             self._operator.tell(Caution(CLOSES))
+        was = was or str(self._record.values.get("authorization", ""))
         options = self._options
         if state is not None and not change_set.creates:
             self._tell_stopped(state, change_set.changes)
@@ -497,7 +512,7 @@ class Deployment:
         needs = []
         if not (change_set.creates or importing.is_incomplete(deployed)) and broadens(grants):
             needs.append((BROADEN, "gives roles more than they have"))
-        if authorization == ("iam", "none"):
+        if (was, becomes) == ("iam", "none"):
             needs.append((OPEN, "lets everybody call the API, without a signature"))
         if any(change.loses_data for change in changes):
             needs.append((REPLACE, "replaces or removes what holds data"))

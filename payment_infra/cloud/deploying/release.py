@@ -11,19 +11,13 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
-from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, check_handlers, code_keys
+from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, code_keys
 from payment_infra.cloud.deploying.bootstrap import exists, find_bucket
-from payment_infra.cloud.deploying.consent import check_kept, check_simulated, continued
 from payment_infra.cloud.deploying.parameters import parameters
-from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
-from payment_infra.cloud.stacks.recovery import STEPS, Step
-from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import UsageError
-from payment_infra.gateway_check import check_gateway
 from payment_infra.layer import build_layer
-from payment_infra.record import read_record
 from payment_infra.rendering import document, render_document
 from payment_infra.template import build_template
 
@@ -31,7 +25,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.deploying.bucket import Bucket
     from payment_infra.cloud.events import Tell
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stacks.stack import Stack, StackState
+    from payment_infra.cloud.stacks.stack import StackState
     from payment_infra.config import StackConfig
     from payment_infra.sources import Resolved
 
@@ -83,40 +77,6 @@ class Release:
     def parameters(self) -> Mapping[str, str | None]:
         """Name to value; None keeps the value that the stack has."""
         return self.plan.parameters
-
-
-def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> Release:
-    """Upload what somebody else is to deploy.
-
-    Raises as `check_handlers`, `check_gateway`, `find_stack`, `check_kept`, `check_simulated` and
-    `upload` do.
-    """
-    check_handlers(resolved.config.gateway)
-    check_gateway(resolved.config)
-    state = find_stack(stack, resolved.config.suffix)
-    if state is not None:
-        record = read_record(stack.template())
-        resolved = continued(resolved, record, state)
-        check_kept(stack.name, record, resolved, session.command("upload"))
-    check_simulated(stack.name, resolved, session, session.command("upload"))
-    planned = plan(session, state, resolved, {})
-    return upload(session, with_bucket(session, planned, resolved, tell), tell)
-
-
-def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
-    """Compare what would be deployed with what is; nothing is changed.
-
-    Raises as `find_stack` and `plan` do.
-    """
-    state = find_stack(stack, resolved.config.suffix)
-    if state is not None and STEPS.get(state.status) in {Step.REMOVE, Step.DELETE_AGAIN}:
-        state = None  # nothing of its template is deployed, and it would be created anew
-    deployed = stack.template() if state else {}
-    if state is not None:
-        resolved = continued(resolved, read_record(deployed), state)
-    planned = plan(session, state, resolved, {})
-    values = state.parameters if state else {}
-    return compare_all(deployed, planned.template, values, planned.parameters)
 
 
 def plan(

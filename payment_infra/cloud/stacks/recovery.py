@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.stacks.change_sets import operator_of
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.errors import AwsError, DeploymentFailed, PaymentInfraError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.stacks.operator import Operator
@@ -114,7 +114,8 @@ def settle(
                     "behind?",
                     yes,
                 )
-                follow(stack, stack.delete(state, left), operator)
+                with _unprotected(stack, state):
+                    follow(stack, stack.delete(state, left), operator)
             case Step.ROLL_BACK:
                 operator.confirm(f"{found}. Roll it back to what it was before?", yes)
                 follow(stack, stack.roll_back(state), operator)
@@ -148,12 +149,29 @@ def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None
 
 def _remove(stack: Stack, state: StackState, operator: Operator) -> None:
     """Delete what is left of a creation that failed."""
-    if state.termination_protection:
-        stack.protect(state.id, on=False)
-    if state.status == "CREATE_FAILED":
-        # A rollback takes what is to be retained too, which would be in the way afterwards.
-        follow(stack, stack.roll_back(state), operator)
-    follow(stack, stack.delete(state), operator)
+    with _unprotected(stack, state):
+        if state.status == "CREATE_FAILED":
+            # A rollback takes what is to be retained too, which would be in the way afterwards.
+            follow(stack, stack.roll_back(state), operator)
+        follow(stack, stack.delete(state), operator)
+
+
+@contextmanager
+def _unprotected(stack: Stack, state: StackState) -> Iterator[None]:
+    """Lift termination protection for a deletion; a stack that stays has it again.
+
+    It tells the next deployment that the stack which it makes anew is to be protected.
+    """
+    if not state.termination_protection:
+        yield
+        return
+    stack.protect(state.id, on=False)
+    try:
+        yield
+    except (PaymentInfraError, KeyboardInterrupt):
+        with suppress(AwsError):  # it may be being deleted
+            stack.protect(state.id, on=True)
+        raise
 
 
 def continue_rollback(

@@ -1,0 +1,115 @@
+"""What a deployment would do: what `diff` compares with, and what `upload` prepares for others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from payment_infra.artifacts import check_handlers
+from payment_infra.cloud.deploying import importing
+from payment_infra.cloud.deploying.consent import (
+    check_kept,
+    check_simulated,
+    continued,
+    on_recorded_preset,
+)
+from payment_infra.cloud.deploying.release import plan, upload, with_bucket
+from payment_infra.cloud.environment.ownership import find_stack
+from payment_infra.cloud.events import Caution
+from payment_infra.cloud.stacks.recovery import DELETING, STEPS
+from payment_infra.difference import Comparison, compare_all
+from payment_infra.gateway_check import check_gateway
+from payment_infra.record import Record, read_record
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.deploying.release import Release
+    from payment_infra.cloud.events import Tell
+    from payment_infra.cloud.sdk.session import Session
+    from payment_infra.cloud.stacks.stack import Stack, StackState
+    from payment_infra.sources import Resolved
+
+
+@dataclass(frozen=True)
+class Outset:
+    """What a deployment would begin with.
+
+    resolved is the configuration that it would have; state is the stack that it would update, None
+    if it would create one; deployed is that stack's template. record is what goes on of an earlier
+    configuration. Where what was kept of a stack that is gone is imported, imports is set, gone is
+    that stack if it is still known, and parameters are its values. caution says what a deployment
+    by the AWS CLI lacks.
+    """
+
+    resolved: Resolved
+    state: StackState | None = None
+    deployed: Mapping[str, Any] = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
+    imports: bool = False
+    gone: importing.Gone | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    caution: str = ""
+
+
+def foresee(stack: Stack, resolved: Resolved) -> Outset:
+    """Return what a deployment would begin with.
+
+    Raises:
+        AwsError: the stack of that name is not this tool's, or is another environment's.
+        UsageError: nothing tells how a stack was configured that is gone, and nobody does.
+    """
+    suffix = resolved.config.suffix
+    state = find_stack(stack, suffix)
+    if state is None:
+        return Outset(resolved)
+    deployed, deploy = stack.template(), stack.command("deploy")
+    incomplete = importing.is_incomplete(deployed)
+    if STEPS.get(state.status) in DELETING:
+        # Nothing of its template is deployed, and it would be created anew.
+        record = Record() if incomplete else read_record(deployed)
+        told = (
+            f"stack {stack.name} is {state.status}: `{deploy}` deletes it first, while the AWS CLI "
+            "needs it deleted"
+        )
+        return Outset(on_recorded_preset(resolved, record), record=record, caution=told)
+    if deployed and incomplete:
+        gone = importing.find_gone(stack, suffix)
+        resolved, record, values = importing.configuration(stack, gone, resolved, {})
+        told = (
+            f"stack {stack.name} has nothing but what was imported: `{deploy}` goes on with that, "
+            "while the AWS CLI imports nothing more"
+        )
+        return Outset(resolved, state, deployed, record, True, gone, values, told)
+    record = read_record(deployed)
+    return Outset(continued(resolved, record, state), state, deployed, record)
+
+
+def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> Release:
+    """Upload what somebody else is to deploy.
+
+    Raises as `check_handlers`, `check_gateway`, `foresee`, `check_kept`, `check_simulated`,
+    `upload` and, for an import, its checks do.
+    """
+    check_handlers(resolved.config.gateway)
+    check_gateway(resolved.config)
+    outset, command = foresee(stack, resolved), session.command("upload")
+    check_kept(stack.name, outset.record, outset.resolved, command)
+    check_simulated(stack.name, outset.resolved, session, command)
+    planned = plan(session, outset.state, outset.resolved, outset.parameters)
+    if outset.imports:
+        importing.check_gateway_known(stack.name, outset.record, outset.resolved, session)
+        importing.check_copies(session, planned, outset.gone)
+    if outset.caution:
+        tell(Caution(outset.caution))
+    return upload(session, with_bucket(session, planned, outset.resolved, tell), tell)
+
+
+def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
+    """Compare what would be deployed with what is; nothing is changed.
+
+    Raises as `foresee` and `plan` do.
+    """
+    outset = foresee(stack, resolved)
+    planned = plan(session, outset.state, outset.resolved, outset.parameters)
+    values = outset.state.parameters if outset.state else {}
+    return compare_all(outset.deployed, planned.template, values, planned.parameters)
