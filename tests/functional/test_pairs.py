@@ -59,7 +59,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
         worlds[-1].sleep(seconds)
 
     monkeypatch.setattr("time.sleep", sleep)
-    monkeypatch.setattr(Stack.__init__, "__defaults__", (sleep,))
+    monkeypatch.setattr(Stack.__init__, "__defaults__", (sleep, ""))
 
     def begin(*names: str) -> Working:
         folder = tmp_path / str(len(worlds))
