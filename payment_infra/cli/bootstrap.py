@@ -8,8 +8,8 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import aws_options, output_option, yes_option
-from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import confirm, note, print_json
+from payment_infra.cli.views.terminal import operating
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

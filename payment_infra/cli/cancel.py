@@ -16,7 +16,7 @@ from payment_infra.cli.options import (
     stack_of,
     yes_option,
 )
-from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.terminal import operating
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

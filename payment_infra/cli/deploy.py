@@ -18,7 +18,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.terminal import operating
 from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import check_answers, note, print_json
+from payment_infra.cli.views.terminal import operating
 from payment_infra.errors import UsageError
 from payment_infra.wording import counted
 

@@ -13,8 +13,8 @@ import click
 from payment_infra.cli.diff import DIFFERENT
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
-from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import note, print_json
+from payment_infra.cli.views.terminal import operating
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:

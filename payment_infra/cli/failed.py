@@ -20,8 +20,8 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import check_answers, note, print_json
+from payment_infra.cli.views.terminal import operating
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped, parsed
 from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE

@@ -14,7 +14,7 @@ from payment_infra.cli.options import aws_options, output_option
 from payment_infra.cli.views.output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.environment.stacks import Listed
+    from payment_infra.cloud.environment.listing import Listed
     from payment_infra.cloud.sdk.session import Session
 
 
@@ -29,7 +29,7 @@ def command(session: Session, output: str) -> None:
     Example:
       payment-infra list --region eu-central-1
     """
-    from payment_infra.cloud.environment.stacks import find_stacks
+    from payment_infra.cloud.environment.listing import find_stacks
 
     found = find_stacks(session.client("cloudformation"))
     if output == "json":

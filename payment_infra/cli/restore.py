@@ -16,8 +16,8 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import note
+from payment_infra.cli.views.terminal import operating
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped
 

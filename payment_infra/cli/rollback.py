@@ -17,7 +17,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.operating import operating
+from payment_infra.cli.views.terminal import operating
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session

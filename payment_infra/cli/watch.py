@@ -14,8 +14,8 @@ from payment_infra.cli.options import (
     stack_name_option,
     stack_of,
 )
-from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.output import note
+from payment_infra.cli.views.terminal import operating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

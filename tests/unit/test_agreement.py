@@ -20,7 +20,7 @@ from handlers.shared import charging, deadline, recovery, retry_messages, transa
 from handlers.shared.aws import clients, intake, latest_report, metrics, table
 from handlers.shared.money import Money
 from payment_infra.artifacts import HANDLERS, check_handlers
-from payment_infra.cloud.environment import writes
+from payment_infra.cloud.environment.intake import EVERY_METHOD, METHODS
 from payment_infra.cloud.operating.queue_export import HIDDEN_SECONDS
 from payment_infra.cloud.restoring import rows
 from payment_infra.config import PRESETS, StackConfig
@@ -192,8 +192,8 @@ def test_a_report_is_given_out_until_the_next_run_has_made_one_and_not_much_long
 
 
 def test_payments_are_stopped_at_the_methods_that_a_restore_stops() -> None:
-    stopped = {f"{method}/POST" for method in writes.METHODS}
-    assert set(intake.PAYMENT_SETTINGS) == {writes.EVERY_METHOD, *stopped}
+    stopped = {f"{method}/POST" for method in METHODS}
+    assert set(intake.PAYMENT_SETTINGS) == {EVERY_METHOD, *stopped}
 
 
 def variables_read() -> tuple[set[str], set[str]]:
@@ -294,7 +294,7 @@ def test_an_export_of_the_queues_waits_until_what_a_function_took_comes_back() -
 def test_what_lets_payments_in_again_is_what_the_template_says(preset: str) -> None:
     [stage] = resources("AWS::ApiGateway::Stage", preset).values()
     paths = {one["ResourcePath"] for one in stage["MethodSettings"]}
-    assert not paths & {f"/~1{method}" for method in writes.METHODS}
+    assert not paths & {f"/~1{method}" for method in METHODS}
     [source] = resources("AWS::Lambda::EventSourceMapping", preset).values()
     assert source.get("Enabled", True)
 

@@ -16,10 +16,10 @@ import pytest
 
 from payment_infra.cli.views import progress
 from payment_infra.cli.views.ndjson import JsonView
-from payment_infra.cli.views.operating import operating
 from payment_infra.cli.views.operation import MAX_IN_FLIGHT, Operation, finished, frame
 from payment_infra.cli.views.preview import draw, draw_diff
 from payment_infra.cli.views.progress import LiveView, PlainView, view
+from payment_infra.cli.views.terminal import operating
 from payment_infra.cli.views.text import elapsed
 from payment_infra.cloud.events import (
     STACK_TYPE,

@@ -1,6 +1,6 @@
 """What the commands draw, and how they ask: text for a person, JSON for a program.
 
-`output` prints and asks; `operating` shows an operation on a stack while it lasts, as `progress`
+`output` prints and asks; `terminal` shows an operation on a stack while it lasts, as `progress`
 draws it in a terminal, or as `ndjson` writes it. `preview` is what would change, `operation` what
 is known of one in progress. `status`, `logs`, `failed` and `doctor` draw what the command shows,
 with the pieces of `text`.

@@ -9,7 +9,7 @@ from payment_infra.cloud.deploying.bucket import Bucket
 from payment_infra.cloud.environment.ownership import foreign
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import Request, created, execute, token_of
-from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.cloud.stacks.settling import STEPS, Step
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import DeploymentFailed
 from payment_infra.names import ARTIFACT_BUCKET_OUTPUT

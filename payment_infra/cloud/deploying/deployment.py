@@ -44,7 +44,7 @@ from payment_infra.cloud.stacks import change_sets, leftovers
 from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow_cancelling, going_on
-from payment_infra.cloud.stacks.recovery import DELETING, STEPS, Step, settle
+from payment_infra.cloud.stacks.settling import DELETING, STEPS, Step, settle
 from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.config import PRESETS, gateway_name
 from payment_infra.difference import property_changes

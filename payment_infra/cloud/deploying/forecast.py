@@ -17,7 +17,7 @@ from payment_infra.cloud.deploying.consent import (
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.stacks.recovery import DELETING, STEPS
+from payment_infra.cloud.stacks.settling import DELETING, STEPS
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.gateway_check import check_gateway
 from payment_infra.record import Record, read_record

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK, bootstrapped
 from payment_infra.cloud.deploying.bucket import MISSING
-from payment_infra.cloud.environment.stacks import find_stacks
+from payment_infra.cloud.environment.listing import find_stacks
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.stacks.stack import Stack

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.environment.journal import find_journals
-from payment_infra.cloud.environment.writes import (
-    Writes,
+from payment_infra.cloud.environment.intake import (
+    Intake,
     let_in,
     seconds_to_end,
     stop,
     stopped,
     wanted,
 )
+from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, Clock
 from payment_infra.cloud.operating.export import PART, STATE, Since, save
@@ -205,11 +205,11 @@ class Saving:
         if environment.is_going():
             return False
         self._check_restores()
-        writes = wanted(environment)
-        kept = Writes(
-            retries=writes.retries and "retries" not in before,
-            throttles={name: one for name, one in writes.throttles.items() if name not in before},
-            stage="" if before else writes.stage,
+        intake = wanted(environment)
+        kept = Intake(
+            retries=intake.retries and "retries" not in before,
+            throttles={name: one for name, one in intake.throttles.items() if name not in before},
+            stage="" if before else intake.stage,
         )
         let_in(environment, kept, self._sleep)
         return True

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from payment_infra.checks import Check
+from payment_infra.cloud.environment.intake import stopped
 from payment_infra.cloud.environment.journal import Phase, find_journals
-from payment_infra.cloud.environment.writes import stopped
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.tables import GONE, lost
-from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.cloud.stacks.settling import STEPS, Step
 from payment_infra.names import (
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,

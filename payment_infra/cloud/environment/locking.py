@@ -30,7 +30,7 @@ from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS, Ope
 from payment_infra.cloud.events import Caution, Waiting
 from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READ_SECONDS
 from payment_infra.cloud.stacks.operator import going_on
-from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.cloud.stacks.settling import STEPS, Step
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Interrupted
 

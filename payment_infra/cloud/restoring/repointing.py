@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from payment_infra import names
-from payment_infra.cloud.environment.writes import EVERYTHING, stopped
+from payment_infra.cloud.environment.intake import EVERYTHING, stopped
 from payment_infra.cloud.events import Preview
 from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.operator import follow
-from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.cloud.stacks.settling import STEPS, Step
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:

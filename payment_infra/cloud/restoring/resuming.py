@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud.environment.intake import METHODS, current, let_in, stopped, wanted
 from payment_infra.cloud.environment.journal import find_journals
-from payment_infra.cloud.environment.writes import METHODS, current, let_in, stopped, wanted
 from payment_infra.cloud.events import Caution, Report
 from payment_infra.cloud.stacks.operator import going_on
-from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.cloud.stacks.settling import STEPS, Step
 from payment_infra.errors import AwsError, Declined
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.environment.writes import Writes
+    from payment_infra.cloud.environment.intake import Intake
     from payment_infra.cloud.restoring.switch import Work
 
 
@@ -36,7 +36,7 @@ def _resume(work: Work) -> Report:
     if STEPS[environment.state.status] is Step.WAIT:
         raise AwsError(f"nothing was done: {going_on(environment.stack)}")
     names = work.persist(lambda: stopped(environment))
-    writes = _agreed(work, wanted(environment), work.persist(lambda: current(environment)), names)
+    intake = _agreed(work, wanted(environment), work.persist(lambda: current(environment)), names)
     if names:
         work.confirm(f"Let payments in to {environment.table}?", work.options.yes)
     for journal in find_journals(environment, environment.own_table):
@@ -48,7 +48,7 @@ def _resume(work: Work) -> Report:
                 )
             )
             work.note(journal, let_in_at=work.clock())
-    work.persist(lambda: let_in(environment, writes, work.sleep))
+    work.persist(lambda: let_in(environment, intake, work.sleep))
     if left := work.persist(lambda: stopped(environment)):
         raise AwsError(
             f"payments are still stopped ({', '.join(left)}), as the deployed template or its "
@@ -61,9 +61,9 @@ def _resume(work: Work) -> Report:
     return report
 
 
-def _agreed(work: Work, writes: Writes, now: Writes, stopped_ones: list[str]) -> Writes:
+def _agreed(work: Work, intake: Intake, now: Intake, stopped_ones: list[str]) -> Intake:
     """Return how payments are to come in, where somebody's own throttle is asked about."""
-    throttles = dict(writes.throttles)
+    throttles = dict(intake.throttles)
     for method in METHODS:
         own = now.throttles[method]
         if method in stopped_ones or own in {"", throttles[method]}:
@@ -76,4 +76,4 @@ def _agreed(work: Work, writes: Writes, now: Writes, stopped_ones: list[str]) ->
             work.operator.confirm(question, work.options.yes)
         except Declined:
             throttles[method] = own
-    return replace(writes, throttles=throttles)
+    return replace(intake, throttles=throttles)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from payment_infra.cloud.environment import journal as journals
 from payment_infra.cloud.environment import smoke
-from payment_infra.cloud.environment.locking import Lock
-from payment_infra.cloud.environment.writes import (
+from payment_infra.cloud.environment.intake import (
     EVERYTHING,
     let_in,
     seconds_to_end,
@@ -20,6 +19,7 @@ from payment_infra.cloud.environment.writes import (
     stopped,
     wanted,
 )
+from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.events import Caution, Report, StepBegun, Waiting
 from payment_infra.cloud.restoring import row_log
 from payment_infra.cloud.restoring.marking import Marking

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.events import Result
 from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.cloud.stacks.operator import follow, follow_cancelling
-from payment_infra.cloud.stacks.recovery import STEPS, Step, continue_rollback
+from payment_infra.cloud.stacks.settling import STEPS, Step, continue_rollback
 from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.errors import AwsError, DeploymentFailed
 

@@ -12,7 +12,7 @@ import pytest
 
 from payment_infra.cloud.destroying.saving import Saving
 from payment_infra.cloud.environment.environment import Environment
-from payment_infra.cloud.environment.writes import let_in, stop, stopped, wanted
+from payment_infra.cloud.environment.intake import let_in, stop, stopped, wanted
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, VISIBILITY_SECONDS
 from payment_infra.cloud.stacks import intervention

@@ -23,8 +23,8 @@ from payment_infra.cli.views.logs import entry
 from payment_infra.cli.views.status import draw as draw_status
 from payment_infra.cloud.destroying.destruction import Destruction, Kept
 from payment_infra.cloud.environment.callers import Callers, Principal
+from payment_infra.cloud.environment.listing import Listed
 from payment_infra.cloud.environment.locking import Held
-from payment_infra.cloud.environment.stacks import Listed
 from payment_infra.cloud.operating.alarms import Alarm
 from payment_infra.cloud.operating.dead_letters import DeadLetter
 from payment_infra.cloud.operating.status import (

@@ -1,5 +1,5 @@
 from payment_infra import names
-from payment_infra.cloud.environment.stacks import find_stacks
+from payment_infra.cloud.environment.listing import find_stacks
 from tests.aws import FakeAws, FakeStack
 
 

@@ -42,7 +42,7 @@ TEMPLATE_LIMITS = ("ThrottlingRateLimit", "ThrottlingBurstLimit")
 
 
 @dataclass(frozen=True)
-class Writes:
+class Intake:
     """How payments come in: whether retries do, each method's own throttle, and the stage's.
 
     A throttle is "rate/burst"; "" where the method has none of its own.
@@ -53,7 +53,7 @@ class Writes:
     stage: str = ""
 
 
-def wanted(environment: Environment) -> Writes:
+def wanted(environment: Environment) -> Intake:
     """Return how payments are to come in: as the deployed template says, not as it ever was."""
     resources = environment.stack.template().get("Resources", {})
     stage = resources.get(STAGE, {}).get("Properties", {})
@@ -64,19 +64,19 @@ def wanted(environment: Environment) -> Writes:
         for one in stage.get("MethodSettings", [])
     }
     source = resources.get(RETRY_EVENT_SOURCE, {}).get("Properties", {})
-    return Writes(
+    return Intake(
         retries=_value(environment, source.get("Enabled", True)).lower() != "false",
         throttles={method: throttles.get((f"/~1{method}", "POST"), "") for method in METHODS},
         stage=throttles.get(("/*", "*"), ""),
     )
 
 
-def current(environment: Environment) -> Writes:
+def current(environment: Environment) -> Intake:
     """Return how payments come in now."""
     settings = _settings(environment)
     with translated(RETRIES):
         retries = _retries(environment)
-    return Writes(
+    return Intake(
         retries=retries not in SWITCHED_OFF,
         throttles={method: _throttle(settings.get(f"{method}/POST")) for method in METHODS},
         stage=_throttle(settings.get(EVERY_METHOD)),
@@ -125,20 +125,20 @@ def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
     _switch_retries(environment, on=False, sleep=sleep)
 
 
-def let_in(environment: Environment, writes: Writes, sleep: Callable[[float], None]) -> None:
+def let_in(environment: Environment, intake: Intake, sleep: Callable[[float], None]) -> None:
     """Let payments in as is wanted; a stage's own throttle is changed only if that is zero."""
     settings = _settings(environment)
     patches = []
-    if writes.stage and _is_zero(settings.get(EVERY_METHOD, {})):
-        patches += _throttled("/*/*", writes.stage)
-    for method, throttle in writes.throttles.items():
+    if intake.stage and _is_zero(settings.get(EVERY_METHOD, {})):
+        patches += _throttled("/*/*", intake.stage)
+    for method, throttle in intake.throttles.items():
         if throttle:
             patches += _throttled(_path(method), throttle)
         elif f"{method}/POST" in settings:
             patches.append({"op": "remove", "path": _path(method)})
     if patches:
         _patch(environment, patches)
-    if writes.retries:
+    if intake.retries:
         _switch_retries(environment, on=True, sleep=sleep)
 
 

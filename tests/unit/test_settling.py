@@ -6,8 +6,8 @@ import boto3
 import pytest
 
 from payment_infra.cloud.events import StackEvent
-from payment_infra.cloud.stacks import recovery
-from payment_infra.cloud.stacks.recovery import STEPS, Step
+from payment_infra.cloud.stacks import settling
+from payment_infra.cloud.stacks.settling import STEPS, Step
 from payment_infra.errors import (
     AwsError,
     Declined,
@@ -35,7 +35,7 @@ def anything(_: StackState) -> None:
 
 
 def settle(stack: Stack, operator: FakeOperator, **options: Any) -> StackState | None:
-    return recovery.settle(
+    return settling.settle(
         stack, operator, check=anything, **{"yes": False, "wait": None, **options}
     )
 
