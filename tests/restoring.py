@@ -22,7 +22,7 @@ from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.environment.locking import find
 from payment_infra.cloud.restoring import restoration, resuming, undoing
-from payment_infra.cloud.restoring.switch import Options, Work
+from payment_infra.cloud.restoring.work import RestoreOptions, Work
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError
@@ -260,7 +260,7 @@ class World:
         environment = Environment.find(self.session, stack, "dev")
         held = find(self.session, stack)  # by a run that was killed: nobody else is here
         asked = {"yes": True, "smoke": False, "take_over": held and held.generation}
-        given = Options(**{**asked, **options})
+        given = RestoreOptions(**{**asked, **options})
         return Work(environment, given, self.operator, self.sleep, lambda: self.tables.now)
 
     def restore(self, **options: Any) -> Report:

@@ -166,10 +166,10 @@ def command(
     if timeout_minutes is not None and options["detach"]:
         raise UsageError("--timeout needs somebody who looks, and --detach looks no more")
     from payment_infra.cloud.deploying.deployment import Deployment
-    from payment_infra.cloud.deploying.options import Options
+    from payment_infra.cloud.deploying.options import DeployOptions
 
     stack = stack_of(session, resolved, stack_name)
-    chosen = Options(
+    chosen = DeployOptions(
         execute=not no_execute,
         rollback=not no_rollback,
         notification_arns=notification_arns or None,

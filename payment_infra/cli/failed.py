@@ -75,9 +75,9 @@ def list_command(environment: Environment, output: str) -> None:
       payment-infra failed list --suffix dev-001
     """
     from payment_infra.cli.views.failed import left_behind, print_messages
-    from payment_infra.cloud.operating.dead_letters import depth, look
+    from payment_infra.cloud.operating.dead_letters import depth, read_dead_letters
 
-    main, found = depth(environment, FAILED_QUEUE), look(environment)
+    main, found = depth(environment, FAILED_QUEUE), read_dead_letters(environment)
     queues = [main, found.before]
     if output == "json":
         print_json(
@@ -115,10 +115,10 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
       payment-infra failed show --suffix dev-001 5f0c954e-9f3a-4c8b-8a41-9e3d3c1f0a11
     """
     from payment_infra.cli.views.failed import masked, print_message
-    from payment_infra.cloud.operating.dead_letters import look
+    from payment_infra.cloud.operating.dead_letters import read_dead_letters
     from payment_infra.cloud.operating.transactions import find
 
-    read = look(environment)
+    read = read_dead_letters(environment)
     found = [one for one in read.messages if message_id in {one.id, one.transaction_id}]
     if not found:
         raise PaymentInfraError(_not_there(environment, message_id, read))
@@ -294,9 +294,9 @@ def _wait_if(wait: bool, environment: Environment) -> None:
 
 def _chosen(environment: Environment, ids: tuple[str, ...]) -> tuple[list[DeadLetter], Reading]:
     """Return the messages that are meant, with what was read; show how many are of which kind."""
-    from payment_infra.cloud.operating.dead_letters import look
+    from payment_infra.cloud.operating.dead_letters import read_dead_letters
 
-    read = look(environment)
+    read = read_dead_letters(environment)
     found = [one for one in read.messages if not ids or one.id in ids]
     if missing := set(ids) - {one.id for one in found}:
         raise UsageError(_not_there(environment, min(missing), read))

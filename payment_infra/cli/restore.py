@@ -110,7 +110,7 @@ def command(
       payment-infra restore --suffix dev-001 --undo
     """
     from payment_infra.cloud.restoring import restoration, undoing
-    from payment_infra.cloud.restoring.switch import Options, Work
+    from payment_infra.cloud.restoring.work import RestoreOptions, Work
     from payment_infra.moments import is_ago
 
     if [undo, moment is not None, from_backup is not None].count(True) != 1 or (
@@ -119,7 +119,7 @@ def command(
         raise UsageError(
             "give one of --to TIME, --from-backup ARN and --undo; --drill goes with --to or --undo"
         )
-    options = Options(
+    options = RestoreOptions(
         to=_parse(moment),
         from_backup=from_backup,
         ago=moment is not None and is_ago(moment),

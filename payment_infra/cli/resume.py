@@ -36,8 +36,8 @@ def command(environment: Environment, take_over: int | None, output: str, yes: b
       payment-infra resume --suffix dev-001
     """
     from payment_infra.cloud.restoring.resuming import resume
-    from payment_infra.cloud.restoring.switch import Options, Work
+    from payment_infra.cloud.restoring.work import RestoreOptions, Work
 
-    options = Options(yes=yes, command=entered(), take_over=take_over)
+    options = RestoreOptions(yes=yes, command=entered(), take_over=take_over)
     with operating(environment.stack.name, output) as operator:
         resume(Work(environment, options, operator))

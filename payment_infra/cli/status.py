@@ -46,7 +46,7 @@ def command(environment: Environment, watch: bool, interval: float, output: str)
     Example:
       payment-infra status --suffix dev-001
     """
-    from payment_infra.cloud.operating.status import look
+    from payment_infra.cloud.operating.status import read_status
 
     if watch:
         if output != "text" or not sys.stdout.isatty():
@@ -55,7 +55,7 @@ def command(environment: Environment, watch: bool, interval: float, output: str)
             )
         _watch(environment, interval)
         return
-    status = look(environment, datetime.now(UTC))
+    status = read_status(environment, datetime.now(UTC))
     if output == "json":
         click.echo(json.dumps(asdict(status), indent=2, default=_text))
     else:
@@ -68,11 +68,11 @@ def _watch(environment: Environment, interval: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from payment_infra.cloud.operating.status import look
+    from payment_infra.cloud.operating.status import read_status
 
     with Live(Text("…"), screen=False, auto_refresh=False) as live:
         while True:
-            status = look(environment.again(), datetime.now(UTC))
+            status = read_status(environment.again(), datetime.now(UTC))
             live.update(Text.from_ansi(_screen(environment, status)), refresh=True)
             time.sleep(interval)
 

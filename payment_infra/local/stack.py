@@ -11,7 +11,7 @@ import botocore.session
 from botocore.config import Config
 
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.environment.locking import free
 from payment_infra.cloud.environment.smoke import Api, invoke_url
 from payment_infra.cloud.sdk.errors import translated
@@ -64,7 +64,7 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
     # No money, access or protection hangs on what is here: nothing has to be asked for again.
     sources = {**resolved.sources, **dict.fromkeys({*KEPT, "suffix"}, "local")}
     resolved = replace(resolved, config=config, sources=sources)
-    Deployment(session, stack, resolved, Options(yes=True), _Quiet()).run()
+    Deployment(session, stack, resolved, DeployOptions(yes=True), _Quiet()).run()
     outputs = stack.outputs()
     _switch_on_recovery(session, outputs["TransactionsTableName"])
     url = invoke_url(outputs, session.endpoint_url)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import Emulator, emulator
 from payment_infra.local.stack import open_session
@@ -36,7 +36,7 @@ def deploy() -> Deploy:
         session = open_session(running)
         stack = Stack(session.client("cloudformation"), f"payment-infra-{suffix}")
         resolved = resolve({"suffix": suffix, **flags}, {})
-        options = Options(yes=True, allow=frozenset({"broaden", "replace"}))
+        options = DeployOptions(yes=True, allow=frozenset({"broaden", "replace"}))
         Deployment(session, stack, resolved, options, FakeOperator()).run()
         return Deployed(session, stack)
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from payment_infra.cloud.restoring import switch
+from payment_infra.cloud.restoring import work
 from tests.functional.conftest import Cli
 from tests.restoring import World
 from tests.stacks import Answer, event
@@ -41,7 +41,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         for name in ("ValidationFunction", "ProcessingFunction", "RetryFunction")
     ]
     monkeypatch.setattr(
-        switch, "Work", partial(switch.Work, sleep=made.sleep, clock=lambda: made.tables.now)
+        work, "Work", partial(work.Work, sleep=made.sleep, clock=lambda: made.tables.now)
     )
     return made
 

@@ -6,7 +6,7 @@ import pytest
 
 from payment_infra.cloud.sdk.polling import POLL_SECONDS
 from payment_infra.cloud.stacks import change_sets
-from payment_infra.cloud.stacks.change_sets import ChangeSet, Request, operator_of, token_of
+from payment_infra.cloud.stacks.change_sets import ChangeSet, Request, principal_of, token_of
 from payment_infra.cloud.stacks.diagnosis import remedy_of
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, DeploymentFailed
@@ -245,7 +245,7 @@ def test_only_failed_ones_of_this_tool_are_cleaned_up(aws: FakeAws, stack: Stack
 )
 def test_a_token_tells_who_began(principal: str, operator: str) -> None:
     token = token_of(principal)
-    assert operator_of(token) == operator
+    assert principal_of(token) == operator
     assert len(token) <= 128
     assert token != token_of(principal)
-    assert operator_of("Console-DeleteStack-1") == ""
+    assert principal_of("Console-DeleteStack-1") == ""

@@ -10,7 +10,7 @@ import pytest
 from payment_infra.cloud.deploying import forecast
 from payment_infra.cloud.deploying.consent import check_kept, check_simulated, returning
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Preview, PropertyChange
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
@@ -64,7 +64,7 @@ def run(
 ) -> Result:
     """Deploy with these flags, as the command does with --yes."""
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    options = Options(yes=True, allow=allow)
+    options = DeployOptions(yes=True, allow=allow)
     who = operator or FakeOperator()
     return Deployment(session, stack_of(session), resolved, options, who).run()
 
@@ -267,9 +267,9 @@ def test_a_change_set_that_was_left_opens_an_api_only_by_who_says_so(
     run(session)
     resolved = resolve({"suffix": "dev", "bucket": "zips", "authorization": "none"}, {})
     stack = stack_of(session)
-    Deployment(session, stack, resolved, Options(execute=False), FakeOperator()).run()
+    Deployment(session, stack, resolved, DeployOptions(execute=False), FakeOperator()).run()
     [left] = [one["name"] for one in aws.change_sets.values()]
-    options = Options(yes=True, change_set=left)
+    options = DeployOptions(yes=True, change_set=left)
     with pytest.raises(UsageError, match="--allow open"):
         Deployment(session, stack, resolved, options, FakeOperator()).run()
 

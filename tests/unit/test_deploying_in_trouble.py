@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError
@@ -54,7 +54,7 @@ def operator() -> FakeOperator:
 
 def run(aws: FakeAws, operator: FakeOperator | None = None, **flags: object) -> Result:
     """Deploy with these flags, as the command does with --yes."""
-    options = Options(
+    options = DeployOptions(
         yes=True,
         force=bool(flags.pop("force", False)),
         execute=not flags.pop("no_execute", False),

@@ -10,7 +10,7 @@ from payment_infra.cloud.deploying import release as releases
 from payment_infra.cloud.deploying.bootstrap import bootstrap, find_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.stack import Stack
@@ -53,7 +53,7 @@ def ignore(_: object) -> None:
 def deploy(session: Session, **flags: object) -> bool:
     """Deploy with these flags, as the command does with --yes; return whether that changed it."""
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    options = Options(yes=True, allow=frozenset({"broaden", "replace"}))
+    options = DeployOptions(yes=True, allow=frozenset({"broaden", "replace"}))
     return Deployment(session, stack_of(session), resolved, options, FakeOperator()).run().changed
 
 
@@ -304,7 +304,7 @@ def test_a_bucket_that_is_gone_is_told_before_it_is_made_anew(
     operator = FakeOperator(answer=False)
     resolved = resolve({"suffix": "dev", "throttle_rate_limit": 5}, {})
     with pytest.raises(Declined):
-        Deployment(session, stack_of(session), resolved, Options(), operator).run()
+        Deployment(session, stack_of(session), resolved, DeployOptions(), operator).run()
     assert operator.of(Caution) == [
         Caution(
             "bucket zips is gone; the code goes to the account's own, and what was deployed from "

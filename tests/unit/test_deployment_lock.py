@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.environment import locking
 from payment_infra.cloud.environment.locking import Held, Lock, Overtaken
 from payment_infra.cloud.events import Caution, Event, Preview, Result, StackEvent
@@ -68,7 +68,7 @@ def deploy(
     session = aws.session()
     resolved = resolve({"suffix": "dev", "bucket": "zips", **(flags or {})}, {})
     stack = Stack(session.client("cloudformation"), NAME, lambda _: on_sleep(), "--suffix dev")
-    chosen = Options(**{"yes": True, "command": COMMAND, **options})
+    chosen = DeployOptions(**{"yes": True, "command": COMMAND, **options})
     return Deployment(session, stack, resolved, chosen, operator or FakeOperator()).run()
 
 
@@ -326,5 +326,5 @@ def test_a_session_is_free_again_after_a_deployment(aws: Account) -> None:
     session: Session = aws.session()
     stack = Stack(session.client("cloudformation"), NAME, lambda _: None, "--suffix dev")
     resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
-    Deployment(session, stack, resolved, Options(yes=True), FakeOperator()).run()
+    Deployment(session, stack, resolved, DeployOptions(yes=True), FakeOperator()).run()
     assert session.guard is None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import (
@@ -47,12 +47,12 @@ def run(
     session: Session,
     operator: FakeOperator | None = None,
     clock: Callable[[], float] = lambda: 0.0,
-    options: Options | None = None,
+    options: DeployOptions | None = None,
     **flags: object,
 ) -> Result:
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
     stack = Stack(session.client("cloudformation"), NAME, lambda _: None, "--suffix dev")
-    chosen = options or Options(yes=True)
+    chosen = options or DeployOptions(yes=True)
     return Deployment(session, stack, resolved, chosen, operator or FakeOperator(), clock).run()
 
 
@@ -64,7 +64,7 @@ def test_a_preview_comes_before_the_question_and_the_question_before_any_change(
 ) -> None:
     operator = FakeOperator(answer=False)
     with pytest.raises(Declined):
-        run(session, operator, options=Options())
+        run(session, operator, options=DeployOptions())
     [preview] = operator.told
     assert isinstance(preview, Preview)
     assert (preview.creates, preview.account, preview.region) == (
@@ -88,7 +88,7 @@ def test_yes_skips_the_question_and_not_the_preview(session: Session) -> None:
 
 def test_where_nobody_can_be_asked_nothing_is_uploaded(session: Session, aws: FakeAws) -> None:
     with pytest.raises(UsageError, match="--yes"):
-        run(session, options=Options())
+        run(session, options=DeployOptions())
     assert aws.changes() == []
 
 
@@ -121,7 +121,7 @@ def test_an_update_that_broadens_iam_asks_even_with_yes(session: Session, aws: F
         run(session, **BROADENING)
     assert aws.stacks[NAME].template == before
     assert aws.change_sets == {}
-    allowed = Options(yes=True, allow=frozenset({"broaden"}))
+    allowed = DeployOptions(yes=True, allow=frozenset({"broaden"}))
     assert run(session, options=allowed, **BROADENING).changed
 
 
@@ -150,7 +150,7 @@ def test_an_update_that_replaces_a_table_asks_even_with_yes(
     monkeypatch.setattr(aws, "describe_change_set", replacing)
     with pytest.raises(UsageError, match="--allow replace"):
         run(session, tags={"a": "b"})
-    allowed = Options(yes=True, allow=frozenset({"replace"}))
+    allowed = DeployOptions(yes=True, allow=frozenset({"replace"}))
     assert run(session, options=allowed, tags={"a": "b"}).changed
 
 
@@ -159,13 +159,13 @@ def test_an_update_that_replaces_a_table_asks_even_with_yes(
 
 def test_a_change_set_is_left_and_executed_later(session: Session, aws: FakeAws) -> None:
     operator = FakeOperator()
-    result = run(session, operator, options=Options(execute=False))
+    result = run(session, operator, options=DeployOptions(execute=False))
     assert not result.changed
     [preview] = operator.of(Preview)
     [caution] = operator.of(Caution)
     assert preview.change_set in caution.message
     assert list(aws.change_sets)
-    later = Options(yes=True, change_set=preview.change_set)
+    later = DeployOptions(yes=True, change_set=preview.change_set)
     assert run(session, options=later).status == "CREATE_COMPLETE"
     assert aws.change_sets == {}
 
@@ -173,7 +173,7 @@ def test_a_change_set_is_left_and_executed_later(session: Session, aws: FakeAws)
 def leave(session: Session, **flags: Any) -> tuple[str, str]:
     """Leave a change set; return its name, and the hint that says how to execute it."""
     operator = FakeOperator()
-    run(session, operator, options=Options(yes=True, execute=False), **flags)
+    run(session, operator, options=DeployOptions(yes=True, execute=False), **flags)
     return operator.of(Preview)[0].change_set, operator.of(Caution)[-1].message
 
 
@@ -205,7 +205,7 @@ def test_a_change_set_that_is_executed_later_keeps_the_termination_protection(
     name, hint = leave(session, **left, runtime="python3.12")
     assert f"--change-set {name} {flag} --suffix dev` executes it" in hint
     allow = frozenset({"broaden", "replace"})
-    assert run(session, options=Options(yes=True, change_set=name, allow=allow)).changed
+    assert run(session, options=DeployOptions(yes=True, change_set=name, allow=allow)).changed
     assert aws.stacks[NAME].protected is protected
 
 
@@ -216,14 +216,14 @@ def test_the_flag_decides_the_protection_of_a_change_set_executed_later(
     run(session, termination_protection=not wanted)
     name, hint = leave(session, termination_protection=wanted, runtime="python3.12")
     assert f" {'--' if wanted else '--no-'}termination-protection --suffix dev` executes it" in hint
-    options = Options(yes=True, change_set=name)
+    options = DeployOptions(yes=True, change_set=name)
     assert run(session, options=options, termination_protection=wanted).changed
     assert aws.stacks[NAME].protected is wanted
 
 
 def test_a_change_set_of_no_stack_is_not_there(session: Session) -> None:
     with pytest.raises(AwsError, match="there is no stack"):
-        run(session, options=Options(yes=True, change_set="payment-infra-1"))
+        run(session, options=DeployOptions(yes=True, change_set="payment-infra-1"))
 
 
 # Nothing to do.
@@ -261,13 +261,13 @@ def test_a_change_set_that_failed_in_an_earlier_run_is_cleaned_up(
     run(session)
     left = {"name": "payment-infra-0", "stack": aws.stacks[NAME], "failure": "no", "waits": 0}
     aws.change_sets["left"] = left
-    run(session, options=Options(yes=True, execute=False), **READY)
+    run(session, options=DeployOptions(yes=True, execute=False), **READY)
     assert "left" not in aws.change_sets
 
 
 def test_force_goes_the_long_way_and_leaves_no_change_set(session: Session, aws: FakeAws) -> None:
     run(session)
-    result = run(session, options=Options(yes=True, force=True))
+    result = run(session, options=DeployOptions(yes=True, force=True))
     assert not result.changed
     assert len(aws.called("cloudformation:CreateChangeSet")) == 2
     assert aws.change_sets == {}
@@ -280,13 +280,13 @@ TOPIC = "arn:aws:sns:eu-central-1:123456789012:events"
 @pytest.mark.parametrize(
     "options",
     [
-        Options(yes=True, role_arn=ROLE),
-        Options(yes=True, notification_arns=(TOPIC,)),
-        Options(yes=True, parameters={"LogRetentionDays": "30"}),
+        DeployOptions(yes=True, role_arn=ROLE),
+        DeployOptions(yes=True, notification_arns=(TOPIC,)),
+        DeployOptions(yes=True, parameters={"LogRetentionDays": "30"}),
     ],
 )
 def test_an_option_that_differs_is_something_to_do(
-    options: Options, session: Session, aws: FakeAws
+    options: DeployOptions, session: Session, aws: FakeAws
 ) -> None:
     run(session)
     run(session, options=options)
@@ -296,11 +296,11 @@ def test_an_option_that_differs_is_something_to_do(
 def test_a_parameter_that_is_given_wins_and_an_unknown_one_is_refused(
     session: Session, aws: FakeAws
 ) -> None:
-    run(session, options=Options(yes=True, parameters={"LogRetentionDays": "30"}))
+    run(session, options=DeployOptions(yes=True, parameters={"LogRetentionDays": "30"}))
     assert aws.stacks[NAME].parameters["LogRetentionDays"] == "30"
     before = aws.changes()
     with pytest.raises(UsageError, match="--parameter LogRetention: no such parameter; known are"):
-        run(session, options=Options(yes=True, parameters={"LogRetention": "30"}))
+        run(session, options=DeployOptions(yes=True, parameters={"LogRetention": "30"}))
     assert aws.changes() == before
 
 
@@ -311,7 +311,7 @@ def test_a_parameter_that_a_deployment_follows_has_a_flag_of_its_own(
     name: str, flag: str, session: Session, aws: FakeAws
 ) -> None:
     with pytest.raises(UsageError, match=f"--parameter {name}: give {flag} instead"):
-        run(session, options=Options(yes=True, parameters={name: "other"}))
+        run(session, options=DeployOptions(yes=True, parameters={name: "other"}))
     assert aws.changes() == []
 
 
@@ -354,7 +354,7 @@ def test_protection_that_was_lifted_by_name_does_not_come_back_unasked(
 def test_a_stack_policy_is_set_before_an_update_begins(session: Session, aws: FakeAws) -> None:
     run(session)
     policy = '{"Statement": []}'
-    run(session, options=Options(yes=True, stack_policy=policy), **READY)
+    run(session, options=DeployOptions(yes=True, stack_policy=policy), **READY)
     changes = aws.changes()
     assert changes[-2:] == ["cloudformation:SetStackPolicy", "cloudformation:ExecuteChangeSet"]
     assert aws.stacks[NAME].policy == policy
@@ -379,7 +379,7 @@ def test_a_look_that_fails_after_the_end_is_made_again_and_fails_nothing(
     operator = FakeOperator(on_tell=ended)
     resolved = resolve({"suffix": "dev", "bucket": "zips", **READY}, {})
     stack = Stack(session.client("cloudformation"), NAME, pause, "--suffix dev")
-    result = Deployment(session, stack, resolved, Options(yes=True), operator).run()
+    result = Deployment(session, stack, resolved, DeployOptions(yes=True), operator).run()
     assert result == Result(NAME, "UPDATE_COMPLETE", changed=True)
     assert operator.of(Outputs)
 
@@ -387,7 +387,7 @@ def test_a_look_that_fails_after_the_end_is_made_again_and_fails_nothing(
 def test_detach_returns_as_soon_as_it_has_begun(session: Session, aws: FakeAws) -> None:
     aws.timeline = [("CREATE_IN_PROGRESS", [])]
     operator = FakeOperator()
-    result = run(session, operator, options=Options(yes=True, detach=True))
+    result = run(session, operator, options=DeployOptions(yes=True, detach=True))
     assert result == Result(NAME, "CREATE_IN_PROGRESS", changed=True)
     assert operator.of(StackEvent) == []
     assert aws.stacks[NAME].status == "CREATE_IN_PROGRESS"
@@ -456,7 +456,7 @@ def test_an_operation_that_takes_too_long_is_cancelled(session: Session, aws: Fa
     run(session)
     clock = iter(range(0, 1000, 40))
     aws.timeline = [("UPDATE_IN_PROGRESS", [])] * 20
-    options = Options(yes=True, timeout_seconds=60)
+    options = DeployOptions(yes=True, timeout_seconds=60)
     operator = FakeOperator()
     with pytest.raises(DeploymentFailed, match="was not done after 60 s, and was cancelled"):
         run(session, operator, lambda: next(clock), options, **READY)
@@ -478,7 +478,7 @@ def test_what_a_creation_that_took_too_long_has_made_is_removed(
     aws.answers["logs:DeleteLogGroup"] = {}
     aws.timeline = [("CREATE_IN_PROGRESS", [])] * 20
     operator = FakeOperator(on_tell=tell)
-    options = Options(yes=True, timeout_seconds=60)
+    options = DeployOptions(yes=True, timeout_seconds=60)
     with pytest.raises(DeploymentFailed, match="and was cancelled"):
         run(session, operator, lambda: next(clock), options)
     assert aws.called("logs:DeleteLogGroup") == [{"logGroupName": "RetryLogGroup"}]
@@ -507,14 +507,14 @@ def test_a_failure_names_the_root_cause_where_it_was_built(session: Session, aws
 def test_a_failure_without_a_rollback_says_what_undoes_it(session: Session, aws: FakeAws) -> None:
     aws.timeline = [("CREATE_FAILED", [event(5, "AlarmTopic", "CREATE_FAILED", "no")])]
     with pytest.raises(DeploymentFailed, match="`payment-infra rollback --suffix dev` undoes it"):
-        run(session, options=Options(yes=True, rollback=False))
+        run(session, options=DeployOptions(yes=True, rollback=False))
 
 
 def test_a_create_that_failed_is_removed_and_made_again(session: Session, aws: FakeAws) -> None:
     run(session)
     aws.stacks[NAME].status = "ROLLBACK_COMPLETE"
     operator = FakeOperator(answer=True)
-    assert run(session, operator, options=Options()).status == "CREATE_COMPLETE"
+    assert run(session, operator, options=DeployOptions()).status == "CREATE_COMPLETE"
     assert operator.asked[0].startswith(f"stack {NAME} is ROLLBACK_COMPLETE")
 
 
@@ -534,11 +534,11 @@ def test_a_warning_of_the_checks_is_told_and_ends_only_a_strict_deployment(
     few = {"AccountLimit": {"UnreservedConcurrentExecutions": 10}}
     aws.answers["lambda:GetAccountSettings"] = few
     with pytest.raises(PaymentInfraError, match="only 10 executions at once"):
-        run(session, options=Options(yes=True, strict=True))
+        run(session, options=DeployOptions(yes=True, strict=True))
     assert aws.changes() == []
     operator = FakeOperator()
     assert run(session, operator).changed
     assert "only 10 executions at once" in operator.of(Caution)[0].message
     aws.stacks.clear()
-    skipped = Options(yes=True, strict=True, skip_checks=frozenset({"quotas"}))
+    skipped = DeployOptions(yes=True, strict=True, skip_checks=frozenset({"quotas"}))
     assert run(session, options=skipped).changed

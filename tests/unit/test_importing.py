@@ -15,7 +15,7 @@ from payment_infra.artifacts import code_keys
 from payment_infra.cloud.deploying import deployment, forecast, importing
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.importing import find_gone, import_template
-from payment_infra.cloud.deploying.options import Options
+from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.events import Caution, Preview, Result
 from payment_infra.cloud.stacks.stack import Stack
@@ -54,7 +54,7 @@ INDEX = {
 }
 PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
 REAL = "handlers.shared.real:RealGateway"
-IMPORT = Options(yes=True, import_existing=True)
+IMPORT = DeployOptions(yes=True, import_existing=True)
 
 
 @dataclass
@@ -76,7 +76,7 @@ class World:
             self.session.command("--suffix dev"),
         )
 
-    def deploy(self, options: Options = IMPORT, **flags: object) -> Result:
+    def deploy(self, options: DeployOptions = IMPORT, **flags: object) -> Result:
         resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
         return Deployment(self.session, self.stack(), resolved, options, self.operator).run()
 
@@ -123,7 +123,9 @@ def gone(world: World) -> World:
     parameters = {OVERRIDE: COPY}
     world.tables.add(COPY, indexes=[INDEX])
     world.aws.answers |= world.tables.answers()
-    world.deploy(Options(yes=True, parameters=parameters), throttle_rate_limit=77, **PRODUCTION)
+    world.deploy(
+        DeployOptions(yes=True, parameters=parameters), throttle_rate_limit=77, **PRODUCTION
+    )
     world.lose_stack()
     world.aws.calls.clear()
     world.operator.told.clear()
@@ -175,7 +177,7 @@ def test_parameters_preset_and_the_restored_table_go_on_as_they_were(gone: World
 
 def test_what_money_hangs_on_goes_back_to_no_default(world: World) -> None:
     real = "handlers.shared.gateway:SimulatedGateway"
-    world.deploy(Options(yes=True), **PRODUCTION, payment_access="account")
+    world.deploy(DeployOptions(yes=True), **PRODUCTION, payment_access="account")
     world.lose_stack()
     world.aws.calls.clear()
     with pytest.raises(UsageError) as refused:
@@ -187,7 +189,7 @@ def test_what_money_hangs_on_goes_back_to_no_default(world: World) -> None:
 
 def test_both_operations_are_shown_and_asked_about(gone: World) -> None:
     gone.operator.answer = True
-    gone.deploy(Options(import_existing=True), gateway="simulated")
+    gone.deploy(DeployOptions(import_existing=True), gateway="simulated")
     assert gone.operator.asked == [
         "Import 8 resources into payment-infra-dev?",
         "Update the stack payment-infra-dev in eu-central-1?",
@@ -201,7 +203,7 @@ def test_both_operations_are_shown_and_asked_about(gone: World) -> None:
 def test_a_no_leaves_nothing_and_forgets_nothing(gone: World) -> None:
     gone.operator.answer = False
     with pytest.raises(Declined):
-        gone.deploy(Options(import_existing=True), gateway="simulated")
+        gone.deploy(DeployOptions(import_existing=True), gateway="simulated")
     assert (gone.aws.stacks, gone.aws.change_sets) == ({}, {})
     gone.deploy(gateway="simulated")
     assert gone.aws.stacks[NAME].parameters[OVERRIDE] == COPY
@@ -229,7 +231,7 @@ def interrupted(world: World, **flags: Any) -> None:
 
 def test_an_interrupted_import_goes_on_as_it_was_without_the_flag(gone: World) -> None:
     interrupted(gone, gateway="simulated")
-    assert gone.deploy(Options(yes=True), gateway="simulated").status == "UPDATE_COMPLETE"
+    assert gone.deploy(DeployOptions(yes=True), gateway="simulated").status == "UPDATE_COMPLETE"
     stack = gone.aws.stacks[NAME]
     assert (stack.parameters[OVERRIDE], stack.parameters["ThrottleRateLimit"]) == (COPY, "77")
     assert stack.protected
@@ -242,15 +244,15 @@ def test_an_interrupted_import_keeps_the_gateway(world: World, flags: dict[str, 
     interrupted(world, gateway=REAL)
     calls = len(world.requests())
     with pytest.raises(UsageError, match=f"gateway from {REAL} to simulated; `.*{REAL}"):
-        world.deploy(Options(yes=True), **flags)
+        world.deploy(DeployOptions(yes=True), **flags)
     assert len(world.requests()) == calls
-    world.deploy(Options(yes=True), gateway=REAL)
+    world.deploy(DeployOptions(yes=True), gateway=REAL)
     assert read_record(load_yaml(world.aws.stacks[NAME].template)).values["gateway"] == REAL
 
 
 def name_gateway(world: World) -> None:
     """Lose a production stack that has a payment gateway of its own."""
-    world.deploy(Options(yes=True), preset="production", gateway=REAL)
+    world.deploy(DeployOptions(yes=True), preset="production", gateway=REAL)
     world.lose_stack()
     world.aws.calls.clear()
 
@@ -270,7 +272,7 @@ def test_an_interrupted_import_is_left_alone_by_no_execute(gone: World) -> None:
     gone.aws.stacks[NAME].template = json.dumps(template)
     calls = len(gone.requests())
     with pytest.raises(UsageError, match="while --no-execute leaves one change set; leave it out"):
-        gone.deploy(Options(yes=True, execute=False), gateway="simulated")
+        gone.deploy(DeployOptions(yes=True, execute=False), gateway="simulated")
     assert len(gone.requests()) == calls
 
 
@@ -357,7 +359,7 @@ def test_without_a_trace_of_the_stack_a_restored_table_is_not_passed_over(world:
     )
     assert world.aws.changes() == []
     for value in (COPY, ""):
-        options = Options(yes=True, import_existing=True, parameters={OVERRIDE: value})
+        options = DeployOptions(yes=True, import_existing=True, parameters={OVERRIDE: value})
         world.deploy(options, **PRODUCTION)
         assert world.aws.stacks.pop(NAME).parameters[OVERRIDE] == value
 
@@ -379,7 +381,7 @@ def test_what_may_not_be_looked_for_is_not_left_out_silently(world: World) -> No
 
 
 def test_without_the_flag_the_names_are_taken_and_the_command_is_told(gone: World) -> None:
-    options = Options(yes=True, command="payment-infra deploy --suffix dev --yes")
+    options = DeployOptions(yes=True, command="payment-infra deploy --suffix dev --yes")
     with pytest.raises(PaymentInfraError) as refused:
         gone.deploy(options, **PRODUCTION)
     message = str(refused.value)
@@ -390,17 +392,17 @@ def test_without_the_flag_the_names_are_taken_and_the_command_is_told(gone: Worl
 def test_the_command_that_is_told_leaves_no_change_set(gone: World) -> None:
     entered = "payment-infra deploy --suffix dev --no-execute --tag 'a=b c'"
     with pytest.raises(PaymentInfraError) as refused:
-        gone.deploy(Options(yes=True, execute=False, command=entered), **PRODUCTION)
+        gone.deploy(DeployOptions(yes=True, execute=False, command=entered), **PRODUCTION)
     told = "`payment-infra deploy --suffix dev --tag 'a=b c' --import-existing-resources` brings"
     assert told in str(refused.value)
 
 
 def test_a_refusal_leads_to_where_the_command_line_led(world: World) -> None:
     world.session.flags = "--region eu-west-1"
-    world.deploy(Options(yes=True), authorization="none", runtime="python3.12")
+    world.deploy(DeployOptions(yes=True), authorization="none", runtime="python3.12")
     with pytest.raises(UsageError, match="`payment-infra deploy --region eu-west-1 --suffix dev "):
-        world.deploy(Options(yes=True), runtime="python3.12")
-    world.deploy(Options(yes=True, execute=False), authorization="none", runtime="python3.13")
+        world.deploy(DeployOptions(yes=True), runtime="python3.12")
+    world.deploy(DeployOptions(yes=True, execute=False), authorization="none", runtime="python3.13")
     hint = world.operator.of(Caution)[-1].message
     assert "`payment-infra deploy --change-set " in hint
     assert "--no-termination-protection --suffix dev --region eu-west-1` executes it" in hint
@@ -440,17 +442,19 @@ def test_a_property_that_refers_to_what_is_not_imported_is_left_to_the_update() 
 
 @pytest.mark.parametrize("status", ["DELETE_FAILED", "ROLLBACK_COMPLETE"])
 def test_a_stack_that_is_made_anew_goes_on_as_it_was(world: World, status: str) -> None:
-    world.deploy(Options(yes=True), preset="production", gateway=REAL, payment_access="account")
+    world.deploy(
+        DeployOptions(yes=True), preset="production", gateway=REAL, payment_access="account"
+    )
     world.aws.stacks[NAME].status, world.aws.stacks[NAME].protected = status, False
     before = world.aws.changes()
     kept = f"payment_access from account to caller; `.*--payment-access account --gateway {REAL}`"
     for flags in ({"gateway": REAL}, {"gateway": REAL, "preset": "production"}):
         with pytest.raises(UsageError, match=kept):
-            world.deploy(Options(yes=True), **flags)
+            world.deploy(DeployOptions(yes=True), **flags)
     with pytest.raises(UsageError, match=f"gateway from {REAL} to simulated"):
-        world.deploy(Options(yes=True), payment_access="account")
+        world.deploy(DeployOptions(yes=True), payment_access="account")
     assert world.aws.changes() == before
-    world.deploy(Options(yes=True), gateway=REAL, payment_access="account")
+    world.deploy(DeployOptions(yes=True), gateway=REAL, payment_access="account")
     stack = world.aws.stacks[NAME]
     assert (stack.status, stack.protected) == ("CREATE_COMPLETE", True)
     assert read_record(load_yaml(stack.template)).preset == "production"
@@ -459,14 +463,14 @@ def test_a_stack_that_is_made_anew_goes_on_as_it_was(world: World, status: str) 
 def test_a_stack_is_not_deleted_for_one_whose_api_is_open_before_that_is_allowed(
     world: World,
 ) -> None:
-    world.deploy(Options(yes=True))
+    world.deploy(DeployOptions(yes=True))
     world.aws.stacks[NAME].status = "DELETE_FAILED"
     before, world.operator.answer = world.aws.changes(), False
     with pytest.raises(Declined):
-        world.deploy(Options(yes=True), authorization="none")
+        world.deploy(DeployOptions(yes=True), authorization="none")
     assert world.operator.asked == [deployment.OPENS]
     assert world.aws.changes() == before
-    allowed = Options(yes=True, allow=frozenset({"open"}))
+    allowed = DeployOptions(yes=True, allow=frozenset({"open"}))
     assert world.deploy(allowed, authorization="none").status == "CREATE_COMPLETE"
     assert world.operator.asked == [deployment.OPENS]
 
@@ -477,7 +481,7 @@ def test_a_signed_api_is_brought_back_open_only_if_that_is_allowed(gone: World) 
         gone.deploy(gateway="simulated", authorization="none")
     assert gone.operator.asked == [deployment.OPENS]
     assert gone.aws.changes() == []
-    options = Options(yes=True, import_existing=True, allow=frozenset({"open"}))
+    options = DeployOptions(yes=True, import_existing=True, allow=frozenset({"open"}))
     assert gone.deploy(options, gateway="simulated", authorization="none").changed
 
 
@@ -496,7 +500,7 @@ def test_a_signed_api_is_brought_back_open_only_if_that_is_allowed(gone: World) 
 def test_a_stack_older_than_its_events_is_known(
     world: World, statuses: list[str], known: bool
 ) -> None:
-    world.deploy(Options(yes=True), **PRODUCTION, throttle_rate_limit=77)
+    world.deploy(DeployOptions(yes=True), **PRODUCTION, throttle_rate_limit=77)
     stack = world.lose_stack()
     stack.events = [own_event(stack, number, one) for number, one in enumerate(statuses)]
     found = find_gone(world.stack(), "dev")
@@ -516,7 +520,7 @@ def test_a_stack_that_was_only_imported_does_not_hide_the_one_before_it(gone: Wo
 def left_open(world: World, **flags: Any) -> str:
     """Bring a signed API back as far as the import; leave a change set that opens it."""
     interrupted(world, gateway="simulated", **flags)
-    allowed = Options(yes=True, allow=frozenset({"broaden"}), execute=False)
+    allowed = DeployOptions(yes=True, allow=frozenset({"broaden"}), execute=False)
     world.operator.answer, world.operator.asked[:] = True, []
     with pytest.MonkeyPatch.context() as patch:  # all that was kept is imported already
         patch.setattr(importing, "find_missing", lambda *_: ([], []))
@@ -532,21 +536,23 @@ def test_a_change_set_that_was_left_opens_no_api_that_was_signed_without_a_quest
     gone.operator.answer = False
     for allow in (frozenset[str](), frozenset({"broaden", "replace"})):
         with pytest.raises(Declined):
-            gone.deploy(Options(yes=True, change_set=name, allow=allow), gateway="simulated")
+            gone.deploy(DeployOptions(yes=True, change_set=name, allow=allow), gateway="simulated")
     asked = "This update lets everybody call the API, without a signature. Go ahead?"
     assert gone.operator.asked == [asked, asked]
     assert gone.aws.stacks[NAME].status == "IMPORT_COMPLETE"
-    allowed = Options(yes=True, change_set=name, allow=frozenset({"open"}))
+    allowed = DeployOptions(yes=True, change_set=name, allow=frozenset({"open"}))
     assert gone.deploy(allowed, gateway="simulated").status == "UPDATE_COMPLETE"
 
 
 def test_a_change_set_that_was_left_opens_an_api_that_was_open_without_a_question(
     world: World,
 ) -> None:
-    world.deploy(Options(yes=True, allow=frozenset({"open"})), authorization="none", **PRODUCTION)
+    world.deploy(
+        DeployOptions(yes=True, allow=frozenset({"open"})), authorization="none", **PRODUCTION
+    )
     world.lose_stack()
     name = left_open(world, authorization="none")
-    left = Options(yes=True, change_set=name)
+    left = DeployOptions(yes=True, change_set=name)
     assert world.deploy(left, gateway="simulated").status == "UPDATE_COMPLETE"
     assert world.operator.asked == []
 
@@ -554,11 +560,11 @@ def test_a_change_set_that_was_left_opens_an_api_that_was_open_without_a_questio
 def test_a_change_set_for_a_stack_that_is_deleted_first_is_asked_about_before_that(
     world: World,
 ) -> None:
-    world.deploy(Options(yes=True))
+    world.deploy(DeployOptions(yes=True))
     world.aws.stacks[NAME].status = "ROLLBACK_COMPLETE"
     before, world.operator.answer = world.aws.changes(), False
     with pytest.raises(Declined):
-        world.deploy(Options(yes=True, execute=False), authorization="none")
+        world.deploy(DeployOptions(yes=True, execute=False), authorization="none")
     assert world.operator.asked == [deployment.OPENS]
     assert world.aws.changes() == before
 
@@ -575,34 +581,34 @@ def test_a_change_set_for_a_stack_that_is_deleted_first_is_asked_about_before_th
 def test_a_creation_that_failed_goes_on_with_its_termination_protection(
     status: str, flags: dict[str, Any], protected: bool, world: World
 ) -> None:
-    world.deploy(Options(yes=True), termination_protection=True)
+    world.deploy(DeployOptions(yes=True), termination_protection=True)
     assert world.aws.stacks[NAME].protected
     world.aws.stacks[NAME].status = status
-    assert world.deploy(Options(yes=True), **flags).status == "CREATE_COMPLETE"
+    assert world.deploy(DeployOptions(yes=True), **flags).status == "CREATE_COMPLETE"
     assert world.aws.stacks[NAME].protected is protected
 
 
 def test_a_failed_deletion_of_a_creation_that_failed_forgets_no_termination_protection(
     world: World,
 ) -> None:
-    world.deploy(Options(yes=True), termination_protection=True)
+    world.deploy(DeployOptions(yes=True), termination_protection=True)
     stack = world.aws.stacks[NAME]
     stack.status = "ROLLBACK_COMPLETE"
     for number in (8, 9):
         world.aws.timeline = [("DELETE_FAILED", [own_event(stack, number, "DELETE_FAILED")])]
         with pytest.raises(DeploymentFailed):
-            world.deploy(Options(yes=True))
+            world.deploy(DeployOptions(yes=True))
         assert (stack.status, stack.protected) == ("DELETE_FAILED", True)
-    assert world.deploy(Options(yes=True)).status == "CREATE_COMPLETE"
+    assert world.deploy(DeployOptions(yes=True)).status == "CREATE_COMPLETE"
     assert world.aws.stacks[NAME].protected
 
 
 def test_an_interrupted_import_goes_on_with_its_termination_protection(world: World) -> None:
-    world.deploy(Options(yes=True), retain_data=True)
+    world.deploy(DeployOptions(yes=True), retain_data=True)
     world.lose_stack()
     interrupted(world, retain_data=True)
     world.aws.stacks[NAME].protected = True
-    world.deploy(Options(yes=True), retain_data=True)
+    world.deploy(DeployOptions(yes=True), retain_data=True)
     assert world.aws.stacks[NAME].protected
 
 
@@ -629,7 +635,7 @@ def preset_of(comparison: Comparison) -> str:
 def test_diff_shows_what_deploy_would_make_of_a_creation_that_failed(
     status: str, world: World
 ) -> None:
-    world.deploy(Options(yes=True), **PRODUCTION)
+    world.deploy(DeployOptions(yes=True), **PRODUCTION)
     world.aws.stacks[NAME].status = status
     before = world.aws.changes()
     for flags in ({}, {"preset": "production"}):
@@ -648,7 +654,7 @@ def test_diff_shows_what_an_interrupted_import_would_go_on_with(gone: World) -> 
     found = compared(gone, gateway="simulated")
     assert gone.aws.changes() == before
     values = {one.name: one.new for one in found.parameters}
-    gone.deploy(Options(yes=True), gateway="simulated")
+    gone.deploy(DeployOptions(yes=True), gateway="simulated")
     assert preset_of(found) == "production"
     deployed = load_yaml(gone.aws.stacks[NAME].template)["Resources"]
     made = {one.path[1] for one in found.template if one.path[0] == "Resources" and one.old is None}
@@ -685,7 +691,7 @@ def test_upload_makes_the_checks_of_an_interrupted_import(world: World) -> None:
 
 
 def test_upload_prepares_the_creation_after_one_that_failed(world: World) -> None:
-    world.deploy(Options(yes=True), **PRODUCTION)
+    world.deploy(DeployOptions(yes=True), **PRODUCTION)
     world.aws.stacks[NAME].status = "ROLLBACK_COMPLETE"
     resolved = resolve({"suffix": "dev", "bucket": "zips", "gateway": "simulated"}, {})
     release = forecast.prepare(world.session, world.stack(), resolved, world.operator.tell)

@@ -26,7 +26,7 @@ from payment_infra.cloud.deploying.consent import (
     returning,
     still_protected,
 )
-from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE, Options
+from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE, DeployOptions
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.environment.ownership import check_environment
@@ -107,7 +107,7 @@ class Deployment:
         session: Session,
         stack: Stack,
         resolved: Resolved,
-        options: Options,
+        options: DeployOptions,
         operator: Operator,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -12,7 +12,7 @@ REPLACE = "replace"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class DeployOptions:
     """How a deployment is made.
 
     Args:

@@ -211,7 +211,7 @@ def reading(
         begun.give_back()
 
 
-def look(environment: Environment, clock: Clock = time.monotonic) -> Reading:
+def read_dead_letters(environment: Environment, clock: Clock = time.monotonic) -> Reading:
     """Read the dead-letter queue, as far as there is time, and give everything back."""
     with reading(environment, clock=clock) as found:
         for _ in found.batches():

@@ -149,7 +149,7 @@ class _Parts:
         return result
 
 
-def look(environment: Environment, now: datetime) -> Status:
+def read_status(environment: Environment, now: datetime) -> Status:
     """Read how the environment is; nothing is received, changed or counted by that."""
     state = environment.state
     with ThreadPoolExecutor() as pool:

@@ -13,9 +13,7 @@ undo finds the mark by that, each marking looks at the marks of the table that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +35,9 @@ from payment_infra.cloud.restoring.rows import (
 from payment_infra.cloud.sdk.errors import code_of, translated
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
 IS_OPEN = f"#status IN ({', '.join(f':{status}' for status in OPEN)})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,23 +9,18 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.environment.journal import Journal, Phase, copy_name, find_journals
 from payment_infra.cloud.events import Caution, Report, StepBegun
 from payment_infra.cloud.restoring import backups, copy, row_log
+from payment_infra.cloud.restoring.agreement import agree, check_choice, listed, marked_lines
 from payment_infra.cloud.restoring.repointing import ready
-from payment_infra.cloud.restoring.switch import (
-    Moved,
-    agree,
-    check_choice,
-    is_lost,
-    listed,
-    marked_lines,
-    switch,
-)
+from payment_infra.cloud.restoring.switch import Moved, is_lost, switch
 from payment_infra.cloud.restoring.verification import verify
 from payment_infra.cloud.sdk import tables
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.restoring.switch import Options, Work
+    from collections.abc import Mapping
+
+    from payment_infra.cloud.restoring.work import RestoreOptions, Work
 
 DRILL_STEPS = range(1, 6)
 
@@ -188,7 +182,7 @@ def _check_name(work: Work, name: str) -> None:
         )
 
 
-def _plan(options: Options) -> list[str]:
+def _plan(options: RestoreOptions) -> list[str]:
     kept = "stay behind" if options.discard_newer else "are carried over"
     return [
         f"  then    payments are stopped, those that changed since {kept},",

@@ -14,7 +14,7 @@ from payment_infra.errors import AwsError, Declined
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.intake import Intake
-    from payment_infra.cloud.restoring.switch import Work
+    from payment_infra.cloud.restoring.work import Work
 
 
 def resume(work: Work) -> Report:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.restoring.reconciliation import RowChange
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.environment.journal import Journal
 

@@ -8,23 +8,16 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.environment.journal import Phase, find_journals
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.restoring import copy, row_log
+from payment_infra.cloud.restoring.agreement import agree, check_choice, listed, marked_lines
 from payment_infra.cloud.restoring.repointing import ready
-from payment_infra.cloud.restoring.switch import (
-    Work,
-    agree,
-    check_choice,
-    is_lost,
-    listed,
-    marked_lines,
-    start,
-    switch,
-)
+from payment_infra.cloud.restoring.switch import is_lost, start, switch
 from payment_infra.cloud.sdk import tables
 from payment_infra.errors import AwsError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.journal import Journal
+    from payment_infra.cloud.restoring.work import Work
 
 
 STEPS = range(5, 9)

@@ -307,7 +307,7 @@ def token_of(principal: str) -> str:
     return f"{NAME_PREFIX}{name}-{uuid.uuid4().hex[:12]}"
 
 
-def operator_of(token: str) -> str:
+def principal_of(token: str) -> str:
     """Return who began an operation, as far as its token says; "" if it was not this tool."""
     if not token.startswith(NAME_PREFIX):
         return ""

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.stacks.change_sets import operator_of
+from payment_infra.cloud.stacks.change_sets import principal_of
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow
 from payment_infra.errors import AwsError, DeploymentFailed, PaymentInfraError
@@ -133,7 +133,7 @@ def settle(
 def current_operation(stack: Stack, state: StackState) -> str:
     """Say which operation goes on, since when, and who began it, as far as that is known."""
     following = stack.following(state.id)
-    operator = operator_of(following.token_of_last_operation())
+    operator = principal_of(following.token_of_last_operation())
     by = f", begun by {operator} with payment-infra" if operator else ""
     return f"{state.status} since {state.changed_at:%Y-%m-%d %H:%M:%S %Z}{by}"
 

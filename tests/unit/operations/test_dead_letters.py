@@ -10,7 +10,7 @@ from payment_infra.cloud.operating.dead_letters import (
     READ_SECONDS,
     VISIBILITY_SECONDS,
     delete,
-    look,
+    read_dead_letters,
     reading,
     wait_for_held,
 )
@@ -65,7 +65,7 @@ def test_a_reading_ends_while_what_came_first_is_still_hidden_and_counts_the_res
 ) -> None:
     fill(queues, 260)
     queues.receive_seconds = 5
-    found = look(environment, lambda: queues.now)
+    found = read_dead_letters(environment, lambda: queues.now)
     assert queues.now == READ_SECONDS < VISIBILITY_SECONDS
     assert len(found.messages) == 120
     assert (found.held_elsewhere, found.not_read) == (0, 140)
@@ -79,7 +79,7 @@ def test_a_reading_ends_when_only_what_it_holds_comes_again(
     queues.put("elsewhere", "{}")
     queues.hide(DEAD_LETTERS, ["elsewhere"], 1e9)
     queues.receive_seconds = VISIBILITY_SECONDS / 2
-    found = look(environment, lambda: 0)
+    found = read_dead_letters(environment, lambda: 0)
     assert len(found.messages) == 12
     assert (found.held_elsewhere, found.not_read) == (0, 1)
     assert queues.now < 10 * VISIBILITY_SECONDS
@@ -115,7 +115,7 @@ def test_what_a_killed_run_holds_is_counted_and_comes_back(
 ) -> None:
     names = fill(queues, 15)
     queues.hide(DEAD_LETTERS, names[:12], VISIBILITY_SECONDS)
-    found = look(environment)
+    found = read_dead_letters(environment)
     assert (len(found.messages), found.held_elsewhere, found.not_read) == (3, 12, 0)
     told: list[Any] = []
 
@@ -125,7 +125,7 @@ def test_what_a_killed_run_holds_is_counted_and_comes_back(
     wait_for_held(environment, sleep, told.append)
     assert queues.now == VISIBILITY_SECONDS
     assert told[0].what == "12 messages held, for 180 s at most"
-    assert len(look(environment).messages) == 15
+    assert len(read_dead_letters(environment).messages) == 15
 
 
 def test_what_somebody_goes_on_holding_is_not_waited_for_without_end(
@@ -150,7 +150,7 @@ def test_a_message_of_another_kind_is_shown_as_what_it_is(
     environment: Environment, queues: FakeQueues, body: str
 ) -> None:
     queues.put("m", body)
-    [message] = look(environment).messages
+    [message] = read_dead_letters(environment).messages
     assert (message.transaction_id, message.operation, message.body) == ("", "", body)
     document = json.loads(json.dumps(message.document(), allow_nan=False))
     assert document["body"] == body
@@ -162,7 +162,7 @@ def test_a_binary_attribute_is_exported_in_base64_and_sent_back_as_it_is(
     [name] = fill(queues, 1)
     binary = {"DataType": "Binary", "BinaryValue": b"\xff\x00"}
     queues.waiting[DEAD_LETTERS][name]["MessageAttributes"] = {"raw": binary}
-    [message] = look(environment).messages
+    [message] = read_dead_letters(environment).messages
     assert message.document()["attributes"] == {
         "raw": {"DataType": "Binary", "BinaryValue": "/wA="}
     }
@@ -184,7 +184,7 @@ def test_what_was_received_is_given_back_when_the_reading_fails(
 
     aws.answers["sqs:ReceiveMessage"] = fail_later
     with pytest.raises(KeyboardInterrupt):
-        look(environment)
+        read_dead_letters(environment)
     assert len(queues.waiting[DEAD_LETTERS]) == 20
 
 
@@ -193,7 +193,7 @@ def test_what_cannot_be_given_back_hides_neither_the_messages_nor_an_error(
 ) -> None:
     fill(queues, 2)
     aws.errors["sqs:ChangeMessageVisibilityBatch"] = Refused("AccessDenied")
-    assert len(look(environment).messages) == 2
+    assert len(read_dead_letters(environment).messages) == 2
 
 
 def test_a_message_is_sent_before_it_is_deleted_so_that_a_crash_loses_none(

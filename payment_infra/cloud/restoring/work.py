@@ -1,0 +1,161 @@
+"""One run of a restore, a drill, an undo or a resume: what it works with, and holds meanwhile."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from payment_infra.cloud.environment import journal as journals
+from payment_infra.cloud.environment.locking import Lock
+from payment_infra.cloud.events import Caution, StepBegun
+from payment_infra.cloud.sdk.polling import persistently
+from payment_infra.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.environment.journal import Journal
+    from payment_infra.cloud.stacks.operator import Operator
+
+
+Found = TypeVar("Found")
+CARRY, LEAVE = "carry", "leave"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """How a restore, a drill or an undo is made.
+
+    Args:
+        to: the moment to restore to; None: the latest that there is.
+        from_backup: the ARN of the backup to restore from, or "latest"; `to` is then that of it.
+        ago: whether that was said as a while ago: the same words then go on with a restore.
+        yes: answer the questions, but for those of discard_newer and mismatched.
+        drill: make a copy, verify it and delete it.
+        verify: whether a copy that is not what it should be ends the restore.
+        discard_newer: leave behind what changed since.
+        confirm_discard: answer its question.
+        mismatched: what becomes of payments that are not what was validated: CARRY them over, or
+            LEAVE them behind; None asks.
+        drain_seconds: how long to wait for requests that have begun; None: the functions' timeout.
+        smoke: whether payments of its own check the outcome.
+        pay: whether that charges at a real gateway, too.
+        command: what a person has entered.
+        take_over: the generation of the lock that may be taken from its holder.
+    """
+
+    to: datetime | None = None
+    from_backup: str | None = None
+    ago: bool = False
+    yes: bool = False
+    drill: bool = False
+    verify: bool = True
+    discard_newer: bool = False
+    confirm_discard: bool = False
+    mismatched: str | None = None
+    drain_seconds: int | None = None
+    smoke: bool = True
+    pay: bool = False
+    command: str = ""
+    take_over: int | None = None
+
+
+@dataclass
+class Work:
+    """What a restore, a drill or an undo works with, and what it has done.
+
+    steps are those of a restore that it consists of; seconds is what each has taken, those of
+    earlier runs included; stopped is whether payments are, as far as is known.
+    """
+
+    environment: Environment
+    options: RestoreOptions
+    operator: Operator
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    steps: range = range(1, 10)
+    seconds: dict[str, float] = field(default_factory=dict)
+    stopped: bool = False
+    _lock: Lock | None = None
+
+    @contextmanager
+    def operation(self, name: str) -> Iterator[None]:
+        """Hold the lock of the environment while the block lasts.
+
+        Whatever ends the block while payments are stopped, that is told.
+        """
+        self._lock = Lock.acquire(
+            *(self.environment.session, self.environment.stack, name, self.operator.tell),
+            command=self.options.command,
+            take_over=self.options.take_over,
+            now=self.clock,
+        )
+        with self._warning(), self._lock:
+            self.environment = self.environment.again()
+            yield
+
+    @contextmanager
+    def _warning(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            if self.stopped:
+                self.operator.tell(
+                    Caution(
+                        "payments are stopped; the same command goes on, "
+                        f"`{self.command('restore --undo')}` goes back, "
+                        f"`{self.command('resume')}` lets them in where they are"
+                    )
+                )
+            raise
+
+    @contextmanager
+    def step(self, number: int, text: str) -> Iterator[None]:
+        """Tell that a step of a restore has begun, and take its time."""
+        self.operator.tell(StepBegun(self.steps.index(number) + 1, len(self.steps), text))
+        began = self.clock()
+        yield
+        took = (self.clock() - began).total_seconds()
+        self.seconds[text] = self.seconds.get(text, 0.0) + took
+
+    def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None:
+        """Go on only if that is agreed to, and read again what was read before the question.
+
+        Raises:
+            AwsError: payments have moved meanwhile.
+        """
+        before = self.environment.table
+        self.operator.confirm(question, agreed, flag)
+        self.environment = self.environment.again()
+        if self.environment.table != before:
+            raise AwsError(
+                f"payments have moved from {before} to {self.environment.table} meanwhile; nothing "
+                "was done, repeat the command"
+            )
+
+    def note(self, journal: Journal, **changed: Any) -> Journal:
+        """Change the journal, and keep it; return it."""
+        assert self._lock is not None
+        facts = {**journal.facts, "seconds": self.seconds, **changed.pop("facts", {})}
+        journal = replace(journal, by=self._lock.holder, facts=facts, **changed)
+        self.persist(lambda: self._write(journal))
+        return journal
+
+    def _write(self, journal: Journal) -> None:
+        assert self._lock is not None
+        self._lock.check()
+        if not journals.write(self.environment, journal, self._lock.generation):
+            self._lock.check()
+            raise AwsError(f"the journal of {journal.copy} was written by somebody else")
+
+    def persist(self, call: Callable[[], Found]) -> Found:
+        """Return what a call returns that can be repeated; see `persistently`."""
+        return persistently(call, self.sleep, self.operator.tell)
+
+    def command(self, arguments: str) -> str:
+        """Return a command line for this environment, for a person to repeat."""
+        return self.environment.command(arguments)
