@@ -9,7 +9,7 @@ made anew of what it has kept, by an import (`importing`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud.deploying import importing, preflight
+from payment_infra.cloud.deploying.condition import lost_table, tell_stopped
 from payment_infra.cloud.deploying.consent import (
     check_kept,
     check_simulated,
@@ -26,28 +27,27 @@ from payment_infra.cloud.deploying.consent import (
     returning,
     still_protected,
 )
-from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE, DeployOptions
+from payment_infra.cloud.deploying.options import OPEN, DeployOptions
+from payment_infra.cloud.deploying.previewing import import_preview, questions, update_preview
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
+from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.environment.ownership import check_environment
 from payment_infra.cloud.events import (
     Caution,
     Outputs,
-    Preview,
     PropertyChange,
     Result,
     StackEvent,
     Target,
 )
-from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.stacks import change_sets, leftovers
 from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow_cancelling, going_on
 from payment_infra.cloud.stacks.settling import DELETING, STEPS, Step, settle
 from payment_infra.cloud.stacks.stack import CANCELLABLE
-from payment_infra.config import PRESETS, gateway_name
-from payment_infra.difference import property_changes
+from payment_infra.config import PRESETS
 from payment_infra.errors import (
     AwsError,
     DeploymentFailed,
@@ -56,22 +56,17 @@ from payment_infra.errors import (
     UsageError,
 )
 from payment_infra.gateway_check import check_gateway
-from payment_infra.grants import broadens, compare_grants
-from payment_infra.names import REST_API, TABLE_OUTPUT
-from payment_infra.record import Record, authorization_of, gateway_of, read_record
-from payment_infra.rendering import describe
+from payment_infra.record import Record, authorization_of, read_record
 from payment_infra.template import sources
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.release import Plan
-    from payment_infra.cloud.environment.environment import Environment
-    from payment_infra.cloud.events import Change, Waiting
+    from payment_infra.cloud.events import Waiting
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.change_sets import ChangeSet
     from payment_infra.cloud.stacks.operator import Operator
     from payment_infra.cloud.stacks.stack import Stack, StackState
-    from payment_infra.difference import Difference
     from payment_infra.sources import Resolved
 
 CLOSES = (
@@ -211,7 +206,9 @@ class Deployment:
             importing.check_copies(self._session, planned, self._gone)
         found = replace(found, planned=planned)
         if not self._is_up_to_date(found):
-            if live is not None and (lost := self._lost_table(live)):
+            if live is not None and (
+                lost := lost_table(self._environment(live), self._operator.tell)
+            ):
                 self._operator.tell(Caution(lost))
             planned = with_bucket(self._session, planned, self._resolved, self._operator.tell)
             found = replace(found, planned=planned)
@@ -285,7 +282,9 @@ class Deployment:
         with change_sets.created(self._stack, found.state, request) as change_set:
             if change_set is None:
                 return False
-            self._show(change_set, change_set.changes, gateway_of(planned.template))
+            self._operator.tell(
+                import_preview(self._session, self._stack, change_set, planned.template)
+            )
             question = f"Import {counted(len(missing), 'resource')} into {self._stack.name}?"
             self._operator.confirm(question, options.yes)
             token = change_sets.token_of(self._session.principal())
@@ -401,72 +400,15 @@ class Deployment:
     def _unchanged(self, live: StackState | None) -> Result:
         if live is None:
             raise AwsError(f"stack {self._stack.name} would have no resources")
-        if lost := self._lost_table(live):
+        if lost := lost_table(self._environment(live), self._operator.tell):
             raise AwsError(lost)
-        self._tell_stopped(live)
+        tell_stopped(self._environment(live), self._operator.tell)
         self._protect(live.id, live)
         self._operator.tell(Outputs(live.outputs))
         return Result(self._stack.name, live.status, changed=False)
 
-    def _lost_table(self, live: StackState) -> str:
-        """Say that the active table is lost, and what brings it back; "" if it is there.
-
-        CloudFormation takes a resource for there that it has made, whatever became of it since.
-        """
-        if not (name := live.outputs.get(TABLE_OUTPUT)):
-            return ""
-        try:
-            told = tables.lost(name, tables.status(self._session.client("dynamodb"), name))
-        except AwsError as error:
-            self._operator.tell(Caution(f"not known whether payments have their table: {error}"))
-            return ""
-        restore = self._stack.command("restore --from-backup latest")
-        return told and f"{told}; `{restore}` brings it back from a backup"
-
-    def _tell_stopped(self, state: StackState, changes: Iterable[Change] = ()) -> None:
-        """Tell that payments are stopped, and stay so whatever is deployed.
-
-        Raises:
-            AwsError: the update changes what stops them, and could let in a part of them.
-        """
-        from payment_infra.cloud.environment.environment import Environment
-        from payment_infra.cloud.environment.findings import STOPPED_BY, find_stops
-
-        environment = Environment(self._session, self._stack, state)
-        self._tell_idle(environment)
-        try:
-            # What was never made stops nothing.
-            stops = find_stops(environment) if environment.has(REST_API) else []
-        except AwsError as error:
-            self._operator.tell(Caution(f"not known whether payments are stopped: {error}"))
-            return
-        if not stops:
-            return
-        told, resume = stops[0].message, self._stack.command("resume")
-        touched = [one.logical_id for one in changes if one.logical_id in STOPPED_BY]
-        if not touched:
-            self._operator.tell(Caution(f"{told}, and stay so; `{resume}` lets them in"))
-            return
-        message = (
-            f"{told}, and this update could let in a part of them, since it changes "
-            f"{', '.join(touched)}; `{resume}` first"
-        )
-        if self._options.execute:
-            raise AwsError(message)
-        self._operator.tell(Caution(message))
-
-    def _tell_idle(self, environment: Environment) -> None:
-        """Tell which functions may not run, whatever is deployed."""
-        from payment_infra.cloud.environment.findings import FUNCTIONS, find_idle_functions
-
-        try:
-            made = all(map(environment.has, FUNCTIONS))
-            idle = find_idle_functions(environment) if made else []
-        except AwsError as error:
-            self._operator.tell(Caution(f"not known whether the functions may run: {error}"))
-            return
-        for one in idle:
-            self._operator.tell(Caution(f"{one.message}, and stays so; {one.remedy} lets it run"))
+    def _environment(self, state: StackState) -> Environment:
+        return Environment(self._session, self._stack, state)
 
     def _check(self, planned: Plan, *, creates: bool, imports: bool) -> None:
         """Make the checks, and go on only if none failed; meanwhile, render the template."""
@@ -496,26 +438,24 @@ class Deployment:
         unasked: tuple[PropertyChange, ...] = (),
     ) -> None:
         """Show what the change set would do, and go on only if that is agreed to."""
-        grants = compare_grants(deployed, new)
-        details = property_changes(deployed, new)
-        changes = tuple(_detailed(one, details) for one in change_set.changes)
-        self._show(change_set, changes, gateway_of(new), grants=grants, unasked=unasked)
+        preview = update_preview(
+            *(self._session, self._stack, change_set, deployed, new), unasked=unasked
+        )
+        self._operator.tell(preview)
         was, becomes = authorization_of(deployed), authorization_of(new)
         if (was, becomes) == ("none", "iam"):
             self._operator.tell(Caution(CLOSES))
         was = was or str(self._record.values.get("authorization", ""))
         options = self._options
         if state is not None and not change_set.creates:
-            self._tell_stopped(state, change_set.changes)
+            tell_stopped(
+                *(self._environment(state), self._operator.tell, change_set.changes),
+                execute=options.execute,
+            )
         if not options.execute:
             return
-        needs = []
-        if not (change_set.creates or importing.is_incomplete(deployed)) and broadens(grants):
-            needs.append((BROADEN, "gives roles more than they have"))
-        if (was, becomes) == ("iam", "none"):
-            needs.append((OPEN, "lets everybody call the API, without a signature"))
-        if any(change.loses_data for change in changes):
-            needs.append((REPLACE, "replaces or removes what holds data"))
+        completes = importing.is_incomplete(deployed)
+        needs = questions(preview, (was, becomes), completes=completes)
         asked = [(need, meaning) for need, meaning in needs if need not in options.allow]
         for need, meaning in asked:
             question = f"This update {meaning}. Go ahead?"
@@ -524,22 +464,6 @@ class Deployment:
             verb = "Create" if change_set.creates else "Update"
             question = f"{verb} the stack {self._stack.name} in {self._session.region}?"
             self._operator.confirm(question, options.yes)
-
-    def _show(
-        self, change_set: ChangeSet, changes: tuple[Change, ...], gateway: str, **more: Any
-    ) -> None:
-        self._operator.tell(
-            Preview(
-                stack=self._stack.name,
-                account=self._session.account(),
-                region=self._session.region,
-                change_set=change_set.name,
-                creates=change_set.creates,
-                changes=changes,
-                gateway=gateway_name(gateway),
-                **more,
-            )
-        )
 
     def _begin(
         self, change_set: ChangeSet, live: StackState | None
@@ -624,26 +548,6 @@ class Deployment:
         return DeploymentFailed(
             f"{explained}; {kept}", failed.status, failed.events, explained.diagnosis
         )
-
-
-def _detailed(change: Change, details: Mapping[str, tuple[Difference, ...]]) -> Change:
-    """Return a change with the values that its properties have in the two templates.
-
-    What CloudFormation names beyond those comes from a parameter or from another resource.
-    """
-    if change.action != "Modify":
-        return replace(change, properties=())
-    differences = details.get(change.logical_id, ())
-    properties = [
-        PropertyChange(".".join(one.path), _shown(one.old), _shown(one.new)) for one in differences
-    ]
-    known = {one.path[0] for one in differences} | ({"Code", "Content"} if differences else set())
-    properties += [one for one in change.properties if one.path not in known]
-    return replace(change, properties=tuple(properties))
-
-
-def _shown(value: object) -> str | None:
-    return None if value is None else describe(value)
 
 
 def _without_defaults(template: Mapping[str, Any]) -> Mapping[str, Any]:
