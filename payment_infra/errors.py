@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.events import StackEvent
-    from payment_infra.cloud.stacks.diagnosis import Diagnosis
+    from payment_infra.cloud.events import Diagnosis, StackEvent
 
 
 class PaymentInfraError(Exception):

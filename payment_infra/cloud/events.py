@@ -84,6 +84,29 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class Diagnosis:
+    """The root cause of a failed operation.
+
+    template_path is the resource's place in the template, and source the module that built it; both
+    are None for the stack itself. remedy is None for a cause that is not known.
+    """
+
+    logical_id: str
+    resource_type: str
+    status: str
+    reason: str
+    template_path: str | None
+    source: str | None
+    remedy: str | None
+
+    def __str__(self) -> str:
+        """Return it on one line: what, where, why, and what to do."""
+        place = f" ({self.template_path}, built in {self.source})" if self.source else ""
+        reason = " ".join((self.reason or self.status).split()).rstrip(".")
+        return f"{self.logical_id}{place}: {reason}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+@dataclass(frozen=True)
 class StackEvent:
     """One event of a stack: what happened to which resource, when, and why.
 

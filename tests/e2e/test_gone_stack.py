@@ -77,7 +77,7 @@ def test_one_command_brings_an_environment_back_over_what_its_stack_has_kept(
     }
     deployed.session.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(message))
 
-    told = f"`payment-infra deploy --suffix {SUFFIX} --import-existing-resources`"
+    told = f"`payment-infra deploy --import-existing-resources --suffix {SUFFIX}`"
     for refused in (
         program("status", "--suffix", SUFFIX),
         program("restore", "--suffix", SUFFIX, "--to", "latest", "--yes"),

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,20 @@ def test_every_module_of_the_cloud_is_in_a_room() -> None:
         for path in modules("payment_infra/cloud")
     }
     assert places == {*ROOMS, "__init__.py", "events.py"}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    every = {dotted(path): path for path in modules("payment_infra")}
+    graph = {
+        name: {part for found in imports_of(path) for part in (found, found.rpartition(".")[0])}
+        & every.keys() - {name}
+        for name, path in every.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises for a circle, and names it
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
 
 
 def room_of(name: str) -> str:

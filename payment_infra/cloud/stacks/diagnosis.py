@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from payment_infra.cloud.events import STACK_TYPE
+from payment_infra.cloud.events import STACK_TYPE, Diagnosis
 from payment_infra.errors import DeploymentFailed
 
 if TYPE_CHECKING:
@@ -138,29 +138,6 @@ KEPT_TYPES: Mapping[str, str] = {
     "AWS::SQS::Queue": "aws sqs delete-queue",
     "AWS::Logs::LogGroup": "aws logs delete-log-group",
 }
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """The root cause of a failed operation.
-
-    template_path is the resource's place in the template, and source the module that built it; both
-    are None for the stack itself. remedy is None for a cause that is not known.
-    """
-
-    logical_id: str
-    resource_type: str
-    status: str
-    reason: str
-    template_path: str | None
-    source: str | None
-    remedy: str | None
-
-    def __str__(self) -> str:
-        """Return it on one line: what, where, why, and what to do."""
-        place = f" ({self.template_path}, built in {self.source})" if self.source else ""
-        reason = " ".join((self.reason or self.status).split()).rstrip(".")
-        return f"{self.logical_id}{place}: {reason}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 @dataclass(frozen=True)
