@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cfn_tools import load_yaml
+from payment_infra.rendering import read_document
 
 if TYPE_CHECKING:
     from tests.aws import FakeBucket
@@ -404,7 +404,7 @@ def _imported(params: Answer, text: str, deployed: str) -> dict[str, str]:
 @cache
 def template(text: str) -> Any:
     """Return a template's content."""
-    return load_yaml(text)
+    return read_document(text)
 
 
 def _parameters(content: Any, given: list[Answer], stack: FakeStack) -> dict[str, str]:

@@ -9,7 +9,6 @@ from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cfn_tools import load_yaml
 
 from payment_infra.artifacts import code_keys
 from payment_infra.cloud.deploying import deployment, forecast, importing
@@ -30,7 +29,7 @@ from payment_infra.errors import (
 from payment_infra.groups.storage import IN_FLIGHT_INDEX
 from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE as OVERRIDE
 from payment_infra.record import read_record
-from payment_infra.rendering import document
+from payment_infra.rendering import document, read_document
 from payment_infra.sources import resolve
 from payment_infra.template import build_template
 from tests.aws import FakeAws, FakeBucket, FakeStack, Refused
@@ -145,13 +144,13 @@ def test_what_exists_is_imported_and_then_an_update_makes_the_rest(gone: World) 
     assert imported["FailedTransactionsQueue"]["ResourceIdentifier"] == {
         "QueueUrl": "https://sqs/failed-transactions-dev"
     }
-    whole = load_yaml(gone.aws.stacks[NAME].template)["Resources"]
+    whole = read_document(gone.aws.stacks[NAME].template)["Resources"]
     stateful = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
     # The execution log is named for the API, and a new API is another.
     assert {*imported, "PaymentAPIExecutionLogGroup"} == {
         name for name, one in whole.items() if one["Type"] in stateful
     }
-    body = load_yaml(first["TemplateBody"])
+    body = read_document(first["TemplateBody"])
     assert body["Resources"] == {name: whole[name] for name in body["Resources"]}
     assert "Outputs" not in body
 
@@ -171,7 +170,7 @@ def test_parameters_preset_and_the_restored_table_go_on_as_they_were(gone: World
         *("365", "new@example.com"),
     )
     assert stack.protected
-    table = load_yaml(stack.template)["Resources"]["TransactionsTable"]
+    table = read_document(stack.template)["Resources"]["TransactionsTable"]
     assert table["DeletionPolicy"] == "Retain"
 
 
@@ -235,7 +234,7 @@ def test_an_interrupted_import_goes_on_as_it_was_without_the_flag(gone: World) -
     stack = gone.aws.stacks[NAME]
     assert (stack.parameters[OVERRIDE], stack.parameters["ThrottleRateLimit"]) == (COPY, "77")
     assert stack.protected
-    assert read_record(load_yaml(stack.template)).preset == "production"
+    assert read_record(read_document(stack.template)).preset == "production"
 
 
 @pytest.mark.parametrize("flags", [{}, {"retain_data": True, "deletion_protection": True}])
@@ -247,7 +246,7 @@ def test_an_interrupted_import_keeps_the_gateway(world: World, flags: dict[str, 
         world.deploy(DeployOptions(yes=True), **flags)
     assert len(world.requests()) == calls
     world.deploy(DeployOptions(yes=True), gateway=REAL)
-    assert read_record(load_yaml(world.aws.stacks[NAME].template)).values["gateway"] == REAL
+    assert read_record(read_document(world.aws.stacks[NAME].template)).values["gateway"] == REAL
 
 
 def name_gateway(world: World) -> None:
@@ -267,7 +266,7 @@ def test_kept_payments_get_the_simulated_gateway_only_if_it_is_asked_for(world: 
 
 def test_an_interrupted_import_is_left_alone_by_no_execute(gone: World) -> None:
     interrupted(gone, gateway="simulated")
-    template = load_yaml(gone.requests()[0]["TemplateBody"])
+    template = read_document(gone.requests()[0]["TemplateBody"])
     del template["Resources"]["FailedTransactionsDLQ"]
     gone.aws.stacks[NAME].template = json.dumps(template)
     calls = len(gone.requests())
@@ -457,7 +456,7 @@ def test_a_stack_that_is_made_anew_goes_on_as_it_was(world: World, status: str) 
     world.deploy(DeployOptions(yes=True), gateway=REAL, payment_access="account")
     stack = world.aws.stacks[NAME]
     assert (stack.status, stack.protected) == ("CREATE_COMPLETE", True)
-    assert read_record(load_yaml(stack.template)).preset == "production"
+    assert read_record(read_document(stack.template)).preset == "production"
 
 
 def test_a_stack_is_not_deleted_for_one_whose_api_is_open_before_that_is_allowed(
@@ -656,7 +655,7 @@ def test_diff_shows_what_an_interrupted_import_would_go_on_with(gone: World) -> 
     values = {one.name: one.new for one in found.parameters}
     gone.deploy(DeployOptions(yes=True), gateway="simulated")
     assert preset_of(found) == "production"
-    deployed = load_yaml(gone.aws.stacks[NAME].template)["Resources"]
+    deployed = read_document(gone.aws.stacks[NAME].template)["Resources"]
     made = {one.path[1] for one in found.template if one.path[0] == "Resources" and one.old is None}
     assert made | set(json.loads(gone.requests()[0]["TemplateBody"])["Resources"]) == set(deployed)
     assert {name: gone.aws.stacks[NAME].parameters[name] for name in values} == values

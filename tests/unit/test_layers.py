@@ -209,7 +209,7 @@ def test_a_group_neither_reads_nor_writes(place: str) -> None:
 
 
 HEAVY = (
-    *("boto3", "botocore", "troposphere", "awacs", "cfnlint", "cfn_flip", "yaml"),
+    *("boto3", "botocore", "troposphere", "awacs", "cfnlint", "yaml"),
     "payment_infra.layer",
 )
 
@@ -230,7 +230,7 @@ HEAVY = (
         (["doctor", "--help"], set()),
         (["completion", "zsh"], set()),
         (["validate", "--help"], set()),
-        (["render", "--suffix", "dev"], {"troposphere", "awacs", "cfn_flip", "yaml"}),
+        (["render", "--suffix", "dev"], {"troposphere", "awacs", "yaml"}),
     ],
     ids=" ".join,
 )

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cfn_tools import load_yaml
 
 from payment_infra import __version__
 from payment_infra.artifacts import code_keys
@@ -18,7 +17,7 @@ from payment_infra.record import (
     gateway_of,
     read_record,
 )
-from payment_infra.rendering import document, render
+from payment_infra.rendering import document, read_document, render
 from payment_infra.sources import resolve
 from payment_infra.template import build_template
 
@@ -41,7 +40,7 @@ EVERY_CONFIG = pytest.mark.parametrize("config", [StackConfig(), OTHER], ids=["d
 def template(config: StackConfig, form: str = "json") -> Any:
     """Return a template as it is read from a stack, which got it as JSON or as YAML."""
     text = render(build_template(config, code_keys()), form)
-    return json.loads(json.dumps(json.loads(text) if form == "json" else load_yaml(text)))
+    return json.loads(json.dumps(json.loads(text) if form == "json" else read_document(text)))
 
 
 def without_record(config: StackConfig) -> Any:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfn_tools import load_yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from payment_infra.artifacts import code_keys
 from payment_infra.config import StackConfig
-from payment_infra.rendering import SECTIONS, render
+from payment_infra.rendering import SECTIONS, read_document, render, render_document
 from payment_infra.sources import resolve
 from payment_infra.template import build_bootstrap_template, build_template
 
@@ -47,7 +48,7 @@ def test_the_committed_template_is_what_is_rendered(preset: str) -> None:
 
 @EVERY_PRESET
 def test_yaml_and_json_hold_the_same_template_in_the_same_order(preset: str) -> None:
-    yaml, document = load_yaml(rendered(preset, "yaml")), json.loads(rendered(preset, "json"))
+    yaml, document = read_document(rendered(preset, "yaml")), json.loads(rendered(preset, "json"))
     assert json.dumps(yaml) == json.dumps(document)
 
 
@@ -71,7 +72,66 @@ def test_yaml_keeps_text_that_looks_like_something_else(flags: Mapping[str, obje
     else:
         yaml = rendered("development", "yaml", **flags)
         document = rendered("development", "json", **flags)
-    assert json.dumps(load_yaml(yaml)) == json.dumps(json.loads(document))
+    assert json.dumps(read_document(yaml)) == json.dumps(json.loads(document))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("!Ref A", {"Ref": "A"}),
+        ("!Condition A", {"Condition": "A"}),
+        ("!GetAtt A.B.C", {"Fn::GetAtt": ["A", "B.C"]}),
+        ("!GetAtt [A, B.C]", {"Fn::GetAtt": ["A", "B.C"]}),
+        ("{Fn::GetAtt: [A, B]}", {"Fn::GetAtt": ["A", "B"]}),
+        ("!Sub ${A}-${B.C}", {"Fn::Sub": "${A}-${B.C}"}),
+        ("!Sub [A, {B: !GetAtt C.D}]", {"Fn::Sub": ["A", {"B": {"Fn::GetAtt": ["C", "D"]}}]}),
+        ("!If [A, !Ref B, [!Ref C]]", {"Fn::If": ["A", {"Ref": "B"}, [{"Ref": "C"}]]}),
+        (
+            "!Transform {Name: A, More: {B: [1]}}",
+            {"Fn::Transform": {"Name": "A", "More": {"B": [1]}}},
+        ),
+        ("!Sub 5", {"Fn::Sub": "5"}),
+        ("!Sub |\n  a\n  b", {"Fn::Sub": "a\nb"}),
+        (">\n  a\n  b\n", "a b\n"),
+        ("2010-09-09", "2010-09-09"),
+        ("'0123'", "0123"),
+        ("0.5", 0.5),
+        ("7", 7),
+        ("true", True),
+        ('"\\u00e9\\t"', "é\t"),
+        ("é", "é"),
+    ],
+)
+def test_a_template_is_read_into_the_long_forms(text: str, value: object) -> None:
+    indented = text.replace("\n", "\n  ")
+    assert read_document(f"Resources:\n  A: {indented}") == {"Resources": {"A": value}}
+
+
+NAMES = st.from_regex(r"\A[A-Za-z]{1,8}\Z")
+TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n"))
+PLAIN = TEXTS | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+def functions(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.fixed_dictionaries({"Ref": NAMES}),
+        st.fixed_dictionaries({"Fn::GetAtt": st.tuples(NAMES, NAMES).map(list)}),
+        st.fixed_dictionaries({"Fn::Sub": TEXTS}),
+        st.fixed_dictionaries({"Fn::Sub": st.tuples(TEXTS, st.just({"A": 1})).map(list)}),
+        st.fixed_dictionaries({"Fn::If": st.tuples(NAMES, values, values).map(list)}),
+    )
+
+
+@given(
+    st.recursive(
+        PLAIN,
+        lambda it: st.lists(it) | st.dictionaries(NAMES | TEXTS, it) | functions(it),
+        max_leaves=10,
+    )
+)
+def test_what_is_rendered_is_read_back_as_it_was(value: Any) -> None:
+    whole = {"Resources": {"A": {"Type": "B", "Properties": {"C": value}}}}
+    assert read_document(render_document(whole)) == whole
 
 
 def test_yaml_uses_the_short_forms_of_the_intrinsic_functions() -> None:
@@ -91,7 +151,7 @@ def test_yaml_repeats_itself_rather_than_refer_to_an_anchor() -> None:
 @EVERY_FORMAT
 def test_the_sections_come_in_the_order_in_which_they_are_read(form: str) -> None:
     text = rendered("development", form)
-    document = load_yaml(text) if form == "yaml" else json.loads(text)
+    document = read_document(text) if form == "yaml" else json.loads(text)
     assert list(document) == list(SECTIONS)
     assert list(SECTIONS) == [
         *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Conditions"),
@@ -102,7 +162,7 @@ def test_the_sections_come_in_the_order_in_which_they_are_read(form: str) -> Non
 @EVERY_FORMAT
 def test_the_resources_come_in_the_order_of_their_groups(form: str) -> None:
     text = rendered("development", form)
-    document = load_yaml(text) if form == "yaml" else json.loads(text)
+    document = read_document(text) if form == "yaml" else json.loads(text)
     names = list(document["Resources"])
     landmarks = [
         *("AlarmTopic", "TransactionsTable", "FailedTransactionsQueue", "FailedTransactionsDLQ"),
@@ -117,7 +177,7 @@ def test_the_resources_come_in_the_order_of_their_groups(form: str) -> None:
 @EVERY_FORMAT
 def test_a_resource_says_first_what_it_is_and_last_how_it_is_set(form: str) -> None:
     text = rendered("development", form)
-    document = load_yaml(text) if form == "yaml" else json.loads(text)
+    document = read_document(text) if form == "yaml" else json.loads(text)
     for resource in document["Resources"].values():
         assert next(iter(resource)) == "Type"
         assert list(resource)[-1] == "Properties"
@@ -128,7 +188,7 @@ def test_a_resource_says_first_what_it_is_and_last_how_it_is_set(form: str) -> N
 def test_rendering_loses_nothing_of_the_template(preset: str, form: str) -> None:
     template = build_template(resolve({"preset": preset}, {}).config, code_keys())
     text = render(template, form)
-    document = load_yaml(text) if form == "yaml" else json.loads(text)
+    document = read_document(text) if form == "yaml" else json.loads(text)
     assert plain(document) == plain(template.to_dict())
 
 
@@ -241,8 +301,9 @@ def test_every_machine_renders_the_same_bytes(form: str, tmp_path: Path) -> None
     assert outputs[0].startswith(b"AWSTemplateFormatVersion" if form == "yaml" else b"{")
 
 
-def test_yaml_is_the_same_without_the_emitter_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml_is_the_same_without_emitter_and_parser_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("yaml.CSafeDumper")
+    monkeypatch.delattr("yaml.CSafeLoader")
     spec = find_spec("payment_infra.rendering")
     assert spec is not None
     assert spec.loader is not None
@@ -251,3 +312,4 @@ def test_yaml_is_the_same_without_the_emitter_in_c(monkeypatch: pytest.MonkeyPat
     template = build_template(resolve({"preset": "production"}, {}).config, code_keys())
     assert "write_literal" in dir(slow._Dumper)  # which only the one in Python has
     assert slow.render(template) == render(template)
+    assert slow.read_document(render(template)) == read_document(render(template))

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -51,19 +49,6 @@ def test_a_stack_that_was_never_made_has_no_outputs(
 def test_a_template_is_read_whatever_its_form(text: str, aws: FakeAws, stack: Stack) -> None:
     exists(aws, "CREATE_COMPLETE").template = text
     assert stack.template() == {"A": {"Ref": "B"}}
-
-
-@dataclass(frozen=True)
-class Known:
-    template: Mapping[str, Any]
-    text: str
-
-
-def test_a_template_whose_text_is_known_is_not_read(aws: FakeAws, stack: Stack) -> None:
-    exists(aws, "UPDATE_COMPLETE").template = "A: !Ref B"
-    known = {"A": {"Ref": "B"}}
-    assert stack.template(known=Known(known, "A: !Ref B")) is known
-    assert stack.template(known=Known({}, "A: !Ref C")) == known
 
 
 def test_a_deletion_is_followed_beyond_the_stacks_name(aws: FakeAws, stack: Stack) -> None:

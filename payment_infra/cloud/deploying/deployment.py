@@ -345,13 +345,7 @@ class Deployment:
         return self._end(change_set, events)
 
     def _deployed(self, live: StackState | None) -> Mapping[str, Any]:
-        """Return the deployed template; what the same command has deployed is known already."""
-        if live is None:
-            return {}
-        guess = None
-        if self._options.change_set is None:
-            guess = plan(self._session, live, self._asked, self._options.parameters)
-        return self._stack.template(known=guess)
+        return {} if live is None else self._stack.template()
 
     def _kept(self, change_set: str) -> str:
         # The one setting that no change set holds.

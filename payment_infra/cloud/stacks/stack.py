@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
     from payment_infra.cloud.events import StackEvent, Waiting
 
 CANCELLABLE = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"})
-
-
-class Rendered(Protocol):
-    """A template, and its text."""
-
-    @property
-    def template(self) -> Mapping[str, Any]:
-        """What the text says."""
-
-    @property
-    def text(self) -> str:
-        """What CloudFormation was, or will be, given."""
 
 
 @dataclass(frozen=True)
@@ -126,25 +114,17 @@ class Stack:
             raise AwsError(f"there is no stack {self.name}; `{self.command('deploy')}` makes it")
         return state.outputs
 
-    def template(
-        self, change_set_id: str | None = None, known: Rendered | None = None
-    ) -> Mapping[str, Any]:
-        """Return the deployed template, or a change set's, as it was given.
-
-        The functions are in their long forms. `known` is what it may well be: its text needs no
-        reading, which takes longer than all else of a deployment that changes nothing.
-        """
+    def template(self, change_set_id: str | None = None) -> Mapping[str, Any]:
+        """Return the deployed template, or a change set's, with the functions' long forms."""
         where = {"ChangeSetName": change_set_id} if change_set_id else {"StackName": self.name}
         with translated(f"stack {self.name}"):
             answer = self.client.get_template(**where, TemplateStage="Original")
         # boto3 parses a template in JSON, and passes one in YAML on as text.
         body: Any = answer["TemplateBody"]
-        if known is not None and body == known.text:
-            return known.template
         if isinstance(body, str):
-            from cfn_tools import load_yaml  # a first deployment does without it
+            from payment_infra.rendering import read_document  # a first deployment needs no YAML
 
-            body = load_yaml(body)
+            return read_document(body)
         document: Mapping[str, Any] = json.loads(json.dumps(body))
         return document
 
