@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, /, output: str, **flags: Any) -> None:
     """Check this machine and the access to AWS; changes nothing.
 
-    Python, libraries, settings, payment gateway, credentials, clock, bucket, and what may be
+    Python, settings, payment gateway, credentials, clock, bucket, and what may be
     called. A warning or a failure says how to mend it. Exits 1 on a failure.
 
     \b
@@ -86,7 +86,7 @@ def _checks(
         yield Check.told(name, "fail", str(error), "see --profile and --region")
         yield not_checked("what needs AWS")
         return
-    except ImportError as error:  # `libraries` looks at versions only
+    except ImportError as error:
         yield Check("imports", "fail", str(error), "install payment-infra anew")
         yield not_checked("what needs AWS")
         return

@@ -1,15 +1,12 @@
-"""What this machine has: Python, libraries, dependency layer, emulator, settings; no network."""
+"""What this machine has: Python, dependency layer, emulator, settings; no network."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
 from payment_infra import __version__, gateway_check
 from payment_infra.artifacts import HANDLERS, check_handlers
@@ -21,81 +18,32 @@ from payment_infra.local.emulator import EXTRA, PACKAGE, is_installed
 from payment_infra.sources import FILE_NAME, Resolved, resolve
 
 DISTRIBUTION = "payment-infra"
-# Whose requirements are looked at: boto3 is bound to one botocore, which other programs replace.
-DEMANDING = (DISTRIBUTION, "boto3")
-
-
-class Installed:
-    """The distributions that are installed."""
-
-    def version(self, name: str) -> str | None:
-        """Return the version, None if it is not installed."""
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return None
-
-    def python(self) -> SpecifierSet:
-        """Return the versions of Python that this package takes."""
-        try:
-            wanted = metadata.metadata(DISTRIBUTION).json.get("requires_python", "")
-        except metadata.PackageNotFoundError:
-            wanted = ""
-        return SpecifierSet(str(wanted))
-
-    def requires(self, name: str) -> Sequence[str]:
-        """Return the requirements, each as in the metadata."""
-        try:
-            return metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            return []
 
 
 def check_machine() -> Iterator[Check]:
     """Yield what each check of this machine found."""
-    installed = Installed()
-    yield check_python(platform.python_version(), installed)
-    yield check_libraries(installed)
+    yield Check(DISTRIBUTION, "ok", f"{__version__}, with Python {platform.python_version()}")
     yield check_layer()
-    yield check_emulator(installed, is_installed())
+    yield check_emulator(version_of(PACKAGE) if is_installed() else "", measured_version())
 
 
-def check_python(version: str, installed: Installed) -> Check:
-    """Compare Python with what the package needs."""
-    wanted = installed.python()
-    if not fits(version, wanted):
-        return Check(
-            "python",
-            "fail",
-            f"{version}, and payment-infra needs {wanted}",
-            "make a virtual environment with that Python, and install payment-infra into it",
-        )
-    return Check("python", "ok", version)
+def version_of(name: str) -> str:
+    """Return the version of a distribution, "" if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
-def check_libraries(installed: Installed) -> Check:
-    """Compare the libraries with what payment-infra, and boto3, ask for."""
-    versions, wrong = [f"payment-infra {__version__}"], []
-    for name in DEMANDING:
-        for one in requirements(installed.requires(name)):
-            version = installed.version(one.name)
-            if version is None:
-                wrong.append(f"{one.name} is not installed")
-            elif not fits(version, one.specifier):
-                wrong.append(f"{one.name} {version}, and {name} needs {one.specifier}")
-            if name == DISTRIBUTION or one.name == "botocore":
-                versions.append(f"{one.name} {version}")
-    if wrong:
-        remedy = "install payment-infra anew, into a virtual environment of its own"
-        return Check("libraries", "fail", "; ".join(wrong), remedy)
-    if not installed.requires(DISTRIBUTION):
-        return Check(
-            "libraries",
-            "warn",
-            f"{versions[0]} is not installed, so nothing says what it needs",
-            "install it (`pip install .`) instead of running it from its folder",
-        )
-    return Check("libraries", "ok", ", ".join(versions))
+def measured_version() -> str:
+    """Return the emulator's version that is measured against, "" if this package is not
+    installed."""
+    try:
+        lines = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return ""
+    pinned = (one.partition(";")[0].partition("==") for one in lines)
+    return next((version.strip() for name, _, version in pinned if name == PACKAGE), "")
 
 
 def check_layer(
@@ -123,24 +71,15 @@ def check_layer(
     )
 
 
-def check_emulator(installed: Installed, present: bool) -> Check:
-    """Look whether the embedded AWS is installed, in the version that is measured against."""
-    version = installed.version(PACKAGE)
-    if not present or version is None:
-        return Check(
-            "emulator",
-            "warn",
-            "the embedded AWS is not installed; only `payment-infra local` needs it",
-            f"pip install '{DISTRIBUTION}[{EXTRA}]'",
-        )
-    for one in requirements(installed.requires(DISTRIBUTION), EXTRA):
-        if one.name == PACKAGE and not fits(version, one.specifier):
-            return Check(
-                "emulator",
-                "warn",
-                f"{PACKAGE} {version}, and payment-infra is measured against {one.specifier}",
-                f"pip install '{DISTRIBUTION}[{EXTRA}]'",
-            )
+def check_emulator(version: str, measured: str) -> Check:
+    """Look at the embedded AWS's version, "" for none, and the one that is measured against."""
+    remedy = f"pip install '{DISTRIBUTION}[{EXTRA}]'"
+    if not version:
+        told = "the embedded AWS is not installed; only `payment-infra local` needs it"
+        return Check("emulator", "warn", told, remedy)
+    if version != (measured or version):
+        told = f"{PACKAGE} {version}, and payment-infra is measured against {measured}"
+        return Check("emulator", "warn", told, remedy)
     return Check("emulator", "ok", f"{PACKAGE} {version}")
 
 
@@ -177,16 +116,3 @@ def check_gateway(config: StackConfig, root: Path = HANDLERS, cache: Path | None
         line = str(error).removeprefix("gateway ")
         return Check.told("gateway", "fail", line, "write the class, or name another one")
     return Check("gateway", "ok", f"{config.gateway} can be imported, and has what a gateway has")
-
-
-def requirements(lines: Sequence[str], extra: str = "") -> Iterator[Requirement]:
-    """Yield the requirements that always hold, or those of an extra."""
-    for one in map(Requirement, lines):
-        holds = one.marker is None or one.marker.evaluate({"extra": extra})
-        if holds and ("extra" in str(one.marker)) == bool(extra):
-            yield one
-
-
-def fits(version: str, specifiers: SpecifierSet) -> bool:
-    """Whether a version, be it a pre-release, is one of those."""
-    return specifiers.contains(version, prereleases=True)

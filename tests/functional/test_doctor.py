@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from payment_infra import __version__
 from tests.aws import FakeAws, Refused
 from tests.gateways import GATEWAY, gateway
 
@@ -38,7 +39,7 @@ def test_where_nothing_fails_it_exits_0_and_has_changed_nothing(cli: Cli, aws: F
     result = cli("doctor", "--suffix", "dev")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("ok    python          3.")
+    assert lines[0].startswith(f"ok    payment-infra   {__version__}, with Python 3.")
     assert "ok    settings        dev, preset development, no payment-infra.toml" in lines
     assert "ok    gateway         the simulated one, which moves no money" in lines
     assert "ok    dynamodb        DescribeTable, GetItem" in lines
