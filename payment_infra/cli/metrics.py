@@ -92,8 +92,6 @@ def sparkline(values: Sequence[float | None], levels: str) -> str:
 
 def _series(series: Series, start: datetime, end: datetime, levels: str) -> str:
     label = f"{escaped(series.label)[:LABEL]:<{LABEL}}"
-    if series.metric is None:
-        return f"{label} an expression, which only CloudWatch computes"
     if not series.points:
         return f"{label} {NO_DATA}"
     period = series.metric.period
@@ -131,8 +129,8 @@ def _document(widget: Widget) -> dict[str, Any]:
         "series": [
             {
                 "label": one.label,
-                "statistic": one.metric.statistic if one.metric else None,
-                "period_seconds": one.metric.period if one.metric else None,
+                "statistic": one.metric.statistic,
+                "period_seconds": one.metric.period,
                 "points": [
                     {"time": point.time.astimezone(UTC).isoformat(), "value": point.value}
                     for point in one.points

@@ -1,9 +1,14 @@
-"""The deployed dashboard, read back: its widgets, and the values that they would show."""
+"""The deployed dashboard, read back: its widgets, and the values that they would show.
+
+It is read as `groups/dashboard.py` writes it. CloudWatch knows more forms ("Dashboard body
+structure and syntax"): what somebody has added in one of those is refused, and not shown as
+something else.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,9 +22,6 @@ from payment_infra.names import DASHBOARD
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
-# What CloudWatch takes where a widget does not say it ("Dashboard body structure and syntax").
-DEFAULT_PERIOD = 300
-DEFAULT_STATISTIC = "Average"
 # What CloudWatch keeps: every minute for 15 days, every 5 for 63, every hour for 455 (CloudWatch,
 # "Metrics retention"). A period that is a multiple of these never asks for more than there is.
 GRAINS = (60, 300, 3600)
@@ -27,10 +29,10 @@ GRAINS = (60, 300, 3600)
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a widget; metric is None if it is an expression, which is not computed here."""
+    """A line of a widget."""
 
     label: str
-    metric: Metric | None
+    metric: Metric
     points: tuple[Point, ...] = ()
 
 
@@ -55,7 +57,7 @@ def read_dashboard(
         columns: how many values a series has at most; a widget's period is raised for that.
 
     Raises:
-        AwsError: there is no dashboard, or it is not one that CloudWatch could show.
+        AwsError: there is no dashboard, or somebody has changed it beyond what is read here.
     """
     client = environment.client("cloudwatch")
     name = environment.resource(DASHBOARD)
@@ -66,21 +68,16 @@ def read_dashboard(
         widgets = list(_widgets(json.loads(body), period))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise AwsError(
-            f"dashboard {name} is not as CloudWatch documents it ({error!r}); "
-            f"`{environment.command('drift')}` shows whether somebody has changed it"
+            f"dashboard {name} is not as payment-infra deploys it ({error!r}); "
+            f"`{environment.command('drift')}` shows how somebody has changed it"
         ) from error
-    metrics = [
-        one.metric for widget, _ in widgets for one in widget.series if one.metric is not None
-    ]
+    metrics = [one.metric for widget, _ in widgets for one in widget.series]
     values = iter(read(client, metrics, start, end))
     alarms = {one.name: one for one in describe(client, [a for _, names in widgets for a in names])}
     return [
         Widget(
             widget.title,
-            tuple(
-                replace(one, points=tuple(next(values))) if one.metric else one
-                for one in widget.series
-            ),
+            tuple(replace(one, points=tuple(next(values))) for one in widget.series),
             tuple(alarms[one] for one in names if one in alarms),
         )
         for widget, names in widgets
@@ -106,31 +103,17 @@ def _widgets(body: Mapping[str, Any], period: int) -> Iterator[tuple[Widget, lis
 
 
 def _series(properties: Mapping[str, Any], period: int) -> Iterator[Series]:
-    before: list[str] = []
-    for row in properties.get("metrics", []):
-        options = row[-1] if isinstance(row[-1], dict) else {}
-        if "expression" in options:
-            yield Series(options.get("label") or options["expression"], None)
-            continue
-        before = _spelled_out([one for one in row if not isinstance(one, dict)], before)
-        namespace, name, *pairs = before
-        if options.get("visible") is False:
-            continue
-        wanted = options.get("period") or properties.get("period") or DEFAULT_PERIOD
+    above: list[str] = []
+    for *row, options in properties["metrics"]:
+        if "..." in row or not options.keys() <= {"stat", "label"}:
+            raise ValueError(row)
+        above = [above[place] if one == "." else one for place, one in enumerate(row)]
+        namespace, name, *pairs = above
         metric = Metric(
             namespace=namespace,
             name=name,
             dimensions=dict(zip(pairs[::2], pairs[1::2], strict=True)),
-            statistic=options.get("stat") or properties.get("stat") or DEFAULT_STATISTIC,
-            period=max(wanted, period),
+            statistic=options["stat"],
+            period=max(properties["period"], period),
         )
         yield Series(options.get("label") or name, metric)
-
-
-def _spelled_out(row: Sequence[str], before: Sequence[str]) -> list[str]:
-    """Return a metric without its shorthands: "." is what stands above, "..." all of it."""
-    if "..." in row:
-        place = row.index("...")
-        rest = len(row) - place - 1
-        row = [*row[:place], *before[place : len(before) - rest], *row[place + 1 :]]
-    return [before[place] if one == "." else one for place, one in enumerate(row)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
+from payment_infra.artifacts import code_keys
 from payment_infra.cli.metrics import ASCII, BLOCKS, LABEL, NUMBERS, draw, sparkline
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.operating.alarms import Alarm
@@ -14,6 +15,9 @@ from payment_infra.cloud.operating.dashboard import Series, Widget, read_dashboa
 from payment_infra.cloud.sdk.metric_data import MAX_QUERIES, Metric, Point
 from payment_infra.cloud.stacks.stack import Stack, StackState
 from payment_infra.errors import AwsError
+from payment_infra.rendering import document
+from payment_infra.sources import resolve
+from payment_infra.template import build_template
 from tests import snapshots
 from tests.aws import FakeAws, FakeStack
 from tests.transcripts import check_width
@@ -45,34 +49,66 @@ def series(environment: Environment) -> tuple[Series, ...]:
     return one.series
 
 
-def test_the_shorthands_of_a_row_are_spelled_out() -> None:
+def test_a_row_says_what_it_shows_with_a_point_for_what_stands_above() -> None:
     environment = dashboard(
         FakeAws(),
         widget(
             ["AWS/Lambda", "Errors", "FunctionName", "a", {"stat": "Sum", "label": "A"}],
-            ["...", "b", {"stat": "Maximum", "period": 900}],
-            [".", "Duration", ".", "."],
-            [{"expression": "m1/m2", "label": "Rate"}],
-            ["AWS/Lambda", "Hidden", {"visible": False}],
+            [".", ".", ".", "b", {"stat": "Maximum"}],
+            [".", "Duration", ".", ".", {"stat": "p95"}],
             period=600,
-            stat="p95",
         ),
     )
     assert series(environment) == (
         Series("A", Metric("AWS/Lambda", "Errors", {"FunctionName": "a"}, "Sum", 600)),
-        Series("Errors", Metric("AWS/Lambda", "Errors", {"FunctionName": "b"}, "Maximum", 900)),
+        Series("Errors", Metric("AWS/Lambda", "Errors", {"FunctionName": "b"}, "Maximum", 600)),
         Series("Duration", Metric("AWS/Lambda", "Duration", {"FunctionName": "b"}, "p95", 600)),
-        Series("Rate", None),
     )
+
+
+@pytest.mark.parametrize("preset", ["development", "production"])
+def test_what_is_deployed_is_understood(preset: str) -> None:
+    config = resolve({"preset": preset}, {}).config
+    [body] = [
+        one["Properties"]["DashboardBody"]["Fn::Sub"]
+        for one in document(build_template(config, code_keys()))["Resources"].values()
+        if one["Type"] == "AWS::CloudWatch::Dashboard"
+    ]
+    content = json.loads(body[0].replace("${G}", body[1]["G"]["Fn::Sub"]))
+    environment = dashboard(FakeAws(), *content["widgets"])
+    found = read_dashboard(environment, START, END, 100)
+    assert {one.title for one in found} == {
+        one["properties"]["title"] for one in content["widgets"]
+    }
+    names = {one.metric.name for widget in found for one in widget.series}
+    assert {"Latency", "Errors", "ConsumedReadCapacityUnits", "GatewayLatency"} <= names
+    assert "." not in names
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["...", "b", {"stat": "Sum"}],
+        ["N", "M", {"stat": "Sum", "period": 60}],
+        ["N", "M", {"stat": "Sum", "visible": False}],
+        [{"expression": "m1/m2", "label": "Rate"}],
+        ["N", "M", {}],
+        ["N", "M"],
+    ],
+    ids=str,
+)
+def test_what_somebody_has_added_otherwise_is_refused(row: list[Any]) -> None:
+    first = ["N", "M", "D", "a", {"stat": "Sum"}]
+    with pytest.raises(AwsError, match=r"payment-infra deploys it .*`payment-infra drift --"):
+        series(dashboard(FakeAws(), widget(first, row, period=300)))
 
 
 @pytest.mark.parametrize(
     ("hours", "columns", "period"), [(1, 60, 300), (3, 30, 600), (24, 30, 3000), (240, 30, 28_800)]
 )
 def test_a_period_is_raised_until_the_line_fits(hours: int, columns: int, period: int) -> None:
-    environment = dashboard(FakeAws(), widget(["N", "M"], period=300))
+    environment = dashboard(FakeAws(), widget(["N", "M", {"stat": "Sum"}], period=300))
     [one] = read_dashboard(environment, END - timedelta(hours=hours), END, columns)
-    assert one.series[0].metric is not None
     assert one.series[0].metric.period == period
 
 
@@ -92,8 +128,8 @@ def test_more_metrics_than_one_call_takes_and_values_on_several_pages_are_all_re
         return {"MetricDataResults": results} | ({"NextToken": "1"} if page == 0 else {})
 
     aws.answers["cloudwatch:GetMetricData"] = answer
-    names = [["N", f"M{number}"] for number in range(MAX_QUERIES + 1)]
-    found = series(dashboard(aws, widget(*names)))
+    names = [["N", f"M{number}", {"stat": "Sum"}] for number in range(MAX_QUERIES + 1)]
+    found = series(dashboard(aws, widget(*names, period=300)))
     assert len(aws.called("cloudwatch:GetMetricData")) == 4
     assert len(found) == MAX_QUERIES + 1
     assert {tuple(point.value for point in one.points) for one in found} == {(0.0, 1.0)}
@@ -104,7 +140,7 @@ def test_a_dashboard_that_somebody_broke_is_one_clear_error(body: str) -> None:
     aws = FakeAws()
     environment = dashboard(aws)
     aws.answers["cloudwatch:GetDashboard"] = {"DashboardBody": body}
-    with pytest.raises(AwsError, match=r"as CloudWatch documents it .*; `payment-infra drift --"):
+    with pytest.raises(AwsError, match=r"payment-infra deploys it .*; `payment-infra drift --"):
         read_dashboard(environment, START, END, 100)
 
 
@@ -134,7 +170,6 @@ def test_the_drawing_is_as_it_was_reviewed(color: bool) -> None:
                 Series("Processed", metric, points(*range(0, 18_000_000, 1_000_000))),
                 Series("ConsumedWriteCapacityUnits", metric, points(1, 2.5, -1, -1, 0.25)),
                 Series("Declined", metric),
-                Series("Rate", None),
             ),
         ),
         Widget(
