@@ -146,9 +146,7 @@ PROBES = (
         "`destroy`, which also needs iam:DetachRolePolicy, DetachUserPolicy and DetachGroupPolicy, "
         "and AttachRolePolicy, AttachUserPolicy and AttachGroupPolicy to undo that if it fails",
         lambda client, place: client.list_entities_for_policy(
-            PolicyArn=place.arn(
-                "iam", f"policy/{STACK_NAME_PREFIX}-{place.suffix}-{CALLER_POLICY}", ""
-            )
+            PolicyArn=place.arn("iam", f"policy/{STACK_NAME_PREFIX}-{place.suffix}-{CALLER_POLICY}")
         ),
     ),
     Probe(

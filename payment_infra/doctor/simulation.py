@@ -7,16 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from payment_infra.artifacts import code_keys
 from payment_infra.checks import Check
+from payment_infra.cloud.deploying.existing import physical_name
 from payment_infra.cloud.environment.operations_table import ACTIONS
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.errors import AwsError
-from payment_infra.names import OPERATIONS_TABLE, STACK_NAME_PREFIX
+from payment_infra.config import StackConfig
+from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.names import ENVIRONMENT_SUFFIX, OPERATIONS_TABLE, STACK_NAME_PREFIX
+from payment_infra.rendering import document
+from payment_infra.template import build_template
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
 
 CHANGES = "changes"
+STACK_ACTIONS = (
+    *("cloudformation:CreateChangeSet", "cloudformation:DescribeChangeSet"),
+    *("cloudformation:ExecuteChangeSet", "cloudformation:DescribeStackEvents"),
+)
 DENIED_DECISIONS = ("explicitDeny", "implicitDeny")
 
 
@@ -34,10 +43,43 @@ class Place:
         """AWS's partition, as aws or aws-cn."""
         return self.caller.split(":")[1]
 
-    def arn(self, service: str, resource: str, region: str | None = None) -> str:
-        """Return the ARN of a resource of the account in the region."""
-        where = self.region if region is None else region
-        return f"arn:{self.partition}:{service}:{where}:{self.account}:{resource}"
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of a resource of the account, in the region if the service has any."""
+        region = "" if service == "iam" else self.region
+        return f"arn:{self.partition}:{service}:{region}:{self.account}:{resource}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How IAM sees resources of a type: the start of their ARNs, and what makes one.
+
+    named_by is the property with the name; where it is not set, CloudFormation gives one.
+    """
+
+    service: str
+    prefix: str
+    named_by: str
+    actions: Collection[str]
+
+
+KINDS: Mapping[str, Kind] = {
+    "AWS::CloudWatch::Alarm": Kind(
+        "cloudwatch", "alarm:", "AlarmName", ["cloudwatch:PutMetricAlarm"]
+    ),
+    "AWS::DynamoDB::Table": Kind("dynamodb", "table/", "TableName", ["dynamodb:CreateTable"]),
+    "AWS::Events::Rule": Kind("events", "rule/", "Name", ["events:PutRule"]),
+    "AWS::IAM::ManagedPolicy": Kind("iam", "policy/", "ManagedPolicyName", ["iam:CreatePolicy"]),
+    "AWS::IAM::Role": Kind(
+        "iam", "role/", "RoleName", ["iam:CreateRole", "iam:AttachRolePolicy", "iam:PassRole"]
+    ),
+    "AWS::Lambda::Function": Kind("lambda", "function:", "FunctionName", ["lambda:CreateFunction"]),
+    "AWS::Lambda::LayerVersion": Kind(
+        "lambda", "layer:", "LayerName", ["lambda:PublishLayerVersion"]
+    ),
+    "AWS::Logs::LogGroup": Kind("logs", "log-group:", "LogGroupName", ["logs:CreateLogGroup"]),
+    "AWS::SNS::Topic": Kind("sns", "", "TopicName", ["sns:CreateTopic"]),
+    "AWS::SQS::Queue": Kind("sqs", "", "QueueName", ["sqs:CreateQueue"]),
+}
 
 
 def check_changes(session: Session, place: Place, bucket: str, deploy: str) -> Check:
@@ -49,7 +91,7 @@ def check_changes(session: Session, place: Place, bucket: str, deploy: str) -> C
     try:
         source = _policy_source(session, place, deploy)
         denied = sorted(set(_denied(session, place, source, _actions(place, bucket))))
-    except AwsError as error:
+    except PaymentInfraError as error:
         return Check.told(
             CHANGES,
             "warn",
@@ -67,36 +109,23 @@ def check_changes(session: Session, place: Place, bucket: str, deploy: str) -> C
 
 
 def _actions(place: Place, bucket: str) -> Mapping[str, Collection[str]]:
-    """Return for resources of a deployment what it does to each."""
-    suffix, stack = place.suffix, f"{STACK_NAME_PREFIX}-{place.suffix}"
+    """Return for resources of a deployment, one of each kind, what it does to each."""
+    stack = f"{STACK_NAME_PREFIX}-{place.suffix}"
     zips = bucket or f"payment-artifacts-{place.account}"
-    return {
-        place.arn("cloudformation", f"stack/{stack}/1"): (
-            *("cloudformation:CreateChangeSet", "cloudformation:DescribeChangeSet"),
-            *("cloudformation:ExecuteChangeSet", "cloudformation:DescribeStackEvents"),
-        ),
+    actions: dict[str, Collection[str]] = {
+        place.arn("cloudformation", f"stack/{stack}/1"): STACK_ACTIONS,
         f"arn:{place.partition}:s3:::{zips}/payment-infra/1": ("s3:PutObject", "s3:GetObject"),
-        place.arn("iam", f"role/{stack}-ProcessingRole-1", ""): (
-            *("iam:CreateRole", "iam:AttachRolePolicy", "iam:PassRole"),
-        ),
-        place.arn("iam", f"policy/{stack}-ProcessingPolicy-1", ""): ("iam:CreatePolicy",),
-        place.arn("lambda", f"function:payment-processing-{suffix}"): ("lambda:CreateFunction",),
-        place.arn("lambda", f"layer:payment-dependencies-{suffix}"): (
-            "lambda:PublishLayerVersion",
-        ),
-        place.arn("dynamodb", f"table/transactions-{suffix}"): ("dynamodb:CreateTable",),
         place.arn("dynamodb", f"table/{OPERATIONS_TABLE}"): ACTIONS,
-        place.arn("sqs", f"failed-transactions-{suffix}"): ("sqs:CreateQueue",),
-        place.arn("sns", f"payment-alarms-{suffix}"): ("sns:CreateTopic",),
-        place.arn("logs", f"log-group:/aws/lambda/payment-processing-{suffix}"): (
-            "logs:CreateLogGroup",
-        ),
-        place.arn("cloudwatch", f"alarm:processing-errors-{suffix}"): (
-            "cloudwatch:PutMetricAlarm",
-        ),
-        place.arn("events", f"rule/health-monitor-schedule-{suffix}"): ("events:PutRule",),
         f"arn:{place.partition}:apigateway:{place.region}::/restapis": ("apigateway:POST",),
     }
+    template = document(build_template(StackConfig(), code_keys()))
+    firsts = {one["Type"]: (name, one) for name, one in reversed(template["Resources"].items())}
+    for resource_type, kind in KINDS.items():
+        logical_id, resource = firsts[resource_type]
+        named = resource["Properties"].get(kind.named_by)
+        name = physical_name(named, {ENVIRONMENT_SUFFIX: place.suffix}) or f"{stack}-{logical_id}-1"
+        actions[place.arn(kind.service, f"{kind.prefix}{name}")] = kind.actions
+    return actions
 
 
 def _policy_source(session: Session, place: Place, deploy: str) -> str:
@@ -118,7 +147,7 @@ def _policy_source(session: Session, place: Place, deploy: str) -> str:
         with translated(f"role {name}"):
             return str(session.client("iam").get_role(RoleName=name)["Role"]["Arn"])
     except AwsError:
-        return place.arn("iam", f"role/{name}", "")
+        return place.arn("iam", f"role/{name}")
 
 
 def _denied(

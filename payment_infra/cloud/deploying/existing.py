@@ -28,7 +28,7 @@ def find_existing(session: Session, planned: Plan) -> tuple[list[Existing], list
     found, unknown = [], []
     for logical_id, resource in planned.template["Resources"].items():
         key, find = LOOKUPS.get(resource["Type"], ("", None))
-        name = _physical_name(resource.get("Properties", {}).get(key), planned.parameters)
+        name = physical_name(resource.get("Properties", {}).get(key), planned.parameters)
         if not find or not name:
             continue
         try:
@@ -43,7 +43,7 @@ def find_existing(session: Session, planned: Plan) -> tuple[list[Existing], list
     return found, unknown
 
 
-def _physical_name(value: Any, parameters: Mapping[str, str | None]) -> str | None:
+def physical_name(value: Any, parameters: Mapping[str, str | None]) -> str | None:
     """Return a physical name, as far as it depends on nothing but parameters."""
     if isinstance(value, Mapping) and isinstance(value.get("Fn::Sub"), str):
         value = re.sub(r"\$\{(\w+)\}", lambda it: parameters.get(it[1]) or it[0], value["Fn::Sub"])

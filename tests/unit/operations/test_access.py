@@ -210,10 +210,23 @@ def test_actions_are_simulated_on_resources_named_as_the_environments_own(aws: F
     checks(aws, "zips")
     calls = aws.called("iam:SimulatePrincipalPolicy")
     resources = {call["ResourceArns"][0]: call["ActionNames"] for call in calls}
-    assert resources[f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/transactions-dev"] == [
-        "dynamodb:CreateTable"
-    ]
-    assert "s3:PutObject" in resources["arn:aws:s3:::zips/payment-infra/1"]
+    here, stacks = f"{REGION}:{ACCOUNT}", "cloudformation"
+    assert {name: actions[0] for name, actions in resources.items()} == {
+        f"arn:aws:apigateway:{REGION}::/restapis": "apigateway:POST",
+        f"arn:aws:{stacks}:{here}:stack/payment-infra-dev/1": f"{stacks}:CreateChangeSet",
+        f"arn:aws:cloudwatch:{here}:alarm:dynamodb-throttle-dev": "cloudwatch:PutMetricAlarm",
+        f"arn:aws:dynamodb:{here}:table/payment-infra-operations": "dynamodb:CreateTable",
+        f"arn:aws:dynamodb:{here}:table/transactions-dev": "dynamodb:CreateTable",
+        f"arn:aws:events:{here}:rule/health-monitor-schedule-dev": "events:PutRule",
+        f"arn:aws:iam::{ACCOUNT}:policy/payment-infra-dev-ValidationPolicy-1": "iam:CreatePolicy",
+        f"arn:aws:iam::{ACCOUNT}:role/payment-infra-dev-ValidationRole-1": "iam:CreateRole",
+        f"arn:aws:lambda:{here}:function:payment-validation-dev": "lambda:CreateFunction",
+        f"arn:aws:lambda:{here}:layer:payment-dependencies-dev": "lambda:PublishLayerVersion",
+        f"arn:aws:logs:{here}:log-group:/aws/lambda/payment-validation-dev": "logs:CreateLogGroup",
+        f"arn:aws:sns:{here}:payment-alarms-dev": "sns:CreateTopic",
+        f"arn:aws:sqs:{here}:failed-transactions-dev": "sqs:CreateQueue",
+        "arn:aws:s3:::zips/payment-infra/1": "s3:PutObject",
+    }
     assert {call["PolicySourceArn"] for call in calls} == {f"arn:aws:iam::{ACCOUNT}:role/Deployers"}
 
 
