@@ -89,6 +89,16 @@ def test_it_is_waited_for_with_growing_pauses(
     assert pauses == [*POLL_SECONDS, POLL_SECONDS[-1], POLL_SECONDS[-1]]
 
 
+@pytest.mark.parametrize("code", ["InternalFailure", "Throttling"])
+def test_a_fault_that_passes_while_it_is_made_does_not_lose_it(
+    code: str, aws: FakeAws, stack: Stack
+) -> None:
+    aws.errors["cloudformation:DescribeChangeSet"] = Refused(code, status=500)
+    stack.sleep = lambda _: aws.errors.clear()
+    assert create(stack) is not None
+    assert aws.called("cloudformation:DeleteChangeSet") == []
+
+
 @pytest.mark.parametrize("page_size", [1, 2, 100])
 def test_every_page_of_the_changes_is_read(page_size: int, aws: FakeAws, stack: Stack) -> None:
     aws.page_size = page_size

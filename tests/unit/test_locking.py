@@ -281,6 +281,23 @@ def test_it_is_waited_for_until_it_is_free(alice: Somebody, bob: Somebody) -> No
     assert bob.operator.of(Waiting)[0].what.startswith(f"{NAME} is held by arn:aws:sts::")
 
 
+def test_a_fault_that_passes_does_not_end_the_waiting(
+    aws: FakeAws, alice: Somebody, bob: Somebody
+) -> None:
+    held = alice.acquire().__enter__()
+
+    def go_on() -> None:
+        if len(bob.slept) == 1:
+            aws.errors["dynamodb:UpdateItem"] = Refused("InternalServerError", "not now", 500)
+        else:
+            aws.errors.clear()
+            held.__exit__(None, None, None)
+
+    bob.on_sleep = go_on
+    with bob.acquire(wait=True) as lock:
+        assert (lock.generation, bob.slept) == (2, [LOOK_SECONDS, 1])
+
+
 def test_a_holder_that_gives_no_sign_of_life_is_not_waited_for_any_longer(
     alice: Somebody, bob: Somebody
 ) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from payment_infra.cloud.events import Event, Waiting
 from payment_infra.cloud.sdk.errors import is_passing, translated
-from payment_infra.cloud.sdk.polling import PATIENCE_SECONDS, persistently
+from payment_infra.cloud.sdk.polling import (
+    MAX_FAILED_LOOKS,
+    PATIENCE_SECONDS,
+    looks,
+    persistently,
+)
 from payment_infra.errors import AwsError
 
 
@@ -56,6 +63,56 @@ def test_what_may_go_better_a_little_later_passes(error: ClientError | BotoCoreE
 )
 def test_what_will_be_the_same_does_not(error: Exception | None) -> None:
     assert not is_passing(error)
+
+
+PASSING = refusal("Throttling")
+
+
+class Looks:
+    """Looks that see these numbers, or fail; one that is missed shows as 0."""
+
+    def __init__(self, *found: int | Exception) -> None:
+        self.pauses: list[float] = []
+        self._left = iter(found)
+        self.seen = looks("thing", self._look, self.pauses.append, (1, 2, 3), missed=[0])
+
+    def _look(self) -> int:
+        found = next(self._left)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def test_looks_go_on_with_growing_pauses_and_those_that_failed_are_told() -> None:
+    found = Looks(5, PASSING, PASSING, 6, 7)
+    assert list(islice(found.seen, 5)) == [5, 0, 0, 6, 7]
+    assert found.pauses == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (refusal("AccessDenied"), "thing: not allowed to call Call"),
+        (ResponseParserError("<html>"), "thing: what answers there is not AWS"),
+        (AwsError("a decision of our own"), "a decision of our own"),
+    ],
+    ids=str,
+)
+def test_a_failure_that_does_not_pass_ends_the_looks(error: Exception, told: str) -> None:
+    found = Looks(5, error)
+    assert next(found.seen) == 5
+    with pytest.raises(AwsError, match=told):
+        next(found.seen)
+    assert found.pauses == [1]
+
+
+def test_only_looks_that_fail_in_a_row_are_counted() -> None:
+    row = [PASSING] * (MAX_FAILED_LOOKS - 1)
+    found = Looks(*row, 1, *row, 2, *row, PASSING)
+    number = 3 * len(row) + 2
+    assert sum(islice(found.seen, number)) == 3
+    with pytest.raises(AwsError, match="thing: AWS throttles Call"):
+        next(found.seen)
 
 
 class Calls:

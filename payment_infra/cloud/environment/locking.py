@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS, OperationsTable
 from payment_infra.cloud.events import Caution, Waiting
+from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READ_SECONDS
 from payment_infra.cloud.stacks.operator import going_on
 from payment_infra.cloud.stacks.settling import STEPS, Step
@@ -150,7 +151,12 @@ class Lock:
         """
         lock = cls(session, stack, tell, now)
         previous, seen, silent_seconds = None, None, 0
-        while (held := lock._take(operation, previous)) is not None:
+
+        def take() -> Held | None:
+            return lock._take(operation, previous)
+
+        # What is waited for is not given up for a fault that passes.
+        while (held := persistently(take, stack.sleep, tell) if seen else take()) is not None:
             if _may_be_taken(stack, held, take_over):
                 previous = held
                 continue

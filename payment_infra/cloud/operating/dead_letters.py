@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.foreign import parsed
 from payment_infra.names import DEAD_LETTER_QUEUE
@@ -251,12 +252,12 @@ def wait_for_held(
     Raises:
         AwsError: somebody goes on holding them.
     """
-    for left in range(VISIBILITY_SECONDS + LAG_SECONDS, 0, -POLL_SECONDS):
-        now = depth(environment, DEAD_LETTER_QUEUE)
+    found = looks("queue", lambda: depth(environment, DEAD_LETTER_QUEUE), sleep, (POLL_SECONDS,))
+    left = range(VISIBILITY_SECONDS + LAG_SECONDS, -1, -POLL_SECONDS)
+    for seconds, now in zip(left, found, strict=False):
         if not now.in_flight:
             return
-        tell(Waiting(f"{counted(now.in_flight, 'message')} held, for {left} s at most"))
-        sleep(POLL_SECONDS)
+        tell(Waiting(f"{counted(now.in_flight, 'message')} held, for {seconds} s at most"))
     raise AwsError(
         f"{now.name}: {counted(now.in_flight, 'message')} held by somebody who goes on reading "
         "them; end that, then repeat the command"

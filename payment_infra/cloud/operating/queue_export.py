@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.events import Waiting
+from payment_infra.cloud.events import Tell, Waiting
 from payment_infra.cloud.operating.dead_letters import (
     LAG_SECONDS,
     POLL_SECONDS,
@@ -16,6 +16,7 @@ from payment_infra.cloud.operating.dead_letters import (
     depth,
     receive,
 )
+from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.wording import counted
 
@@ -32,13 +33,14 @@ def save_messages(
     logical_id: str,
     path: Path,
     sleep: Callable[[float], None],
-    tell: Callable[[Waiting], None],
+    tell: Tell,
 ) -> int:
     """Write every message of a queue to a file; return how many.
 
     The queue has got no new ones for LAG_SECONDS: only then its numbers tell how many there are,
     those that others hold included. Each is a JSON line, whole. They stay in the queue, hidden for
-    VISIBILITY_SECONDS. Only the file's owner can read it; until it is whole, it is PATH.part.
+    VISIBILITY_SECONDS. A call that fails for a passing reason is made again, for payments may be
+    stopped meanwhile. Only the file's owner can read it; until it is whole, it is PATH.part.
 
     Raises:
         AwsError: some messages stay hidden; there is no file.
@@ -53,14 +55,15 @@ def save_messages(
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             while True:
-                fresh = [one for one in receive(client, url) if one.id not in known]
+                received = persistently(lambda: receive(client, url), sleep, tell)
+                fresh = [one for one in received if one.id not in known]
                 file.writelines(f"{json.dumps(one.document())}\n" for one in fresh)
                 known |= {one.id for one in fresh}
                 tell(Waiting(f"{counted(len(known), 'message')} saved"))
                 if fresh:
                     waited = 0
                     continue
-                now = depth(environment, logical_id)
+                now = persistently(lambda: depth(environment, logical_id), sleep, tell)
                 if now.total <= len(known):
                     break
                 if waited >= PATIENCE_SECONDS:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from payment_infra.cloud.events import Tell, Waiting
-from payment_infra.cloud.sdk.errors import explain, is_passing
+from payment_infra.cloud.sdk.errors import is_passing, translated
 from payment_infra.errors import AwsError
 
 Seen = TypeVar("Seen")
@@ -24,11 +22,19 @@ def looks(
     look: Callable[[], Seen],
     sleep: Callable[[float], None],
     pauses: Sequence[float] = POLL_SECONDS,
+    missed: Iterable[Seen] = (),
 ) -> Iterator[Seen]:
-    """Yield what `look` returns, with a pause after each, in seconds; the caller ends it.
+    """Yield what `look` returns, with a pause after each; the caller ends it.
 
     A look that fails for a passing reason (throttling, network, a service's own error) is made
     again.
+
+    Args:
+        subject: what is looked at, for the error.
+        look: fails as the SDK does, or with what that is translated into.
+        sleep: waits for so many seconds.
+        pauses: the seconds after each look; the last of them stays.
+        missed: what is yielded after a look that failed.
 
     Raises:
         AwsError: it failed for another reason, or too often.
@@ -36,11 +42,13 @@ def looks(
     growing, failed = iter(pauses), 0
     while True:
         try:
-            seen = look()
-        except (ClientError, BotoCoreError) as error:
+            with translated(subject):
+                seen = look()
+        except AwsError as error:
             failed += 1
             if not is_passing(error) or failed == MAX_FAILED_LOOKS:
-                raise AwsError(f"{subject}: {explain(error)}") from error
+                raise
+            yield from missed
         else:
             failed = 0
             yield seen

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.events import Action, Change, PropertyChange, Replacement
 from payment_infra.cloud.sdk.errors import code_of, translated
-from payment_infra.cloud.sdk.polling import POLL_SECONDS
+from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.stacks.diagnosis import explain_change_set, validation_events
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.errors import AwsError, DeploymentFailed
@@ -128,7 +128,7 @@ def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
     """
     try:
         with translated(f"change set {name}"):
-            answer = stack.client.describe_change_set(StackName=stack.name, ChangeSetName=name)
+            answer = _describe(stack, StackName=stack.name, ChangeSetName=name)
     except AwsError as error:
         raise AwsError(f"{error}; see `aws cloudformation list-change-sets`") from error
     if answer["Status"] != "CREATE_COMPLETE" or answer["ExecutionStatus"] != "AVAILABLE":
@@ -136,8 +136,8 @@ def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
             f"change set {name} is {answer['Status']}, {answer['ExecutionStatus']}: it cannot be "
             f"executed; make a new one with `{stack.command('deploy')}`"
         )
-    changes = _changes(stack, answer)
-    return ChangeSet(answer["ChangeSetId"], name, state.id, state.status == REVIEW, changes)
+    creates = state.status == REVIEW
+    return ChangeSet(answer["ChangeSetId"], name, state.id, creates, _changes(answer))
 
 
 def execute(
@@ -227,32 +227,38 @@ def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
 def _wait(
     stack: Stack, change_set_id: str, stack_id: str, name: str, creates: bool
 ) -> ChangeSet | None:
-    pauses = iter(POLL_SECONDS)
-    while True:
-        with translated(f"stack {stack.name}"):
-            answer = stack.client.describe_change_set(ChangeSetName=change_set_id)
-        status, reason = answer["Status"], answer.get("StatusReason", "")
-        if status == "CREATE_COMPLETE":
-            return ChangeSet(change_set_id, name, stack_id, creates, _changes(stack, answer))
-        if status == "FAILED":
-            if any(text in reason for text in NO_CHANGES):
-                return None
-            events = validation_events(stack.client, change_set_id)
-            told = explain_change_set(reason, events, stack.flags)
-            raise DeploymentFailed(f"stack {stack.name}: the change set failed: {told}")
-        stack.sleep(next(pauses, POLL_SECONDS[-1]))
+    def look() -> Any:
+        return _describe(stack, ChangeSetName=change_set_id)
+
+    answer: Any = {}
+    for answer in looks(f"stack {stack.name}", look, stack.sleep):
+        if answer["Status"] in {"CREATE_COMPLETE", "FAILED"}:
+            break
+    if answer["Status"] == "CREATE_COMPLETE":
+        return ChangeSet(change_set_id, name, stack_id, creates, _changes(answer))
+    reason = answer.get("StatusReason", "")
+    if any(text in reason for text in NO_CHANGES):
+        return None
+    events = validation_events(stack.client, change_set_id)
+    told = explain_change_set(reason, events, stack.flags)
+    raise DeploymentFailed(f"stack {stack.name}: the change set failed: {told}")
 
 
-def _changes(stack: Stack, first: Any) -> tuple[Change, ...]:
-    """Return the changes of a change set, whose description begins with this page."""
-    changes, page = list(first.get("Changes", [])), first
+def _describe(stack: Stack, **which: str) -> Any:
+    """Return a change set's description, with the changes of all its pages; fails as the SDK."""
+    page: Any = stack.client.describe_change_set(**which)  # type: ignore[arg-type]
+    answer, changes = page, [*page.get("Changes", [])]
     while page.get("NextToken"):
-        with translated(f"stack {stack.name}"):
-            page = stack.client.describe_change_set(
-                ChangeSetName=first["ChangeSetId"], NextToken=page["NextToken"]
-            )
+        page = stack.client.describe_change_set(
+            ChangeSetName=answer["ChangeSetId"], NextToken=page["NextToken"]
+        )
         changes += page.get("Changes", [])
-    return tuple(_change(one["ResourceChange"]) for one in changes if "ResourceChange" in one)
+    return {**answer, "Changes": changes}
+
+
+def _changes(answer: Any) -> tuple[Change, ...]:
+    raw = (one["ResourceChange"] for one in answer["Changes"] if "ResourceChange" in one)
+    return tuple(map(_change, raw))
 
 
 def _take_back(stack: Stack, name: str, *, made_stack: bool) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from payment_infra.cloud.events import StackEvent, Waiting
-from payment_infra.cloud.sdk.errors import code_of, explain, is_passing, translated
-from payment_infra.cloud.sdk.polling import MAX_FAILED_LOOKS, POLL_SECONDS
+from payment_infra.cloud.sdk.errors import code_of, translated
+from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.stacks.diagnosis import failure
-from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -88,23 +87,13 @@ class Following:
             DeploymentFailed: it ended with another status.
             AwsError: the stack can no longer be looked at.
         """
-        failed_looks = 0
-        for seconds in _polls():
-            try:
-                # The status first: events that come before it are then in what follows.
-                status = self._status()
-                fresh = self._fresh()
-            except (ClientError, BotoCoreError) as error:
-                failed_looks += 1
-                if not is_passing(error) or failed_looks == MAX_FAILED_LOOKS:
-                    raise AwsError(
-                        f"stack {self._name} cannot be looked at any more, and its operation goes "
-                        f"on: {explain(error)}"
-                    ) from error
+        subject = f"stack {self._name} cannot be looked at any more, and its operation goes on"
+        status = ""
+        for seen in looks(subject, self._look, self._sleep, missed=[None]):
+            if seen is None:
                 yield Waiting()
-                self._sleep(seconds)
                 continue
-            failed_looks = 0
+            status, fresh = seen
             # For a moment after it has begun, the stack can still have its last status, also when
             # the operation's first events come right after that was seen.
             told = bool(self.seen) or self._is_told(status, fresh)
@@ -114,13 +103,16 @@ class Following:
                 break
             if not fresh:
                 yield Waiting()
-            self._sleep(seconds)
         if status not in expected:
             raise failure(self._name, status, tuple(self.seen), {}, self._flags)
 
     def _is_told(self, status: str, events: Iterable[StackEvent]) -> bool:
         """Whether the stack's own events say that it has come to that status."""
         return any(one.logical_id == self._name and one.status == status for one in events)
+
+    def _look(self) -> tuple[str, list[StackEvent]] | None:
+        # The status first: events that come before it are then in what follows.
+        return self._status(), self._fresh()
 
     def _status(self) -> str:
         try:
@@ -144,12 +136,6 @@ class Following:
         pages = self._client.get_paginator("describe_stack_events")
         for page in pages.paginate(StackName=self._stack_id):
             yield page["StackEvents"]
-
-
-def _polls() -> Iterator[float]:
-    yield from POLL_SECONDS
-    while True:
-        yield POLL_SECONDS[-1]
 
 
 def _starts_operation(raw: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from payment_infra.cloud.operating import redriving
 from payment_infra.cloud.operating.dead_letters import (
+    LAG_SECONDS,
     READ_SECONDS,
     VISIBILITY_SECONDS,
     delete,
@@ -128,6 +129,22 @@ def test_what_a_killed_run_holds_is_counted_and_comes_back(
     assert len(read_dead_letters(environment).messages) == 15
 
 
+def test_a_fault_that_passes_does_not_end_the_waiting(
+    environment: Environment, aws: FakeAws, queues: FakeQueues
+) -> None:
+    queues.hide(DEAD_LETTERS, fill(queues, 2), 1)
+
+    def sleep(seconds: float) -> None:
+        queues.now += seconds
+        if aws.errors:
+            aws.errors.clear()
+        else:
+            aws.errors["sqs:GetQueueAttributes"] = Refused("InternalFailure", status=500)
+
+    wait_for_held(environment, sleep, ignore)
+    assert queues.now == 10
+
+
 def test_what_somebody_goes_on_holding_is_not_waited_for_without_end(
     environment: Environment, queues: FakeQueues
 ) -> None:
@@ -139,6 +156,7 @@ def test_what_somebody_goes_on_holding_is_not_waited_for_without_end(
 
     with pytest.raises(AwsError, match="2 messages held by somebody who goes on reading them"):
         wait_for_held(environment, sleep, ignore)
+    assert queues.now == VISIBILITY_SECONDS + LAG_SECONDS
 
 
 DEEP = "[" * 900 + "]" * 900

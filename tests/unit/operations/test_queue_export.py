@@ -8,14 +8,29 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.environment.locking import Overtaken
+from payment_infra.cloud.events import Event, Waiting
 from payment_infra.cloud.operating.queue_export import save_messages
 from tests.queues import QUEUE, FakeQueues
+from tests.stacks import Refused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from payment_infra.cloud.environment.environment import Environment
     from tests.aws import FakeAws
+
+
+@pytest.mark.parametrize("operation", ["ReceiveMessage", "GetQueueAttributes"])
+def test_a_fault_that_passes_does_not_end_it_while_payments_are_stopped(
+    operation: str, aws: FakeAws, environment: Environment, tmp_path: Path
+) -> None:
+    queues, path = FakeQueues(), tmp_path / "queued.jsonl"
+    aws.answers |= queues.answers()
+    queues.put("first", "x", QUEUE)
+    aws.errors[f"sqs:{operation}"] = Refused("ServiceUnavailable", status=503)
+    told: list[Event] = []
+    assert save_messages(environment, QUEUE, path, lambda _: aws.errors.clear(), told.append) == 1
+    assert [one.what for one in told if isinstance(one, Waiting) and "again" in one.what]
 
 
 def test_a_run_that_was_taken_over_does_not_write_into_the_file_of_the_other(
