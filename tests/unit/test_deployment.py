@@ -15,7 +15,7 @@ from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import FIELDS
-from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
+from payment_infra.errors import AwsError, Declined, DeploymentFailed, PaymentInfraError, UsageError
 from payment_infra.names import PARAMETER_FIELDS
 from payment_infra.naming import build_parameters
 from payment_infra.sources import resolve
@@ -350,6 +350,20 @@ def test_a_bucket_whose_creation_failed_is_made_again(session: Session, aws: Fak
     aws.stacks[BOOTSTRAP] = FakeStack(BOOTSTRAP, "ROLLBACK_COMPLETE")
     assert bootstrap(session, ignore)[1]
     assert aws.stacks[BOOTSTRAP].status == "CREATE_COMPLETE"
+
+
+@pytest.mark.parametrize("status", ["UPDATE_ROLLBACK_FAILED", "A_STATUS_THAT_AWS_HAS_ADDED"])
+def test_a_buckets_stack_that_a_person_has_to_mend_is_left_alone(
+    status: str, session: Session, aws: FakeAws
+) -> None:
+    aws.stacks[BOOTSTRAP] = FakeStack(BOOTSTRAP, status, outputs={"ArtifactBucketName": "zips"})
+    aws.buckets["zips"] = FakeBucket()
+    told = f"stack {BOOTSTRAP} is {status}; `aws cloudformation delete-stack"
+    with pytest.raises(DeploymentFailed, match=told):
+        bootstrap(session, ignore)
+    with pytest.raises(DeploymentFailed, match=told):
+        find_bucket(session, "", ignore)
+    assert aws.changes() == []
 
 
 @pytest.mark.parametrize("outputs", [{}, {"Other": "thing"}])

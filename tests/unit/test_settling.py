@@ -175,10 +175,11 @@ def test_nothing_is_done_without_a_yes(
     assert aws.changes() == []
 
 
+@pytest.mark.parametrize("status", ["IMPORT_ROLLBACK_FAILED", "A_STATUS_THAT_AWS_HAS_ADDED"])
 def test_what_only_a_person_can_mend_is_left_alone(
-    aws: FakeAws, stack: Stack, operator: FakeOperator
+    status: str, aws: FakeAws, stack: Stack, operator: FakeOperator
 ) -> None:
-    exists(aws, "IMPORT_ROLLBACK_FAILED")
+    exists(aws, status)
     with pytest.raises(AwsError, match="no deployment can mend"):
         settle(stack, operator)
     assert aws.changes() == []

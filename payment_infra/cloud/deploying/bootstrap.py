@@ -9,7 +9,7 @@ from payment_infra.cloud.deploying.bucket import Bucket
 from payment_infra.cloud.environment.ownership import foreign
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import Request, created, execute, token_of
-from payment_infra.cloud.stacks.settling import STEPS, Step
+from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import DeploymentFailed
 from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
@@ -55,7 +55,7 @@ def _at_rest(stack: Stack, tell: Tell) -> StackState | None:
         state = stack.state()
         if state is not None and not _is_bucket_stack(state):
             raise foreign(BOOTSTRAP_STACK)
-        step = STEPS[state.status] if state else Step.CREATE
+        step = step_of(state)
         if state is None or step in {Step.CREATE, Step.UPDATE}:
             return state
         if step is Step.WAIT:
@@ -101,7 +101,7 @@ def bootstrapped(session: Session) -> str | None:
     None if it is not made yet.
     """
     state = Stack(session.client("cloudformation"), BOOTSTRAP_STACK).state()
-    if state is None or STEPS[state.status] is not Step.UPDATE:
+    if state is None or step_of(state) is not Step.UPDATE:
         return None
     if not _is_bucket_stack(state):
         raise foreign(BOOTSTRAP_STACK)
@@ -116,4 +116,4 @@ def _gone(session: Session, state: StackState) -> str:
 
 def _is_bucket_stack(state: StackState) -> bool:
     """Whether a stack is the bucket's; one that was never made complete has no outputs."""
-    return ARTIFACT_BUCKET_OUTPUT in state.outputs or STEPS[state.status] is not Step.UPDATE
+    return ARTIFACT_BUCKET_OUTPUT in state.outputs or step_of(state) is not Step.UPDATE

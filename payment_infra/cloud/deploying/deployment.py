@@ -45,7 +45,7 @@ from payment_infra.cloud.stacks import change_sets, leftovers
 from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow_cancelling, going_on
-from payment_infra.cloud.stacks.settling import DELETING, STEPS, Step, settle
+from payment_infra.cloud.stacks.settling import DELETING, Step, settle, step_of
 from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.config import PRESETS
 from payment_infra.errors import (
@@ -164,7 +164,7 @@ class Deployment:
         """Make sure that the stack may be touched, and what it was before it is deleted."""
         name = self._stack.name
         check_environment(name, state, self._resolved.config.suffix)
-        if STEPS.get(state.status) not in DELETING or self._options.change_set is not None:
+        if step_of(state) not in DELETING or self._options.change_set is not None:
             return
         self._protected = self._protected or state.termination_protection
         deployed = self._stack.template()
@@ -470,7 +470,7 @@ class Deployment:
             return change_sets.execute(self._stack, change_set, token, rollback=rollback)
         except KeyboardInterrupt as interrupt:
             state = self._stack.state()  # the call may have taken effect
-            if state is not None and STEPS.get(state.status) is Step.WAIT:
+            if step_of(state) is Step.WAIT:
                 raise Interrupted(going_on(self._stack)) from interrupt
             raise
 

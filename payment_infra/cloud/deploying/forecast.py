@@ -17,7 +17,7 @@ from payment_infra.cloud.deploying.consent import (
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.stacks.settling import DELETING, STEPS
+from payment_infra.cloud.stacks.settling import DELETING, step_of
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.gateway_check import check_gateway
 from payment_infra.record import Record, read_record
@@ -64,7 +64,7 @@ def foresee(stack: Stack, resolved: Resolved) -> Outset:
         return Outset(resolved)
     deployed, deploy = stack.template(), stack.command("deploy")
     incomplete = importing.is_incomplete(deployed)
-    if STEPS.get(state.status) in DELETING:
+    if step_of(state) in DELETING:
         # Nothing of its template is deployed, and it would be created anew.
         record = Record() if incomplete else read_record(deployed)
         told = (

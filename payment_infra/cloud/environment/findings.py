@@ -12,7 +12,7 @@ from payment_infra.cloud.environment.intake import stopped
 from payment_infra.cloud.environment.journal import Phase, find_journals
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.tables import GONE, lost
-from payment_infra.cloud.stacks.settling import STEPS, Step
+from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.names import (
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
@@ -62,7 +62,7 @@ ENDING = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
 def find_stack_state(environment: Environment) -> list[Check]:
     """Judge the state of the stack: it is at rest as it should be, or is being brought to that."""
     status = environment.state.status
-    step = STEPS.get(status, Step.GIVE_UP)
+    step = step_of(environment.state)
     if step in {Step.CREATE, Step.UPDATE} or (step is Step.WAIT and status not in ENDING):
         return []
     message = f"the stack is {status}"

@@ -31,7 +31,7 @@ from payment_infra.cloud.events import Caution, Waiting
 from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READ_SECONDS
 from payment_infra.cloud.stacks.operator import going_on
-from payment_infra.cloud.stacks.settling import STEPS, Step
+from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Interrupted
 
@@ -310,7 +310,7 @@ class Lock:
         if state is None:
             return ""
         interrupted = isinstance(error, Interrupted)  # and the stack may not show it yet
-        return state.id if interrupted or STEPS.get(state.status) is Step.WAIT else ""
+        return state.id if interrupted or step_of(state) is Step.WAIT else ""
 
     def _refusal(self, held: Held, command: str) -> str:
         name = self._stack.name
@@ -369,7 +369,7 @@ def _may_be_taken(stack: Stack, held: Held, take_over: int | None) -> bool:
 def _in_progress(stack: Stack, stack_id: str) -> bool:
     """Whether an operation of the stack with this id is in progress; one that is gone has none."""
     state = Stack(stack.client, stack_id, stack.sleep).state()
-    return state is not None and STEPS.get(state.status) is Step.WAIT
+    return step_of(state) is Step.WAIT
 
 
 def _moment(moment: datetime) -> str:

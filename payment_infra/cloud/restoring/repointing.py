@@ -9,7 +9,7 @@ from payment_infra.cloud.environment.intake import EVERYTHING, stopped
 from payment_infra.cloud.events import Preview
 from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.operator import follow
-from payment_infra.cloud.stacks.settling import STEPS, Step
+from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.errors import AwsError, DeploymentFailed
 
 if TYPE_CHECKING:
@@ -95,12 +95,12 @@ def ready(environment: Environment, operator: Operator) -> StackState:
         AwsError: its last operation failed, and a person must mend it first.
     """
     stack = environment.stack
-    while (state := stack.state()) is not None and STEPS[state.status] is Step.WAIT:
+    while (state := stack.state()) is not None and step_of(state) is Step.WAIT:
         try:
             follow(stack, stack.watch(state), operator)
         except DeploymentFailed:
             continue
-    if state is None or STEPS[state.status] is not Step.UPDATE:
+    if state is None or step_of(state) is not Step.UPDATE:
         raise AwsError(
             f"stack {stack.name} is {state.status if state else 'gone'} and cannot be updated; "
             f"`{environment.command('rollback')}` brings a failed update to its end"

@@ -9,7 +9,7 @@ from payment_infra.cloud.environment.intake import METHODS, current, let_in, sto
 from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.events import Caution, Report
 from payment_infra.cloud.stacks.operator import going_on
-from payment_infra.cloud.stacks.settling import STEPS, Step
+from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.errors import AwsError, Declined
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def resume(work: Work) -> Report:
 
 def _resume(work: Work) -> Report:
     environment = work.environment
-    if STEPS[environment.state.status] is Step.WAIT:
+    if step_of(environment.state) is Step.WAIT:
         raise AwsError(f"nothing was done: {going_on(environment.stack)}")
     names = work.persist(lambda: stopped(environment))
     intake = _agreed(work, wanted(environment), work.persist(lambda: current(environment)), names)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.events import Result
 from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.cloud.stacks.operator import follow, follow_cancelling
-from payment_infra.cloud.stacks.settling import STEPS, Step, continue_rollback
+from payment_infra.cloud.stacks.settling import Step, continue_rollback, step_of
 from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.errors import AwsError, DeploymentFailed
 
@@ -30,8 +30,9 @@ def watch(
         DeploymentFailed: the operation failed, or nothing goes on and the last one has.
     """
     state = _existing(stack)
-    if STEPS.get(state.status) is not Step.WAIT:
-        if STEPS.get(state.status) is Step.UPDATE:
+    step = step_of(state)
+    if step is not Step.WAIT:
+        if step is Step.UPDATE:
             return Result(stack.name, state.status, changed=False)
         raise DeploymentFailed(f"stack {stack.name} is {state.status}, and nothing goes on")
     try:

@@ -62,6 +62,11 @@ STEPS: Mapping[str, Step] = {
 }
 
 
+def step_of(state: StackState | None) -> Step:
+    """Return what a deployment does with a stack; a status that is not known needs a person."""
+    return Step.CREATE if state is None else STEPS.get(state.status, Step.GIVE_UP)
+
+
 def settle(
     stack: Stack,
     operator: Operator,
@@ -91,7 +96,7 @@ def settle(
         state = stack.state()
         if state is not None:
             check(state)
-        step = STEPS.get(state.status, Step.GIVE_UP) if state else Step.CREATE
+        step = step_of(state)
         if state is None or step in {Step.CREATE, Step.UPDATE}:
             return state
         if step in CHANGING and hold():

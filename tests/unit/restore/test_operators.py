@@ -331,6 +331,12 @@ def test_payments_are_not_let_in_while_the_stack_is_updated(world: World) -> Non
     assert world.intake.state == "Disabled"
 
 
+def test_payments_are_let_in_though_the_stacks_status_is_not_known(world: World) -> None:
+    world.intake.state, world.stack.status = "Disabled", "A_STATUS_THAT_AWS_HAS_ADDED"
+    world.resume()
+    assert world.intake.state == "Enabled"
+
+
 def test_a_restore_of_an_earlier_release_is_undone_by_its_tags(world: World) -> None:
     world.restore()
     copied = world.tables.tables[world.active]

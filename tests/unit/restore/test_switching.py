@@ -306,10 +306,13 @@ def test_an_update_that_would_replace_the_table_is_not_made(world: World) -> Non
     assert_told_that_payments_are_stopped(world)
 
 
-def test_a_stack_whose_update_has_failed_is_to_be_rolled_back_first(world: World) -> None:
+@pytest.mark.parametrize("status", ["UPDATE_FAILED", "A_STATUS_THAT_AWS_HAS_ADDED"])
+def test_a_stack_whose_update_has_failed_is_to_be_rolled_back_first(
+    world: World, status: str
+) -> None:
     work = world.work()
-    world.stack.status = "UPDATE_FAILED"
-    told = "is UPDATE_FAILED and cannot be updated; `payment-infra rollback --suffix dev` brings"
+    world.stack.status = status
+    told = f"is {status} and cannot be updated; `payment-infra rollback --suffix dev` brings"
     with pytest.raises(AwsError, match=told):
         ready(work.environment, world.operator)
 
