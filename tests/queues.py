@@ -74,6 +74,7 @@ class FakeQueues:
                 "QueueArn": f"arn:aws:sqs:eu-central-1:123456789012:{url}",
                 messages: str(len(self.waiting[url])),
                 f"{messages}NotVisible": str(len(self.hidden[url])),
+                f"{messages}Delayed": "0",
             }
         }
 

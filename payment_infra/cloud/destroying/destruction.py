@@ -13,6 +13,7 @@ from payment_infra.cloud.deploying.consent import continued, repeated, unasked
 from payment_infra.cloud.environment.callers import Callers, find_callers
 from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.queues import read_depth
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
 from payment_infra.errors import AwsError
 from payment_infra.names import (
@@ -211,25 +212,13 @@ def _messages(environment: Environment, goes: list[Any]) -> dict[str, int]:
     for one in goes:
         if one["LogicalResourceId"] not in {FAILED_QUEUE, DEAD_LETTER_QUEUE}:
             continue
-        url = one["PhysicalResourceId"]
         try:
-            with translated(f"queue {url}"):
-                attributes = environment.client("sqs").get_queue_attributes(
-                    QueueUrl=url, AttributeNames=["All"]
-                )["Attributes"]
+            depth = read_depth(environment.client("sqs"), one["PhysicalResourceId"])
         except AwsError:
             continue
-        counts = (attributes.get(name, 0) for name in _COUNTS)
-        if number := sum(map(int, counts)):
-            found[url.rpartition("/")[2]] = number
+        if depth.total:
+            found[depth.name] = depth.total
     return found
-
-
-_COUNTS = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesNotVisible",
-    "ApproximateNumberOfMessagesDelayed",
-)
 
 
 def _kept(resource: Any, region: str) -> Kept:

@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.sdk.queues import Depth, read_depth
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.foreign import parsed
 from payment_infra.names import DEAD_LETTER_QUEUE
@@ -82,35 +83,9 @@ class DeadLetter:
         return fields
 
 
-@dataclass(frozen=True)
-class Depth:
-    """A queue's own numbers, which are about right."""
-
-    name: str
-    waiting: int
-    in_flight: int
-    delayed: int
-
-    @property
-    def total(self) -> int:
-        """How many messages the queue has."""
-        return self.waiting + self.in_flight + self.delayed
-
-
 def depth(environment: Environment, logical_id: str) -> Depth:
     """Return how many messages a queue has; nothing is received."""
-    url = environment.resource(logical_id)
-    with translated(f"queue {url}"):
-        attributes = environment.client("sqs").get_queue_attributes(
-            QueueUrl=url, AttributeNames=["All"]
-        )["Attributes"]
-    messages = "ApproximateNumberOfMessages"
-    return Depth(
-        name=url.rpartition("/")[2],
-        waiting=int(attributes[messages]),
-        in_flight=int(attributes[f"{messages}NotVisible"]),
-        delayed=int(attributes.get(f"{messages}Delayed", 0)),
-    )
+    return read_depth(environment.client("sqs"), environment.resource(logical_id))
 
 
 def receive(client: SQSClient, url: str) -> list[DeadLetter]:

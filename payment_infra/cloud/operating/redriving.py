@@ -14,6 +14,7 @@ from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.operating.dead_letters import Clock, DeadLetter, reading
 from payment_infra.cloud.sdk.errors import UNSUPPORTED, code_of, explain, translated
 from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.sdk.queues import name_of
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError
 from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE
 
@@ -176,7 +177,7 @@ def last_moves(environment: Environment, sleep: Callable[[float], None]) -> dict
             cancel = environment.command("failed redrive --cancel")
             how = f", which `{cancel}` makes soon" if logical_id == DEAD_LETTER_QUEUE else ""
             raise AwsError(
-                f"{environment.resource(logical_id).rpartition('/')[2]}: SQS is moving messages "
+                f"{name_of(environment.resource(logical_id))}: SQS is moving messages "
                 f"out of it; wait for the end of that{how}, then repeat the command"
             )
         moves[logical_id] = int(task["StartedTimestamp"]) if task else 0

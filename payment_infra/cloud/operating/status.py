@@ -17,6 +17,7 @@ from payment_infra.cloud.operating.alarms import Alarm, find_alarms
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.metric_data import Metric, read
+from payment_infra.cloud.sdk.queues import Depth, name_of, read_depth
 from payment_infra.config import gateway_name
 from payment_infra.errors import AwsError
 from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE, PROCESSING_FUNCTION
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 # A queue's URL and attributes.
-Depth = tuple[str, Mapping[str, str]]
 
 QUEUES = (FAILED_QUEUE, DEAD_LETTER_QUEUE)
 ALARMS = "alarms"
@@ -69,13 +69,9 @@ class TableStatus:
 
 
 @dataclass(frozen=True)
-class QueueStatus:
-    """A queue, by its attributes: nothing is received. oldest_seconds is None if nobody knows."""
+class QueueStatus(Depth):
+    """A queue's numbers, and its oldest message's age, None if nobody knows."""
 
-    name: str
-    waiting: int
-    in_flight: int
-    delayed: int
     oldest_seconds: int | None
 
 
@@ -199,8 +195,8 @@ def read_status(environment: Environment, now: datetime) -> Status:
             ),
             table=active,
             queues=tuple(
-                _queue(url, attributes, measured.get(f"{name} age"))
-                for name, (url, attributes) in depths().items()
+                QueueStatus(**vars(depth), oldest_seconds=_whole(measured.get(f"{name} age")))
+                for name, depth in depths().items()
             ),
             alarms=tuple(one for one in alarms() if one.state != "OK"),
             alarms_in_all=len(alarms()),
@@ -219,7 +215,7 @@ def _numbers(environment: Environment, now: datetime) -> dict[str, float]:
         wanted[f"{name} errors"] = (Metric("AWS/Lambda", "Errors", of, "Sum", MINUTES_5), sum)
         wanted[f"{name} p95"] = (Metric("AWS/Lambda", "Duration", of, "p95", HOUR_SECONDS), max)
     for name in QUEUES:
-        of = {"QueueName": _name(environment.resource(name))}
+        of = {"QueueName": name_of(environment.resource(name))}
         wanted[f"{name} age"] = (
             Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", of, "Maximum", MINUTES_5),
             lambda values: values[-1],
@@ -301,29 +297,7 @@ def _table(environment: Environment) -> TableStatus:
 
 def _depths(environment: Environment) -> dict[str, Depth]:
     client = environment.client("sqs")
-    found = {}
-    with translated("queues"):
-        for name in QUEUES:
-            url = environment.resource(name)
-            answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-            found[name] = url, answer["Attributes"]
-    return found
-
-
-def _queue(url: str, attributes: Mapping[str, str], age: float | None) -> QueueStatus:
-    messages = "ApproximateNumberOfMessages"
-    return QueueStatus(
-        name=_name(url),
-        waiting=int(attributes[messages]),
-        in_flight=int(attributes[f"{messages}NotVisible"]),
-        delayed=int(attributes.get(f"{messages}Delayed", "0")),
-        oldest_seconds=_whole(age),
-    )
-
-
-def _name(url: str) -> str:
-    """Return the name of the queue with this URL."""
-    return url.rpartition("/")[2]
+    return {name: read_depth(client, environment.resource(name)) for name in QUEUES}
 
 
 def _whole(value: float | None) -> int | None:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import MISSING, code_of, translated
 from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.sdk.queues import read_depth
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ Sleep = Callable[[float], None]
 
 # They serve every API of the region, and have no name that another attempt wants.
 SHARED = frozenset({"AWS::ApiGateway::Account", "AWS::IAM::Role"})
-MESSAGES = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesDelayed",
-    "ApproximateNumberOfMessagesNotVisible",
-)
 
 
 def remove(
@@ -72,10 +68,9 @@ def _remove_table(session: Session, name: str, sleep: Sleep) -> bool:
 
 def _remove_queue(session: Session, url: str, _: Sleep) -> bool:
     client = session.client("sqs")
+    if read_depth(client, url).total:
+        return False
     with translated(f"queue {url}"):
-        attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        if any(int(attributes.get(name, 0)) for name in MESSAGES):
-            return False
         client.delete_queue(QueueUrl=url)
     return True
 
