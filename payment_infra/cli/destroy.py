@@ -183,7 +183,8 @@ def draw_remains(left: list[Kept]) -> Iterator[str]:
     for one in left:
         yield f"  {one.resource_type} {one.name}"
         yield f"    {one.reason}"
-        yield f"    {one.command}"
+        if one.command:
+            yield f"    {one.command}"
 
 
 def _also(found: Destruction) -> str:

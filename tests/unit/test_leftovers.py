@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from payment_infra.artifacts import code_keys
 from payment_infra.cloud.events import StackEvent
 from payment_infra.cloud.stacks import leftovers
+from payment_infra.rendering import document
+from payment_infra.sources import resolve
+from payment_infra.template import build_template
 from tests.aws import FakeAws
 from tests.queues import QUEUE, FakeQueues
 from tests.stacks import Refused
@@ -106,3 +110,43 @@ def test_what_the_creation_has_not_made_itself_may_be_anothers_and_stays(
     stays = leftovers.remove(aws.session(), lambda _: None, [skipped(kind, name)], {"Another"})
     assert [one.physical_id for one in stays] == [name]
     assert aws.calls == []
+
+
+REGION = "eu-central-1"
+DETACH = (
+    "aws iam detach-role-policy --role-name it --policy-arn arn:aws:iam::aws:policy/service-role/"
+    f"AmazonAPIGatewayPushToCloudWatchLogs --region {REGION}"
+)
+ACCOUNT = (
+    "aws apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value="
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("AWS::DynamoDB::Table", f"aws dynamodb delete-table --table-name it --region {REGION}"),
+        ("AWS::SQS::Queue", f"aws sqs delete-queue --queue-url it --region {REGION}"),
+        ("AWS::Logs::LogGroup", f"aws logs delete-log-group --log-group-name it --region {REGION}"),
+        ("AWS::ApiGateway::Account", f"{ACCOUNT} --region {REGION}"),
+        ("AWS::IAM::Role", f"{DETACH} && aws iam delete-role --role-name it --region {REGION}"),
+        ("AWS::KMS::Key", ""),
+    ],
+)
+def test_the_command_that_removes_a_resource_is_told_whole(kind: str, command: str) -> None:
+    assert leftovers.removal_command(kind, "it", REGION) == command
+
+
+@pytest.mark.parametrize("preset", ["development", "production"])
+def test_whatever_the_template_can_retain_can_be_removed(preset: str) -> None:
+    flags = {"preset": preset, "suffix": "dev", "retain_data": True}
+    template = document(build_template(resolve(flags, {}).config, code_keys()))
+    retained = {
+        one["Type"]
+        for one in template["Resources"].values()
+        if one.get("DeletionPolicy") in {"Retain", "RetainExceptOnCreate"}
+    }
+    assert retained == set(leftovers.REMOVALS)
+    assert {one for one in retained if leftovers.why_shared(one)} == {
+        one for one, removal in leftovers.REMOVALS.items() if removal.remove is None
+    }

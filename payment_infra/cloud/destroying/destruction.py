@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.queues import read_depth
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
+from payment_infra.cloud.stacks.leftovers import removal_command, why_shared
 from payment_infra.errors import AwsError
 from payment_infra.names import (
     CALLER_POLICY,
@@ -34,23 +34,6 @@ LOG_GROUP = "AWS::Logs::LogGroup"
 # What failed to be created may have failed because its name is an earlier stack's.
 NOT_THERE = frozenset({"DELETE_COMPLETE", "CREATE_FAILED"})
 RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
-# The AWS CLI's command that removes one, by type; {} is the physical id.
-COMMANDS = {
-    "AWS::DynamoDB::Table": "aws dynamodb delete-table --table-name {}",
-    "AWS::SQS::Queue": "aws sqs delete-queue --queue-url {}",
-    LOG_GROUP: "aws logs delete-log-group --log-group-name {}",
-    "AWS::ApiGateway::Account": (
-        "aws apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value="
-    ),
-    "AWS::IAM::Role": (
-        "aws iam detach-role-policy --role-name {0} --policy-arn arn:aws:iam::aws:policy/"
-        "service-role/AmazonAPIGatewayPushToCloudWatchLogs && aws iam delete-role --role-name {0}"
-    ),
-}
-REASONS = {
-    "AWS::ApiGateway::Account": "it serves every API of the region",
-    "AWS::IAM::Role": "every API of the region may log with it",
-}
 RETAIN_DATA = "the stack was deployed to retain its data"
 
 
@@ -223,12 +206,8 @@ def _messages(environment: Environment, goes: list[Any]) -> dict[str, int]:
 
 def _kept(resource: Any, region: str) -> Kept:
     kind, name = resource["ResourceType"], resource["PhysicalResourceId"]
-    return Kept(name, kind, REASONS.get(kind, RETAIN_DATA), _command(kind, name, region))
-
-
-def _command(kind: str, name: str, region: str) -> str:
-    command = COMMANDS.get(kind, "").format(shlex.quote(name))
-    return command.replace(" && ", f" --region {region} && ") + f" --region {region}"
+    reason = why_shared(kind) or RETAIN_DATA
+    return Kept(name, kind, reason, removal_command(kind, name, region))
 
 
 def kinds(goes: Mapping[str, int]) -> Iterator[str]:

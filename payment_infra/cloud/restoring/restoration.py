@@ -176,9 +176,10 @@ def _begin_from_backup(work: Work) -> Journal:
 def _check_name(work: Work, name: str) -> None:
     environment = work.environment
     if any(one.copy == name for one in find_journals(environment, environment.own_table)):
+        [delete] = tables.delete_commands_of(name, environment.session.region, protected=False)
         raise UsageError(
-            f"there is a table {name} from an earlier restore; `aws dynamodb delete-table "
-            f"--table-name {name}` deletes it, or restore to another second"
+            f"there is a table {name} from an earlier restore; `{delete}` deletes it, or restore "
+            "to another second"
         )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
+# The AWS CLI's command that deletes the table of that name.
+DELETE = "aws dynamodb delete-table --table-name {}"
 # What a table that is not there has in place of a status of DynamoDB's.
 GONE = "GONE"
 # Statuses of a table whose rows will not come back by themselves (DynamoDB API, TableDescription).
@@ -114,4 +116,4 @@ def delete_commands_of(name: str, region: str, *, protected: bool) -> list[str]:
         f"aws dynamodb update-table --no-deletion-protection-enabled {named}",
         f"aws dynamodb wait table-exists {named}",
     ]
-    return [*(lift if protected else []), f"aws dynamodb delete-table {named}"]
+    return [*(lift if protected else []), f"{DELETE.format(name)} --region {region}"]

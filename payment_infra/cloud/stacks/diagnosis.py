@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import STACK_TYPE, Diagnosis
+from payment_infra.cloud.stacks.leftovers import REMOVALS
 from payment_infra.errors import DeploymentFailed
 
 if TYPE_CHECKING:
@@ -132,12 +133,6 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "raise the quota, or delete what is not needed",
     ),
 )
-# What this tool keeps when its stack is deleted with --retain-data, and the command that ends it.
-KEPT_TYPES: Mapping[str, str] = {
-    "AWS::DynamoDB::Table": "aws dynamodb delete-table",
-    "AWS::SQS::Queue": "aws sqs delete-queue",
-    "AWS::Logs::LogGroup": "aws logs delete-log-group",
-}
 
 
 @dataclass(frozen=True)
@@ -211,8 +206,9 @@ def remedy_of(reason: str, resource_type: str, flags: str) -> str | None:
     """
     for pattern, remedy in REMEDIES:
         if match := re.search(pattern, reason, re.DOTALL):
-            if remedy == NAME_TAKEN and resource_type in KEPT_TYPES:
-                return KEPT.format(command=KEPT_TYPES[resource_type])
+            removal = REMOVALS.get(resource_type)
+            if remedy == NAME_TAKEN and removal and not removal.shared:
+                return KEPT.format(command=removal.command.partition(" --")[0])
             return remedy.format(flags=flags, **match.groupdict())
     return None
 

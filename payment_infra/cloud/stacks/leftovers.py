@@ -1,12 +1,15 @@
-"""What a cancelled creation has made and CloudFormation keeps: it would be in the way of the next.
+"""What a stack can leave behind, and how each kind of that is removed.
 
-DeleteStack keeps what the template retains, also of a stack that never came to be. A rollback would
-not, but nobody can ask for one then.
+What a cancelled creation has made would be in the way of the next one. DeleteStack keeps what the
+template retains, also of a stack that never came to be. A rollback would not, but nobody can ask
+for one then.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -23,8 +26,19 @@ if TYPE_CHECKING:
 
 Sleep = Callable[[float], None]
 
-# They serve every API of the region, and have no name that another attempt wants.
-SHARED = frozenset({"AWS::ApiGateway::Account", "AWS::IAM::Role"})
+
+@dataclass(frozen=True)
+class Removal:
+    """How a kind of resource is removed.
+
+    command is the AWS CLI's, with {} for the physical id. remove deletes one that is empty, and
+    returns whether it was; None for what serves every API of the region, as shared says: it has no
+    name that another stack wants.
+    """
+
+    command: str
+    remove: Callable[[Session, str, Sleep], bool] | None = None
+    shared: str = ""
 
 
 def remove(
@@ -39,16 +53,17 @@ def remove(
         made: the logical ids of what the creation itself has made. What has the name of another is
             perhaps an earlier stack's, and is left as it is.
     """
-    wanted = [one for one in kept if one.physical_id and one.resource_type not in SHARED]
+    wanted = [one for one in kept if one.physical_id and not why_shared(one.resource_type)]
     return [
         one for one in wanted if one.logical_id not in made or not _removed(session, one, sleep)
     ]
 
 
 def _removed(session: Session, one: StackEvent, sleep: Sleep) -> bool:
-    remover = REMOVERS.get(one.resource_type)
+    removal = REMOVALS.get(one.resource_type)
     try:
-        return remover is not None and remover(session, one.physical_id, sleep)
+        remove = removal and removal.remove
+        return bool(remove and remove(session, one.physical_id, sleep))
     except AwsError as error:  # it is gone already; or a person has to see why it is not
         cause = error.__cause__
         return isinstance(cause, ClientError) and code_of(cause) in MISSING
@@ -81,8 +96,35 @@ def _remove_log_group(session: Session, name: str, _: Sleep) -> bool:
     return True
 
 
-REMOVERS: Mapping[str, Callable[[Session, str, Sleep], bool]] = {
-    "AWS::DynamoDB::Table": _remove_table,
-    "AWS::SQS::Queue": _remove_queue,
-    "AWS::Logs::LogGroup": _remove_log_group,
+REMOVALS: Mapping[str, Removal] = {
+    "AWS::DynamoDB::Table": Removal(tables.DELETE, _remove_table),
+    "AWS::SQS::Queue": Removal("aws sqs delete-queue --queue-url {}", _remove_queue),
+    "AWS::Logs::LogGroup": Removal(
+        "aws logs delete-log-group --log-group-name {}", _remove_log_group
+    ),
+    "AWS::ApiGateway::Account": Removal(
+        "aws apigateway update-account --patch-operations "
+        "op=replace,path=/cloudwatchRoleArn,value=",
+        shared="it serves every API of the region",
+    ),
+    "AWS::IAM::Role": Removal(
+        "aws iam detach-role-policy --role-name {0} --policy-arn arn:aws:iam::aws:policy/"
+        "service-role/AmazonAPIGatewayPushToCloudWatchLogs && aws iam delete-role --role-name {0}",
+        shared="every API of the region may log with it",
+    ),
 }
+
+
+def removal_command(resource_type: str, physical_id: str, region: str) -> str:
+    """Return the AWS CLI's command that removes a resource, "" for a kind that is not known."""
+    removal = REMOVALS.get(resource_type)
+    if removal is None:
+        return ""
+    commands = removal.command.format(shlex.quote(physical_id)).split(" && ")
+    return " && ".join(f"{one} --region {region}" for one in commands)
+
+
+def why_shared(resource_type: str) -> str:
+    """Return what a kind of resource does for others than its stack, "" if nothing."""
+    removal = REMOVALS.get(resource_type)
+    return removal.shared if removal else ""
