@@ -1,4 +1,5 @@
-"""Moments as a person writes them: a while ago, or a time with its zone."""
+"""Moments as text: as a person writes them, as one reads them, and as documents and rows hold
+them."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,6 +7,21 @@ from datetime import UTC, datetime, timedelta
 from payment_infra.errors import UsageError
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def shown(moment: datetime) -> str:
+    """Return a moment for a person, to the second, as `2026-11-24T10:00:00Z`; options take it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def iso(moment: datetime) -> str:
+    """Return a moment for a program: ISO 8601 in UTC, with what there is of a second."""
+    return moment.astimezone(UTC).isoformat()
+
+
+def exact(moment: datetime) -> str:
+    """Return a moment as the functions write it into rows: such texts compare as moments do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def is_ago(text: str) -> bool:
@@ -34,16 +50,14 @@ def parse_moment(text: str, now: datetime) -> datetime:
     except ValueError as error:
         raise UsageError(
             f"{text!r} is no moment; write 10m, 3h or 2d for that long ago, or a time as "
-            f"{_example(now)}"
+            f"{shown(now)}"
         ) from error
     if moment.tzinfo is None:
-        raise UsageError(f"{text!r} has no time zone; write UTC as {_example(moment)}")
+        raise UsageError(
+            f"{text!r} has no time zone; write UTC as {shown(moment.replace(tzinfo=UTC))}"
+        )
     return moment.astimezone(UTC)
 
 
 def _ago(text: str) -> re.Match[str] | None:
     return re.fullmatch(rf"-?(\d{{1,6}})([{''.join(UNITS)}])", text)
-
-
-def _example(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

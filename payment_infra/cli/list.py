@@ -12,6 +12,7 @@ import click
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import aws_options, output_option
 from payment_infra.cli.views.output import note, print_json, print_table
+from payment_infra.moments import iso
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.listing import Listed
@@ -33,12 +34,7 @@ def command(session: Session, output: str) -> None:
 
     found = find_stacks(session.client("cloudformation"))
     if output == "json":
-        print_json(
-            [
-                {**asdict(one), "changed_at": one.changed_at.astimezone(UTC).isoformat()}
-                for one in found
-            ]
-        )
+        print_json([{**asdict(one), "changed_at": iso(one.changed_at)} for one in found])
     elif not found:
         deploy = session.command("payment-infra deploy --suffix SUFFIX")
         note(f"there is no environment in {session.region}; `{deploy}` makes one")

@@ -14,6 +14,7 @@ from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
 from payment_infra.cli.views.output import print_json
 from payment_infra.foreign import escaped
+from payment_infra.moments import iso
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -131,10 +132,7 @@ def _document(widget: Widget) -> dict[str, Any]:
                 "label": one.label,
                 "statistic": one.metric.statistic,
                 "period_seconds": one.metric.period,
-                "points": [
-                    {"time": point.time.astimezone(UTC).isoformat(), "value": point.value}
-                    for point in one.points
-                ],
+                "points": [{"time": iso(point.time), "value": point.value} for point in one.points],
             }
             for one in widget.series
         ],

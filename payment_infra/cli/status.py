@@ -15,6 +15,7 @@ import click
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.moments import iso
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -87,5 +88,5 @@ def _screen(environment: Environment, status: Status) -> str:
 def _text(value: object) -> str:
     """Return a moment as ISO 8601, for JSON."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
+        return iso(value)
     raise TypeError(type(value).__name__)

@@ -127,7 +127,7 @@ def test_a_second_holder_is_refused_in_one_line_that_says_who_and_what_to_do(
         found = held(aws)
         assert found is not None
         assert line == (
-            f"{NAME} is held by {found.holder}: restore since 2026-11-25 10:00:00 UTC, last "
+            f"{NAME} is held by {found.holder}: restore since 2026-11-25T10:00:00Z, last "
             "renewed 75 s ago; nothing was done: wait for its end, or, only if that has really "
             "ended, `payment-infra deploy --suffix dev --take-over 1`"
         )
@@ -211,7 +211,7 @@ def test_a_takeover_waits_for_what_the_holder_has_sent(alice: Somebody, bob: Som
     assert len(bob.operator.of(Waiting)) == len(bob.slept)
     [caution] = bob.operator.of(Caution)
     assert caution.message.startswith(f"took the lock of {NAME} over from arn:aws:sts::")
-    assert caution.message.endswith("destroy since 2026-11-25 10:00:00 UTC")
+    assert caution.message.endswith("destroy since 2026-11-25T10:00:00Z")
 
 
 def test_ctrl_c_while_a_takeover_waits_releases_it(

@@ -1,9 +1,10 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from handlers.shared.clock import timestamp
 from payment_infra.errors import UsageError
-from payment_infra.moments import parse_moment
+from payment_infra.moments import exact, iso, parse_moment, shown
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -38,3 +39,22 @@ def test_a_moment_is_a_while_ago_or_a_time_with_its_zone(text: str, moment: date
 def test_what_could_be_misread_is_refused(text: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         parse_moment(text, NOW)
+
+
+ELSEWHERE = datetime(2026, 11, 24, 12, 0, 7, 250_000, tzinfo=timezone(timedelta(hours=2)))
+
+
+def test_a_moment_is_written_in_utc_for_people_and_for_programs() -> None:
+    assert shown(ELSEWHERE) == "2026-11-24T10:00:07Z"
+    assert iso(ELSEWHERE) == "2026-11-24T10:00:07.250000+00:00"
+    assert iso(NOW) == "2026-11-24T12:00:00+00:00"
+
+
+def test_what_is_shown_can_be_given_back_and_what_a_program_gets_is_whole() -> None:
+    assert parse_moment(shown(ELSEWHERE), NOW) == ELSEWHERE.replace(microsecond=0)
+    assert datetime.fromisoformat(iso(ELSEWHERE)) == ELSEWHERE
+
+
+def test_a_row_is_looked_for_by_moments_as_the_functions_write_them() -> None:
+    assert exact(NOW) == timestamp(NOW) == "2026-11-24T12:00:00.000000+00:00"
+    assert exact(ELSEWHERE) == timestamp(ELSEWHERE.astimezone(UTC))

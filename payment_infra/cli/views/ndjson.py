@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC
 from typing import Any
 
 import click
@@ -20,6 +19,7 @@ from payment_infra.cloud.events import (
     StepBegun,
 )
 from payment_infra.errors import DeploymentFailed, PaymentInfraError
+from payment_infra.moments import iso
 
 
 class JsonView:
@@ -44,7 +44,7 @@ class JsonView:
                     },
                 )
             case StackEvent():
-                moment = event.time.astimezone(UTC).isoformat()
+                moment = iso(event.time)
                 self._write("event", {**asdict(event), "time": moment})
             case Caution():
                 self._write("warning", asdict(event))

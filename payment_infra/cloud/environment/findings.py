@@ -13,6 +13,7 @@ from payment_infra.cloud.environment.journal import Phase, find_journals
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.tables import GONE, lost
 from payment_infra.cloud.stacks.settling import Step, step_of
+from payment_infra.moments import shown
 from payment_infra.names import (
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
@@ -110,7 +111,7 @@ def find_restores(environment: Environment) -> list[Check]:
     """Find the restores, and their undoing, that are half done; a drill stands in nobody's way."""
     undo, found = environment.command("restore --undo"), []
     for journal in find_journals(environment, environment.own_table):
-        to = f"{journal.to:%Y-%m-%dT%H:%M:%SZ}"
+        to = shown(journal.to)
         by = f", by {journal.by}" if journal.by else ""
         if journal.phase is Phase.UNDOING:
             message = f"the restore to {to} is half undone{by}"

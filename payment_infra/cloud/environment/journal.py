@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.sdk.errors import code_of, translated
+from payment_infra.moments import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -107,7 +108,7 @@ class Journal:
         """Return what is written of it, but for its copy's name."""
         texts = {
             "source": self.source,
-            "to": self.to.isoformat(),
+            "to": iso(self.to),
             "phase": self.phase.value,
             "stopped": _yes_or_no(self.stopped),
             "by": self.by,
@@ -116,7 +117,7 @@ class Journal:
         if self.discard is not None:
             texts["discard"] = _yes_or_no(self.discard)
         moments = {"stopped_at": self.stopped_at, "let_in_at": self.let_in_at}
-        return texts | {name: one.isoformat() for name, one in moments.items() if one is not None}
+        return texts | {name: iso(one) for name, one in moments.items() if one is not None}
 
 
 def copy_name(own_table: str, to: datetime, *, drill: bool = False) -> str:

@@ -34,6 +34,7 @@ from payment_infra.cloud.stacks.operator import going_on
 from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Interrupted
+from payment_infra.moments import iso, shown
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -235,7 +236,7 @@ class Lock:
     def _take(self, operation: str, previous: Held | None) -> Held | None:
         """Take the lock if it is free, or if it is as `previous` says; return who else has it."""
         condition = FREE
-        values = {"me": self.holder, "operation": operation, "now": self._now().isoformat()}
+        values = {"me": self.holder, "operation": operation, "now": iso(self._now())}
         numbers = {"zero": 0, "one": 1}
         if previous is not None:
             condition = "#generation = :generation AND #holder = :holder"
@@ -253,7 +254,7 @@ class Lock:
     def _update(self, update: str, **values: str) -> bool:
         """Change the item, if it is still this command's."""
         if ":now" in update:
-            values["now"] = self._now().isoformat()
+            values["now"] = iso(self._now())
         done, _ = self._call(
             update, MINE, {"me": self.holder, **values}, {"generation": self.generation}
         )
@@ -295,7 +296,7 @@ class Lock:
         self._tell(
             Caution(
                 f"took the lock of {self._stack.name} over from {previous.holder}: "
-                f"{previous.operation} since {_moment(previous.since)}"
+                f"{previous.operation} since {shown(previous.since)}"
             )
         )
 
@@ -322,7 +323,7 @@ class Lock:
         ago = max(0, int((self._now() - held.renewed_at).total_seconds()))
         repeat = f"`{command} " if command else "repeat the command with `"
         return (
-            f"{name} is held by {held.holder}: {held.operation} since {_moment(held.since)}, last "
+            f"{name} is held by {held.holder}: {held.operation} since {shown(held.since)}, last "
             f"renewed {ago} s ago; nothing was done: wait for its end, or, only if that has really "
             f"ended, {repeat}--take-over {held.generation}`"
         )
@@ -370,7 +371,3 @@ def _in_progress(stack: Stack, stack_id: str) -> bool:
     """Whether an operation of the stack with this id is in progress; one that is gone has none."""
     state = Stack(stack.client, stack_id, stack.sleep).state()
     return step_of(state) is Step.WAIT
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"

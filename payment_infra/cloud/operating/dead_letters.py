@@ -23,6 +23,7 @@ from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.sdk.queues import Depth, read_depth
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.foreign import parsed
+from payment_infra.moments import iso
 from payment_infra.names import DEAD_LETTER_QUEUE
 from payment_infra.wording import counted
 
@@ -73,7 +74,7 @@ class DeadLetter:
         """
         fields = {
             **asdict(self),
-            "sent_at": self.sent_at.isoformat(),
+            "sent_at": iso(self.sent_at),
             "attributes": {
                 name: {key: _text(value) for key, value in attribute.items()}
                 for name, attribute in self.attributes.items()

@@ -14,6 +14,7 @@ from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, UsageError
+from payment_infra.moments import shown
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -93,8 +94,8 @@ def moment(asked: datetime | None, found: Window) -> datetime:
     to = found.latest if asked is None else whole(asked)
     if not found.earliest <= to <= found.latest:
         raise UsageError(
-            f"--to {_text(to)}: the table can be restored to moments from "
-            f"{_text(found.earliest)} to {_text(found.latest)} (--to latest)"
+            f"--to {shown(to)}: the table can be restored to moments from "
+            f"{shown(found.earliest)} to {shown(found.latest)} (--to latest)"
         )
     return to
 
@@ -215,7 +216,3 @@ def _recoverable(client: DynamoDBClient, copy: str, days: int | None) -> bool:
             return False
         raise
     return True
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

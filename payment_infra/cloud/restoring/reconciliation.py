@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from math import floor
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +35,7 @@ from payment_infra.cloud.restoring.rows import (
     without_mark,
 )
 from payment_infra.cloud.sdk.errors import code_of, translated
+from payment_infra.moments import exact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -102,7 +103,7 @@ def changes(
     """
     request: dict[str, Any] = {}
     if since is not None:
-        after = (since.astimezone(UTC) - CLOCK_MARGIN).isoformat(timespec="microseconds")
+        after = exact(since - CLOCK_MARGIN)
         request = {
             "FilterExpression": "updated_at >= :after",
             "ExpressionAttributeValues": {":after": {"S": after}},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment.journal import Journal, Phase, copy_name, find_journals
@@ -15,6 +15,7 @@ from payment_infra.cloud.restoring.switch import Moved, is_lost, switch
 from payment_infra.cloud.restoring.verification import verify
 from payment_infra.cloud.sdk import tables
 from payment_infra.errors import AwsError, Interrupted, UsageError
+from payment_infra.moments import iso, shown
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _restore(work: Work) -> Report:
         moved = Moved(journal, [], set())
     else:
         if not is_lost(work, journal.source):
-            agree(work, journal.source, journal.copy, journal.to, _text(journal.to))
+            agree(work, journal.source, journal.copy, journal.to, shown(journal.to))
         moved = switch(work, journal, journal.source, journal.copy, journal.to, Phase.SWITCHING)
         work.operator.tell(StepBegun(9, len(work.steps), "Report"))
     report = _report(work, moved)
@@ -75,7 +76,7 @@ def _in_progress(work: Work) -> Journal | None:
     work.stopped = any(one.stops for one in every)
     if undoing := [one for one in every if one.undoing]:
         raise AwsError(
-            f"the restore to {_text(undoing[0].to)} is being undone; "
+            f"the restore to {shown(undoing[0].to)} is being undone; "
             f"`{work.command('restore --undo')}` completes that first"
         )
     open_ones = [one for one in every if one.open and one.drill == options.drill]
@@ -84,7 +85,7 @@ def _in_progress(work: Work) -> Journal | None:
     journal = open_ones[-1]
     same = options.from_backup == journal.backup
     if not same and (journal.backup is None or options.from_backup != backups.LATEST):
-        words = f"--from-backup {journal.backup}" if journal.backup else f"--to {_text(journal.to)}"
+        words = f"--from-backup {journal.backup}" if journal.backup else f"--to {shown(journal.to)}"
         raise UsageError(
             f"a restore is in progress; give {words} to go on with it, or `{_end(work, journal)}` "
             "to end it"
@@ -92,18 +93,18 @@ def _in_progress(work: Work) -> Journal | None:
     asked = None if options.ago else options.to
     if asked is not None and copy.whole(asked) != journal.to:
         raise UsageError(
-            f"a restore to {_text(journal.to)} is in progress; give --to {_text(journal.to)} to go "
+            f"a restore to {shown(journal.to)} is in progress; give --to {shown(journal.to)} to go "
             f"on with it, or `{_end(work, journal)}` to end it"
         )
     if not journal.exists and journal.phase is not Phase.COPYING and not journal.drill:
         raise AwsError(
-            f"the copy {journal.copy} of the restore to {_text(journal.to)} is gone; "
+            f"the copy {journal.copy} of the restore to {shown(journal.to)} is gone; "
             f"`{work.command('restore --undo')}` ends that restore"
         )
-    words = f"--from-backup {journal.backup}" if journal.backup else f"--to {_text(journal.to)}"
+    words = f"--from-backup {journal.backup}" if journal.backup else f"--to {shown(journal.to)}"
     check_choice(work, journal, f"restore {words}")
     work.confirm(
-        f"A restore of {journal.source} to {_text(journal.to)} is in progress. Go on with it?",
+        f"A restore of {journal.source} to {shown(journal.to)} is in progress. Go on with it?",
         options.yes,
     )
     return journal
@@ -117,23 +118,23 @@ def _begin(work: Work) -> Journal:
     client, table = environment.client("dynamodb"), environment.table
     found = copy.window(client, table, work.command("restore --from-backup latest"))
     if options.to and copy_name(environment.own_table, options.to) == table:
-        raise UsageError(f"payments are already in {table}, restored to {_text(options.to)}")
+        raise UsageError(f"payments are already in {table}, restored to {shown(options.to)}")
     to = copy.moment(options.to, found)
     name = copy_name(environment.own_table, to, drill=options.drill)
     _check_name(work, name)
     lines = [
-        f"  from    {table}, as it was at {_text(to)}",
+        f"  from    {table}, as it was at {shown(to)}",
         f"  to      a new table, {name}",
-        f"  window  {_text(found.earliest)} to {_text(found.latest)}",
+        f"  window  {shown(found.earliest)} to {shown(found.latest)}",
     ]
     if options.drill:
         lines.append("  then    the copy is verified and deleted; payments go on meanwhile")
     else:
         lines += _plan(options)
-    _tell_plan(work, lines, {"source": table, "copy": name, "to": _text(to)})
-    what = "Make the drill?" if options.drill else f"Restore payments to {_text(to)}?"
+    _tell_plan(work, lines, {"source": table, "copy": name, "to": shown(to)})
+    what = "Make the drill?" if options.drill else f"Restore payments to {shown(to)}?"
     work.confirm(what, options.yes)
-    facts = {"began_at": began.isoformat(), "newest_restorable": found.latest.isoformat()}
+    facts = {"began_at": iso(began), "newest_restorable": iso(found.latest)}
     return _note_begun(work, Journal(name, table, to, exists=False), facts)
 
 
@@ -151,7 +152,7 @@ def _begin_from_backup(work: Work) -> Journal:
     journal = Journal(name, table, to, exists=False)
     lines = [
         f"  from    {backup.arn}",
-        f"          a backup of {table} ({backup.kind}), made at {_text(to)}",
+        f"          a backup of {table} ({backup.kind}), made at {shown(to)}",
         f"  to      a new table, {name}",
     ]
     if not is_lost(work, table):
@@ -162,11 +163,11 @@ def _begin_from_backup(work: Work) -> Journal:
             f"          again; {table} is gone: open payments are marked as rewound,",
             "          unless the backup is what the deletion has left",
         ]
-    _tell_plan(work, lines, {"source": table, "copy": name, "backup": backup.arn, "to": _text(to)})
-    work.confirm(f"Restore payments from the backup of {_text(to)}?", options.yes)
+    _tell_plan(work, lines, {"source": table, "copy": name, "backup": backup.arn, "to": shown(to)})
+    work.confirm(f"Restore payments from the backup of {shown(to)}?", options.yes)
     facts = {
-        "began_at": began.isoformat(),
-        "newest_restorable": to.isoformat(),
+        "began_at": iso(began),
+        "newest_restorable": iso(to),
         "backup": backup.arn,
         "whole": backup.kind == backups.SYSTEM and backup == found[0],
     }
@@ -273,9 +274,9 @@ def _report(work: Work, moved: Moved) -> Report:
         "region": work.environment.session.region,
         "source": journal.source,
         "copy": journal.copy,
-        "to": _text(journal.to),
+        "to": shown(journal.to),
         "backup": journal.backup,
-        "ended_at": _text(now),
+        "ended_at": shown(now),
         "steps": [{"step": text, "seconds": round(of, 1)} for text, of in work.seconds.items()],
         "recovery_time_seconds": round(took, 1),
         "newest_restorable": None,
@@ -291,10 +292,10 @@ def _report(work: Work, moved: Moved) -> Report:
             datetime.fromisoformat(facts[name]) for name in ("began_at", "newest_restorable")
         )
         behind = max(0.0, (began - newest).total_seconds())
-        document["newest_restorable"] = _text(newest)
+        document["newest_restorable"] = shown(newest)
         document["recovery_point_seconds"] = round(behind, 1)
         lines.append(
-            f"{behind:8.1f} s  behind: the newest moment was {_text(newest)} (recovery point)"
+            f"{behind:8.1f} s  behind: the newest moment was {shown(newest)} (recovery point)"
         )
     if verification:
         restored = f"payments restored: {verification['in_copy']}"
@@ -314,7 +315,7 @@ def _what_is_left(work: Work, moved: Moved) -> list[str]:
     lines = [f"Payments are in {journal.copy}."]
     if rows:
         changed = counted(len(rows), "payment")
-        lines += [f"{changed} had changed since {_text(journal.to)}:", *listed(rows)]
+        lines += [f"{changed} had changed since {shown(journal.to)}:", *listed(rows)]
     lines += [*marked_lines(moved.marked), "What is left to do:"]
     if unknown := sum(row.unknown for row in rows):
         lines.append(
@@ -331,7 +332,3 @@ def _what_is_left(work: Work, moved: Moved) -> list[str]:
             *(f"  {one}" for one in tables.delete_commands(client, journal.source)),
         ]
     return lines
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,6 +11,7 @@ from payment_infra.cloud.events import Caution, Report
 from payment_infra.cloud.stacks.operator import going_on
 from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.errors import AwsError, Declined
+from payment_infra.moments import shown
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.intake import Intake
@@ -43,7 +44,7 @@ def _resume(work: Work) -> Report:
         if journal.stops:
             work.operator.tell(
                 Caution(
-                    f"a restore to {journal.to:%Y-%m-%dT%H:%M:%SZ} is half done; the command that "
+                    f"a restore to {shown(journal.to)} is half done; the command that "
                     "goes on with it stops payments again"
                 )
             )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.restoring.reading import each_segment, scan_segment
 from payment_infra.cloud.restoring.reconciliation import CLOCK_MARGIN
 from payment_infra.cloud.restoring.rows import is_payment, text
 from payment_infra.cloud.sdk.errors import translated
+from payment_infra.moments import exact, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ def verify(client: DynamoDBClient, source: str | None, copy: str, to: datetime) 
     if in_copy < made["early"]:
         problems.append(
             f"it has {in_copy} payments, and {made['early']} of {source} were made before "
-            f"{to:%Y-%m-%d %H:%M:%S} UTC"
+            f"{shown(to)}"
         )
     return Verification(
         in_source=made.total(),
@@ -96,7 +97,7 @@ def _created(client: DynamoDBClient, table: str, segment: int, to: datetime) -> 
 
     early and late are before and after `to` whatever the clocks say, since is after it by them.
     """
-    early, moment, late = (_text(to + by) for by in (-CLOCK_MARGIN, timedelta(0), CLOCK_MARGIN))
+    early, moment, late = (exact(to + by) for by in (-CLOCK_MARGIN, timedelta(0), CLOCK_MARGIN))
     made = Counter[str]()
     for page in scan_segment(client, table, segment, ProjectionExpression="created_at"):
         for row in page:
@@ -115,7 +116,3 @@ def _created(client: DynamoDBClient, table: str, segment: int, to: datetime) -> 
 def _count(client: DynamoDBClient, table: str, segment: int) -> int:
     pages = scan_segment(client, table, segment, ProjectionExpression="transaction_id")
     return sum(len(page) for page in pages)
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -11,6 +11,7 @@ from payment_infra.cloud.stacks.change_sets import principal_of
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow
 from payment_infra.errors import AwsError, DeploymentFailed, PaymentInfraError
+from payment_infra.moments import shown
 
 if TYPE_CHECKING:
     from payment_infra.cloud.stacks.operator import Operator
@@ -140,7 +141,7 @@ def current_operation(stack: Stack, state: StackState) -> str:
     following = stack.following(state.id)
     operator = principal_of(following.token_of_last_operation())
     by = f", begun by {operator} with payment-infra" if operator else ""
-    return f"{state.status} since {state.changed_at:%Y-%m-%d %H:%M:%S %Z}{by}"
+    return f"{state.status} since {shown(state.changed_at)}{by}"
 
 
 def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None) -> None:

@@ -66,7 +66,7 @@ def hold_something_else(copy: FakeTable) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lose_a_row, f"it has 4 payments, and 5 of {OWN} were made before 2026-11-24 11:45:00 UTC"),
+        (lose_a_row, f"it has 4 payments, and 5 of {OWN} were made before 2026-11-24T11:45:00Z"),
         (lose_the_index, "its index status-index is missing, not {"),
         (change_the_index, "its index status-index is {"),
         (change_the_key, "its key is [{'AttributeName': 'id', 'KeyType': 'HASH'}], not [{"),
