@@ -7,9 +7,16 @@ The template gives these names; a test holds the two together.
 STACK_NAME_PREFIX = "payment-infra"
 # The table that all environments of an account and region share; no stack makes it.
 OPERATIONS_TABLE = "payment-infra-operations"
-# The base name of the table of payments.
-TRANSACTIONS = "transactions"
 STAGE_NAME = "prod"
+
+# Physical base names, each of which the suffix follows (see `physical`).
+TRANSACTIONS = "transactions"
+PROCESSING = "payment-processing"
+FAILED_TRANSACTIONS = "failed-transactions"
+ALARMS = "payment-alarms"
+PROCESSING_ERRORS = "processing-errors"
+# What the name of a function's log group begins with; the function's follows.
+LOG_GROUPS = "/aws/lambda/"
 
 # Parameters.
 ENVIRONMENT_SUFFIX = "EnvironmentSuffix"
@@ -58,9 +65,14 @@ HEALTH_LOG_GROUP = "HealthMonitorLogGroup"
 ACCESS_LOG_GROUP = "PaymentAPIAccessLogGroup"
 
 
+def physical(base: str, suffix: str) -> str:
+    """Return the physical name of an environment's resource."""
+    return f"{base}-{suffix}"
+
+
 def own_table(suffix: str) -> str:
     """Return the name of the table that an environment's stack makes."""
-    return f"{TRANSACTIONS}-{suffix}"
+    return physical(TRANSACTIONS, suffix)
 
 
 def naming_flags(suffix: str, stack_name: str) -> str:

@@ -25,7 +25,18 @@ from payment_infra.cloud.sdk.errors import (
 )
 from payment_infra.doctor.simulation import CHANGES, Place, check_changes
 from payment_infra.errors import AwsError
-from payment_infra.names import CALLER_POLICY, OPERATIONS_TABLE, STACK_NAME_PREFIX
+from payment_infra.names import (
+    ALARMS,
+    CALLER_POLICY,
+    FAILED_TRANSACTIONS,
+    LOG_GROUPS,
+    OPERATIONS_TABLE,
+    PROCESSING,
+    PROCESSING_ERRORS,
+    STACK_NAME_PREFIX,
+    own_table,
+    physical,
+)
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -85,14 +96,14 @@ PROBES = (
         "GetFunctionConfiguration",
         "`status`",
         lambda client, place: client.get_function_configuration(
-            FunctionName=f"payment-processing-{place.suffix}"
+            FunctionName=physical(PROCESSING, place.suffix)
         ),
     ),
     Probe(
         "dynamodb",
         "DescribeTable",
         "`deploy` and `status`",
-        lambda client, place: client.describe_table(TableName=f"transactions-{place.suffix}"),
+        lambda client, place: client.describe_table(TableName=own_table(place.suffix)),
     ),
     Probe(
         "dynamodb",
@@ -106,14 +117,16 @@ PROBES = (
         "sqs",
         "GetQueueUrl",
         "`deploy`",
-        lambda client, place: client.get_queue_url(QueueName=f"failed-transactions-{place.suffix}"),
+        lambda client, place: client.get_queue_url(
+            QueueName=physical(FAILED_TRANSACTIONS, place.suffix)
+        ),
     ),
     Probe(
         "logs",
         "DescribeLogGroups",
         "`deploy`",
         lambda client, place: client.describe_log_groups(
-            logGroupNamePrefix=f"/aws/lambda/payment-processing-{place.suffix}"
+            logGroupNamePrefix=LOG_GROUPS + physical(PROCESSING, place.suffix)
         ),
     ),
     Probe(
@@ -121,7 +134,7 @@ PROBES = (
         "FilterLogEvents",
         "`logs`",
         lambda client, place: client.filter_log_events(
-            logGroupName=f"/aws/lambda/payment-processing-{place.suffix}", limit=1
+            logGroupName=LOG_GROUPS + physical(PROCESSING, place.suffix), limit=1
         ),
     ),
     Probe(
@@ -129,7 +142,7 @@ PROBES = (
         "DescribeAlarms",
         "`status` and `metrics`",
         lambda client, place: client.describe_alarms(
-            AlarmNames=[f"processing-errors-{place.suffix}"]
+            AlarmNames=[physical(PROCESSING_ERRORS, place.suffix)]
         ),
     ),
     Probe(
@@ -137,7 +150,7 @@ PROBES = (
         "ListSubscriptionsByTopic",
         "`subscribe`",
         lambda client, place: client.list_subscriptions_by_topic(
-            TopicArn=place.arn("sns", f"payment-alarms-{place.suffix}")
+            TopicArn=place.arn("sns", physical(ALARMS, place.suffix))
         ),
     ),
     Probe(

@@ -36,8 +36,10 @@ PARAMETERS = (
     *names.PARAMETER_FIELDS,
     names.TRANSACTIONS_TABLE_OVERRIDE,
 )
+BASES = (*("TRANSACTIONS", "PROCESSING", "FAILED_TRANSACTIONS", "ALARMS", "PROCESSING_ERRORS"),)
 OTHERS = {
-    *("STACK_NAME_PREFIX", "OPERATIONS_TABLE", "TRANSACTIONS", "STAGE_NAME", "PARAMETER_FIELDS"),
+    "LOG_GROUPS",
+    *("STACK_NAME_PREFIX", "OPERATIONS_TABLE", "STAGE_NAME", "PARAMETER_FIELDS"),
     *("ARTIFACT_BUCKET_OUTPUT", "TABLE_OUTPUT", "API_OUTPUT"),
 }
 
@@ -70,7 +72,21 @@ def test_the_stacks_own_table_is_named_by_the_suffix(preset: str) -> None:
     assert named == names.own_table("dev-001")
 
 
+@EVERY_PRESET
+@pytest.mark.parametrize("base", BASES)
+def test_a_base_name_is_that_of_a_resource(base: str, preset: str) -> None:
+    suffixed = {"Fn::Sub": f"{getattr(names, base)}-${{{names.ENVIRONMENT_SUFFIX}}}"}
+    given = [one.get("Properties", {}) for one in TEMPLATES[preset]["Resources"].values()]
+    assert suffixed in [value for properties in given for value in properties.values()]
+
+
+@EVERY_PRESET
+def test_a_log_group_is_named_after_its_function(preset: str) -> None:
+    group = TEMPLATES[preset]["Resources"][names.PROCESSING_LOG_GROUP]["Properties"]["LogGroupName"]
+    assert group["Fn::Sub"].startswith(f"{names.LOG_GROUPS}{names.PROCESSING}-")
+
+
 def test_every_name_is_held_to_the_template() -> None:
     every = {name for name in vars(names) if name.isupper()}
     of_parameters = {name for name in every if getattr(names, name) in PARAMETERS}
-    assert every == {*LOGICAL_IDS, *of_parameters, *OTHERS}
+    assert every == {*LOGICAL_IDS, *of_parameters, *BASES, *OTHERS}

@@ -23,6 +23,7 @@ from payment_infra.names import (
     OPERATIONS_TABLE,
     TABLE_OUTPUT,
     TRANSACTIONS_TABLE,
+    own_table,
 )
 from payment_infra.record import Record, read_record
 
@@ -167,9 +168,9 @@ def remains(environment: Environment, found: Destruction) -> list[Kept]:
 
 def _copies(environment: Environment) -> Iterator[Kept]:
     """Yield the tables that restores have made; payments may be in one of them."""
-    client, own_table = environment.client("dynamodb"), f"transactions-{environment.suffix}"
+    client, own = environment.client("dynamodb"), own_table(environment.suffix)
     active = environment.state.outputs.get(TABLE_OUTPUT)
-    for one in find_journals(environment, own_table):
+    for one in find_journals(environment, own):
         if not one.exists:
             continue
         now = "payments are in it now" if one.copy == active else "payments are not in it"
