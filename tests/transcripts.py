@@ -78,8 +78,8 @@ class Transcript:
 
     def check(self, name: str, *, log: bool = False) -> None:
         """Compare all of it with what was reviewed; only in a log may lines be too wide."""
-        form = "color" if self.color else "plain"
-        snapshots.check(f"{name}-{self.width}-{form}", self.text.rstrip("\n") + "\n")
+        text = self.text.rstrip("\n") + "\n"
+        snapshots.check(f"{name}-{self.width}", text, color=self.color)
         if not log:
             check_width(self.text, self.width)
 

@@ -79,7 +79,7 @@ def test_the_preview_of_a_first_deployment_shows_all_of_it(
     width: int, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_terminal(monkeypatch, width, Clock(1))
-    terminal = Transcript(cli, width, color=False)
+    terminal = Transcript(cli, width, color=True)
     assert terminal(*DEPLOY, typed="n\n") == 130
     terminal.check("first-deployment")
 

@@ -205,7 +205,7 @@ def test_an_export_counts_in_place_on_a_terminal_and_in_lines_elsewhere(
     monkeypatch.setattr(export.Count, "__init__", counting)
     tables = FakeTables()
     aws.answers |= tables.answers()
-    terminal = Transcript(cli, WIDTH, color=False)
+    terminal = Transcript(cli, WIDTH, color=True)
     rows(tables, 1)
     terminal("export", *ENVIRONMENT, "-o", "one.jsonl")
     rows(tables, 9)

@@ -112,7 +112,7 @@ def test_a_restore_that_is_broken_off_warns_that_payments_are_stopped(
 def test_what_a_restore_waits_for_is_a_line_where_nothing_can_be_drawn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = terminal(world, False, monkeypatch, live=False)
+    shown = terminal(world, True, monkeypatch, live=False)
     world.tables.creation_looks = 20
     assert shown(*RESTORE, *TO, "--yes") == 0
     shown.check("restore-lines", log=True)

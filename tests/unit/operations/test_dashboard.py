@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import click
 import pytest
 
 from payment_infra.artifacts import code_keys
@@ -151,8 +150,7 @@ def test_a_line_shows_levels_between_nothing_and_the_largest_value_and_gaps() ->
     assert sparkline([-1, 0, 1], ASCII) == "_=#"
 
 
-@pytest.mark.parametrize("color", [True, False], ids=["color", "plain"])
-def test_the_drawing_is_as_it_was_reviewed(color: bool) -> None:
+def test_the_drawing_is_as_it_was_reviewed() -> None:
     metric = Metric("N", "M", {}, "Sum", 600)
 
     def points(*values: float) -> tuple[Point, ...]:
@@ -182,8 +180,7 @@ def test_the_drawing_is_as_it_was_reviewed(color: bool) -> None:
     ]
     text = "\n".join(draw(widgets, START, END)) + "\n"
     check_width(text, 80)
-    form = "color" if color else "plain"
-    snapshots.check(f"metrics-80-{form}", text if color else click.unstyle(text))
+    snapshots.check("metrics-80", text)
 
 
 def test_no_number_is_too_long_for_its_place() -> None:

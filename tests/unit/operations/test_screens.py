@@ -64,7 +64,7 @@ def check(capsys: pytest.CaptureFixture[str]) -> Check:
     def compare(name: str, color: bool) -> None:
         text = capsys.readouterr().out
         assert max(len(line) for line in click.unstyle(text).splitlines()) <= WIDTH
-        snapshots.check(f"{name}-{WIDTH}-{'color' if color else 'plain'}", text)
+        snapshots.check(f"{name}-{WIDTH}", text, color=color)
 
     return compare
 
@@ -327,4 +327,4 @@ def test_a_destruction(color: bool, check: Check, capsys: pytest.CaptureFixture[
     check("destroy", color)
     with colored(color):
         echo(draw_remains([role, copy]))  # whose commands are to be copied, and so are not cut
-    snapshots.check(f"remains-{'color' if color else 'plain'}", capsys.readouterr().out)
+    snapshots.check("remains", capsys.readouterr().out, color=color)
