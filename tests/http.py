@@ -28,9 +28,13 @@ class Response:
 
 @dataclass
 class FakeHttp:
-    """The deployed API as a client of HTTP sees it; `answers` overrule what it would say."""
+    """The deployed API as a client of HTTP sees it; `answers` overrule what it would say.
+
+    One that is signed answers 403 where there is no signature; an authorizer may say 401.
+    """
 
     signed: bool = False
+    unsigned_status: int = 403
     answers: dict[str, Response | Exception] = field(default_factory=dict)
     requests: list[Any] = field(default_factory=list)
     processed: bool = False
@@ -42,7 +46,7 @@ class FakeHttp:
         if isinstance(overruled, Exception):
             raise overruled
         if self.signed and request.method == "POST" and "Authorization" not in request.headers:
-            return overruled or self._answer(403, {"error": "Forbidden", "message": "not signed"})
+            return overruled or self._answer(self.unsigned_status, {"error": "Forbidden"})
         return overruled or self._answer(*self._decide(path, json.loads(request.body or b"{}")))
 
     def _decide(self, path: str, body: Body) -> tuple[int, Body]:

@@ -107,7 +107,7 @@ def test_an_update_keeps_who_manages_the_regions_role(session: Session, aws: Fak
 
 
 def test_an_update_keeps_what_nobody_asks_to_change(session: Session, aws: FakeAws) -> None:
-    deploy(session, alarm_email="ops@example.com", throttle_rate_limit=5)
+    deploy(session, alarm_email="ops@example.com", throttle_rate_limit=5, log_retention_days=30)
     parameters(aws)["TransactionsTableOverride"] = "restored"
     assert deploy(session, throttle_burst_limit=7)
     assert parameters(aws) | {"ArtifactBucket": ""} == {
@@ -116,7 +116,7 @@ def test_an_update_keeps_what_nobody_asks_to_change(session: Session, aws: FakeA
         "AlarmEmail": "ops@example.com",
         "ThrottleRateLimit": "5",
         "ThrottleBurstLimit": "7",
-        "LogRetentionDays": "7",
+        "LogRetentionDays": "30",
         "TransactionsTableOverride": "restored",
         "ManageApiGatewayAccount": "true",
     }

@@ -144,6 +144,22 @@ def test_a_stack_that_is_out_of_sight_says_that_the_operation_goes_on(
     assert len(pauses) == looks < MAX_FAILED_LOOKS
 
 
+def test_only_looks_that_fail_in_a_row_put_a_stack_out_of_sight(
+    aws: FakeAws, stack: FakeStack, pauses: list[float]
+) -> None:
+    follow = following(aws, stack, pauses)
+    follow.skip_past()
+    update(stack)
+    events = follow.events()
+    for number in (10, 11):
+        aws.errors["cloudformation:DescribeStacks"] = Refused("Throttling")
+        fails = [next(events) for _ in range(MAX_FAILED_LOOKS - 1)]
+        assert {type(one) for one in fails} == {Waiting}
+        aws.errors.clear()
+        assert ids([next(events)]) == [f"event-{number}"]
+        stack.timeline.append(("UPDATE_COMPLETE", [event(11, NAME, "UPDATE_COMPLETE")]))
+
+
 @pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "UPDATE_FAILED"])
 def test_a_failure_is_told_after_all_of_its_events(
     status: str, aws: FakeAws, stack: FakeStack, pauses: list[float]

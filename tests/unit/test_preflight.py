@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.deploying.preflight import CHECKS, MIN_CONCURRENCY, Check, check_all
+from payment_infra.cli import deploy
+from payment_infra.cloud.deploying.preflight import CHECKS, Check, check_all
 from payment_infra.cloud.deploying.release import Plan, plan
 from payment_infra.cloud.sdk.tables import unfit
 from payment_infra.groups.storage import IN_FLIGHT_INDEX
@@ -54,6 +55,10 @@ def test_an_update_looks_for_no_names_and_no_quotas(aws: FakeAws) -> None:
     assert tuple(checks(aws, creates=False)) == CHECKS
     services = {name.split(":")[0] for name, _ in aws.calls}
     assert services <= {"sts", "s3", "cloudformation", "apigateway"}
+
+
+def test_the_command_knows_each_check_and_no_other() -> None:
+    assert deploy.CHECKS == CHECKS
 
 
 @pytest.mark.parametrize("skipped", CHECKS)
@@ -217,11 +222,13 @@ def test_a_log_group_whose_name_only_begins_alike_is_none_of_ours(aws: FakeAws) 
     assert checks(aws)["names"].level == "ok"
 
 
-def test_too_little_concurrency_is_a_warning(aws: FakeAws) -> None:
-    few = {"AccountLimit": {"UnreservedConcurrentExecutions": MIN_CONCURRENCY - 1}}
-    aws.answers["lambda:GetAccountSettings"] = few
+@pytest.mark.parametrize(("free", "level"), [(49, "warn"), (50, "ok")])
+def test_too_little_concurrency_is_a_warning(free: int, level: str, aws: FakeAws) -> None:
+    limits = {"AccountLimit": {"UnreservedConcurrentExecutions": free}}
+    aws.answers["lambda:GetAccountSettings"] = limits
     check = checks(aws)["quotas"]
-    assert (check.level, "only 49 executions at once" in check.message) == ("warn", True)
+    assert check.level == level
+    assert ("only 49 executions at once" in check.message) == (level == "warn")
 
 
 @pytest.mark.parametrize(

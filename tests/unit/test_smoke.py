@@ -47,8 +47,11 @@ def test_what_an_open_api_gets_is_not_signed(http: FakeHttp) -> None:
     assert not [one for one in http.requests if "Authorization" in one.headers]
 
 
-def test_what_an_api_that_wants_it_gets_is_signed_but_for_health(http: FakeHttp) -> None:
-    http.signed = True
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_an_api_that_wants_it_gets_is_signed_but_for_health(
+    http: FakeHttp, status: int
+) -> None:
+    http.signed, http.unsigned_status = True, status
     assert all(one.passed for one in smoke.run(api(), charge=True))
     # The first request, without a payment, finds out.
     first, *posts, health = http.requests
