@@ -89,10 +89,10 @@ class Payers(Clients):
 
     def go_on(self) -> None:
         super().go_on()
-        waiting = self.queues.waiting[QUEUE]
+        waiting = [*self.queues.waiting(QUEUE)]
         if not (self.intake.takes_retries and waiting):
             return
-        name = json.loads(waiting.pop(next(iter(waiting)))["Body"])["transaction_id"]
+        name = json.loads(self.queues.queues[QUEUE].messages.pop(waiting[0]).body)["transaction_id"]
         self.retried.append(name)
         if name not in self.tables.tables[self.active()].rows():
             self.known.insert(0, name)
@@ -106,7 +106,7 @@ class Working(World):
 
     folder: Path = Path()
     aws: BrokenOff = field(default_factory=Account)
-    queues: FakeQueues = field(default_factory=FakeQueues)
+    queues: FakeQueues = field(default_factory=partial(FakeQueues, old_handles_delete=True))
     updates_end: bool = False
     clients_pay: bool = True
     # How many requests were cut off by the deletion of the table.
@@ -229,8 +229,8 @@ class Working(World):
             rows = map(json.loads, path.read_text().splitlines())
             found |= {json.loads(row["body"])["transaction_id"] for row in rows if "body" in row}
         if not self.gone:
-            for messages in (*self.queues.waiting.values(), *self.queues.hidden.values()):
-                found |= {json.loads(one["Body"])["transaction_id"] for one in messages.values()}
+            for queue in self.queues.queues.values():
+                found |= {json.loads(one.body)["transaction_id"] for one in queue.messages.values()}
         assert found == set(self.letters)
 
     def _lose(self) -> None:

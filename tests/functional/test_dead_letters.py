@@ -62,9 +62,8 @@ def aws(queues: FakeQueues, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
 @pytest.fixture
 def foreign(aws: FakeAws, queues: FakeQueues) -> FakeQueues:
     for name, body in FOREIGN.items():
-        queues.put(name, body)
         attribute = {"DataType": "Binary", "BinaryValue": b"\xff"}
-        queues.waiting[DEAD_LETTERS][name]["MessageAttributes"] = {"raw": attribute}
+        queues.put(name, body, attributes={"raw": attribute})
     queues.put("ours", '{"transaction_id": "t-1", "operation": "process", "reason": "timeout"}')
     return queues
 
@@ -112,13 +111,13 @@ def test_foreign_messages_are_saved_whole_and_purged_and_what_is_ours_too(
     saved = {one["id"]: one for one in map(strict, Path("letters.jsonl").read_text().splitlines())}
     assert {name: saved[name]["body"] for name in FOREIGN} == FOREIGN
     assert saved["raw"]["attributes"] == {"raw": {"DataType": "Binary", "BinaryValue": "/w=="}}
-    assert foreign.waiting[DEAD_LETTERS] == foreign.hidden[DEAD_LETTERS] == {}
+    assert foreign.waiting() == foreign.hidden() == {}
 
 
 def test_foreign_messages_are_sent_back_as_they_were(cli: Cli, foreign: FakeQueues) -> None:
     result = cli(*REDRIVE, "--all", "--output", "json")
     assert json.loads(result.stdout) == {"moved": 6, "left": 0}
-    assert set(FOREIGN.values()) < {one["Body"] for one in foreign.waiting[QUEUE].values()}
+    assert set(FOREIGN.values()) < {one.body for one in foreign.waiting(QUEUE).values()}
 
 
 def test_all_are_redriven_by_sqs_without_reading_the_queue(
@@ -151,7 +150,7 @@ def test_what_a_killed_run_holds_is_told_and_is_no_success(
     assert told is not None
     assert int(told[1]) == len(held)
     assert "nothing was done" not in result.stderr
-    assert set(queues.hidden[DEAD_LETTERS]) == set(held)
+    assert set(queues.hidden()) == set(held)
     assert Path("letters.jsonl").exists() == (free > 0 and "purge" in command)
 
 
@@ -160,7 +159,7 @@ def test_what_is_held_is_waited_for(cli: Cli, queues: FakeQueues, command: tuple
     queues.put("m-0", "{}")
     queues.hide(DEAD_LETTERS, ["m-0"], VISIBILITY_SECONDS)
     assert cli(*command, "--wait").exit_code == 0
-    assert queues.waiting[DEAD_LETTERS] == queues.hidden[DEAD_LETTERS] == {}
+    assert queues.waiting() == queues.hidden() == {}
 
 
 @pytest.mark.parametrize(

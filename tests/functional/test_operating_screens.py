@@ -123,7 +123,7 @@ def test_redrive_and_purge_ask_with_a_number_and_say_what_came_of_it(
     for number in range(3):
         body = {"operation": "process", "reason": "gateway_unavailable"}
         queues.put(f"5f0c954e-9f3a-4c8b-8a41-9e3d3c1f0a1{number}", json.dumps(body))
-    first, second, _ = queues.waiting["FailedTransactionsDLQ"]
+    first, second, _ = queues.waiting()
     terminal("failed", "redrive", *ENVIRONMENT, "--all", typed="n\n")
     terminal("failed", "redrive", *ENVIRONMENT, "--id", first, "--id", second, typed="y\n")
     queues.put("0a7b0c51-1111-4222-8333-94e5f6a7b8c9", "rubbish")

@@ -11,6 +11,7 @@ from functools import cached_property
 from threading import Lock
 from typing import Any
 
+from tests import queues
 from tests.model.faults import AWS, Call, Network
 from tests.model.invocations import running
 
@@ -19,18 +20,13 @@ MAX_RECEIVES = 3
 
 
 @dataclass
-class Message:
-    """attributes are those of the SQS message, as they are sent.
+class Message(queues.Message):
+    """A message about an operation on a payment.
 
     sender is the principal whose request sent it, whatever the message says; None is the system.
     """
 
-    message_id: str
-    body: str
-    visible_at: datetime
-    attributes: dict[str, dict[str, str]]
-    sender: str | None
-    receives: int = 0
+    sender: str | None = None
 
     @cached_property
     def about(self) -> tuple[str, str]:
@@ -38,30 +34,12 @@ class Message:
         body = json.loads(self.body)
         return body["operation"], body["transaction_id"]
 
-    def record(self) -> dict[str, Any]:
-        """Return it as Lambda hands it to a function."""
-        return {
-            "messageId": self.message_id,
-            "receiptHandle": "handle",
-            "body": self.body,
-            "attributes": {"ApproximateReceiveCount": str(self.receives)},
-            "messageAttributes": {
-                name: {
-                    "dataType": attribute["DataType"],
-                    "stringValue": attribute["StringValue"],
-                    "binaryListValues": [],
-                    "stringListValues": [],
-                }
-                for name, attribute in self.attributes.items()
-            },
-            "eventSource": "aws:sqs",
-            "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:failed-dev",
-            "awsRegion": "us-east-1",
-        }
-
 
 class Queue:
-    """The failed transactions: an SQS client, the queue behind it, and its dead letters."""
+    """The failed transactions: an SQS client, the queue behind it, and its dead letters.
+
+    The queue is that of all tests. Here, calls go through the network, and what was sent is noted.
+    """
 
     def __init__(self, network: Network, now: Callable[[], datetime]) -> None:
         self.sent: list[Message] = []
@@ -69,56 +47,52 @@ class Queue:
         self.recoveries: Counter[str] = Counter()
         # Every (operation, transaction) that somebody tried to queue, whether it worked or not.
         self.attempted: set[tuple[str, str]] = set()
-        self.live: dict[str, Message] = {}
-        self.dead: dict[str, Message] = {}
         self._network = network
-        self._now = now
+        self._queue: queues.Queue[Message] = queues.Queue(
+            lambda: now().timestamp(), max_receives=MAX_RECEIVES
+        )
         self._lock = Lock()
+
+    @property
+    def live(self) -> dict[str, Message]:
+        return self._queue.messages
+
+    @property
+    def dead(self) -> dict[str, Message]:
+        return self._queue.dead_letters
 
     def send_message(self, **params: Any) -> dict[str, Any]:
         attributes = params.get("MessageAttributes", {})
         sender = running().asker
-        message = Message("", params["MessageBody"], self._now(), attributes, sender)
+        message = Message("", params["MessageBody"], attributes, sender=sender)
         self.attempted.add(message.about)
 
         def send() -> dict[str, Any]:
             with self._lock:
-                number = f"message-{len(self.sent)}"
-                sent = replace(message, message_id=number)
+                sent = replace(message, id=f"message-{len(self.sent)}")
                 self.sent.append(sent)
                 self.recoveries[sent.about[1]] += sent.sender is None
-                self.live[number] = sent
-            return {"MessageId": number}
+                self._queue.send(sent)
+            return {"MessageId": sent.id}
 
         return self._network.call(Call("SendMessage", message.about[1]), send, AWS)
 
     def receive(self, most: int) -> list[Message]:
         """Return the messages that are due, hidden from others for the visibility timeout."""
-        received: list[Message] = []
         with self._lock:
-            for message in list(self.live.values()):
-                if len(received) == most:
-                    break
-                if message.visible_at > self._now():
-                    continue
-                if message.receives == MAX_RECEIVES:
-                    self.dead[message.message_id] = self.live.pop(message.message_id)
-                    continue
-                message.receives += 1
-                message.visible_at = self._now() + VISIBILITY_TIMEOUT
-                received.append(message)
-        return received
+            return self._queue.receive(most, VISIBILITY_TIMEOUT.total_seconds())
 
     def delete(self, message: Message) -> None:
+        """Delete a message, though it was perhaps received again since: SQS may do that."""
         with self._lock:
-            self.live.pop(message.message_id, None)
+            self.live.pop(message.id, None)
 
     def redrive(self) -> None:
         """Move the dead letters back, as an operator does."""
         with self._lock:
             for message in self.dead.values():
                 message.receives = 0
-                message.visible_at = self._now()
+                message.hidden_until = 0
             self.live.update(self.dead)
             self.dead.clear()
 

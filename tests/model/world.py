@@ -256,7 +256,7 @@ class World:
             return
         failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
         for message in messages:
-            if message.message_id not in failed:
+            if message.id not in failed:
                 self.queue.delete(message)
 
     def scheduled_run(self, away: frozenset[str] = frozenset()) -> bool:

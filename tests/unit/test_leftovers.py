@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
@@ -40,11 +39,7 @@ def queues() -> FakeQueues:
 
 @pytest.fixture
 def aws(tables: FakeTables, queues: FakeQueues) -> FakeAws:
-    def delete_queue(params: Any) -> Any:
-        del queues.waiting[params["QueueUrl"]]
-        return {}
-
-    answers = {**tables.answers(), **queues.answers(), "sqs:DeleteQueue": delete_queue}
+    answers = {**tables.answers(), **queues.answers()}
     return FakeAws(answers={**answers, "logs:DeleteLogGroup": {}})
 
 
@@ -71,9 +66,9 @@ def test_a_queue_goes_unless_it_has_a_message(aws: FakeAws, queues: FakeQueues) 
     queues.put("m", "{}", QUEUE)
     assert remove(aws, skipped("AWS::SQS::Queue", QUEUE)) == [QUEUE]
     assert aws.changes() == []
-    queues.waiting[QUEUE].clear()
+    queues.queues[QUEUE].messages.clear()
     assert remove(aws, skipped("AWS::SQS::Queue", QUEUE)) == []
-    assert QUEUE not in queues.waiting
+    assert QUEUE not in queues.queues
 
 
 def test_a_log_group_goes(aws: FakeAws) -> None:

@@ -18,6 +18,7 @@ from botocore.validate import validate_parameters
 
 from tests.model.expressions import evaluate
 from tests.model.table import scan_page
+from tests.queues import Message, Queue
 
 Item = dict[str, dict[str, str]]
 
@@ -156,11 +157,20 @@ class FakeDynamoDB(FakeService):
 
 
 class FakeSQS(FakeService):
+    """One queue, to which alone the handlers send: Lambda receives and deletes for them."""
+
     service = "sqs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: Queue[Message] = Queue(lambda: 0)
 
     def send_message(self, **params: Any) -> dict[str, Any]:
         self._call("SendMessage", params)
-        return {"MessageId": "1"}
+        attributes = params.get("MessageAttributes", {})
+        sent = Message(f"sent-{len(self.queue.messages)}", params["MessageBody"], attributes)
+        self.queue.send(sent)
+        return {"MessageId": sent.id}
 
 
 class FakeSNS(FakeService):

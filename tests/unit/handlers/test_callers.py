@@ -44,19 +44,7 @@ def process(transaction_id: str, arn: str | None) -> Response:
 
 def redeliver(aws: Aws) -> int:
     """Give every message that was sent to payment-retry; return how many come back."""
-    [record] = load_event("sqs")["Records"]
-    records = [
-        record
-        | {
-            "messageId": f"message-{number}",
-            "body": sent["MessageBody"],
-            "messageAttributes": {
-                name: {"stringValue": attribute["StringValue"], "dataType": "String"}
-                for name, attribute in sent.get("MessageAttributes", {}).items()
-            },
-        }
-        for number, sent in enumerate(aws.sqs.called("SendMessage"))
-    ]
+    records = [one.record() for one in aws.sqs.queue.messages.values()]
     answer = retry.handler({"Records": records}, LambdaContext())
     return len(answer["batchItemFailures"])
 

@@ -53,12 +53,12 @@ def test_every_message_is_read_past_one_call_and_given_back(
     names = fill(queues, 123)
     with reading(environment) as found:
         assert sum(map(len, found.batches())) == 123
-        assert queues.waiting[DEAD_LETTERS] == {}
+        assert queues.waiting() == {}
         assert {one.id for one in found.messages} == set(names)
         assert found.messages[0].transaction_id == "t-0"
     assert (found.held_elsewhere, found.not_read) == (0, 0)
-    assert set(queues.waiting[DEAD_LETTERS]) == set(names)
-    assert queues.hidden[DEAD_LETTERS] == {}
+    assert set(queues.waiting()) == set(names)
+    assert queues.hidden() == {}
 
 
 def test_a_reading_ends_while_what_came_first_is_still_hidden_and_counts_the_rest(
@@ -70,7 +70,7 @@ def test_a_reading_ends_while_what_came_first_is_still_hidden_and_counts_the_res
     assert queues.now == READ_SECONDS < VISIBILITY_SECONDS
     assert len(found.messages) == 120
     assert (found.held_elsewhere, found.not_read) == (0, 140)
-    assert len(queues.waiting[DEAD_LETTERS]) == 260
+    assert len(queues.waiting()) == 260
 
 
 def test_a_reading_ends_when_only_what_it_holds_comes_again(
@@ -95,8 +95,8 @@ def test_a_slow_endpoint_takes_longer_to_delete_and_move_and_leaves_none(
     assert delete(environment, names[:130], clock) == 130
     some = Wanted(130) if everything else wanted(names[130:])
     assert redriving.move(environment, some, None, ignore, ignore, clock) == 130
-    assert queues.waiting[DEAD_LETTERS] == {}
-    assert len(queues.waiting[QUEUE]) == 130
+    assert queues.waiting() == {}
+    assert len(queues.waiting(QUEUE)) == 130
 
 
 def test_moving_any_ends_at_the_number_though_more_come(
@@ -105,10 +105,10 @@ def test_moving_any_ends_at_the_number_though_more_come(
     fill(queues, 3)
 
     def fail_again(_: object) -> None:
-        queues.put(f"again-{len(queues.waiting[QUEUE])}", "{}")
+        queues.put(f"again-{len(queues.waiting(QUEUE))}", "{}")
 
     assert redriving.move(environment, Wanted(3), None, ignore, fail_again) == 3
-    assert set(queues.waiting[DEAD_LETTERS]) == {"again-1", "again-2", "again-3"}
+    assert set(queues.waiting()) == {"again-1", "again-2", "again-3"}
 
 
 def test_what_a_killed_run_holds_is_counted_and_comes_back(
@@ -145,6 +145,17 @@ def test_a_fault_that_passes_does_not_end_the_waiting(
     assert queues.now == 10
 
 
+def test_a_message_that_comes_twice_is_given_back_by_its_later_handle(
+    environment: Environment, queues: FakeQueues
+) -> None:
+    fill(queues, 1)
+    # By the program's clock no time has gone by, and yet the message comes once more.
+    queues.receive_seconds = VISIBILITY_SECONDS
+    found = read_dead_letters(environment, lambda: 0)
+    assert [one.handle for one in found.messages] == ["m-0/5"]
+    assert (set(queues.waiting()), queues.hidden()) == ({"m-0"}, {})
+
+
 def test_what_somebody_goes_on_holding_is_not_waited_for_without_end(
     environment: Environment, queues: FakeQueues
 ) -> None:
@@ -152,7 +163,7 @@ def test_what_somebody_goes_on_holding_is_not_waited_for_without_end(
 
     def sleep(seconds: float) -> None:
         queues.now += seconds
-        queues.hidden_until |= dict.fromkeys(queues.hidden_until, queues.now + 1)
+        queues.hide(DEAD_LETTERS, queues.queues[DEAD_LETTERS].messages, 1)
 
     with pytest.raises(AwsError, match="2 messages held by somebody who goes on reading them"):
         wait_for_held(environment, sleep, ignore)
@@ -177,16 +188,15 @@ def test_a_message_of_another_kind_is_shown_as_what_it_is(
 def test_a_binary_attribute_is_exported_in_base64_and_sent_back_as_it_is(
     environment: Environment, queues: FakeQueues
 ) -> None:
-    [name] = fill(queues, 1)
     binary = {"DataType": "Binary", "BinaryValue": b"\xff\x00"}
-    queues.waiting[DEAD_LETTERS][name]["MessageAttributes"] = {"raw": binary}
+    queues.put("m", "{}", attributes={"raw": binary})
     [message] = read_dead_letters(environment).messages
     assert message.document()["attributes"] == {
         "raw": {"DataType": "Binary", "BinaryValue": "/wA="}
     }
-    assert redriving.move(environment, wanted([name]), None, ignore, ignore) == 1
-    [sent] = queues.waiting[QUEUE].values()
-    assert sent["MessageAttributes"] == {"raw": binary}
+    assert redriving.move(environment, wanted(["m"]), None, ignore, ignore) == 1
+    [sent] = queues.waiting(QUEUE).values()
+    assert sent.attributes == {"raw": binary}
 
 
 def test_what_was_received_is_given_back_when_the_reading_fails(
@@ -196,14 +206,14 @@ def test_what_was_received_is_given_back_when_the_reading_fails(
     receive = queues.answers()["sqs:ReceiveMessage"]
 
     def fail_later(params: Any) -> Any:
-        if queues.hidden[DEAD_LETTERS]:
+        if queues.hidden():
             raise KeyboardInterrupt
         return receive(params)
 
     aws.answers["sqs:ReceiveMessage"] = fail_later
     with pytest.raises(KeyboardInterrupt):
         read_dead_letters(environment)
-    assert len(queues.waiting[DEAD_LETTERS]) == 20
+    assert len(queues.waiting()) == 20
 
 
 def test_what_cannot_be_given_back_hides_neither_the_messages_nor_an_error(
@@ -225,10 +235,10 @@ def test_a_message_is_sent_before_it_is_deleted_so_that_a_crash_loses_none(
     queues.on_delete["m-1"] = crash
     with pytest.raises(KeyboardInterrupt):
         redriving.move(environment, wanted(names), None, ignore, ignore)
-    sent = [json.loads(one["Body"])["transaction_id"] for one in queues.waiting[QUEUE].values()]
+    sent = [json.loads(one.body)["transaction_id"] for one in queues.waiting(QUEUE).values()]
     assert sent == ["t-0", "t-1"]
-    assert set(queues.waiting[DEAD_LETTERS]) == {"m-1", "m-2"}
-    attributes = [one["MessageAttributes"] for one in queues.waiting[QUEUE].values()]
+    assert set(queues.waiting()) == {"m-1", "m-2"}
+    attributes = [one.attributes for one in queues.waiting(QUEUE).values()]
     assert [one["trace"]["StringValue"] for one in attributes] == ["m-0", "m-1"]
 
 
@@ -246,7 +256,7 @@ def test_what_could_not_be_moved_stays_and_is_told(
     aws.answers["sqs:SendMessage"] = refuse_one
     with pytest.raises(PaymentInfraError, match="2 messages were moved and 1 were not"):
         redriving.move(environment, wanted(names), None, ignore, ignore)
-    assert set(queues.waiting[DEAD_LETTERS]) == {"m-1"}
+    assert set(queues.waiting()) == {"m-1"}
 
 
 def test_messages_are_sent_at_the_rate_that_was_asked_for(
@@ -261,7 +271,7 @@ def test_only_the_chosen_messages_are_deleted(environment: Environment, queues: 
     names = fill(queues, 25)
     queues.put("since", "came later")
     assert delete(environment, names) == 25
-    assert set(queues.waiting[DEAD_LETTERS]) == {"since"}
+    assert set(queues.waiting()) == {"since"}
 
 
 def test_what_could_not_be_deleted_is_told_and_stays(
@@ -273,7 +283,7 @@ def test_what_could_not_be_deleted_is_told_and_stays(
     queues.on_delete["m-1"] = refuse
     with pytest.raises(PaymentInfraError, match="1 message of 2 deleted"):
         delete(environment, fill(queues, 2))
-    assert set(queues.waiting[DEAD_LETTERS]) == {"m-1"}
+    assert set(queues.waiting()) == {"m-1"}
 
 
 # The shapes of StartMessageMoveTask and ListMessageMoveTasks in the SQS API Reference.

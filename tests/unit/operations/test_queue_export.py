@@ -51,9 +51,8 @@ def test_a_run_that_was_taken_over_does_not_write_into_the_file_of_the_other(
         received += 1
         if received == 2:
             queues.now += 1000
-            queues.come_back()
-            queues.waiting[QUEUE] = {"second": queues.waiting[QUEUE]["first"]}
-            queues.waiting[QUEUE]["second"] |= {"MessageId": "second", "Body": "y"}
+            queues.queues[QUEUE].messages.clear()
+            queues.put("second", "y", QUEUE)
             assert save() == 1
             raise Overtaken("by another")
         return answers["sqs:ReceiveMessage"](params)

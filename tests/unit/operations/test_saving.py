@@ -417,8 +417,8 @@ def test_a_move_that_begins_while_messages_are_saved_fails_it(world: World, stat
     def move_before(params: Any) -> Any:
         if params["QueueUrl"] == DEAD_LETTERS and world.queues.tasks[DEAD_LETTERS] is old:
             world.queues.tasks[DEAD_LETTERS] = task(status, 2)
-            waiting = world.queues.waiting
-            waiting[QUEUE]["d-1"] = waiting[DEAD_LETTERS].pop("d-1")
+            moved = world.queues.queues[DEAD_LETTERS].messages.pop("d-1")
+            world.queues.queues[QUEUE].send(moved)
         return receive(params)
 
     old = world.queues.tasks[DEAD_LETTERS]
