@@ -32,11 +32,12 @@ from tests.breaking import BrokenOff
 from tests.intake import FakeIntake
 from tests.operators import FakeOperator
 from tests.stacks import Answer, FakeStack, Refused, own_event
-from tests.tables import START, FakeTable, FakeTables, Item
+from tests.tables import START, FakeTable, FakeTables
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.journal import Journal
     from payment_infra.cloud.events import Report
+    from tests.expressions import Item
 
 NAME = "payment-infra-dev"
 OWN = "TransactionsTable"

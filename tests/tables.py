@@ -8,41 +8,30 @@ and restore").
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.model.expressions import evaluate
+from tests.expressions import Item
+from tests.items import IN_FLIGHT, NUMBERS, ItemCalls
 from tests.stacks import ACCOUNT, REGION, Answer, Refused
 
-Item = dict[str, Any]
+# When what was written for a key; None: its row was deleted.
+Write = tuple[datetime, str, Item | None]
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 # How far the newest moment is behind.
 BEHIND = timedelta(minutes=5)
 KEPT = timedelta(days=35)
-INDEX = {
-    "IndexName": "status-index",
-    "KeySchema": [
-        {"AttributeName": "status", "KeyType": "HASH"},
-        {"AttributeName": "updated_at", "KeyType": "RANGE"},
-    ],
-    "Projection": {"ProjectionType": "ALL"},
-}
-# The attributes of keys that are numbers; others are text.
-NUMBERS = {"lease_expires_at": "N"}
-
-EXPRESSIONS = ("ConditionExpression", "UpdateExpression")
 
 
 @dataclass
-class FakeTable:
+class FakeTable(ItemCalls):
     """A table. `looks` is how often its status is still seen, `unseen` how often nothing."""
 
     name: str
-    indexes: list[Answer] = field(default_factory=lambda: [INDEX])
+    indexes: list[Answer] = field(default_factory=lambda: [IN_FLIGHT])
     tags: dict[str, str] = field(default_factory=dict)
     # What is read of the tags, which may be what they were before.
     seen: dict[str, str] = field(default_factory=dict)
@@ -57,38 +46,29 @@ class FakeTable:
     looks: int = 0
     unseen: int = 0
     too_early: int = 0  # requests for its recovery, for which it is not ready
-    history: list[tuple[datetime, str, Item | None]] = field(default_factory=list)
+    history: list[Write] = field(default_factory=list)
+    clock: Callable[[], datetime] = lambda: START
 
     @property
     def arn(self) -> str:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.name}"
 
-    def key_attributes(self) -> list[str]:
-        """Return the attributes that its key and the keys of its indexes consist of."""
-        keys = [one["AttributeName"] for index in self.indexes for one in index["KeySchema"]]
-        return list(dict.fromkeys([self.key, *keys]))
-
-    def key_of(self, item: Item) -> str:
-        """Return what names an item here: its key, with the range key's value if there is one."""
-        return "#".join(item[name]["S"] for name in (self.key, self.range_key) if name)
-
     def write(self, at: datetime, key: str, row: Item | None) -> None:
         """Have a row since a moment; None: not any more."""
         self.history.append((at, key, row))
 
-    def read(self, request: Answer) -> dict[str, Item]:
-        """Return what a read sees: all rows, or without ConsistentRead not the latest write."""
-        if request.get("ConsistentRead"):
-            return self.rows()
-        return FakeTable(self.name, history=self.history[:-1]).rows()
+    def store(self, name: str, item: Item | None) -> None:
+        self.write(self.clock(), name, item)
+
+    def visible(self, *, consistent: bool) -> dict[str, Item]:
+        """Return all rows, or for a read that is not consistent, what was before the last write."""
+        return self.rows() if consistent else _replayed(self.history[:-1])
 
     def rows(self, at: datetime | None = None) -> dict[str, Item]:
         """Return the rows of a moment, by their keys."""
-        found = {}
-        for moment, key, row in sorted(self.history, key=lambda one: one[0]):
-            if at is None or moment <= at:
-                found[key] = row
-        return {key: row for key, row in found.items() if row is not None}
+        if at is None:
+            return _replayed(self.history)
+        return _replayed([one for one in self.history if one[0] <= at])
 
     def become(self, status: str, looks: int = 1) -> None:
         self.status, self.looks = status, looks
@@ -140,7 +120,7 @@ class FakeTables:
     _batches: int = 0
 
     def add(self, name: str, **more: Any) -> FakeTable:
-        self.tables[name] = FakeTable(name, **more)
+        self.tables[name] = FakeTable(name, clock=lambda: self.now, **more)
         return self.tables[name]
 
     def back_up(self, table: FakeTable, kind: str = "USER", **more: Any) -> FakeBackup:
@@ -233,9 +213,12 @@ class FakeTables:
             "TableName": table.name,
             "TableArn": table.arn,
             "TableStatus": table.status,
-            "KeySchema": [{"AttributeName": table.key, "KeyType": "HASH"}],
+            "KeySchema": [
+                {"AttributeName": name, "KeyType": kind}
+                for name, kind in zip(table.keys, ("HASH", "RANGE"), strict=False)
+            ],
             "AttributeDefinitions": [
-                {"AttributeName": name, "AttributeType": NUMBERS.get(name, "S")}
+                {"AttributeName": name, "AttributeType": "N" if name in NUMBERS else "S"}
                 for name in table.key_attributes()
             ],
             "GlobalSecondaryIndexes": [
@@ -305,6 +288,7 @@ class FakeTables:
             name,
             indexes=list(source.indexes),
             key=source.key,
+            range_key=source.range_key,
             source=source.name,
             unseen=self.unseen,
             too_early=self.too_early,
@@ -393,84 +377,39 @@ class FakeTables:
         return {}
 
     def _scan(self, params: Answer) -> Answer:
-        rows = self._find(params["TableName"], usable=True).read(params)
-        total = params.get("TotalSegments", 1)
-        after = params.get("ExclusiveStartKey", {"transaction_id": {"S": ""}})
-        keys = [
-            key
-            for key in sorted(rows)
-            if zlib.crc32(key.encode()) % total == params.get("Segment", 0)
-            and key > after["transaction_id"]["S"]
-        ]
-        page = keys[: min(self.rows_per_page, params.get("Limit", self.rows_per_page))]
-        found = [rows[key] for key in page]
-        if "FilterExpression" in params:
-            held = [evaluate(params, row, "FilterExpression") for row in found]
-            text = params["FilterExpression"]
-            found = [row for row, one in zip(found, held, strict=True) if one.condition(text)]
-        if names := params.get("ProjectionExpression"):
-            found = [{name: row[name] for name in names.split(",") if name in row} for row in found]
-        last = {"LastEvaluatedKey": {"transaction_id": {"S": page[-1]}}} if page != keys else {}
-        return {"Items": found, "Count": len(found), **last}
+        return self._usable(params).scan(params, self.rows_per_page)
+
+    def _query(self, params: Answer) -> Answer:
+        return self._usable(params).query(params, self.rows_per_page)
 
     def _get(self, params: Answer) -> Answer:
-        table = self._find(params["TableName"], usable=True)
-        row = table.read(params).get(table.key_of(params["Key"]))
-        return {"Item": row} if row else {}
+        return self._usable(params).get_item(params)
+
+    def _put(self, params: Answer) -> Answer:
+        return self._usable(params).put_item(params)
+
+    def _update_item(self, params: Answer) -> Answer:
+        return self._usable(params).update_item(params)
+
+    def _delete_item(self, params: Answer) -> Answer:
+        return self._usable(params).delete_item(params)
 
     def _batch_get(self, params: Answer) -> Answer:
         [(name, wanted)] = params["RequestItems"].items()
-        rows, keys = self._find(name, usable=True).read(wanted), wanted["Keys"]
+        keys = wanted["Keys"]
         assert 1 <= len(keys) <= 100
         self._batches += 1
         now = keys[: (len(keys) + 1) // 2] if self._batches % 2 else keys
-        found = [rows[key] for one in now if (key := one["transaction_id"]["S"]) in rows]
+        table = self._find(name, usable=True)
+        found = table.get_items(now, consistent=wanted.get("ConsistentRead", False))
         left = {name: {**wanted, "Keys": keys[len(now) :]}} if len(now) < len(keys) else {}
         return {"Responses": {name: found}, "UnprocessedKeys": left}
 
-    def _put(self, params: Answer) -> Answer:
-        table = self._find(params["TableName"], usable=True)
-        key = params["Item"]["transaction_id"]["S"]
-        present = table.rows().get(key, {})
-        text = params["ConditionExpression"]
-        if not evaluate(params, present, "ConditionExpression").condition(text):
-            raise Refused("ConditionalCheckFailedException", "The conditional request failed")
-        table.write(self.now, key, params["Item"])
-        return {}
+    def _usable(self, params: Answer) -> FakeTable:
+        return self._find(params["TableName"], usable=True)
 
-    def _delete_item(self, params: Answer) -> Answer:
-        table = self._find(params["TableName"], usable=True)
-        table.write(self.now, table.key_of(params["Key"]), None)
-        return {}
 
-    def _query(self, params: Answer) -> Answer:
-        rows = self._find(params["TableName"], usable=True).rows()
-        after = params.get("ExclusiveStartKey", {}).get("item", {"S": ""})["S"]
-        found = [
-            row
-            for _, row in sorted(rows.items())
-            if evaluate(params, row, "KeyConditionExpression").condition(
-                params["KeyConditionExpression"]
-            )
-            and row["item"]["S"] > after
-        ]
-        page = found[: self.rows_per_page]
-        last = {"stack": page[-1]["stack"], "item": page[-1]["item"]} if page != found else None
-        return {"Items": page, **({"LastEvaluatedKey": last} if last else {})}
-
-    def _update_item(self, params: Answer) -> Answer:
-        table = self._find(params["TableName"], usable=True)
-        key = table.key_of(params["Key"])
-        present = table.rows().get(key, {})
-        given = [name for name in EXPRESSIONS if name in params]
-        found = evaluate(params, present, *given)
-        if "ConditionExpression" in params and not found.condition(params["ConditionExpression"]):
-            shown = params.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and present
-            raise Refused(
-                "ConditionalCheckFailedException",
-                "The conditional request failed",
-                more={"Item": present} if shown else {},
-            )
-        item = {**params["Key"], **found.updated(params["UpdateExpression"])}
-        table.write(self.now, key, item)
-        return {"Attributes": item} if params.get("ReturnValues") == "ALL_NEW" else {}
+def _replayed(history: list[Write]) -> dict[str, Item]:
+    """Return the rows after these writes, by their keys."""
+    found = {key: row for _, key, row in sorted(history, key=lambda one: one[0])}
+    return {key: row for key, row in found.items() if row is not None}

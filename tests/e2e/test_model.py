@@ -24,7 +24,7 @@ from tests.unit.template import Evaluated, load
 
 if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator
-    from tests.model.expressions import Item
+    from tests.expressions import Item
 
 # Shrinking takes minutes here; what breaks in memory too is better shrunk there.
 UNSHRUNK = settings(SETTINGS, phases=[Phase.generate], max_examples=200)

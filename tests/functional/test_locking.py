@@ -23,6 +23,7 @@ from tests.queues import FakeQueues
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.expressions import Item
     from tests.functional.conftest import Cli
 
 NAME = "payment-infra-dev"
@@ -63,7 +64,7 @@ def acquire(aws: FakeAws, operation: str = "restore") -> Lock:
     return Lock.acquire(session, stack, operation, lambda _: None)
 
 
-def table_of(aws: FakeAws) -> list[dict[str, object]]:
+def table_of(aws: FakeAws) -> list[Item]:
     return list(aws.operations.tables[OPERATIONS_TABLE].rows().values())
 
 

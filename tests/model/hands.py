@@ -11,7 +11,7 @@ from tests.model.principals import ANONYMOUS
 from tests.model.rows import FOREIGN, LOSSES, SPOILINGS, TAMPERINGS, flaw, is_open, rewound
 
 if TYPE_CHECKING:
-    from tests.model.expressions import Item
+    from tests.expressions import Item
     from tests.model.world import World
 
 

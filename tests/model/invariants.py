@@ -24,7 +24,7 @@ from handlers.shared.transactions import (
     VALIDATED,
     in_flight_key,
 )
-from tests.model.expressions import plain
+from tests.expressions import plain
 from tests.model.ledger import SETTLED
 from tests.model.outcomes import in_flight, left_to_a_person, overdue, under
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.transactions import DECLINED, PROCESSED, PROCESSING
-from tests.model.expressions import Item, plain
+from tests.expressions import Item, plain
 from tests.model.principals import Access, may_have
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from handlers.shared.transactions import (
     PROCESSING,
     in_flight_key,
 )
-from tests.model.expressions import Item, plain
+from tests.expressions import Item, plain
 from tests.model.principals import ANONYMOUS, may_have
 
 if TYPE_CHECKING:

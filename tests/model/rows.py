@@ -11,7 +11,7 @@ from datetime import datetime
 
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.transactions import MISMATCHED, PROCESSING, UNREADABLE, VALIDATED
-from tests.model.expressions import Item
+from tests.expressions import Item
 
 Change = Callable[[Item], Item]
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from decimal import Decimal
+from collections.abc import Callable
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from zlib import crc32
 
-from tests.model.expressions import Item, evaluate
+from tests.items import Items
 from tests.model.faults import AWS, Call, Network, client_error
 from tests.model.invocations import running
+from tests.stacks import Refused
 
 if TYPE_CHECKING:
+    from tests.expressions import Item
     from tests.model.ledger import Ledger
 
 T = TypeVar("T")
@@ -35,52 +35,30 @@ class Database(Protocol):
 
 
 class InMemoryDatabase:
-    """One table with its sparse index."""
+    """The table of all tests, whose errors are here those of a client."""
 
     def __init__(self, items: dict[str, Item] | None = None) -> None:
-        self.items = items or {}
+        self._items = Items(items)
+
+    @property
+    def items(self) -> dict[str, Item]:
+        return self._items.items
 
     def put_item(self, **params: Any) -> dict[str, Any]:
-        transaction_id = params["Item"]["transaction_id"]["S"]
-        self._check(params, transaction_id, "ConditionExpression")
-        self.items[transaction_id] = dict(params["Item"])
-        return {}
+        return _refusing(self._items.put_item, params)
 
     def update_item(self, **params: Any) -> dict[str, Any]:
-        transaction_id = params["Key"]["transaction_id"]["S"]
-        self._check(params, transaction_id, "ConditionExpression", "UpdateExpression")
-        old = self.items.get(transaction_id, dict(params["Key"]))
-        expressions = evaluate(params, old, "ConditionExpression", "UpdateExpression")
-        self.items[transaction_id] = expressions.updated(params["UpdateExpression"])
-        return {"Attributes": dict(self.items[transaction_id])}
+        return _refusing(self._items.update_item, params)
 
     def query(self, **params: Any) -> dict[str, Any]:
-        assert params["IndexName"] == "in-flight-index"
-        condition = params["KeyConditionExpression"]
-
-        def matches(item: Item) -> bool:
-            return evaluate(params, item, "KeyConditionExpression").condition(condition)
-
-        found = [item for item in self.items.values() if _in_index(item) and matches(item)]
-        after = _index_order(params.get("ExclusiveStartKey"))
-        page = sorted((item for item in found if _index_order(item) > after), key=_index_order)
-        page, rest = page[: params["Limit"]], page[params["Limit"] :]
-        return {"Items": page} | ({"LastEvaluatedKey": page[-1]} if rest else {})
+        return self._items.query(params, ROWS_PER_PAGE)
 
     def scan(self, **params: Any) -> dict[str, Any]:
-        return scan_page(params, self.items, ROWS_PER_PAGE)
+        return self._items.scan(params, ROWS_PER_PAGE)
 
     def overwrite(self, item: Item) -> None:
         """Put a row as a person does, without a condition."""
         self.items[item["transaction_id"]["S"]] = item
-
-    def _check(self, params: dict[str, Any], transaction_id: str, *expressions: str) -> None:
-        old = self.items.get(transaction_id)
-        evaluator = evaluate(params, old or {}, *expressions)
-        if not evaluator.condition(params["ConditionExpression"]):
-            assert params["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
-            item = {"Item": dict(old)} if old else {}
-            raise client_error("ConditionalCheckFailedException", **item)
 
 
 class Table:
@@ -153,29 +131,10 @@ class Table:
         return self._network.call(Call(site, transaction_id), atomic, AWS)
 
 
-def scan_page(params: Any, items: Mapping[str, Item], rows: int) -> dict[str, Any]:
-    """Return a page of a segment: of so many rows the ids of those that pass the filter."""
-    assert params["ProjectionExpression"] == "transaction_id"
-    segment, total = params["Segment"], params["TotalSegments"]
-    assert 0 <= segment < total <= 1_000_000
-    after = params.get("ExclusiveStartKey", {}).get("transaction_id", {}).get("S", "")
-    keys = [key for key in sorted(items) if key > after and crc32(key.encode()) % total == segment]
-    page = keys[:rows]
-    found = [
-        {"transaction_id": {"S": key}}
-        for key in page
-        if evaluate(params, items[key], "FilterExpression").condition(params["FilterExpression"])
-    ]
-    last = {"LastEvaluatedKey": {"transaction_id": {"S": page[-1]}}} if page != keys else {}
-    return {"Items": found, "Count": len(found), "ScannedCount": len(page), **last}
-
-
-def _in_index(item: Item) -> bool:
-    """Whether a row has both of the index's key attributes."""
-    return "in_flight" in item and "lease_expires_at" in item
-
-
-def _index_order(item: Item | None) -> tuple[Decimal, str]:
-    if item is None:
-        return Decimal(-1), ""
-    return Decimal(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
+def _refusing(
+    write: Callable[[dict[str, Any]], dict[str, Any]], params: dict[str, Any]
+) -> dict[str, Any]:
+    try:
+        return write(params)
+    except Refused as refused:
+        raise client_error(refused.code, **refused.more) from None

@@ -17,7 +17,7 @@ from tests.model.steps import fail_once, meanwhile, validated
 from tests.model.world import World
 
 if TYPE_CHECKING:
-    from tests.model.expressions import Item
+    from tests.expressions import Item
 
 LEASE = ("attempt_id", "lease_expires_at", "in_flight")
 

@@ -26,7 +26,6 @@ from payment_infra.errors import (
     PaymentInfraError,
     UsageError,
 )
-from payment_infra.groups.storage import IN_FLIGHT_INDEX
 from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE as OVERRIDE
 from payment_infra.record import read_record
 from payment_infra.rendering import document, read_document
@@ -43,14 +42,6 @@ if TYPE_CHECKING:
 
 NAME, OWN = "payment-infra-dev", "transactions-dev"
 COPY = f"{OWN}-20261124T114500Z"
-INDEX = {
-    "IndexName": IN_FLIGHT_INDEX,
-    "KeySchema": [
-        {"AttributeName": "in_flight", "KeyType": "HASH"},
-        {"AttributeName": "lease_expires_at", "KeyType": "RANGE"},
-    ],
-    "Projection": {"ProjectionType": "KEYS_ONLY"},
-}
 PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
 REAL = "handlers.shared.real:RealGateway"
 IMPORT = DeployOptions(yes=True, import_existing=True)
@@ -96,7 +87,7 @@ class World:
                 "logGroups": [{"logGroupName": asked["logGroupNamePrefix"]}]
             },
         }
-        return self.tables.add(OWN, indexes=[INDEX])
+        return self.tables.add(OWN)
 
     def requests(self) -> list[Answer]:
         """Return the calls that have made change sets of the environment's stack."""
@@ -120,7 +111,7 @@ def world() -> World:
 def gone(world: World) -> World:
     """A world whose production stack was deleted by force."""
     parameters = {OVERRIDE: COPY}
-    world.tables.add(COPY, indexes=[INDEX])
+    world.tables.add(COPY)
     world.aws.answers |= world.tables.answers()
     world.deploy(
         DeployOptions(yes=True, parameters=parameters), throttle_rate_limit=77, **PRODUCTION
@@ -348,9 +339,9 @@ def test_without_a_trace_of_the_stack_its_preset_has_to_be_named(world: World) -
 
 def test_without_a_trace_of_the_stack_a_restored_table_is_not_passed_over(world: World) -> None:
     world.keep()
-    world.tables.add(f"{COPY}-drill", indexes=[INDEX])
-    world.tables.add(f"{OWN}-2", indexes=[INDEX])
-    world.tables.add(COPY, indexes=[INDEX])
+    world.tables.add(f"{COPY}-drill")
+    world.tables.add(f"{OWN}-2")
+    world.tables.add(COPY)
     with pytest.raises(UsageError) as refused:
         world.deploy(**PRODUCTION)
     assert f"payments were in {OWN}, or in what was restored of it ({COPY}); say in" in str(

@@ -9,10 +9,10 @@ from payment_infra.cli import deploy
 from payment_infra.cloud.deploying.preflight import CHECKS, Check, check_all
 from payment_infra.cloud.deploying.release import Plan, plan
 from payment_infra.cloud.sdk.tables import unfit
-from payment_infra.groups.storage import IN_FLIGHT_INDEX
 from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, Refused
+from tests.items import IN_FLIGHT
 from tests.tables import FakeTables
 
 if TYPE_CHECKING:
@@ -117,15 +117,7 @@ def test_a_lookup_that_is_not_allowed_hides_no_name_that_is_taken(aws: FakeAws) 
     assert (check.level, "transactions-dev" in check.message) == ("fail", True)
 
 
-INDEX: dict[str, Any] = {
-    "IndexName": IN_FLIGHT_INDEX,
-    "KeySchema": [
-        {"AttributeName": "in_flight", "KeyType": "HASH"},
-        {"AttributeName": "lease_expires_at", "KeyType": "RANGE"},
-    ],
-    "Projection": {"ProjectionType": "KEYS_ONLY"},
-}
-REVERSED = {**INDEX, "KeySchema": list(reversed(INDEX["KeySchema"]))}
+REVERSED = {**IN_FLIGHT, "KeySchema": IN_FLIGHT["KeySchema"][::-1]}
 
 
 def table_check(aws: FakeAws, imports: bool = False, **table: Any) -> Check:
@@ -134,7 +126,7 @@ def table_check(aws: FakeAws, imports: bool = False, **table: Any) -> Check:
     name = "transactions-dev" if imports else "other"
     if table:
         status = table.pop("status", "ACTIVE")
-        tables.add(name, **{"indexes": [INDEX], **table}).become(status)
+        tables.add(name, **table).become(status)
     aws.answers |= tables.answers()
     found = planned(aws)
     override = {} if imports else {TRANSACTIONS_TABLE_OVERRIDE: "other"}
@@ -176,7 +168,7 @@ def test_a_table_that_cannot_hold_the_payments_is_a_failure(
 
 def test_an_index_that_is_still_being_made_is_a_failure(aws: FakeAws) -> None:
     made = FakeTables()
-    made.add("other", indexes=[INDEX])
+    made.add("other", indexes=[IN_FLIGHT])
     described = made.answers()["dynamodb:DescribeTable"]({"TableName": "other"})
     described["Table"]["GlobalSecondaryIndexes"][0]["IndexStatus"] = "CREATING"
     aws.answers["dynamodb:DescribeTable"] = described

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.exceptions import ClientError
 from botocore.validate import validate_parameters
 
-from tests.model.expressions import evaluate
-from tests.model.table import scan_page
+from tests.items import Items
 from tests.queues import Message, Queue
+from tests.stacks import Refused
 
-Item = dict[str, dict[str, str]]
-
-
-# "Constraints in Amazon DynamoDB": item size.
-MAX_ITEM_BYTES = 400 * 1024
-
-
-def item_bytes(item: Item) -> int:
-    """Return about the size of an item: its names, and its values as text."""
-    return sum(len(name) + len(str(*value.values())) for name, value in item.items())
+if TYPE_CHECKING:
+    from tests.expressions import Item
 
 
 def client_error(code: str = "InternalServerError", **response: Any) -> ClientError:
@@ -67,13 +58,13 @@ class FakeService:
 
 
 class FakeDynamoDB(FakeService):
-    """One table, with its sparse index."""
+    """The transactions table, with its sparse index; the handlers read no item by its key."""
 
     service = "dynamodb"
 
     def __init__(self) -> None:
         super().__init__()
-        self.items: dict[str, Item] = {}
+        self.table = Items()
         self.losing_answers = False
         self.rows_per_page = 100
         self.refused = 0
@@ -81,79 +72,40 @@ class FakeDynamoDB(FakeService):
         self.before_update: Callable[[], None] = lambda: None
         self.before_scan: Callable[[], None] = lambda: None
 
+    @property
+    def items(self) -> dict[str, Item]:
+        return self.table.items
+
     def put_item(self, **params: Any) -> dict[str, Any]:
         self.before_put()
-        return self._repeated(self._put_item, params)
+        return self._write("PutItem", self.table.put_item, params)
 
     def update_item(self, **params: Any) -> dict[str, Any]:
         self.before_update()
-        return self._repeated(self._update_item, params)
+        return self._write("UpdateItem", self.table.update_item, params)
 
     def query(self, **params: Any) -> dict[str, Any]:
-        """A page of the sparse index, which holds the keys of the items that have all of them."""
         self._call("Query", params)
-        assert params["IndexName"] == "in-flight-index"
-        names = ("in_flight", "lease_expires_at", "transaction_id")
-
-        def place(item: Item) -> tuple[Decimal, str]:
-            return Decimal(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
-
-        def matches(item: Item) -> bool:
-            expressions = evaluate(params, item, "KeyConditionExpression")
-            return expressions.condition(params["KeyConditionExpression"])
-
-        found = [
-            {name: item[name] for name in names}
-            for item in self.items.values()
-            if item.keys() >= set(names) and matches(item)
-        ]
-        if start := params.get("ExclusiveStartKey"):
-            assert start.keys() == set(names)
-            found = [entry for entry in found if place(entry) > place(start)]
-        page = sorted(found, key=place)[: params["Limit"]]
-        more = {"LastEvaluatedKey": page[-1]} if len(page) == params["Limit"] else {}
-        return {"Items": page, "Count": len(page), **more}
+        return self.table.query(params, self.rows_per_page)
 
     def scan(self, **params: Any) -> dict[str, Any]:
-        """A page of a segment of the table, for which so many rows are read."""
         self.before_scan()
         self._call("Scan", params)
-        return scan_page(params, self.items, self.rows_per_page)
+        return self.table.scan(params, self.rows_per_page)
 
-    def _repeated(
-        self, operation: Callable[..., dict[str, Any]], params: dict[str, Any]
+    def _write(
+        self, operation: str, write: Callable[[Any], dict[str, Any]], params: dict[str, Any]
     ) -> dict[str, Any]:
-        """What the SDK does when an answer is lost: the same call, once more."""
-        if self.losing_answers:
-            operation(params)
-        return operation(params)
-
-    def _put_item(self, params: dict[str, Any]) -> dict[str, Any]:
-        self._call("PutItem", params)
-        key = params["Item"]["transaction_id"]["S"]
-        self._check(params, key, "ConditionExpression")
-        self.items[key] = dict(params["Item"])
-        return {}
-
-    def _update_item(self, params: dict[str, Any]) -> dict[str, Any]:
-        self._call("UpdateItem", params)
-        key = params["Key"]["transaction_id"]["S"]
-        used = ("ConditionExpression", "UpdateExpression")
-        self._check(params, key, *used)
-        expressions = evaluate(params, self.items.get(key, dict(params["Key"])), *used)
-        updated = expressions.updated(params["UpdateExpression"])
-        if item_bytes(updated) > MAX_ITEM_BYTES:
-            raise client_error("ValidationException")
-        self.items[key] = updated
-        wanted = params.get("ReturnValues") == "ALL_NEW"
-        return {"Attributes": dict(self.items[key])} if wanted else {}
-
-    def _check(self, params: dict[str, Any], key: str, *used: str) -> None:
-        item = self.items.get(key)
-        if not evaluate(params, item or {}, *used).condition(params["ConditionExpression"]):
-            self.refused += 1
-            old = {"Item": dict(item)} if item else {}
-            raise client_error("ConditionalCheckFailedException", **old)
+        """Write, and once more where an answer is lost, as the SDK does."""
+        answer: dict[str, Any] = {}
+        for _ in range(1 + self.losing_answers):
+            self._call(operation, params)
+            try:
+                answer = write(params)
+            except Refused as refused:
+                self.refused += 1
+                raise client_error(refused.code, **refused.more) from None
+        return answer
 
 
 class FakeSQS(FakeService):

@@ -25,7 +25,7 @@ from tests.unit.handlers.harness import (
 )
 
 if TYPE_CHECKING:
-    from tests.unit.handlers.fakes import Item
+    from tests.expressions import Item
 
 OVERDUE_SECONDS = LEASE_SECONDS + RECOVER_AFTER_SECONDS + 1
 

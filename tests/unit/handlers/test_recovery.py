@@ -13,7 +13,8 @@ from handlers.shared.clock import epoch_seconds
 from handlers.shared.gateway import GatewayTimeout
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS, RecoveryIncomplete
 from handlers.shared.transactions import LEASE_SECONDS, MAX_RECOVERIES
-from tests.unit.handlers.fakes import MAX_ITEM_BYTES, client_error, item_bytes
+from tests.items import MAX_ITEM_BYTES, item_bytes
+from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import (
     Aws,
     Clock,

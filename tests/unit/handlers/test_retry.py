@@ -62,7 +62,7 @@ def to_validate(aws: Aws) -> tuple[str, str]:
 
 
 def status(aws: Aws, transaction_id: str) -> str:
-    return aws.dynamodb.items[transaction_id]["status"]["S"]
+    return str(aws.dynamodb.items[transaction_id]["status"]["S"])
 
 
 # What can succeed

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from botocore.exceptions import ConnectTimeoutError
@@ -27,8 +27,11 @@ from handlers.shared.transactions import (
     fingerprint,
     in_flight_key,
 )
-from tests.unit.handlers.fakes import FakeDynamoDB, Item, client_error
+from tests.unit.handlers.fakes import FakeDynamoDB, client_error
 from tests.unit.handlers.harness import Clock
+
+if TYPE_CHECKING:
+    from tests.expressions import Item
 
 NOW = Clock().now
 LEASE_OVER = NOW + timedelta(seconds=LEASE_SECONDS + 1)

@@ -16,11 +16,12 @@ from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.recovery import SCHEDULE_SECONDS, RecoveryIncomplete
 from handlers.shared.sweep import SEGMENTS, sweep
 from handlers.shared.transactions import IN_FLIGHT_KEYS, in_flight_key
-from tests.unit.handlers.fakes import MAX_ITEM_BYTES, client_error, item_bytes
+from tests.items import MAX_ITEM_BYTES, item_bytes
+from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import Aws, Clock, LambdaContext, Output, load_event
 
 if TYPE_CHECKING:
-    from tests.unit.handlers.fakes import Item
+    from tests.expressions import Item
 
 PROCESSING: Item = {"status": {"S": "processing"}}
 FAR: Item = {"lease_expires_at": {"N": "9999999999"}}

@@ -21,7 +21,8 @@ from tests.breaking import Killed
 from tests.restoring import World, marks, payment
 
 if TYPE_CHECKING:
-    from tests.tables import FakeTable, Item
+    from tests.expressions import Item
+    from tests.tables import FakeTable
 
 NAMES = [f"p{number}" for number in range(4)]
 SECONDS = (1, 20, 90, 400, 1500)

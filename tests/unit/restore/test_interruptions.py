@@ -13,8 +13,8 @@ from payment_infra.cloud.events import Caution
 from payment_infra.errors import AwsError, Interrupted, UsageError
 from tests.breaking import Killed
 from tests.intake import EVERY
+from tests.items import IN_FLIGHT
 from tests.restoring import MINUTE, OWN, TO, World, marks
-from tests.tables import INDEX
 
 Run = Callable[[World], object]
 
@@ -278,14 +278,14 @@ def test_what_an_uninterrupted_restore_comes_to() -> None:
         "retries": "Enabled",
         "tables": {
             OWN: {
-                "indexes": [INDEX],
+                "indexes": [IN_FLIGHT],
                 "protected": True,
                 "recovery": True,
                 "marked": [],
                 "tags": world.own.tags,
             },
             copy.name: {
-                "indexes": [INDEX],
+                "indexes": [IN_FLIGHT],
                 "protected": True,
                 "recovery": True,
                 "marked": [],

@@ -15,8 +15,9 @@ from tests.breaking import Killed
 from tests.restoring import MINUTE, OWN, TO, World, marks, payment, seconds, with_mark
 
 if TYPE_CHECKING:
+    from tests.expressions import Item
     from tests.stacks import Answer
-    from tests.tables import FakeTable, Item
+    from tests.tables import FakeTable
 
 HOUR = 60 * MINUTE
 

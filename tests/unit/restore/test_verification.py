@@ -44,7 +44,7 @@ def lose_the_index(copy: FakeTable) -> None:
 
 
 def change_the_index(copy: FakeTable) -> None:
-    copy.indexes = [{**copy.indexes[0], "Projection": {"ProjectionType": "KEYS_ONLY"}}]
+    copy.indexes = [{**copy.indexes[0], "Projection": {"ProjectionType": "ALL"}}]
 
 
 def change_the_key(copy: FakeTable) -> None:
@@ -67,8 +67,8 @@ def hold_something_else(copy: FakeTable) -> None:
     ("spoil", "told"),
     [
         (lose_a_row, f"it has 4 payments, and 5 of {OWN} were made before 2026-11-24T11:45:00Z"),
-        (lose_the_index, "its index status-index is missing, not {"),
-        (change_the_index, "its index status-index is {"),
+        (lose_the_index, "its index in-flight-index is missing, not {"),
+        (change_the_index, "its index in-flight-index is {"),
         (change_the_key, "its key is [{'AttributeName': 'id', 'KeyType': 'HASH'}], not [{"),
         (hold_something_else, "its row open is no payment"),
     ],
@@ -88,7 +88,7 @@ def test_without_verification_it_goes_on_with_a_caution(world: World) -> None:
     spoiled(world, lose_the_index)
     world.restore(verify=False)
     assert world.active != OWN
-    assert "its index status-index is missing" in world.operator.of(Caution)[0].message
+    assert "its index in-flight-index is missing" in world.operator.of(Caution)[0].message
 
 
 def test_a_repeated_command_verifies_again(world: World) -> None:
