@@ -18,7 +18,7 @@ from payment_infra.cloud.restoring.reconciliation import RowChange
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.errors import AwsError, UsageError
 from tests.aws import FakeBoto
-from tests.breaking import Killed, at_every_number, held, in_order, kill
+from tests.breaking import Killed, at_every_number, held, kill
 from tests.intake import EVERY, PROCESS
 from tests.operators import FakeOperator
 from tests.restoring import MINUTE, OWN, TO, World, marks, payment
@@ -118,16 +118,10 @@ def test_a_restore_that_was_overtaken_at_its_question_changes_nothing(world: Wor
     assert world.intake.methods == {"*/*": EVERY}
 
 
-@pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_order(monkeypatch)
-
-
 def takes_payments(world: World) -> bool:
     return (world.intake.methods, world.intake.state) == ({"*/*": EVERY}, "Enabled")
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("second", RUNS)
 @pytest.mark.parametrize(("first", "begin"), [("restore", paying), ("undo", restored)])
 def test_whoever_is_taken_over_after_any_change_changes_nothing_more(
