@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,26 @@ def program(aws: Emulator, deployed: Deployed, tmp_path: Path) -> Program:
     return Program(aws.url, tmp_path, ("--suffix", SUFFIX))
 
 
-def test_a_change_from_outside_is_found(deployed: Deployed, program: Program) -> None:
+@pytest.fixture
+def hide_failed(deployed: Deployed) -> Iterator[Callable[[int], None]]:
+    """Changes for how many seconds the failed messages are hidden, and takes it back."""
+    client = deployed.session.client("sqs")
+    url = deployed.stack.physical_ids()["FailedTransactionsQueue"]
+    name = "VisibilityTimeout"
+    declared = client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"]
+
+    def change(seconds: int) -> None:
+        client.set_queue_attributes(QueueUrl=url, Attributes={name: str(seconds)})
+
+    yield change
+    change(int(declared[name]))
+
+
+def test_a_change_from_outside_is_found(
+    program: Program, hide_failed: Callable[[int], None]
+) -> None:
     assert program("drift", "--fail").returncode == 0
-    deployed.session.client("sqs").set_queue_attributes(
-        QueueUrl=deployed.stack.physical_ids()["FailedTransactionsQueue"],
-        Attributes={"VisibilityTimeout": "1"},  # which lets the tests below wait less, too
-    )
+    hide_failed(1)
     [drifted] = program.json("drift")["resources"]
     assert drifted["logical_id"] == "FailedTransactionsQueue"
     assert [one["path"] for one in drifted["properties"]] == ["VisibilityTimeout"]
@@ -70,8 +85,9 @@ def dead(program: Program) -> dict[str, str]:
 
 
 def test_failed_payments_are_listed_shown_repeated_and_removed(
-    deployed: Deployed, program: Program
+    deployed: Deployed, program: Program, hide_failed: Callable[[int], None]
 ) -> None:
+    hide_failed(1)  # so that nobody waits for the next try
     first, second = (fail(deployed, "sim-unavailable") for _ in range(2))
     until(lambda: {first, second} <= dead(program).keys())
     listed = program("failed", "list")
