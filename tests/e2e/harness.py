@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ PROGRAMS = Path(sys.executable).parent
 TEMPLATE = REPOSITORY / "templates" / "payment-infra.yaml"
 PAYMENT = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
 COMMAND_SECONDS = 120
+# Of what a condition is waited for at most.
+WAIT_SECONDS = 60.0
 
 
 def run(
@@ -100,6 +103,15 @@ def command(aws: Emulator, folder: Path, *arguments: str) -> tuple[int, str, str
         **aws_variables(aws.url),
     )
     return result.returncode, result.stdout, result.stderr
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait until the condition holds, and return what it returned."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return found
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import pytest
 
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.stack import open_session
-from tests.e2e.harness import PAYMENT, Deployed, Program
-from tests.e2e.test_retry import until
+from tests.e2e.harness import PAYMENT, Deployed, Program, until
 
 if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.harness import PAYMENT, PROGRAMS, Deployed, aws_variables, clean_environment, run
+from tests.e2e.harness import (
+    PAYMENT,
+    PROGRAMS,
+    Deployed,
+    aws_variables,
+    clean_environment,
+    run,
+    until,
+)
 from tests.e2e.terminal import CTRL_C, at_terminal
-from tests.e2e.test_retry import until
 
 if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator

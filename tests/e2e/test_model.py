@@ -18,8 +18,7 @@ from handlers.shared.aws import table
 from handlers.shared.failures import error_code
 from handlers.shared.transactions import IN_FLIGHT_KEYS
 from payment_infra.local.stack import open_session
-from tests.model.machine import ChangedPayments
-from tests.model.test_payments import SETTINGS
+from tests.model.machine import SETTINGS, ChangedPayments
 from tests.unit.template import Evaluated, load
 
 if TYPE_CHECKING:

@@ -12,14 +12,7 @@ import pytest
 
 from handlers.shared.money import Money
 from handlers.shared.transactions import fingerprint
-from tests.e2e.harness import (
-    PAYMENT,
-    Deployed,
-    Program,
-    aws_variables,
-    run,
-)
-from tests.e2e.test_retry import until
+from tests.e2e.harness import PAYMENT, Deployed, Program, aws_variables, run, until
 
 if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator

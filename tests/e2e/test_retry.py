@@ -1,17 +1,14 @@
 """payment-retry and the scheduled run on real queues: what fails ends settled or dead."""
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from payment_infra.local.emulator import Emulator
 from tests.e2e.conftest import Deploy
-from tests.e2e.harness import PAYMENT, Deployed
+from tests.e2e.harness import PAYMENT, Deployed, until
 
-WAIT_SECONDS = 60.0
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
 
 
@@ -27,15 +24,6 @@ def deployed(aws: Emulator, deploy: Deploy) -> Deployed:
 
 def queue(deployed: Deployed, logical_id: str) -> str:
     return deployed.stack.physical_ids()[logical_id]
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until the condition holds, and return what it returned."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    return found
 
 
 def validated(deployed: Deployed, customer_id: str) -> str:

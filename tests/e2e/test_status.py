@@ -15,9 +15,9 @@ from tests.e2e.harness import (
     Program,
     aws_variables,
     clean_environment,
+    until,
 )
 from tests.e2e.terminal import CTRL_C, at_terminal
-from tests.e2e.test_retry import until
 
 if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -44,6 +45,15 @@ if TYPE_CHECKING:
 KEY_RETENTION_SECONDS = int(RecordingGateway.KEY_RETENTION.total_seconds())
 PAST_LEASE = LEASE_SECONDS + 1
 PAST_RECOVERY = RECOVER_AFTER_SECONDS + PAST_LEASE
+
+# The same examples in each run.
+SETTINGS = settings(
+    max_examples=300,
+    stateful_step_count=30,
+    derandomize=True,
+    database=None,
+    deadline=None,
+)
 
 
 class Meanwhile(Enum):

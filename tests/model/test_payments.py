@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.invocations import Container
-from tests.model.machine import ChangedPayments, Payments
+from tests.model.machine import SETTINGS, ChangedPayments, Payments
 from tests.model.release import CURRENT, last_release
-
-SETTINGS = settings(
-    max_examples=300,
-    stateful_step_count=30,
-    derandomize=True,
-    database=None,
-    deadline=None,
-)
 
 
 class SkewedPayments(ChangedPayments):

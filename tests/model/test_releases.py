@@ -13,10 +13,7 @@ import pytest
 from tests.model.faults import Fault
 from tests.model.invariants import check, unended, violations
 from tests.model.invocations import Container
-from tests.model.release import CURRENT, Release, last_release
-from tests.model.releases.build import pack
-from tests.model.steps import fail_once, leave_behind, validated
-from tests.model.test_crashes import (
+from tests.model.plans import (
     Plan,
     Planned,
     one_fault,
@@ -25,6 +22,9 @@ from tests.model.test_crashes import (
     retry_with,
     validate_with,
 )
+from tests.model.release import CURRENT, Release, last_release
+from tests.model.releases.build import pack
+from tests.model.steps import fail_once, leave_behind, validated
 from tests.model.world import World
 
 RELEASES = (CURRENT, last_release())

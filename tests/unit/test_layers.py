@@ -312,3 +312,16 @@ print(heavy, loaded, file=sys.stderr)
         check=True,
     )
     assert (done.stdout, done.stderr) == ("plain,deploy\n", "[] []\n")
+
+
+def test_what_tests_share_is_in_no_test_file() -> None:
+    found = {
+        str(path.relative_to(REPOSITORY)): bad
+        for path in modules("tests")
+        if (
+            bad := {
+                name for name in imports_of(path) if name.startswith("tests.") and ".test_" in name
+            }
+        )
+    }
+    assert not found

@@ -11,8 +11,8 @@ import pytest
 
 from handlers import health_monitor, processing, validation
 from tests import contract
+from tests.unit.handlers.bodies import HOSTILE
 from tests.unit.handlers.harness import Aws, Clock, CountingGateway, Response, call, load_event
-from tests.unit.handlers.test_requests import HOSTILE
 
 PAYMENT = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
 VALIDATE, PROCESS, HEALTH = "POST /validate", "POST /process", "GET /health"

@@ -10,6 +10,7 @@ from handlers import validation
 from handlers.processing import handler
 from handlers.shared.gateway import Charged
 from handlers.shared.transactions import LEASE_SECONDS
+from tests.unit.handlers.bodies import HOSTILE
 from tests.unit.handlers.harness import (
     Aws,
     Clock,
@@ -20,7 +21,6 @@ from tests.unit.handlers.harness import (
     ids_and_keys,
     load_event,
 )
-from tests.unit.handlers.test_requests import HOSTILE
 
 pytestmark = pytest.mark.usefixtures("clock")
 

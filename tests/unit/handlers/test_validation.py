@@ -8,9 +8,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from handlers.validation import handler
+from tests.unit.handlers.bodies import HOSTILE
 from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import Aws, Output, Response, call, ids_and_keys, load_event
-from tests.unit.handlers.test_requests import HOSTILE
 
 VALID = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
 
