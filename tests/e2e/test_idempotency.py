@@ -10,7 +10,7 @@ import pytest
 
 from payment_infra.local.emulator import Emulator
 from tests.e2e.conftest import Deploy
-from tests.e2e.harness import PAYMENT, Deployed
+from tests.e2e.harness import PAYMENT, Deployed, until
 
 REQUESTS = 20
 
@@ -48,10 +48,15 @@ def test_a_replay_is_answered_like_the_first_and_another_body_is_refused(
 
 
 def test_concurrent_first_uses_make_one_transaction(deployed: Deployed) -> None:
+    def client(_: int) -> tuple[Any, ...]:
+        """Ask again, as clients do, when the emulator was too busy to answer in time."""
+        return tuple(until(lambda: (it := validate(deployed, "order-2"))[0] != 500 and it))
+
     with ThreadPoolExecutor(REQUESTS) as pool:
-        answers = list(pool.map(lambda _: validate(deployed, "order-2"), range(REQUESTS)))
+        answers = list(pool.map(client, range(REQUESTS)))
     assert {status for status, _, _ in answers} == {200}
     [transaction_id] = {body["transaction_id"] for _, body, _ in answers}
-    assert [replayed for _, _, replayed in answers].count(False) == 1
+    # None, if the first one was written and its answer came too late.
+    assert [replayed for _, _, replayed in answers].count(False) <= 1
     table = deployed.session.client("dynamodb").scan(TableName="transactions-keys-1")
     assert [item["transaction_id"]["S"] for item in table["Items"]].count(transaction_id) == 1
