@@ -76,7 +76,8 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
         (one["stack"], one["suffix"], one["status"]) for one in listed
     }
     # The emulator answers with the errors of any function for each of them. A container that was
-    # asked before gives its answer for a while.
+    # asked before gives its answer for a while, which is that of the last scheduled run.
+    deployed.invoke("HealthMonitor", SCHEDULED)
     degraded = until(lambda: found if (found := program("health", *SUFFIX)).returncode else None)
     assert degraded.returncode == 1
     assert degraded.stderr.startswith("Error: degraded: ")
