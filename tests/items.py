@@ -170,7 +170,11 @@ class ItemCalls(ABC):
 
 
 class Items(ItemCalls):
-    """The items of the transactions table; every read sees the latest write."""
+    """The items of the transactions table.
+
+    Every read sees the latest write, as the model compares with what it has written itself. Where
+    one shall lag, a test says so; `FakeTable` in tables.py always does without ConsistentRead.
+    """
 
     def __init__(self, items: dict[str, Item] | None = None) -> None:
         self.items = {} if items is None else items
