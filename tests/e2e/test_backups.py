@@ -1,7 +1,7 @@
 """The backups of a deleted table on the embedded AWS, which knows those made on demand.
 
 It leaves none when a table is deleted, and AWS Backup has no recovery points there; both are shown
-in tests/unit/restore.
+in tests/unit/restoring.
 """
 
 from __future__ import annotations

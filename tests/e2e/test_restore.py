@@ -1,7 +1,7 @@
 """A restore on the embedded AWS: real payments, killed after each step, resumed, undone.
 
 The emulator restores what the table holds now, whatever the moment; that of a real point in time is
-shown in tests/unit/restore.
+shown in tests/unit/restoring.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ OF_THE_STACK = {"deploy", "rollback"}
 
 
 def touch_the_same(first: str, second: str) -> bool:
-    """Whether two commands do; restore, undo and resume are paired in tests/unit/restore."""
+    """Whether two commands do; restore, undo and resume are paired in tests/unit/restoring."""
     pair = {first, second}
     apart = pair & OF_DEAD_LETTERS and pair & OF_THE_STACK
     return not apart and not pair <= set(RUNS)
