@@ -170,5 +170,5 @@ def _check_gateway(gateway: str, root: Path) -> None:
         body = ast.parse(path.read_bytes()).body
     except OSError as error:
         raise UsageError(f"gateway {gateway}: {path} cannot be read ({error.strerror})") from error
-    if not any(isinstance(one, ast.ClassDef) and one.name == name for one in body):
+    if not any(isinstance(node, ast.ClassDef) and node.name == name for node in body):
         raise UsageError(f"gateway {gateway}: {path} defines no class {name}")

@@ -100,7 +100,7 @@ def _check_tags(tags: Tags) -> str | None:
 
 def gateway_name(gateway: str) -> str:
     """Return what a person calls a gateway class: simulated, or the class itself."""
-    return next((name for name, one in GATEWAY_NAMES.items() if one == gateway), gateway)
+    return next((name for name, path in GATEWAY_NAMES.items() if path == gateway), gateway)
 
 
 def _setting(
@@ -211,4 +211,4 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 }
 # The settings: what has a flag, a variable and a key of its own.
 FIELDS: Mapping[str, "Field[Any]"] = {f.name: f for f in fields(StackConfig) if f.name != "preset"}
-KEPT = tuple(name for name, one in FIELDS.items() if one.metadata["kept"])
+KEPT = tuple(name for name, spec in FIELDS.items() if spec.metadata["kept"])

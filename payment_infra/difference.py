@@ -87,10 +87,10 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Difference,
     `compare_parameters` sees as values, and the digests of code, which `compare_code` sees.
     """
     return tuple(
-        one
-        for one in _compare((), old, new)
-        if not (one.path[0] == "Parameters" and one.path[2:] == ("Default",))
-        and one.path[2:] not in CODE_PATHS
+        difference
+        for difference in _compare((), old, new)
+        if not (difference.path[0] == "Parameters" and difference.path[2:] == ("Default",))
+        and difference.path[2:] not in CODE_PATHS
     )
 
 
@@ -136,9 +136,11 @@ def property_changes(
     A change of code is one difference whose path is ("code",), between digests.
     """
     changes: dict[str, list[Difference]] = {}
-    for one in compare_code(old, new):
-        if one.old is not None and one.new is not None:
-            changes.setdefault(one.logical_id, []).append(Difference(("code",), one.old, one.new))
+    for code in compare_code(old, new):
+        if code.old is not None and code.new is not None:
+            changes.setdefault(code.logical_id, []).append(
+                Difference(("code",), code.old, code.new)
+            )
     for change in compare(old, new):
         if change.path[0] == "Resources" and len(change.path) > 2:
             logical_id, *path = change.path[1:]
@@ -152,12 +154,12 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "same": comparison.same,
         "template": [
-            {"path": ".".join(one.path), "old": one.old, "new": one.new}
-            for one in comparison.template
+            {"path": ".".join(difference.path), "old": difference.old, "new": difference.new}
+            for difference in comparison.template
         ],
-        "code": [asdict(one) for one in comparison.code],
-        "parameters": [asdict(one) for one in comparison.parameters],
-        "iam": [asdict(one) for one in comparison.grants],
+        "code": [asdict(code) for code in comparison.code],
+        "parameters": [asdict(parameter) for parameter in comparison.parameters],
+        "iam": [asdict(grant) for grant in comparison.grants],
     }
 
 
@@ -176,14 +178,14 @@ def _compare(path: tuple[str, ...], old: Any, new: Any) -> Iterator[Difference]:
 def _compare_lists(path: tuple[str, ...], old: list[Any], new: list[Any]) -> Iterator[Difference]:
     """Compare elements with a name of their own by it, others by their place."""
     for key in ("Sid", "Key", "Name"):
-        if all(isinstance(one, Mapping) and isinstance(one.get(key), str) for one in old + new):
-            before = {one[key]: one for one in old}
-            after = {one[key]: one for one in new}
+        if all(isinstance(item, Mapping) and isinstance(item.get(key), str) for item in old + new):
+            before = {item[key]: item for item in old}
+            after = {item[key]: item for item in new}
             if len(before) == len(old) and len(after) == len(new):
                 yield from _compare(path, before, after)
                 return
-    for index, (one, other) in enumerate(zip_longest(old, new)):
-        yield from _compare((*path, str(index)), one, other)
+    for index, (item, other) in enumerate(zip_longest(old, new)):
+        yield from _compare((*path, str(index)), item, other)
 
 
 def _is_function(*values: Mapping[str, Any]) -> bool:
@@ -211,6 +213,6 @@ def _hidden(*templates: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(
         name
         for template in templates
-        for name, one in template.get("Parameters", {}).items()
-        if str(one.get("NoEcho", "")).lower() == "true"
+        for name, parameter in template.get("Parameters", {}).items()
+        if str(parameter.get("NoEcho", "")).lower() == "true"
     )

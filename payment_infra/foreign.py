@@ -67,4 +67,4 @@ def _deeper_than(value: Any, levels: int) -> bool:
     inner = value.values() if isinstance(value, dict) else value
     if not isinstance(value, (dict, list)):
         return False
-    return levels == 0 or any(_deeper_than(one, levels - 1) for one in inner)
+    return levels == 0 or any(_deeper_than(item, levels - 1) for item in inner)

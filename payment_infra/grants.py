@@ -44,13 +44,13 @@ def compare_grants(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Gran
     """
     before, after = list(_grants(old)), list(_grants(new))
     changes = [
-        GrantChange(added, *one)
+        GrantChange(added, *grant)
         for added, grants, others in ((False, before, after), (True, after, before))
-        for one in dict.fromkeys(grants)
-        if one not in others
+        for grant in dict.fromkeys(grants)
+        if grant not in others
     ]
     roles = list(dict.fromkeys(role for role, *_ in after + before))
-    return tuple(sorted(changes, key=lambda one: roles.index(one.role)))
+    return tuple(sorted(changes, key=lambda change: roles.index(change.role)))
 
 
 def broadens(changes: tuple[GrantChange, ...]) -> tuple[GrantChange, ...]:
@@ -59,12 +59,16 @@ def broadens(changes: tuple[GrantChange, ...]) -> tuple[GrantChange, ...]:
     An Allow that comes does not count if one that goes from the same role, for the same resources
     and under the same condition, allowed all of its actions.
     """
-    gone = [one for one in changes if not one.added and one.effect == "Allow"]
+    gone = [change for change in changes if not change.added and change.effect == "Allow"]
     return tuple(
-        one
-        for one in changes
-        if (one.added and one.effect == "Allow" and not any(_covers(old, one) for old in gone))
-        or (not one.added and one.effect == "Deny")
+        change
+        for change in changes
+        if (
+            change.added
+            and change.effect == "Allow"
+            and not any(_covers(old, change) for old in gone)
+        )
+        or (not change.added and change.effect == "Deny")
     )
 
 
@@ -84,7 +88,7 @@ def _grants(template: Mapping[str, Any]) -> Iterator[Grant]:
         properties = resource.get("Properties", {})
         match resource.get("Type"):
             case "AWS::IAM::ManagedPolicy" | "AWS::IAM::Policy":
-                named = [describe(one) for one in properties.get("Roles", [])]
+                named = [describe(role) for role in properties.get("Roles", [])]
                 for holder in [*holders.get(name, []), *named] or [name]:
                     yield from _statements(holder, properties.get("PolicyDocument"))
             case "AWS::IAM::Role":
@@ -111,9 +115,9 @@ def _holders(resources: Mapping[str, Any]) -> Mapping[str, list[str]]:
     holders: dict[str, list[str]] = {}
     for name, resource in resources.items():
         if resource.get("Type") == "AWS::IAM::Role":
-            for one in resource.get("Properties", {}).get("ManagedPolicyArns", []):
-                if isinstance(one, Mapping) and "Ref" in one:
-                    holders.setdefault(one["Ref"], []).append(name)
+            for arn in resource.get("Properties", {}).get("ManagedPolicyArns", []):
+                if isinstance(arn, Mapping) and "Ref" in arn:
+                    holders.setdefault(arn["Ref"], []).append(name)
     return holders
 
 
@@ -123,26 +127,30 @@ def _of_role(
     yield from _statements(name, properties.get("AssumeRolePolicyDocument"))
     for policy in properties.get("Policies", []):
         yield from _statements(name, policy.get("PolicyDocument"))
-    for one in properties.get("ManagedPolicyArns", []):
-        if not (isinstance(one, Mapping) and one.get("Ref") in resources):
-            yield (name, "Allow", (describe(one),), ("managed policy",), "")
+    for arn in properties.get("ManagedPolicyArns", []):
+        if not (isinstance(arn, Mapping) and arn.get("Ref") in resources):
+            yield (name, "Allow", (describe(arn),), ("managed policy",), "")
 
 
 def _statements(name: str, document: Any) -> Iterator[Grant]:
     statements = (document or {}).get("Statement", [])
-    for one in [statements] if isinstance(statements, Mapping) else statements:
-        about = one.get("Resource", one.get("NotResource", one.get("Principal")))
-        beyond = {key: one[key] for key in ("Condition", "NotResource", "NotAction") if key in one}
-        if "Resource" in one and "Principal" in one:
-            beyond["Principal"] = one["Principal"]
-        actions = _texts(one.get("Action", one.get("NotAction")))
-        yield (name, one.get("Effect", ""), actions, _texts(about), _condition(beyond))
+    for statement in [statements] if isinstance(statements, Mapping) else statements:
+        about = statement.get("Resource", statement.get("NotResource", statement.get("Principal")))
+        beyond = {
+            key: statement[key]
+            for key in ("Condition", "NotResource", "NotAction")
+            if key in statement
+        }
+        if "Resource" in statement and "Principal" in statement:
+            beyond["Principal"] = statement["Principal"]
+        actions = _texts(statement.get("Action", statement.get("NotAction")))
+        yield (name, statement.get("Effect", ""), actions, _texts(about), _condition(beyond))
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, Mapping) and set(value) <= {"Service", "AWS", "Federated", "Canonical"}:
-        value = [one for each in value.values() for one in (each if _is_list(each) else [each])]
-    return tuple(sorted(describe(one) for one in (value if _is_list(value) else [value])))
+        value = [item for each in value.values() for item in (each if _is_list(each) else [each])]
+    return tuple(sorted(describe(item) for item in (value if _is_list(value) else [value])))
 
 
 def _is_list(value: Any) -> bool:

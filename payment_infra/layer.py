@@ -112,7 +112,7 @@ def _reason(stderr: str) -> str:
 def _unavailable(requirements: Path, reason: str, stderr: str = "") -> str:
     """Say which requirements could not be had: those that pip names, or else all."""
     pinned = re.findall(r"^[\w.-]+==[\w.]+", requirements.read_text(), re.MULTILINE)
-    named = [one for one in pinned if re.search(rf"(?<![\w.-]){re.escape(one)}(?!\w)", stderr)]
+    named = [pin for pin in pinned if re.search(rf"(?<![\w.-]){re.escape(pin)}(?!\w)", stderr)]
     return (
         f"{', '.join(named or pinned)} cannot be had for the dependency layer: {reason}. "
         "Check the network and pip's settings; `payment-infra render` needs none of this"

@@ -56,4 +56,4 @@ def _findings(matches: list[Any]) -> list[Finding]:
         )
         for match in matches
     ]
-    return sorted(findings, key=lambda one: (one.line, one.rule))
+    return sorted(findings, key=lambda finding: (finding.line, finding.rule))

@@ -102,7 +102,12 @@ def resolve(
     top = _file_layer(file, top_name)
     _refuse_unknown(top, ("preset", *FIELDS))
     suffix = next(
-        (str(one.values["suffix"]) for one in (given, variables, top) if "suffix" in one.values), ""
+        (
+            str(layer.values["suffix"])
+            for layer in (given, variables, top)
+            if "suffix" in layer.values
+        ),
+        "",
     )
     sections = _sections(environments, top_name)
     section = sections.get(suffix, _Layer({}, str))
@@ -113,13 +118,13 @@ def resolve(
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, spec in FIELDS.items():
-        layer = next((one for one in layers if name in one.values), None)
+        layer = next((layer for layer in layers if name in layer.values), None)
         if layer is None:
             sources[name] = _preset_source(preset)
             continue
         values[name] = _typed(spec, layer.values[name], layer.name(name), layer.typed)
         sources[name] = layer.source or layer.name(name)
-    chosen = any("preset" in one.values for one in layers)
+    chosen = any("preset" in layer.values for layer in layers)
     return Resolved(StackConfig(preset=preset, **values), chosen, sources, path)
 
 
@@ -180,7 +185,7 @@ def _refuse_unknown(layer: _Layer, known: tuple[str, ...]) -> None:
 
 
 def _preset(layers: list[_Layer]) -> str:
-    layer = next((one for one in layers if "preset" in one.values), None)
+    layer = next((layer for layer in layers if "preset" in layer.values), None)
     if layer is None:
         return "development"
     preset = layer.values["preset"]

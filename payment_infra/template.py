@@ -47,8 +47,8 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     groups = _build_groups(config, code)
     template = _new_template(DESCRIPTION)
     template.set_metadata(_metadata())
-    for one in build_parameters(config):
-        template.add_parameter(one)
+    for declaration in build_parameters(config):
+        template.add_parameter(declaration)
     for group in (getattr(groups, field.name) for field in fields(groups)):
         for name, condition in getattr(group, "conditions", {}).items():
             template.add_condition(name, condition)

@@ -140,7 +140,7 @@ def command(
         left = remains(environment, found)
     note(f"{stack.name} is deleted" + (f", with {', '.join(again)}, made again" if again else ""))
     if output == "json":
-        rest = [asdict(one) for one in left]
+        rest = [asdict(resource) for resource in left]
         print_json({"stack": stack.name, "deleted": True, "saved": saved, "remains": rest})
     elif left:
         note("\n".join(draw_remains(left)))
@@ -162,8 +162,8 @@ def draw(found: Destruction, width: int) -> Iterator[str]:
     if found.callers.principals:
         number = len(found.callers.principals)
         yield click.style(f"- who loses the callers' policy: {number}", fg="red")
-    for one in found.callers.principals:
-        yield f"    {one.kind} {one.name}"
+    for principal in found.callers.principals:
+        yield f"    {principal.kind} {principal.name}"
     if found.callers.unknown:
         told = (
             "Warning: nobody can tell who has the callers' policy, and IAM deletes it only when "
@@ -180,11 +180,11 @@ def draw(found: Destruction, width: int) -> Iterator[str]:
 def draw_remains(left: list[Kept]) -> Iterator[str]:
     """Yield what is left and the commands that remove it, which are to be copied: none is cut."""
     yield "What remains, and what removes it:"
-    for one in left:
-        yield f"  {one.resource_type} {one.name}"
-        yield f"    {one.reason}"
-        if one.command:
-            yield f"    {one.command}"
+    for resource in left:
+        yield f"  {resource.resource_type} {resource.name}"
+        yield f"    {resource.reason}"
+        if resource.command:
+            yield f"    {resource.command}"
 
 
 def _also(found: Destruction) -> str:

@@ -57,11 +57,11 @@ def draw(drift: Drift, width: int) -> Iterator[str]:
     from payment_infra.rendering import describe
     from payment_infra.wording import counted
 
-    for one in drift.resources:
-        sign, color = ("-", "red") if one.status == "DELETED" else ("~", "yellow")
-        head = f"{sign} {one.logical_id}  {one.resource_type}  {one.status}"
+    for resource in drift.resources:
+        sign, color = ("-", "red") if resource.status == "DELETED" else ("~", "yellow")
+        head = f"{sign} {resource.logical_id}  {resource.resource_type}  {resource.status}"
         yield click.style(cut_right(head, width), fg=color)
-        for changed in one.properties:
+        for changed in resource.properties:
             yield f"    {cut(changed.path, width - 4)}"
             yield click.style(f"      - {cut(describe(changed.expected), width - 8)}", fg="red")
             yield click.style(f"      + {cut(describe(changed.actual), width - 8)}", fg="green")

@@ -82,16 +82,16 @@ def list_command(environment: Environment, output: str) -> None:
     if output == "json":
         print_json(
             {
-                "queues": [asdict(one) for one in queues],
-                "dead_letters": [_without_body(one) for one in found.messages],
+                "queues": [asdict(queue) for queue in queues],
+                "dead_letters": [_without_body(message) for message in found.messages],
                 "held_elsewhere": found.held_elsewhere,
                 "not_read": found.not_read,
             }
         )
         return
-    for one in queues:
-        delayed = f", {one.delayed} delayed" if one.delayed else ""
-        note(f"{one.name}: {one.waiting} waiting, {one.in_flight} in flight{delayed}")
+    for queue in queues:
+        delayed = f", {queue.delayed} delayed" if queue.delayed else ""
+        note(f"{queue.name}: {queue.waiting} waiting, {queue.in_flight} in flight{delayed}")
     now = datetime.now(UTC)
     if left := left_behind(found.held_elsewhere, found.not_read, now):
         note(left)
@@ -119,12 +119,14 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
     from payment_infra.cloud.operating.transactions import find
 
     read = read_dead_letters(environment)
-    found = [one for one in read.messages if message_id in {one.id, one.transaction_id}]
+    found = [
+        message for message in read.messages if message_id in {message.id, message.transaction_id}
+    ]
     if not found:
         raise PaymentInfraError(_not_there(environment, message_id, read))
-    for one in found:
-        row = find(environment, one.transaction_id) if one.transaction_id else None
-        document = {"message": _readable(one), "row": row}
+    for message in found:
+        row = find(environment, message.transaction_id) if message.transaction_id else None
+        document = {"message": _readable(message), "row": row}
         if not full:
             document = masked(document)
         if output == "json":
@@ -190,7 +192,7 @@ def redrive(
         if everything:
             wanted = Wanted(depth(environment, DEAD_LETTER_QUEUE).total)
         else:
-            chosen = {one.id for one in _chosen(environment, ids)[0]}
+            chosen = {message.id for message in _chosen(environment, ids)[0]}
             wanted = Wanted(len(chosen), chosen)
         if not wanted.number:
             _tell({"moved": 0, "left": 0}, EMPTY, output)
@@ -258,12 +260,12 @@ def purge(
         chosen, read = _chosen(environment, ids)
         left = 0 if ids else read.held_elsewhere + read.not_read
         if chosen:
-            lines = (json.dumps(one.document()) for one in chosen)
+            lines = (json.dumps(message.document()) for message in chosen)
             create_private(file, "".join(f"{line}\n" for line in lines).encode())
             number = counted(len(chosen), "message")
             note(f"{file}: {number}")
             operator.confirm(f"Delete {number} from the queue?", yes)
-            deleted = delete(environment, {one.id for one in chosen})
+            deleted = delete(environment, {message.id for message in chosen})
             told = f"deleted: {counted(deleted, 'message')}"
             _tell({"deleted": deleted, "left": left}, told, output)
         elif not left:
@@ -297,10 +299,10 @@ def _chosen(environment: Environment, ids: tuple[str, ...]) -> tuple[list[DeadLe
     from payment_infra.cloud.operating.dead_letters import read_dead_letters
 
     read = read_dead_letters(environment)
-    found = [one for one in read.messages if not ids or one.id in ids]
-    if missing := set(ids) - {one.id for one in found}:
+    found = [message for message in read.messages if not ids or message.id in ids]
+    if missing := set(ids) - {message.id for message in found}:
         raise UsageError(_not_there(environment, min(missing), read))
-    kinds = Counter((one.operation or "-", one.reason or "-") for one in found)
+    kinds = Counter((message.operation or "-", message.reason or "-") for message in found)
     for (operation, reason), number in kinds.most_common():
         note(f"{number:>7}  {escaped(operation)}  {escaped(reason)}")
     return found, read

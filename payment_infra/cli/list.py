@@ -34,7 +34,7 @@ def command(session: Session, output: str) -> None:
 
     found = find_stacks(session.client("cloudformation"))
     if output == "json":
-        print_json([{**asdict(one), "changed_at": iso(one.changed_at)} for one in found])
+        print_json([{**asdict(stack), "changed_at": iso(stack.changed_at)} for stack in found])
     elif not found:
         deploy = session.command("payment-infra deploy --suffix SUFFIX")
         note(f"there is no environment in {session.region}; `{deploy}` makes one")
@@ -48,5 +48,5 @@ def print_stacks(stacks: Sequence[Listed], now: datetime) -> None:
 
     print_table(
         ("stack", "environment", "status", "changed"),
-        [(one.stack, one.suffix, one.status, ago(one.changed_at, now)) for one in stacks],
+        [(stack.stack, stack.suffix, stack.status, ago(stack.changed_at, now)) for stack in stacks],
     )

@@ -82,8 +82,8 @@ def command(
     if transaction is not None and not _is_id(transaction):
         raise UsageError("--transaction: an id is 1 to 128 visible ASCII characters")
     start = parse_moment(since, datetime.now(UTC))
-    chosen = [name] if name else [one for one in GROUPS if one != "api"]
-    search = Search(environment, {one: GROUPS[one] for one in chosen}, start, transaction)
+    chosen = [name] if name else [group for group in GROUPS if group != "api"]
+    search = Search(environment, {group: GROUPS[group] for group in chosen}, start, transaction)
     show = _Printer(search.names, transaction, level, everything, output)
     if follow:
         for lines in search.follow(time.sleep):
@@ -112,15 +112,15 @@ class _Printer:
         from payment_infra.cli.views.logs import entry
 
         for line in lines:
-            one = entry(line, self._names[line.group])
-            if one.platform and not self._everything:
+            parsed = entry(line, self._names[line.group])
+            if parsed.platform and not self._everything:
                 continue
-            if self._level and not one.at_least(self._level):
+            if self._level and not parsed.at_least(self._level):
                 continue
             # The service filters, too, but not every endpoint that stands for it.
-            if self._transaction and not one.about(self._transaction):
+            if self._transaction and not parsed.about(self._transaction):
                 continue
-            click.echo(json.dumps(one.document()) if self._json else one.text(self._width))
+            click.echo(json.dumps(parsed.document()) if self._json else parsed.text(self._width))
 
 
 def _is_id(text: str) -> bool:

@@ -59,7 +59,7 @@ def command(environment: Environment, since: str, output: str) -> None:
     columns = max(10, width - LABEL - NUMBERS - 3)
     widgets = read_dashboard(environment, start, end, columns)
     if output == "json":
-        print_json([_document(one) for one in widgets])
+        print_json([_document(widget) for widget in widgets])
     else:
         levels = BLOCKS if _can_show(BLOCKS) else ASCII
         click.echo("\n".join(draw(widgets, start, end, levels)))
@@ -73,8 +73,8 @@ def draw(
         if number:
             yield ""
         yield click.style(escaped(widget.title), bold=True)
-        for one in widget.series:
-            yield _series(one, start, end, levels)
+        for series in widget.series:
+            yield _series(series, start, end, levels)
         for alarm in widget.alarms:
             color = {"ALARM": "red", "OK": "green"}.get(alarm.state)
             yield f"  {click.style(f'{alarm.state:<17}', fg=color)}  {escaped(alarm.name)}"
@@ -129,12 +129,14 @@ def _document(widget: Widget) -> dict[str, Any]:
         "title": widget.title,
         "series": [
             {
-                "label": one.label,
-                "statistic": one.metric.statistic,
-                "period_seconds": one.metric.period,
-                "points": [{"time": iso(point.time), "value": point.value} for point in one.points],
+                "label": series.label,
+                "statistic": series.metric.statistic,
+                "period_seconds": series.metric.period,
+                "points": [
+                    {"time": iso(point.time), "value": point.value} for point in series.points
+                ],
             }
-            for one in widget.series
+            for series in widget.series
         ],
-        "alarms": [{"name": one.name, "state": one.state} for one in widget.alarms],
+        "alarms": [{"name": alarm.name, "state": alarm.state} for alarm in widget.alarms],
     }

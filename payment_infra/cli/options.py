@@ -226,7 +226,7 @@ def stack_of(session: Session, resolved: Resolved, stack_name: str | None) -> St
         session.flags,
     )
     client = session.client("cloudformation")
-    return Stack(client, name, flags=" ".join(one for one in flags if one))
+    return Stack(client, name, flags=" ".join(flag for flag in flags if flag))
 
 
 def environment_options(function: Command) -> Command:

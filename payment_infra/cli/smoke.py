@@ -65,8 +65,14 @@ def run_checks(api: Api, gateway: str, *, pay: bool, verbose: bool, output: str 
         print_table(
             ("check", "expected", "got", "ms", ""),
             [
-                (one.name, one.expected, one.got, f"{one.answer.milliseconds:.0f}", _mark(one))
-                for one in checks
+                (
+                    check.name,
+                    check.expected,
+                    check.got,
+                    f"{check.answer.milliseconds:.0f}",
+                    _mark(check),
+                )
+                for check in checks
             ],
         )
     if not charge:

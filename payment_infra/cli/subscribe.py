@@ -66,7 +66,7 @@ def _list(environment: Environment, output: str) -> None:
 
     found = find_subscriptions(environment)
     if output == "json":
-        print_json([_document(one) for one in found])
+        print_json([_document(subscription) for subscription in found])
     elif not found:
         subscribe = environment.command("subscribe --email ADDRESS")
         note(f"nobody is told of alarms; `{subscribe}` changes that")
@@ -79,8 +79,12 @@ def print_subscriptions(subscriptions: Sequence[Subscription]) -> None:
     print_table(
         ("how", "confirmed", "who"),
         [
-            (one.protocol, "yes" if one.confirmed else "not yet", one.endpoint)
-            for one in subscriptions
+            (
+                subscription.protocol,
+                "yes" if subscription.confirmed else "not yet",
+                subscription.endpoint,
+            )
+            for subscription in subscriptions
         ],
     )
 
@@ -91,9 +95,9 @@ def _add(
     from payment_infra.cloud.operating.subscriptions import find_subscriptions, subscribe
 
     same = [
-        one
-        for one in find_subscriptions(environment)
-        if (one.protocol, one.endpoint) == (protocol, endpoint)
+        subscription
+        for subscription in find_subscriptions(environment)
+        if (subscription.protocol, subscription.endpoint) == (protocol, endpoint)
     ]
     if same and same[-1].confirmed:
         _told(same[-1], f"{endpoint} is subscribed already; nothing was changed", output)

@@ -54,13 +54,13 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
         print_json(
             {
                 "bucket": release.bucket.name,
-                "objects": [asdict(one) for one in objects],
+                "objects": [asdict(item) for item in objects],
                 "command": shell,
             }
         )
         return
-    for one in objects:
-        note("uploaded" if one.new else "there already")
-        click.echo(one.uri)
+    for item in objects:
+        note("uploaded" if item.new else "there already")
+        click.echo(item.uri)
     note("To deploy it with the AWS CLI:")
     click.echo(shell)

@@ -42,13 +42,14 @@ def command(resolved: Resolved, file: str | None, strict: bool, output: str) -> 
         findings = lint(render(build_template(resolved.config, code_keys()), "json"))
 
     subject = file or "the rendered template"
-    errors = sum(one.level == "error" for one in findings)
+    errors = sum(finding.level == "error" for finding in findings)
     warnings = len(findings) - errors
     if output == "json":
-        print_json([one.as_dict() for one in findings])
+        print_json([finding.as_dict() for finding in findings])
     else:
-        for one in findings:
-            click.echo(f"{one.level}  {one.rule}  {one.path}  (line {one.line})\n  {one.message}")
+        for finding in findings:
+            place = f"{finding.path}  (line {finding.line})"
+            click.echo(f"{finding.level}  {finding.rule}  {place}\n  {finding.message}")
     if errors or (strict and warnings):
         raise PaymentInfraError(f"{subject}: {errors} errors, {warnings} warnings")
     note(f"{subject}: no errors, {warnings} warnings")

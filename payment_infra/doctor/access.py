@@ -170,7 +170,7 @@ PROBES = (
         action="GET",
     ),
 )
-SERVICES = tuple(dict.fromkeys(one.service for one in PROBES))
+SERVICES = tuple(dict.fromkeys(probe.service for probe in PROBES))
 # What is left when nobody knows who calls.
 LATER = ("bucket", *SERVICES, CHANGES)
 
@@ -208,8 +208,8 @@ def check_access(session: Session, bucket: str, suffix: str, now: Now) -> Iterat
             *(pool.submit(_check_service, session, place, service) for service in SERVICES),
             pool.submit(check_changes, session, place, bucket, _deploy(session, suffix)),
         ]
-        for one in found:
-            yield one.result()
+        for future in found:
+            yield future.result()
 
 
 def _unidentified(
@@ -229,7 +229,7 @@ def _unidentified(
     clock = list(_clock(cause.response, before, after))
     yield from clock
     refused = Check.told("credentials", "fail", line, GET_CREDENTIALS)
-    if any(one.level == "fail" for one in clock):
+    if any(check.level == "fail" for check in clock):
         refused = replace(refused, remedy="set the clock first")
     yield refused
     yield not_checked(*LATER)
@@ -284,12 +284,12 @@ def _check_bucket(session: Session, given: str) -> Check:
 
 def _check_service(session: Session, place: Place, service: str) -> Check:
     """Make the probes of a service; return the worst of what they found."""
-    probes = [one for one in PROBES if one.service == service]
-    found = [_probe(session, place, one) for one in probes]
+    probes = [probe for probe in PROBES if probe.service == service]
+    found = [_probe(session, place, probe) for probe in probes]
     for level in ("fail", "warn"):
-        if bad := [one for one in found if one.level == level]:
+        if bad := [check for check in found if check.level == level]:
             return bad[0]
-    return Check(service, "ok", ", ".join(one.operation for one in probes))
+    return Check(service, "ok", ", ".join(probe.operation for probe in probes))
 
 
 def _probe(session: Session, place: Place, probe: Probe) -> Check:

@@ -174,14 +174,15 @@ def _build_deployment(
     resources = [endpoint.resource for endpoint in endpoints]
     methods = [endpoint.method for endpoint in endpoints]
     snapshot = {
-        one.title: one.to_dict() for one in (validator, model, *resources, *methods, *refusals)
+        resource.title: resource.to_dict()
+        for resource in (validator, model, *resources, *methods, *refusals)
     }
     canonical = json.dumps(snapshot, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     return Deployment(
         f"PaymentAPIDeployment{digest}",
         Description="The methods, models and responses as of this template.",
-        DependsOn=[one.title for one in (*methods, *refusals)],
+        DependsOn=[resource.title for resource in (*methods, *refusals)],
         RestApiId=rest_api.ref(),
     )
 

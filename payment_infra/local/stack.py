@@ -73,7 +73,7 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
         outputs=outputs,
         api=Api(url, session.region, session.credentials),
         resources=len(resources),
-        log_groups=tuple(one for one in resources if one.startswith("/aws/lambda/")),
+        log_groups=tuple(resource for resource in resources if resource.startswith("/aws/lambda/")),
     )
 
 

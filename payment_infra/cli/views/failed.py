@@ -22,13 +22,13 @@ def print_messages(messages: list[DeadLetter], now: datetime) -> None:
     """Print a table with two lines for each message: the first is its transaction."""
     row = "{:<36}  {:<9}  {:>8}  {}"
     click.secho(row.format("transaction", "operation", "receives", "age"), bold=True)
-    for one in messages:
-        age = ago(one.sent_at, now).removesuffix(" ago")
+    for message in messages:
+        age = ago(message.sent_at, now).removesuffix(" ago")
         transaction, operation = (
-            escaped(text) or NOTHING for text in (one.transaction_id, one.operation)
+            escaped(text) or NOTHING for text in (message.transaction_id, message.operation)
         )
-        click.echo(row.format(transaction, operation, one.receives, age))
-        click.echo(f"  message {one.id}  {escaped(one.reason)}")
+        click.echo(row.format(transaction, operation, message.receives, age))
+        click.echo(f"  message {message.id}  {escaped(message.reason)}")
 
 
 def left_behind(held: int, not_read: int, now: datetime) -> str:

@@ -78,7 +78,7 @@ class Entry:
         message = (
             escaped(self.message)
             if self.fields
-            else f"\n{INDENT}".join(escaped(one, keep="\t") for one in self.message.split("\n"))
+            else f"\n{INDENT}".join(escaped(line, keep="\t") for line in self.message.split("\n"))
         )
         clock = f"{self._time:%m-%d %H:%M:%S.%f}"[:18]
         start = f"{clock}  {self.function:<{NAME_WIDTH}}  {self.level:<8}"

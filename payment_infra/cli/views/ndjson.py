@@ -37,10 +37,10 @@ class JsonView:
                         "region": event.region,
                         "change_set": event.change_set,
                         "creates": event.creates,
-                        "changes": [asdict(one) for one in event.changes],
-                        "iam": [asdict(one) for one in event.grants],
+                        "changes": [asdict(change) for change in event.changes],
+                        "iam": [asdict(grant) for grant in event.grants],
                         "gateway": event.gateway,
-                        "back_to_default": [asdict(one) for one in event.unasked],
+                        "back_to_default": [asdict(setting) for setting in event.unasked],
                     },
                 )
             case StackEvent():

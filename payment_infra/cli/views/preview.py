@@ -41,7 +41,7 @@ def draw(preview: Preview, width: int) -> str:
         preview: the change set.
         width: of the terminal, in columns; no line is longer.
     """
-    counts = Counter(VERBS.get(one.action, one.action.lower()) for one in preview.changes)
+    counts = Counter(VERBS.get(change.action, change.action.lower()) for change in preview.changes)
     total = ", ".join(f"{number} to {verb}" for verb, number in counts.items())
     verb = "creates" if preview.creates else "changes"
     where = f"account {preview.account}, {preview.region}"
@@ -49,18 +49,18 @@ def draw(preview: Preview, width: int) -> str:
     lines = [click.style(line, bold=True) for line in textwrap.wrap(heading, width)]
     if preview.gateway:
         lines.append(cut(f"Payment gateway: {draw_gateway(preview.gateway)}", width))
-    names = min(max((len(one.logical_id) for one in preview.changes), default=0), width // 2)
+    names = min(max((len(change.logical_id) for change in preview.changes), default=0), width // 2)
     for change in preview.changes:
         lines += _change(change, names, width)
     if preview.unasked:
         lines += ["", _heading("Back to the default")]
-        for one in preview.unasked:
-            lines += _property(one.path, one.old, one.new, width)
+        for setting in preview.unasked:
+            lines += _property(setting.path, setting.old, setting.new, width)
     if preview.grants:
         lines += ["", *_grants(preview.grants, width)]
-    lost = [one for one in preview.changes if one.loses_data]
+    lost = [change for change in preview.changes if change.loses_data]
     if lost:
-        lines += ["", *(line for one in lost for line in _loss(one, width))]
+        lines += ["", *(line for change in lost for line in _loss(change, width))]
     return "\n".join(lines)
 
 
@@ -71,8 +71,8 @@ def draw_diff(comparison: Comparison, width: int) -> str:
     lines = []
     if comparison.template:
         lines.append(_heading("Template"))
-        for one in comparison.template:
-            lines += _difference(".".join(one.path), one.old, one.new, width)
+        for difference in comparison.template:
+            lines += _difference(".".join(difference.path), difference.old, difference.new, width)
     if comparison.code:
         lines.append(_heading("Code"))
         for code in comparison.code:
@@ -97,9 +97,9 @@ def _change(change: Change, names: int, width: int) -> Iterator[str]:
     row = f"{sign} {cut(change.logical_id, names):<{names}}{GAP}{cut(change.resource_type, room)}"
     mark = click.style(replaces, fg="red" if replaces == "replaces" else "yellow", bold=True)
     yield click.style(row, fg=color) + (GAP + mark if replaces else "")
-    for one in change.properties:
-        path = f"{one.path} (from {one.cause})" if one.cause else one.path
-        yield from _property(path, one.old, one.new, width)
+    for changed in change.properties:
+        path = f"{changed.path} (from {changed.cause})" if changed.cause else changed.path
+        yield from _property(path, changed.old, changed.new, width)
 
 
 def _property(path: str, old: str | None, new: str | None, width: int) -> Iterator[str]:

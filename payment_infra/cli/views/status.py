@@ -53,15 +53,15 @@ def _lines(status: Status, width: int, now: datetime, drift: str) -> Iterator[st
         yield from _finding(finding, width)
     yield from _alarms(status, width, now)
     yield from _table(status, now)
-    for one in status.queues:
-        yield _row("queue", _queue(one))
+    for queue in status.queues:
+        yield _row("queue", _queue(queue))
     yield _row("drift", _drift(status, now, drift))
     if status.functions:
         yield ""
         yield click.style(
             f"{'function':<34}{'code':<14}{'errors':>7}{'p95':>10}  changed", bold=True
         )
-        yield from (_function(one, now) for one in status.functions)
+        yield from (_function(function, now) for function in status.functions)
     for part, reason in status.unknown.items():
         yield click.style(cut(f"unknown: {part}: {reason}", width), fg="yellow")
 
@@ -98,7 +98,7 @@ def _table(status: Status, now: datetime) -> Iterator[str]:
         return
     yield _row("", f"{table.status}, about {table.items} items, {size(table.size_bytes)}")
     if table.restorable_from and table.restorable_to:
-        since, until = (ago(one, now) for one in (table.restorable_from, table.restorable_to))
+        since, until = (ago(moment, now) for moment in (table.restorable_from, table.restorable_to))
         yield _row("", f"can be restored to any moment from {since} to {until}")
     else:
         yield _row("", click.style("point-in-time recovery is off", fg="yellow"))
@@ -134,15 +134,15 @@ def _alarms(status: Status, width: int, now: datetime) -> Iterator[str]:
     if not status.alarms_known:
         yield _row("alarms", click.style("unknown", fg="yellow"))
         return
-    raised = [one for one in status.alarms if one.state == "ALARM"]
+    raised = [alarm for alarm in status.alarms if alarm.state == "ALARM"]
     unsure = len(status.alarms) - len(raised)
     fine = status.alarms_in_all - len(status.alarms)
     more = f", {unsure} without data yet" if unsure else ""
     yield _row("alarms", f"{fine} of {status.alarms_in_all} OK{more}")
-    for one in sorted(raised, key=lambda one: one.name):
-        since = f", {ago(one.since, now)}" if one.since else ""
-        yield click.style(f"  {cut(f'ALARM {one.name}{since}', width - 2)}", fg="red")
-        yield f"    {cut(one.reason, width - 4)}"
+    for alarm in sorted(raised, key=lambda alarm: alarm.name):
+        since = f", {ago(alarm.since, now)}" if alarm.since else ""
+        yield click.style(f"  {cut(f'ALARM {alarm.name}{since}', width - 2)}", fg="red")
+        yield f"    {cut(alarm.reason, width - 4)}"
 
 
 def _drift(status: Status, now: datetime, command: str) -> str:

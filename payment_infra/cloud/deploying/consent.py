@@ -74,7 +74,7 @@ def check_kept(name: str, record: Record, resolved: Resolved, command: str = "de
         f"{field} from {_text(field, old)} to {_text(field, new[field])}"
         for field, old in lost.items()
     )
-    defaults = " ".join(_flag(*one) for one in new.items())
+    defaults = " ".join(_flag(*pair) for pair in new.items())
     keeps = repeated(command, name, resolved, lost)
     raise UsageError(
         f"stack {name}: this update would change what nobody asks to change: {changes}; "
@@ -139,9 +139,9 @@ def repeated(command: str, name: str, resolved: Resolved, values: Mapping[str, o
         values: field to value.
     """
     given = {
-        one: getattr(resolved.config, one)
-        for one, source in resolved.sources.items()
-        if source.startswith("--") and one != "suffix"
+        field: getattr(resolved.config, field)
+        for field, source in resolved.sources.items()
+        if source.startswith("--") and field != "suffix"
     }
     if _simulates_production(resolved):
         given["gateway"] = SIMULATED_GATEWAY
@@ -151,7 +151,7 @@ def repeated(command: str, name: str, resolved: Resolved, values: Mapping[str, o
     if resolved.preset_chosen or resolved.preset != "development":
         parts.append(f"--preset {resolved.preset}")
     chosen = {**given, **values}
-    return " ".join([*parts, *(_flag(one, chosen[one]) for one in FIELDS if one in chosen)])
+    return " ".join([*parts, *(_flag(field, chosen[field]) for field in FIELDS if field in chosen)])
 
 
 def _simulates_production(resolved: Resolved) -> bool:

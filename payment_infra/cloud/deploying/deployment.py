@@ -490,7 +490,7 @@ class Deployment:
         name = self._stack.name
         if self._options.detach:
             # Whoever looks for a stack operation from now on has to find it.
-            next((one for one in events if isinstance(one, StackEvent)), None)
+            next((event for event in events if isinstance(event, StackEvent)), None)
             if self._lock is not None:
                 self._lock.hand_over(change_set.stack_id)
             status = "CREATE_IN_PROGRESS" if change_set.creates else "UPDATE_IN_PROGRESS"
@@ -548,7 +548,7 @@ def _without_defaults(template: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a template without the parameters' defaults, which a stack's values stand for."""
     declared = template.get("Parameters", {})
     bare = {
-        name: {key: value for key, value in one.items() if key != "Default"}
-        for name, one in declared.items()
+        name: {key: value for key, value in parameter.items() if key != "Default"}
+        for name, parameter in declared.items()
     }
     return {**template, "Parameters": bare}

@@ -60,7 +60,7 @@ class Gone:
 
 def is_incomplete(deployed: Mapping[str, Any]) -> bool:
     """Whether a template, {} for none, has not come further than to import what there was."""
-    return all(one["Type"] in LOOKUPS for one in deployed.get("Resources", {}).values())
+    return all(resource["Type"] in LOOKUPS for resource in deployed.get("Resources", {}).values())
 
 
 def find_gone(stack: Stack, suffix: str) -> Gone | None:
@@ -72,10 +72,10 @@ def find_gone(stack: Stack, suffix: str) -> Gone | None:
     with translated(f"the deleted stacks named {stack.name}"):
         pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
         deleted = [
-            (one["CreationTime"], one["StackId"])
+            (summary["CreationTime"], summary["StackId"])
             for page in pages
-            for one in page["StackSummaries"]
-            if one["StackName"] == stack.name
+            for summary in page["StackSummaries"]
+            if summary["StackName"] == stack.name
         ]
         for _, stack_id in sorted(deleted, reverse=True):
             state = StackState.of(client.describe_stacks(StackName=stack_id)["Stacks"][0])
@@ -91,10 +91,10 @@ def find_gone(stack: Stack, suffix: str) -> Gone | None:
 def _has_worked(stack: Stack, stack_id: str) -> bool:
     pages = stack.client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
     told = {
-        one.get("ResourceStatus", "")
+        event.get("ResourceStatus", "")
         for page in pages
-        for one in page["StackEvents"]
-        if one.get("PhysicalResourceId") == stack_id
+        for event in page["StackEvents"]
+        if event.get("PhysicalResourceId") == stack_id
     }
     return bool(told & WORKED) or not told & BEGAN
 
@@ -177,7 +177,7 @@ def find_missing(
     if unknown:
         raise unknown[0]
     has = deployed.get("Resources", {})
-    return existing, [one for one in existing if one.logical_id not in has]
+    return existing, [resource for resource in existing if resource.logical_id not in has]
 
 
 def request(
@@ -188,7 +188,7 @@ def request(
     notification_arns: tuple[str, ...] | None,
 ) -> Request:
     """Return what the change set of the import is made of."""
-    names = [one.logical_id for one in existing]
+    names = [resource.logical_id for resource in existing]
     body = json.dumps(import_template(release.plan.template, names))
     return Request(
         {"TemplateBody": body},
@@ -211,7 +211,7 @@ def import_template(template: Mapping[str, Any], names: Collection[str]) -> dict
             "Properties": {
                 key: value
                 for key, value in template["Resources"][name]["Properties"].items()
-                if all(one in known or one.startswith("AWS::") for one in _references(value))
+                if all(ref in known or ref.startswith("AWS::") for ref in _references(value))
             },
         }
         for name in names
@@ -223,8 +223,8 @@ def import_template(template: Mapping[str, Any], names: Collection[str]) -> dict
 def _references(value: Any) -> Iterator[str]:
     """Yield the parameters and logical ids that a value refers to."""
     if isinstance(value, list):
-        for one in value:
-            yield from _references(one)
+        for item in value:
+            yield from _references(item)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             if key == "Ref":
@@ -232,6 +232,6 @@ def _references(value: Any) -> Iterator[str]:
             elif key == "Fn::GetAtt":
                 yield inner[0] if isinstance(inner, list) else inner.partition(".")[0]
             elif key == "Fn::Sub" and isinstance(inner, str):
-                yield from (one.partition(".")[0] for one in re.findall(r"\$\{([^!}]+)\}", inner))
+                yield from (name.partition(".")[0] for name in re.findall(r"\$\{([^!}]+)\}", inner))
             else:
                 yield from _references(inner)

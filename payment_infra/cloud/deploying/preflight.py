@@ -71,7 +71,7 @@ def check_all(
     chosen = [check for name, check in checks.items() if name not in skip]
     with ThreadPoolExecutor() as pool:  # what takes time is waiting for AWS
         found = [pool.submit(check) for check in chosen]
-        return [one.result() for one in found]
+        return [future.result() for future in found]
 
 
 def _check_bucket(session: Session, planned: Plan) -> Check:
@@ -112,11 +112,11 @@ def _check_names(session: Session, planned: Plan, command: str) -> Check:
 
 
 def _taken(found: list[Existing], command: str) -> str:
-    names = ", ".join(one.name for one in found)
+    names = ", ".join(resource.name for resource in found)
     imports = ""
-    if any(one.logical_id == TRANSACTIONS_TABLE for one in found):
+    if any(resource.logical_id == TRANSACTIONS_TABLE for resource in found):
         # An import and an update are two change sets.
-        words = shlex.join(one for one in shlex.split(command) if one != "--no-execute")
+        words = shlex.join(word for word in shlex.split(command) if word != "--no-execute")
         imports = (
             f"`{words} --import-existing-resources` brings the environment back over them, with "
             "the payments that they hold; or "

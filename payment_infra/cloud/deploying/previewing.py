@@ -87,10 +87,13 @@ def _detailed(change: Change, details: Mapping[str, tuple[Difference, ...]]) -> 
         return replace(change, properties=())
     differences = details.get(change.logical_id, ())
     properties = [
-        PropertyChange(".".join(one.path), _shown(one.old), _shown(one.new)) for one in differences
+        PropertyChange(".".join(difference.path), _shown(difference.old), _shown(difference.new))
+        for difference in differences
     ]
-    known = {one.path[0] for one in differences} | ({"Code", "Content"} if differences else set())
-    properties += [one for one in change.properties if one.path not in known]
+    known = {difference.path[0] for difference in differences}
+    if differences:
+        known |= {"Code", "Content"}
+    properties += [changed for changed in change.properties if changed.path not in known]
     return replace(change, properties=tuple(properties))
 
 

@@ -142,15 +142,15 @@ def upload(session: Session, planned: Plan, tell: Tell) -> Release:
     with ThreadPoolExecutor() as pool:  # what takes time is waiting for S3
         code = [
             *(
-                pool.submit(_put, bucket, one.key, partial(getattr, one, "body"))
-                for one in artifacts
+                pool.submit(_put, bucket, artifact.key, partial(getattr, artifact, "body"))
+                for artifact in artifacts
             ),
             pool.submit(_put, bucket, planned.keys[LAYER], lambda: build_layer().body),
         ]
         text = planned.text.encode()
         key = f"{KEY_PREFIX}/template/{hashlib.sha256(text).hexdigest()}.yaml"
         # Last, so that a template in the bucket has its code there.
-        uploaded = tuple(one.result() for one in code)
+        uploaded = tuple(future.result() for future in code)
         return Release(
             plan=planned,
             bucket=bucket,

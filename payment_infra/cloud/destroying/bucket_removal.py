@@ -44,13 +44,15 @@ def examine(session: Session) -> Contents | None:
     if bucket is None:
         return None
     if left := find_stacks(session.client("cloudformation")):
-        names = ", ".join(one.stack for one in left)
-        named = (naming_flags(one.suffix, one.stack) for one in left)
-        first = ", ".join(f"`{session.command(f'payment-infra destroy {one}')}`" for one in named)
+        names = ", ".join(found.stack for found in left)
+        named = (naming_flags(found.suffix, found.stack) for found in left)
+        first = ", ".join(
+            f"`{session.command(f'payment-infra destroy {flags}')}`" for flags in named
+        )
         raise AwsError(
             f"the bucket {bucket} holds the code of {names}; delete those first: {first}"
         )
-    sizes = [one.get("Size", 0) for page in _versions(session, bucket) for one in page]
+    sizes = [version.get("Size", 0) for page in _versions(session, bucket) for version in page]
     return Contents(bucket, len(sizes), sum(sizes))
 
 
@@ -71,8 +73,8 @@ def remove(session: Session, contents: Contents, tell: Tell) -> None:
     for page in _versions(session, contents.bucket):
         for start in range(0, len(page), BATCH_SIZE):
             objects = [
-                {"Key": one["Key"], "VersionId": one["VersionId"]}
-                for one in page[start : start + BATCH_SIZE]
+                {"Key": version["Key"], "VersionId": version["VersionId"]}
+                for version in page[start : start + BATCH_SIZE]
             ]
             with translated(f"bucket {contents.bucket}"):
                 answer = client.delete_objects(

@@ -74,13 +74,21 @@ def examine(environment: Environment) -> Destruction:
     """Look at what the stack has, whatever state it is in; nothing is changed."""
     stack, client = environment.stack, environment.client("dynamodb")
     template = stack.template()
-    policies = {name: one.get("DeletionPolicy") for name, one in template["Resources"].items()}
-    resources = [one for one in stack.resources() if one["ResourceStatus"] not in NOT_THERE]
-    made = [one for one in resources if one.get("PhysicalResourceId")]
-    stays = [one for one in made if policies.get(one["LogicalResourceId"]) in RETAINED]
-    goes = [one for one in made if one not in stays]
-    table = next((one for one in made if one["LogicalResourceId"] == TRANSACTIONS_TABLE), None)
-    ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in goes}
+    policies = {
+        name: resource.get("DeletionPolicy") for name, resource in template["Resources"].items()
+    }
+    resources = [
+        resource for resource in stack.resources() if resource["ResourceStatus"] not in NOT_THERE
+    ]
+    made = [resource for resource in resources if resource.get("PhysicalResourceId")]
+    stays = [
+        resource for resource in made if policies.get(resource["LogicalResourceId"]) in RETAINED
+    ]
+    goes = [resource for resource in made if resource not in stays]
+    table = next(
+        (resource for resource in made if resource["LogicalResourceId"] == TRANSACTIONS_TABLE), None
+    )
+    ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in goes}
     described = _describe(client, table["PhysicalResourceId"]) if table else {}
     protections = {
         "termination": environment.state.termination_protection,
@@ -89,19 +97,21 @@ def examine(environment: Environment) -> Destruction:
     return Destruction(
         stack=stack.name,
         region=environment.session.region,
-        goes=Counter(one["ResourceType"] for one in goes),
+        goes=Counter(resource["ResourceType"] for resource in goes),
         table=table["PhysicalResourceId"] if table in goes and table else "",
         items=described.get("ItemCount", 0),
         messages=_messages(environment, goes),
         protected_by=tuple(name for name, on in protections.items() if on),
         record=read_record(template),
         kept=(
-            *(_kept(one, environment.session.region) for one in stays),
+            *(_kept(resource, environment.session.region) for resource in stays),
             *_copies(environment),
         ),
         callers=find_callers(environment.client("iam"), ids.get(CALLER_POLICY, "")),
         log_groups=tuple(
-            one["PhysicalResourceId"] for one in goes if one["ResourceType"] == LOG_GROUP
+            resource["PhysicalResourceId"]
+            for resource in goes
+            if resource["ResourceType"] == LOG_GROUP
         ),
     )
 
@@ -136,7 +146,7 @@ def delete_late_log_groups(environment: Environment, found: Destruction) -> list
     for name in found.log_groups:
         with translated(f"log group {name}"):
             pages = client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
-            if any(one["logGroupName"] == name for page in pages for one in page["logGroups"]):
+            if any(group["logGroupName"] == name for page in pages for group in page["logGroups"]):
                 client.delete_log_group(logGroupName=name)
                 again.append(name)
     return again
@@ -170,15 +180,15 @@ def _copies(environment: Environment) -> Iterator[Kept]:
     """Yield the tables that restores have made; payments may be in one of them."""
     client, own = environment.client("dynamodb"), own_table(environment.suffix)
     active = environment.state.outputs.get(TABLE_OUTPUT)
-    for one in find_journals(environment, own):
-        if not one.exists:
+    for journal in find_journals(environment, own):
+        if not journal.exists:
             continue
-        now = "payments are in it now" if one.copy == active else "payments are not in it"
+        now = "payments are in it now" if journal.copy == active else "payments are not in it"
         yield Kept(
-            name=one.copy,
+            name=journal.copy,
             resource_type="AWS::DynamoDB::Table",
             reason=f"a restore made it outside the stack; {now}",
-            command=" && ".join(delete_commands(client, one.copy)),
+            command=" && ".join(delete_commands(client, journal.copy)),
         )
 
 
@@ -193,11 +203,11 @@ def _describe(client: Any, table: str) -> Any:
 def _messages(environment: Environment, goes: list[Any]) -> dict[str, int]:
     """Return how many messages each queue that goes has."""
     found = {}
-    for one in goes:
-        if one["LogicalResourceId"] not in {FAILED_QUEUE, DEAD_LETTER_QUEUE}:
+    for resource in goes:
+        if resource["LogicalResourceId"] not in {FAILED_QUEUE, DEAD_LETTER_QUEUE}:
             continue
         try:
-            depth = read_depth(environment.client("sqs"), one["PhysicalResourceId"])
+            depth = read_depth(environment.client("sqs"), resource["PhysicalResourceId"])
         except AwsError:
             continue
         if depth.total:

@@ -208,7 +208,9 @@ class Saving:
         intake = wanted(environment)
         kept = Intake(
             retries=intake.retries and "retries" not in before,
-            throttles={name: one for name, one in intake.throttles.items() if name not in before},
+            throttles={
+                name: limit for name, limit in intake.throttles.items() if name not in before
+            },
             stage="" if before else intake.stage,
         )
         let_in(environment, kept, self._sleep)
@@ -221,7 +223,7 @@ class Saving:
             AwsError: one has.
         """
         environment = self._environment
-        if any(one.stops for one in find_journals(environment, environment.own_table)):
+        if any(journal.stops for journal in find_journals(environment, environment.own_table)):
             raise AwsError(
                 "a restore is in progress and has stopped payments; "
                 f"`{environment.command('restore --undo')}` ends it first"

@@ -102,19 +102,19 @@ class Detaching:
         if not shown.principals:
             return
         found = _principals(self._client, shown.policy)
-        if others := [str(one) for one in found if one not in shown.principals]:
+        if others := [str(principal) for principal in found if principal not in shown.principals]:
             raise AwsError(
                 f"policy {shown.policy} was attached to {', '.join(others)} after the question; "
                 "nothing was deleted; repeat the command"
             )
-        for one in found:
+        for principal in found:
             # Also what fails on its way may have taken effect.
-            self._lost.append(one)
+            self._lost.append(principal)
             try:
-                _change(self._client, "detach", shown.policy, one)
+                _change(self._client, "detach", shown.policy, principal)
             except AwsError as error:
                 if not is_passing(error):
-                    self._lost.remove(one)
+                    self._lost.remove(principal)
                 if not _is_gone(error):
                     raise
 
@@ -135,11 +135,13 @@ class Detaching:
         try:
             if persistently(self._environment.is_going, self._sleep, self._tell):
                 return
-            for one in self._lost:
-                self._attach(one)
-                left.remove(one)
+            for principal in self._lost:
+                self._attach(principal)
+                left.remove(principal)
         except (AwsError, KeyboardInterrupt) as failed:
-            commands = " && ".join(one.attach_command(self._shown.policy) for one in left)
+            commands = " && ".join(
+                principal.attach_command(self._shown.policy) for principal in left
+            )
             told = str(failed) or "interrupted"
             self._tell(
                 Caution(
@@ -152,9 +154,9 @@ class Detaching:
         else:
             self._tell(Caution(f"the callers' policy is attached again to {_listed(self._lost)}"))
 
-    def _attach(self, one: Principal) -> None:
+    def _attach(self, principal: Principal) -> None:
         def attach() -> None:
-            _change(self._client, "attach", self._shown.policy, one)
+            _change(self._client, "attach", self._shown.policy, principal)
 
         try:
             persistently(attach, self._sleep, self._tell)
@@ -163,10 +165,10 @@ class Detaching:
                 raise
 
 
-def _change(client: Any, verb: str, policy: str, one: Principal) -> None:
-    _, name, call = KINDS[one.kind]
-    with translated(str(one)):
-        getattr(client, f"{verb}_{call}")(PolicyArn=policy, **{name: one.name})
+def _change(client: Any, verb: str, policy: str, principal: Principal) -> None:
+    _, name, call = KINDS[principal.kind]
+    with translated(str(principal)):
+        getattr(client, f"{verb}_{call}")(PolicyArn=policy, **{name: principal.name})
 
 
 def _is_gone(error: AwsError) -> bool:
@@ -190,8 +192,8 @@ def _principals(client: Any, policy: str) -> tuple[Principal, ...]:
                 return ()
             raise
     return tuple(
-        Principal(kind, one[name])
+        Principal(kind, member[name])
         for kind, (members, name, _) in KINDS.items()
         for answer in answers
-        for one in answer.get(members, [])
+        for member in answer.get(members, [])
     )

@@ -58,10 +58,10 @@ def wanted(environment: Environment) -> Intake:
     resources = environment.stack.template().get("Resources", {})
     stage = resources.get(STAGE, {}).get("Properties", {})
     throttles = {
-        (one.get("ResourcePath"), one.get("HttpMethod")): "/".join(
-            _value(environment, one.get(limit)) for limit in TEMPLATE_LIMITS
+        (setting.get("ResourcePath"), setting.get("HttpMethod")): "/".join(
+            _value(environment, setting.get(limit)) for limit in TEMPLATE_LIMITS
         )
-        for one in stage.get("MethodSettings", [])
+        for setting in stage.get("MethodSettings", [])
     }
     source = resources.get(RETRY_EVENT_SOURCE, {}).get("Properties", {})
     return Intake(

@@ -117,7 +117,7 @@ class Journal:
         if self.discard is not None:
             texts["discard"] = _yes_or_no(self.discard)
         moments = {"stopped_at": self.stopped_at, "let_in_at": self.let_in_at}
-        return texts | {name: iso(one) for name, one in moments.items() if one is not None}
+        return texts | {name: iso(at) for name, at in moments.items() if at is not None}
 
 
 def copy_name(own_table: str, to: datetime, *, drill: bool = False) -> str:
@@ -159,8 +159,10 @@ def find_journals(environment: Environment, own_table: str) -> list[Journal]:
         for name, table in there.items()
         if name not in found
     ]
-    every = [one for one in (*noted, *tagged) if one.exists or one.open or one.moving]
-    return sorted(every, key=lambda one: one.copy)
+    every = [
+        journal for journal in (*noted, *tagged) if journal.exists or journal.open or journal.moving
+    ]
+    return sorted(every, key=lambda journal: journal.copy)
 
 
 def write(environment: Environment, journal: Journal, generation: int) -> bool:

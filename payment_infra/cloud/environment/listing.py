@@ -30,10 +30,10 @@ def find_stacks(client: CloudFormationClient) -> list[Listed]:
     with translated("stacks"):
         pages = client.get_paginator("describe_stacks").paginate()
         found = [
-            (one["StackName"], state)
+            (stack["StackName"], state)
             for page in pages
-            for one in page["Stacks"]
-            if is_ours(state := StackState.of(one)) and state.status != "DELETE_COMPLETE"
+            for stack in page["Stacks"]
+            if is_ours(state := StackState.of(stack)) and state.status != "DELETE_COMPLETE"
         ]
     return sorted(
         (
@@ -45,5 +45,5 @@ def find_stacks(client: CloudFormationClient) -> list[Listed]:
             )
             for name, state in found
         ),
-        key=lambda one: one.stack,
+        key=lambda listed: listed.stack,
     )

@@ -43,13 +43,13 @@ def describe(client: CloudWatchClient, names: Sequence[str]) -> list[Alarm]:
             pages = client.get_paginator("describe_alarms").paginate(
                 AlarmNames=names[start : start + MAX_NAMES]
             )
-            found += [one for page in pages for one in page["MetricAlarms"]]
+            found += [alarm for page in pages for alarm in page["MetricAlarms"]]
     return [
         Alarm(
-            name=one["AlarmName"],
-            state=one["StateValue"],
-            reason=one.get("StateReason", ""),
-            since=one.get("StateUpdatedTimestamp"),
+            name=alarm["AlarmName"],
+            state=alarm["StateValue"],
+            reason=alarm.get("StateReason", ""),
+            since=alarm.get("StateUpdatedTimestamp"),
         )
-        for one in found
+        for alarm in found
     ]

@@ -101,7 +101,9 @@ def receive(client: SQSClient, url: str) -> list[DeadLetter]:
             MessageAttributeNames=["All"],
         )
     return list(
-        {one["MessageId"]: _dead_letter(one) for one in answer.get("Messages", ())}.values()
+        {
+            message["MessageId"]: _dead_letter(message) for message in answer.get("Messages", ())
+        }.values()
     )
 
 
@@ -125,7 +127,7 @@ class Reading:
     @property
     def messages(self) -> list[DeadLetter]:
         """The messages that are held, the oldest first."""
-        return sorted(self._held.values(), key=lambda one: one.sent_at)
+        return sorted(self._held.values(), key=lambda message: message.sent_at)
 
     @property
     def held_elsewhere(self) -> int:
@@ -145,9 +147,9 @@ class Reading:
         """
         while self._clock() < self._until:
             received = receive(self._client, self.url)
-            fresh = [one for one in received if one.id not in self._held]
+            fresh = [message for message in received if message.id not in self._held]
             # A message can come twice; the later handle is the one that counts.
-            self._held |= {one.id: one for one in received}
+            self._held |= {message.id: message for message in received}
             self.seen += len(fresh)
             if not fresh:
                 self.whole = not received
@@ -163,8 +165,8 @@ class Reading:
         """Let others receive what is held; if SQS does not take that, it comes back by itself."""
         for batch in _batches(self.messages):
             entries = [
-                {"Id": str(number), "ReceiptHandle": one.handle, "VisibilityTimeout": 0}
-                for number, one in enumerate(batch)
+                {"Id": str(number), "ReceiptHandle": message.handle, "VisibilityTimeout": 0}
+                for number, message in enumerate(batch)
             ]
             try:
                 self._client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
@@ -205,8 +207,8 @@ def delete(environment: Environment, ids: Collection[str], clock: Clock = time.m
     left, deleted = set(ids), 0
     with reading(environment, clock=clock) as found:
         for messages in found.batches():
-            chosen = [one for one in messages if one.id in left]
-            left -= {one.id for one in chosen}
+            chosen = [message for message in messages if message.id in left]
+            left -= {message.id for message in chosen}
             deleted += _delete(environment, found, chosen)
             if not left:
                 break
@@ -245,11 +247,12 @@ def _delete(environment: Environment, found: Reading, messages: Sequence[DeadLet
     if not messages:
         return 0
     entries = [
-        {"Id": str(number), "ReceiptHandle": one.handle} for number, one in enumerate(messages)
+        {"Id": str(number), "ReceiptHandle": message.handle}
+        for number, message in enumerate(messages)
     ]
     with translated("the dead-letter queue"):
         answer = environment.client("sqs").delete_message_batch(QueueUrl=found.url, Entries=entries)
-    gone = [messages[int(one["Id"])] for one in answer.get("Successful", [])]
+    gone = [messages[int(entry["Id"])] for entry in answer.get("Successful", [])]
     for message in gone:
         found.take_out(message)
     return len(gone)

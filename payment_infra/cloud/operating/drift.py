@@ -77,8 +77,10 @@ def detect(
             break
         tell(Waiting(f"CloudFormation compares the resources of {stack.name}"))
     found = list(_resources(environment))
-    drifted = tuple(_drift(one) for one in found if one["StackResourceDriftStatus"] in DRIFTED)
-    unchecked = sum(one["StackResourceDriftStatus"] == "NOT_CHECKED" for one in found)
+    drifted = tuple(
+        _drift(resource) for resource in found if resource["StackResourceDriftStatus"] in DRIFTED
+    )
+    unchecked = sum(resource["StackResourceDriftStatus"] == "NOT_CHECKED" for resource in found)
     failed = status["DetectionStatus"] == "DETECTION_FAILED"
     whole = "UNKNOWN" if failed and not drifted else status.get("StackDriftStatus", "UNKNOWN")
     return Drift(
@@ -131,12 +133,12 @@ def _drift(raw: Any) -> ResourceDrift:
         status=raw["StackResourceDriftStatus"],
         properties=tuple(
             PropertyDrift(
-                path=one["PropertyPath"].strip("/").replace("/", "."),
-                expected=_value(one["ExpectedValue"]),
-                actual=_value(one["ActualValue"]),
-                kind=one["DifferenceType"],
+                path=difference["PropertyPath"].strip("/").replace("/", "."),
+                expected=_value(difference["ExpectedValue"]),
+                actual=_value(difference["ActualValue"]),
+                kind=difference["DifferenceType"],
             )
-            for one in raw.get("PropertyDifferences", [])
+            for difference in raw.get("PropertyDifferences", [])
         ),
     )
 

@@ -56,9 +56,9 @@ def save_messages(
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             while True:
                 received = persistently(lambda: receive(client, url), sleep, tell)
-                fresh = [one for one in received if one.id not in known]
-                file.writelines(f"{json.dumps(one.document())}\n" for one in fresh)
-                known |= {one.id for one in fresh}
+                fresh = [message for message in received if message.id not in known]
+                file.writelines(f"{json.dumps(message.document())}\n" for message in fresh)
+                known |= {message.id for message in fresh}
                 tell(Waiting(f"{counted(len(known), 'message')} saved"))
                 if fresh:
                     waited = 0

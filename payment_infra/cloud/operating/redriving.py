@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -74,7 +75,7 @@ def move(
     moved, failures = 0, list[str]()
     left = set(wanted.ids or ())
     with reading(environment, clock=clock) as found:
-        for message in (one for messages in found.batches() for one in messages):
+        for message in chain.from_iterable(found.batches()):
             if wanted.ids is not None and message.id not in left:
                 continue
             left.discard(message.id)

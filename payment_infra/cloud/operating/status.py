@@ -111,7 +111,7 @@ class Status:
     @property
     def in_alarm(self) -> list[str]:
         """The names of the alarms that are raised."""
-        return [one.name for one in self.alarms if one.state == "ALARM"]
+        return [alarm.name for alarm in self.alarms if alarm.state == "ALARM"]
 
     @property
     def troubles(self) -> list[str]:
@@ -122,7 +122,7 @@ class Status:
             if part in self.unknown:
                 unread.setdefault(self.unknown[part], []).append(part)
         untold = [f"{', '.join(parts)} cannot be read: {why}" for why, parts in unread.items()]
-        return [*untold, *(one.message for one in self.findings), *alarms]
+        return [*untold, *(finding.message for finding in self.findings), *alarms]
 
 
 class _Parts:
@@ -185,20 +185,20 @@ def read_status(environment: Environment, now: datetime) -> Status:
             findings=tuple(found),
             functions=tuple(
                 FunctionStatus(
-                    name=one["FunctionName"],
-                    code=one["CodeSha256"],
-                    changed_at=one["LastModified"],
+                    name=function["FunctionName"],
+                    code=function["CodeSha256"],
+                    changed_at=function["LastModified"],
                     errors=_whole(measured.get(f"{name} errors")),
                     p95_milliseconds=measured.get(f"{name} p95"),
                 )
-                for name, one in configurations().items()
+                for name, function in configurations().items()
             ),
             table=active,
             queues=tuple(
                 QueueStatus(**vars(depth), oldest_seconds=_whole(measured.get(f"{name} age")))
                 for name, depth in depths().items()
             ),
-            alarms=tuple(one for one in alarms() if one.state != "OK"),
+            alarms=tuple(alarm for alarm in alarms() if alarm.state != "OK"),
             alarms_in_all=len(alarms()),
             drift=state.drift,
             drift_checked_at=state.drift_checked_at,
@@ -252,8 +252,8 @@ def _find(
 def _payments(stops: Sequence[Check], idle: Sequence[Check], *, known: bool) -> str:
     """Say whether payments are let in, and which functions do not run for them."""
     told = [
-        *(one.message.removeprefix("payments are ") for one in stops),
-        *(one.message for one in idle),
+        *(check.message.removeprefix("payments are ") for check in stops),
+        *(check.message for check in idle),
     ]
     return "; ".join(told) or ("let in" if known else "unknown")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 from payment_infra import names
@@ -41,14 +42,14 @@ def find_subscriptions(environment: Environment) -> list[Subscription]:
         pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
         found = [
             Subscription(
-                protocol=one["Protocol"],
-                endpoint=one["Endpoint"],
-                arn="" if one["SubscriptionArn"] == PENDING else one["SubscriptionArn"],
+                protocol=raw["Protocol"],
+                endpoint=raw["Endpoint"],
+                arn="" if raw["SubscriptionArn"] == PENDING else raw["SubscriptionArn"],
             )
             for page in pages
-            for one in page["Subscriptions"]
+            for raw in page["Subscriptions"]
         ]
-    return sorted(found, key=lambda one: (one.confirmed, one.protocol, one.endpoint))
+    return sorted(found, key=attrgetter("confirmed", "protocol", "endpoint"))
 
 
 def subscribe(environment: Environment, protocol: Protocol, endpoint: str) -> Subscription:
@@ -71,21 +72,25 @@ def removable(environment: Environment, target: str) -> Subscription:
             subscription").
     """
     found = [
-        one for one in find_subscriptions(environment) if target in {one.endpoint, one.arn or None}
+        subscription
+        for subscription in find_subscriptions(environment)
+        if target in {subscription.endpoint, subscription.arn or None}
     ]
     if not found:
         listing = environment.command("subscribe --list")
         raise UsageError(f"{target} is not subscribed; `{listing}` has who is")
-    one = found[-1]
-    if one.endpoint == environment.state.parameters.get(names.ALARM_EMAIL):
+    subscription = found[-1]
+    if subscription.endpoint == environment.state.parameters.get(names.ALARM_EMAIL):
         deploy = environment.command("deploy --alarm-email ''")
-        raise UsageError(f"{one.endpoint} is the stack's own address; `{deploy}` removes it")
-    if not one.confirmed:
-        raise AwsError(
-            f"{one.endpoint} has not confirmed, and can be removed by nobody; SNS forgets it after "
-            "48 hours"
+        raise UsageError(
+            f"{subscription.endpoint} is the stack's own address; `{deploy}` removes it"
         )
-    return one
+    if not subscription.confirmed:
+        raise AwsError(
+            f"{subscription.endpoint} has not confirmed, and can be removed by nobody; SNS forgets "
+            "it after 48 hours"
+        )
+    return subscription
 
 
 def unsubscribe(environment: Environment, subscription: Subscription) -> None:

@@ -38,9 +38,9 @@ def _value(value: Mapping[str, Any]) -> Any:
     if kind == "N":
         return int(content) if content.lstrip("-").isdigit() else content
     if kind in {"NS", "SS", "BS"}:
-        return sorted((_value({kind[0]: one}) for one in content), key=str)
+        return sorted((_value({kind[0]: item}) for item in content), key=str)
     if kind == "L":
-        return [_value(one) for one in content]
+        return [_value(item) for item in content]
     if kind == "M":
         return plain(content)
     if kind == "B":

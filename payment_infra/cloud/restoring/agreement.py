@@ -40,16 +40,16 @@ def agree(work: Work, source: str, target: str, moment: datetime, since: str) ->
     if options.discard_newer:
         rows = changes(client, source, target, moment, write=False)
         lines = (f"{counted(len(rows), 'payment')} changed since {since}:", *listed(rows))
-        document = {"kind": "discarded", "rows": [asdict(one) for one in rows]}
+        document = {"kind": "discarded", "rows": [asdict(row) for row in rows]}
         work.operator.tell(Report(lines, document))
         work.confirm(discard_question(rows), options.confirm_discard, "--confirm-discard")
     elif options.mismatched is None:
         found = changes(client, source, target, moment, write=False)
-        rows = [one for one in found if one.action == "mismatched"]
+        rows = [row for row in found if row.action == "mismatched"]
         if rows:
             number = counted(len(rows), "payment")
             lines = (f"{number} of {source} are not what was validated:", *listed(rows))
-            document = {"kind": "mismatched", "rows": [asdict(one) for one in rows]}
+            document = {"kind": "mismatched", "rows": [asdict(row) for row in rows]}
             work.operator.tell(Report(lines, document))
             question = (
                 "Their amount, currency or customer was changed since. Leave them behind "
@@ -74,9 +74,9 @@ def check_choice(work: Work, journal: Journal, command: str) -> None:
 
 def listed(rows: list[RowChange]) -> Iterator[str]:
     """Yield a line for each of the first payments that differ, and one for the rest."""
-    for one in rows[:MAX_LISTED]:
-        there = one.after or "missing"
-        yield f"  {one.transaction_id}  {one.before} (there: {there}), {one.action}"
+    for row in rows[:MAX_LISTED]:
+        there = row.after or "missing"
+        yield f"  {row.transaction_id}  {row.before} (there: {there}), {row.action}"
     if len(rows) > MAX_LISTED:
         yield f"  and {len(rows) - MAX_LISTED} more"
 

@@ -83,17 +83,17 @@ def find_backups(session: Session, table: str, tell: Tell) -> list[Backup]:
             "repeat the command in a minute"
         )
     with translated(f"the backups of {table}"):
-        found = {one.arn: one for one in _of_dynamodb(client, table)}
+        found = {backup.arn: backup for backup in _of_dynamodb(client, table)}
     try:
         with translated(f"the recovery points of {table}"):
             # Some are known to both services.
-            found = {one.arn: one for one in _of_aws_backup(session, table)} | found
+            found = {backup.arn: backup for backup in _of_aws_backup(session, table)} | found
     except AwsError as error:
         if not is_unavailable(error):
             raise
         tell(Caution(f"AWS Backup is left out, and may have newer backups: {error}"))
-    backups = [one for one in found.values() if one.status in READY | IN_PROGRESS]
-    return sorted(backups, key=lambda one: one.made_at, reverse=True)
+    backups = [backup for backup in found.values() if backup.status in READY | IN_PROGRESS]
+    return sorted(backups, key=lambda backup: backup.made_at, reverse=True)
 
 
 def choose(backups: Sequence[Backup], asked: str) -> Backup:
@@ -116,9 +116,9 @@ def choose(backups: Sequence[Backup], asked: str) -> Backup:
     if asked == LATEST:
         chosen = backups[0]
     else:
-        named = {one.arn: one for one in backups}
+        named = {backup.arn: backup for backup in backups}
         if asked not in named:
-            newest = ", ".join(one.arn for one in backups[:MAX_NAMED])
+            newest = ", ".join(backup.arn for backup in backups[:MAX_NAMED])
             raise UsageError(
                 f"--from-backup {asked}: no backup of the table has this ARN; the newest are "
                 f"{newest} (--from-backup latest)"
@@ -185,14 +185,14 @@ def _value(value: Any, parameters: Mapping[str, str]) -> str:
 
 def _of_dynamodb(client: DynamoDBClient, table: str) -> Iterator[Backup]:
     for page in client.get_paginator("list_backups").paginate(TableName=table, BackupType="ALL"):
-        for one in page["BackupSummaries"]:
+        for summary in page["BackupSummaries"]:
             yield Backup(
-                arn=one["BackupArn"],
+                arn=summary["BackupArn"],
                 table=table,
-                kind=one["BackupType"],
-                made_at=one["BackupCreationDateTime"].astimezone(UTC),
-                status=one["BackupStatus"],
-                size_bytes=one.get("BackupSizeBytes"),
+                kind=summary["BackupType"],
+                made_at=summary["BackupCreationDateTime"].astimezone(UTC),
+                status=summary["BackupStatus"],
+                size_bytes=summary.get("BackupSizeBytes"),
             )
 
 
@@ -202,15 +202,15 @@ def _of_aws_backup(session: Session, table: str) -> Iterator[Backup]:
     pages = client.get_paginator("list_recovery_points_by_resource").paginate(ResourceArn=arn)
     try:
         for page in pages:
-            for one in page["RecoveryPoints"]:
+            for point in page["RecoveryPoints"]:
                 yield Backup(
-                    arn=one["RecoveryPointArn"],
+                    arn=point["RecoveryPointArn"],
                     table=table,
                     kind=AWS_BACKUP,
-                    made_at=one["CreationDate"].astimezone(UTC),
-                    status=one["Status"],
-                    size_bytes=one.get("BackupSizeBytes"),
-                    vault=one["BackupVaultName"],
+                    made_at=point["CreationDate"].astimezone(UTC),
+                    status=point["Status"],
+                    size_bytes=point.get("BackupSizeBytes"),
+                    vault=point["BackupVaultName"],
                 )
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":  # AWS Backup has never had this table

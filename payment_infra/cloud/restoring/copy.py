@@ -156,7 +156,10 @@ def wait(
 
     for table in looks(f"table {copy}", look, sleep):
         indexes = table.get("GlobalSecondaryIndexes", [])
-        statuses = {table["TableStatus"], *(one.get("IndexStatus", "ACTIVE") for one in indexes)}
+        statuses = {
+            table["TableStatus"],
+            *(index.get("IndexStatus", "ACTIVE") for index in indexes),
+        }
         if statuses == {"ACTIVE"}:
             return
         passed = timedelta(seconds=int((clock() - began).total_seconds()))

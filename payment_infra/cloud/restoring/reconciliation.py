@@ -154,8 +154,8 @@ def _page_changes(
             to_copy.append((change, _with_older_mark(row, present, moment)))
     note(found)
     kept = {change for change, row in to_copy if not _copy(client, target, row)}
-    note([replace(one, action="kept") for one in kept])
-    return [replace(one, action="kept") if one in kept else one for one in found]
+    note([replace(change, action="kept") for change in kept])
+    return [replace(change, action="kept") if change in kept else change for change in found]
 
 
 def _action(row: Item, present: Item | None, *, write: bool, mismatched: bool) -> Action | None:
@@ -184,7 +184,7 @@ def _with_older_mark(row: Item, present: Item | None, moment: datetime) -> Item:
     """
     if present is None or not is_open(row):
         return row
-    marks = [mark for one in (row, present) if (mark := mark_of(one)) is not None]
+    marks = [mark for version in (row, present) if (mark := mark_of(version)) is not None]
     if made_anew(row, present):
         marks.append(floor(moment.timestamp()))
     return with_mark(row, min(marks)) if marks else row

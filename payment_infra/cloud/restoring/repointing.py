@@ -66,7 +66,7 @@ def repoint(environment: Environment, source: str, table: str, operator: Operato
                 changes=change_set.changes,
             )
         )
-        if losing := [one.logical_id for one in change_set.changes if one.loses_data]:
+        if losing := [change.logical_id for change in change_set.changes if change.loses_data]:
             raise AwsError(
                 f"stack {stack.name}: to move it would replace or remove {', '.join(losing)}, so "
                 f"it was not done; `{environment.command('diff')}` shows how the stack differs"

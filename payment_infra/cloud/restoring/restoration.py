@@ -73,13 +73,13 @@ def _in_progress(work: Work) -> Journal | None:
     """Return the restore to go on with, None if there is none."""
     environment, options = work.environment, work.options
     every = find_journals(environment, environment.own_table)
-    work.stopped = any(one.stops for one in every)
-    if undoing := [one for one in every if one.undoing]:
+    work.stopped = any(journal.stops for journal in every)
+    if undoing := [journal for journal in every if journal.undoing]:
         raise AwsError(
             f"the restore to {shown(undoing[0].to)} is being undone; "
             f"`{work.command('restore --undo')}` completes that first"
         )
-    open_ones = [one for one in every if one.open and one.drill == options.drill]
+    open_ones = [journal for journal in every if journal.open and journal.drill == options.drill]
     if not open_ones:
         return None
     journal = open_ones[-1]
@@ -176,7 +176,7 @@ def _begin_from_backup(work: Work) -> Journal:
 
 def _check_name(work: Work, name: str) -> None:
     environment = work.environment
-    if any(one.copy == name for one in find_journals(environment, environment.own_table)):
+    if any(journal.copy == name for journal in find_journals(environment, environment.own_table)):
         [delete] = tables.delete_commands_of(name, environment.session.region, protected=False)
         raise UsageError(
             f"there is a table {name} from an earlier restore; `{delete}` deletes it, or restore "
@@ -329,6 +329,6 @@ def _what_is_left(work: Work, moved: Moved) -> list[str]:
     else:
         lines += [
             f"- {journal.source} is not used any more:",
-            *(f"  {one}" for one in tables.delete_commands(client, journal.source)),
+            *(f"  {command}" for command in tables.delete_commands(client, journal.source)),
         ]
     return lines

@@ -42,8 +42,8 @@ def noted(environment: Environment, journal: Journal) -> list[RowChange]:
     """Return what was done, each payment's change once, by its id."""
     found: dict[tuple[str, str], RowChange] = {}
     for item in environment.operations.items(environment.stack.name, _items(journal)):
-        for one in json.loads(item["rows"]["S"]):
-            row = RowChange(**one)
+        for fields in json.loads(item["rows"]["S"]):
+            row = RowChange(**fields)
             key = row.transaction_id, row.updated_at
             # That it was to be copied was written down before it was found to be kept.
             if key not in found or found[key].action == "copied":

@@ -209,8 +209,8 @@ def _reconcile(
             note=lambda rows: row_log.note(work.environment, journal, rows),
         )
     )
-    told_of = {(one.transaction_id, one.updated_at) for one in known}
-    rows = [one for one in found if (one.transaction_id, one.updated_at) not in told_of]
+    told_of = {(row.transaction_id, row.updated_at) for row in known}
+    rows = [row for row in found if (row.transaction_id, row.updated_at) not in told_of]
     for told, chosen in (
         (
             f"not in {target}, and could be charged again if validated again",

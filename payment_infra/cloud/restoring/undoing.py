@@ -69,7 +69,7 @@ def _undo(work: Work) -> Report:
             *listed(rows),
             *marked_lines(moved.marked),
             f"{journal.copy} is not used any more{':' if left else ', and gone'}",
-            *(f"  {one}" for one in left),
+            *(f"  {command}" for command in left),
         ),
         {
             "kind": "undo",
@@ -90,15 +90,15 @@ def _undo(work: Work) -> Report:
 def _to_undo(work: Work) -> Journal:
     environment = work.environment
     every = find_journals(environment, environment.own_table)
-    work.stopped = any(one.stops for one in every)
-    for one in reversed(every):
-        if one.drill == work.options.drill and (one.open or one.undoing):
-            return one
+    work.stopped = any(journal.stops for journal in every)
+    for journal in reversed(every):
+        if journal.drill == work.options.drill and (journal.open or journal.undoing):
+            return journal
     if work.options.drill:
         raise AwsError(f"there is no drill of {environment.stack.name} in progress")
-    for one in every:
-        if one.copy == environment.table:
-            return one
+    for journal in every:
+        if journal.copy == environment.table:
+            return journal
     raise AwsError(
         f"there is no restore of {environment.stack.name} to undo: payments are in "
         f"{environment.table}"
@@ -129,7 +129,7 @@ def _abandon(work: Work, journal: Journal) -> Report:
         (
             *lines,
             f"{journal.copy} is not used{':' if left else ', and gone'}",
-            *(f"  {one}" for one in left),
+            *(f"  {command}" for command in left),
         ),
         {"kind": "abandoned", "table": active, "left": journal.copy},
         final=True,

@@ -64,12 +64,12 @@ def verify(client: DynamoDBClient, source: str | None, copy: str, to: datetime) 
 
 def _differences(client: DynamoDBClient, source: str, copy: str) -> Iterator[str]:
     with translated(f"tables {source} and {copy}"):
-        one: Any = client.describe_table(TableName=source)["Table"]
-        other: Any = client.describe_table(TableName=copy)["Table"]
-    if one["KeySchema"] != other["KeySchema"]:
-        yield f"its key is {other['KeySchema']}, not {one['KeySchema']}"
-    there = dict(_indexes(other))
-    for name, index in _indexes(one):
+        origin: Any = client.describe_table(TableName=source)["Table"]
+        restored: Any = client.describe_table(TableName=copy)["Table"]
+    if origin["KeySchema"] != restored["KeySchema"]:
+        yield f"its key is {restored['KeySchema']}, not {origin['KeySchema']}"
+    there = dict(_indexes(restored))
+    for name, index in _indexes(origin):
         if there.get(name) != index:
             yield f"its index {name} is {there.get(name, 'missing')}, not {index}"
 
@@ -85,7 +85,7 @@ def _bad_sample(client: DynamoDBClient, copy: str) -> Iterator[str]:
         schema = client.describe_table(TableName=copy)["Table"]["KeySchema"]
         rows = client.scan(TableName=copy, Limit=SAMPLE_SIZE, ConsistentRead=True)["Items"]
         for row in rows:
-            key = {one["AttributeName"]: row[one["AttributeName"]] for one in schema}
+            key = {part["AttributeName"]: row[part["AttributeName"]] for part in schema}
             read = client.get_item(TableName=copy, Key=key, ConsistentRead=True).get("Item")
             if read != row or not is_payment(row):
                 named = " ".join(str(text) for value in key.values() for text in value.values())

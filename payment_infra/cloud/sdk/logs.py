@@ -113,7 +113,7 @@ class LogTail:
             if found[line] > self._given[line]:
                 self._given[line] += 1
                 fresh.append(line)
-        self._newest[group] = max([self._newest[group], *(one.milliseconds for one in lines)])
+        self._newest[group] = max([self._newest[group], *(line.milliseconds for line in lines)])
         return fresh
 
     def _forget(self) -> None:
@@ -167,7 +167,7 @@ def _session(stream: Any, groups: Mapping[str, str], tail: LogTail) -> Iterator[
             break
         update = event.get("sessionUpdate", {})
         results = update.get("sessionResults", [])
-        yield tail.take([_live_line(one, groups) for one in results])
+        yield tail.take([_live_line(line, groups) for line in results])
         sampled = update.get("sessionMetadata", {}).get("sampled", False)
         if sampled or number % UPDATES_UNTIL_READ == 0:
             yield tail.look()

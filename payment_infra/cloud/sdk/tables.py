@@ -57,17 +57,23 @@ def unfit(client: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> s
             return f"there is no table {name} in {client.meta.region_name}"
     if table["TableStatus"] != "ACTIVE":
         return f"table {name} is {table['TableStatus']}, and not ACTIVE"
-    return next((f"table {name} {one}" for one in _differences(table, properties)), "")
+    return next(
+        (f"table {name} {difference}" for difference in _differences(table, properties)), ""
+    )
 
 
 def _differences(table: Any, properties: Mapping[str, Any]) -> Iterator[str]:
     wanted = {
-        one["AttributeName"]: one["AttributeType"] for one in properties["AttributeDefinitions"]
+        attribute["AttributeName"]: attribute["AttributeType"]
+        for attribute in properties["AttributeDefinitions"]
     }
-    types = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
+    types = {
+        attribute["AttributeName"]: attribute["AttributeType"]
+        for attribute in table["AttributeDefinitions"]
+    }
     if (key := _key(table, types)) != _key(properties, wanted):
         yield f"has the key {key}, and not {_key(properties, wanted)}"
-    indexes = {one["IndexName"]: one for one in table.get("GlobalSecondaryIndexes", [])}
+    indexes = {index["IndexName"]: index for index in table.get("GlobalSecondaryIndexes", [])}
     for index in properties["GlobalSecondaryIndexes"]:
         name, there = index["IndexName"], indexes.get(index["IndexName"])
         if there is None:
@@ -80,7 +86,7 @@ def _differences(table: Any, properties: Mapping[str, Any]) -> Iterator[str]:
 
 def _key(described: Any, types: Mapping[str, str]) -> str:
     """Return a key as text: its attributes in their order, with type and role."""
-    parts = [(one["AttributeName"], one["KeyType"]) for one in described["KeySchema"]]
+    parts = [(part["AttributeName"], part["KeyType"]) for part in described["KeySchema"]]
     return ", ".join(f"{name} ({types.get(name)}, {role})" for name, role in parts)
 
 

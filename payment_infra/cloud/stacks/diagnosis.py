@@ -151,10 +151,10 @@ def root_cause(stack: str, events: Sequence[StackEvent]) -> StackEvent | None:
         stack: the stack's name, whose own events count only if no resource failed.
         events: those of one operation, oldest first.
     """
-    failed = [one for one in events if one.failed or _rolls_back(stack, one)]
+    failed = [event for event in events if event.failed or _rolls_back(stack, event)]
     return min(
         failed,
-        key=lambda one: (bool(CASCADE.search(one.reason)), _is_stacks_own(stack, one)),
+        key=lambda event: (bool(CASCADE.search(event.reason)), _is_stacks_own(stack, event)),
         default=None,
     )
 
@@ -220,7 +220,8 @@ def explain_change_set(reason: str, events: Sequence[ValidationEvent], flags: st
     """
     told = [reason.rstrip(".") or "it failed without a reason"]
     told += [
-        f"{one.logical_id}{f' {one.path}' if one.path else ''}: {one.reason}" for one in events
+        f"{event.logical_id}{f' {event.path}' if event.path else ''}: {event.reason}"
+        for event in events
     ]
     remedy = remedy_of(" ".join(told), "", flags)
     return "; ".join([*told, *([remedy] if remedy else [])])
@@ -237,19 +238,19 @@ def validation_events(
         return ()
     try:
         pages = client.get_paginator("describe_events").paginate(ChangeSetName=change_set_id)
-        raw: list[Any] = [one for page in pages for one in page["OperationEvents"]]
+        raw: list[Any] = [event for page in pages for event in page["OperationEvents"]]
     except (ClientError, BotoCoreError):  # what it could add must not hide that it failed
         return ()
     return tuple(
         ValidationEvent(
-            one.get("LogicalResourceId", ""),
-            one.get("ValidationPath", ""),
-            one.get("ValidationStatusReason", ""),
+            event.get("LogicalResourceId", ""),
+            event.get("ValidationPath", ""),
+            event.get("ValidationStatusReason", ""),
         )
-        for one in raw
-        if one.get("EventType") == "VALIDATION_ERROR"
-        and one.get("ValidationStatus") != "SKIPPED"
-        and one.get("ValidationFailureMode") != "WARN"
+        for event in raw
+        if event.get("EventType") == "VALIDATION_ERROR"
+        and event.get("ValidationStatus") != "SKIPPED"
+        and event.get("ValidationFailureMode") != "WARN"
     )
 
 

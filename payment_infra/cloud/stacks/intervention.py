@@ -152,7 +152,7 @@ def destroy(
         )
     operator.confirm(f"Delete the stack {stack.name} in {region}{also}?", yes)
     first()
-    return [one.logical_id for one in follow(stack, stack.delete(state), operator)]
+    return [event.logical_id for event in follow(stack, stack.delete(state), operator)]
 
 
 def _existing(stack: Stack) -> StackState:

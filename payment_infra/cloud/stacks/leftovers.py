@@ -53,17 +53,19 @@ def remove(
         made: the logical ids of what the creation itself has made. What has the name of another is
             perhaps an earlier stack's, and is left as it is.
     """
-    wanted = [one for one in kept if one.physical_id and not why_shared(one.resource_type)]
+    wanted = [event for event in kept if event.physical_id and not why_shared(event.resource_type)]
     return [
-        one for one in wanted if one.logical_id not in made or not _removed(session, one, sleep)
+        event
+        for event in wanted
+        if event.logical_id not in made or not _removed(session, event, sleep)
     ]
 
 
-def _removed(session: Session, one: StackEvent, sleep: Sleep) -> bool:
-    removal = REMOVALS.get(one.resource_type)
+def _removed(session: Session, event: StackEvent, sleep: Sleep) -> bool:
+    removal = REMOVALS.get(event.resource_type)
     try:
         remove = removal and removal.remove
-        return bool(remove and remove(session, one.physical_id, sleep))
+        return bool(remove and remove(session, event.physical_id, sleep))
     except AwsError as error:  # it is gone already; or a person has to see why it is not
         cause = error.__cause__
         return isinstance(cause, ClientError) and code_of(cause) in MISSING

@@ -82,9 +82,9 @@ def follow_cancelling(
     if stays := remove(follow(stack, stack.cancel(state), operator), made):
         operator.tell(
             Caution(
-                f"{', '.join(one.logical_id for one in stays)}: kept, as the template says of a "
-                "deletion; delete what is in the way before the next deployment, or choose another "
-                "--suffix"
+                f"{', '.join(event.logical_id for event in stays)}: kept, as the template says of "
+                "a deletion; delete what is in the way before the next deployment, or choose "
+                "another --suffix"
             )
         )
 

@@ -191,7 +191,7 @@ def continue_rollback(
     try:
         follow(stack, stack.continue_rollback(state, skip), operator)
     except DeploymentFailed as failed:
-        left = sorted({one.logical_id for one in failed.events if one.failed} - {stack.name})
+        left = sorted({event.logical_id for event in failed.events if event.failed} - {stack.name})
         raise DeploymentFailed(
             f"{failed}; mend {', '.join(left) or 'what failed'} and repeat the command, or add "
             f"--skip {' --skip '.join(left) or 'RESOURCE'} to leave it as it is",

@@ -53,10 +53,12 @@ class StackState:
             id=stack["StackId"],
             status=stack["StackStatus"],
             parameters={
-                one["ParameterKey"]: one.get("ParameterValue", "")
-                for one in stack.get("Parameters", [])
+                parameter["ParameterKey"]: parameter.get("ParameterValue", "")
+                for parameter in stack.get("Parameters", [])
             },
-            outputs={one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])},
+            outputs={
+                output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])
+            },
             changed_at=stack.get("LastUpdatedTime") or stack["CreationTime"],
             role_arn=stack.get("RoleARN"),
             notification_arns=tuple(stack.get("NotificationARNs", [])),
@@ -131,20 +133,24 @@ class Stack:
     def physical_ids(self) -> Mapping[str, str]:
         """Return logical id to physical id of every resource."""
         return {
-            one["LogicalResourceId"]: one.get("PhysicalResourceId", "") for one in self.resources()
+            resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "")
+            for resource in self.resources()
         }
 
     def physical_ids_of(self, resource_type: str) -> list[str]:
         """Return the physical ids of the resources of one type, as AWS::CloudWatch::Alarm."""
         return [
-            one["PhysicalResourceId"]
-            for one in self.resources()
-            if one["ResourceType"] == resource_type and one.get("PhysicalResourceId")
+            resource["PhysicalResourceId"]
+            for resource in self.resources()
+            if resource["ResourceType"] == resource_type and resource.get("PhysicalResourceId")
         ]
 
     def resource_statuses(self) -> Mapping[str, str]:
         """Return logical id to status of every resource."""
-        return {one["LogicalResourceId"]: one["ResourceStatus"] for one in self.resources()}
+        return {
+            resource["LogicalResourceId"]: resource["ResourceStatus"]
+            for resource in self.resources()
+        }
 
     def created(self) -> frozenset[str]:
         """Return the logical ids of the resources whose creation has come to its end."""
