@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import textwrap
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +28,7 @@ from payment_infra.errors import UsageError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.destroying.destruction import Destruction, Kept
+    from payment_infra.cloud.destroying.destruction import Destruction
     from payment_infra.cloud.destroying.saving import Saving
     from payment_infra.cloud.environment.callers import Detaching
     from payment_infra.cloud.sdk.session import Session
@@ -82,6 +80,7 @@ def command(
     if drain_seconds is not None and file is None:
         raise UsageError("--drain goes with --export")
     suffix = require_suffix(resolved)
+    from payment_infra.cli.views.destruction import draw, draw_remains
     from payment_infra.cloud.destroying.destruction import (
         check_protection,
         delete_late_log_groups,
@@ -146,50 +145,7 @@ def command(
         note("\n".join(draw_remains(left)))
 
 
-def draw(found: Destruction, width: int) -> Iterator[str]:
-    """Yield what goes and what is kept."""
-    from payment_infra.cli.views.text import cut
-    from payment_infra.cloud.destroying.destruction import kinds
-
-    yield click.style(f"Deletion of {found.stack} in {found.region}", bold=True)
-    yield click.style(f"- resources that go: {sum(found.goes.values())}", fg="red")
-    if found.table:
-        yield click.style(f"    table {found.table}, payments: about {found.items}", fg="red")
-    for queue, number in found.messages.items():
-        yield click.style(f"    queue {queue}, messages not handled yet: {number}", fg="red")
-    for kind in kinds(found.goes):
-        yield f"    {cut(kind, width - 4)}"
-    if found.callers.principals:
-        number = len(found.callers.principals)
-        yield click.style(f"- who loses the callers' policy: {number}", fg="red")
-    for principal in found.callers.principals:
-        yield f"    {principal.kind} {principal.name}"
-    if found.callers.unknown:
-        told = (
-            "Warning: nobody can tell who has the callers' policy, and IAM deletes it only when "
-            f"nobody has: {found.callers.unknown}"
-        )
-        yield from (click.style(line, fg="yellow") for line in textwrap.wrap(told, width))
-    if found.kept:
-        yield click.style(f"+ what is kept: {len(found.kept)}", fg="green")
-    for kept in found.kept:
-        yield f"    {kept.resource_type} {kept.name}"
-        yield f"      {cut(kept.reason, width - 6)}"
-
-
-def draw_remains(left: list[Kept]) -> Iterator[str]:
-    """Yield what is left and the commands that remove it, which are to be copied: none is cut."""
-    yield "What remains, and what removes it:"
-    for resource in left:
-        yield f"  {resource.resource_type} {resource.name}"
-        yield f"    {resource.reason}"
-        if resource.command:
-            yield f"    {resource.command}"
-
-
 def _also(found: Destruction) -> str:
-    from payment_infra.wording import counted
-
     number = len(found.callers.principals)
     return f", and detach the callers' policy from {counted(number, 'principal')}" if number else ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
-    from payment_infra.cloud.operating.drift import Drift
 
 
 @click.command("drift")
@@ -37,6 +35,7 @@ def command(environment: Environment, fail: bool, output: str) -> None:
     Example:
       payment-infra drift --suffix dev-001 --fail
     """
+    from payment_infra.cli.views.drift import draw
     from payment_infra.cloud.operating.drift import detect
 
     with operating(environment.stack.name, "text") as operator:
@@ -49,21 +48,3 @@ def command(environment: Environment, fail: bool, output: str) -> None:
         note(f"Warning: the detection did not come to its end: {escaped(drift.reason)}")
     if fail and drift.status != "IN_SYNC":
         click.get_current_context().exit(DIFFERENT)
-
-
-def draw(drift: Drift, width: int) -> Iterator[str]:
-    """Yield the lines of a drift: each resource, and below it what differs, old and new."""
-    from payment_infra.cli.views.text import cut, cut_right
-    from payment_infra.rendering import describe
-    from payment_infra.wording import counted
-
-    for resource in drift.resources:
-        sign, color = ("-", "red") if resource.status == "DELETED" else ("~", "yellow")
-        head = f"{sign} {resource.logical_id}  {resource.resource_type}  {resource.status}"
-        yield click.style(cut_right(head, width), fg=color)
-        for changed in resource.properties:
-            yield f"    {cut(changed.path, width - 4)}"
-            yield click.style(f"      - {cut(describe(changed.expected), width - 8)}", fg="red")
-            yield click.style(f"      + {cut(describe(changed.actual), width - 8)}", fg="green")
-    cannot = f"{counted(drift.not_checked, 'resource')} cannot be compared"
-    yield f"{drift.status}: {len(drift.resources)} drifted of {drift.checked} compared; {cannot}"

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.artifacts import code_keys
-from payment_infra.cli.metrics import ASCII, BLOCKS, LABEL, NUMBERS, draw, sparkline
+from payment_infra.cli.views.metrics import (
+    ASCII,
+    BLOCKS,
+    LABEL,
+    NUMBERS,
+    draw,
+    levels_in,
+    sparkline,
+)
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.operating.alarms import Alarm
 from payment_infra.cloud.operating.dashboard import Series, Widget, read_dashboard
@@ -189,3 +197,8 @@ def test_no_number_is_too_long_for_its_place() -> None:
     series = tuple(Series("L" * 40, metric, (Point(START, one),)) for one in numbers)
     assert int((END - START).total_seconds()) // 400 == 80 - LABEL - NUMBERS - 3
     check_width("\n".join(draw([Widget("T", series)], START, END)), 80)
+
+
+@pytest.mark.parametrize(("encoding", "levels"), [("utf-8", BLOCKS), ("ascii", ASCII)])
+def test_blocks_are_drawn_where_the_output_has_them(encoding: str, levels: str) -> None:
+    assert levels_in(encoding) == levels

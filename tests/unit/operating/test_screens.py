@@ -13,11 +13,11 @@ import click
 import pytest
 
 from payment_infra.checks import Check as Finding
-from payment_infra.cli.destroy import draw as draw_destruction
-from payment_infra.cli.destroy import draw_remains
 from payment_infra.cli.health import print_checks
 from payment_infra.cli.list import print_stacks
 from payment_infra.cli.subscribe import print_subscriptions
+from payment_infra.cli.views.destruction import draw as draw_destruction
+from payment_infra.cli.views.destruction import draw_remains
 from payment_infra.cli.views.failed import masked, print_message, print_messages
 from payment_infra.cli.views.logs import entry
 from payment_infra.cli.views.status import draw as draw_status
