@@ -1,4 +1,4 @@
-"""What a check of machine and account found, and what to do about it."""
+"""What a check of a machine, an account, a plan or an environment found, and what to do then."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Check:
-    """One line. remedy says in one line what to do about a warning or failure."""
+    """One line. What to do about a warning or failure is one, too: remedy, or in the message."""
 
     name: str
     level: Level
-    message: str
+    message: str = ""
     remedy: str = ""
 
     @classmethod

@@ -54,7 +54,7 @@ MAX_TAGS = 40
 MAX_LIMIT = 1_000_000
 
 Tags = Mapping[str, str]
-Check = Callable[[Any], str | None]
+Rule = Callable[[Any], str | None]
 
 
 def check_suffix(value: str) -> str | None:
@@ -71,7 +71,7 @@ def check_suffix(value: str) -> str | None:
     return None
 
 
-def _one_of(*allowed: object) -> Check:
+def _one_of(*allowed: object) -> Rule:
     def check(value: object) -> str | None:
         return None if value in allowed else f"must be one of {', '.join(map(str, allowed))}"
 
@@ -82,7 +82,7 @@ def _check_limit(value: int) -> str | None:
     return None if 1 <= value <= MAX_LIMIT else f"must be from 1 to {MAX_LIMIT}"
 
 
-def _matching(pattern: str, meaning: str) -> Check:
+def _matching(pattern: str, meaning: str) -> Rule:
     def check(value: str) -> str | None:
         return None if re.fullmatch(pattern, value) else f"must be {meaning}"
 
@@ -106,17 +106,17 @@ def gateway_name(gateway: str) -> str:
 def _setting(
     default: object,
     meaning: str,
-    check: Check | None = None,
+    rule: Rule | None = None,
     *,
     kept: bool = False,
     names: Mapping[str, str] = NO_NAMES,
 ) -> Any:
-    return field(default=default, metadata=_metadata(meaning, check, kept=kept, names=names))
+    return field(default=default, metadata=_metadata(meaning, rule, kept=kept, names=names))
 
 
 def _metadata(
     meaning: str,
-    check: Check | None = None,
+    rule: Rule | None = None,
     *,
     kept: bool = False,
     names: Mapping[str, str] = NO_NAMES,
@@ -125,12 +125,12 @@ def _metadata(
 
     Args:
         meaning: the flag's help.
-        check: says what is wrong with a value, or None.
+        rule: says what is wrong with a value, or None.
         kept: whether money, access or protection hang on it: an update never takes it back to a
             default that nobody named.
         names: what a value may be called, to the value.
     """
-    return {"help": meaning, "check": check, "kept": kept, "names": names}
+    return {"help": meaning, "rule": rule, "kept": kept, "names": names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -220,8 +220,8 @@ def _typed(spec: Field[Any], value: object, where: str, strict: bool) -> object:
         typed = checkers[spec.type](value)
     except ValueError as error:
         raise UsageError(f"{where}: {value!r} is not allowed: must be {error}") from None
-    check = spec.metadata["check"]
-    problem = check(typed) if check else None
+    rule = spec.metadata["rule"]
+    problem = rule(typed) if rule else None
     if problem:
         raise UsageError(f"{where}: {value!r} is not allowed: it {problem}")
     return typed

@@ -163,8 +163,8 @@ def test_a_preset_sets_only_fields_that_there_are_to_values_that_are_allowed(pre
 
 @pytest.mark.parametrize("name", sorted(set(FIELDS) - {"suffix", "bucket", "tags"}))
 def test_a_default_keeps_its_own_fields_rule(name: str) -> None:
-    check = FIELDS[name].metadata["check"]
-    assert check is None or check(getattr(StackConfig(), name)) is None
+    rule = FIELDS[name].metadata["rule"]
+    assert rule is None or rule(getattr(StackConfig(), name)) is None
 
 
 def test_development_is_what_the_defaults_are_and_production_protects_the_data() -> None:

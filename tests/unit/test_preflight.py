@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from payment_infra.checks import Check
 from payment_infra.cli import deploy
-from payment_infra.cloud.deploying.preflight import CHECKS, Check, check_all
+from payment_infra.cloud.deploying.preflight import CHECKS, check_all
 from payment_infra.cloud.deploying.release import Plan, plan
 from payment_infra.cloud.sdk.tables import unfit
 from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE

@@ -135,15 +135,15 @@ class Deployment:
             return self._run()
 
     def _run(self) -> Result:
-        found = self._look(self._settled())
+        found = self._work_out(self._settled())
         if self._changes(found) and self._hold():
             # A stack that is as it was has not been worked on since: each update has its time.
             state = self._settled()
-            found = found if state == found.state else self._look(state)
+            found = found if state == found.state else self._work_out(state)
         if self._options.change_set is not None:
             return self._execute_later(found, self._options.change_set)
         if self._imports(found) and self._import(found):
-            found = self._look(self._settled())
+            found = self._work_out(self._settled())
         if self._is_up_to_date(found):
             return self._unchanged(found.live)
         return self._deploy(found)
@@ -186,7 +186,7 @@ class Deployment:
             # It is asked once.
             self._options = replace(self._options, allow=self._options.allow | {OPEN})
 
-    def _look(self, state: StackState | None) -> Found:
+    def _work_out(self, state: StackState | None) -> Found:
         """Work out and check what is to be deployed to a stack at rest; nothing is changed."""
         options = self._options
         found = Found(state, {}, None)

@@ -52,12 +52,12 @@ def physical_name(value: Any, parameters: Mapping[str, str | None]) -> str | Non
 
 def _find_table(session: Session, name: str) -> dict[str, str]:
     client = session.client("dynamodb")
-    return {"TableName": name} if _look(name, lambda: client.describe_table(TableName=name)) else {}
+    return {"TableName": name} if _read(name, lambda: client.describe_table(TableName=name)) else {}
 
 
 def _find_queue(session: Session, name: str) -> dict[str, str]:
     client = session.client("sqs")
-    found = _look(name, lambda: client.get_queue_url(QueueName=name))
+    found = _read(name, lambda: client.get_queue_url(QueueName=name))
     return {"QueueUrl": found["QueueUrl"]} if found else {}
 
 
@@ -72,11 +72,11 @@ def _find_log_group(session: Session, name: str) -> dict[str, str]:
     return {"LogGroupName": name} if exists else {}
 
 
-def _look(name: str, look: Callable[[], Any]) -> Any:
-    """Return what a look finds, None if it is not there."""
+def _read(name: str, call: Callable[[], Any]) -> Any:
+    """Return what a call answers, None if there is nothing of that name."""
     with translated(name):
         try:
-            return look()
+            return call()
         except ClientError as error:
             if code_of(error) in MISSING:
                 return None

@@ -6,9 +6,9 @@ import json
 import shlex
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from payment_infra.checks import Check
 from payment_infra.cloud.deploying.bootstrap import own_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
 from payment_infra.cloud.deploying.existing import find_existing
@@ -29,15 +29,6 @@ MIN_CONCURRENCY = 50
 CHECKS = ("bucket", "template", "names", "table", "quotas")
 
 
-@dataclass(frozen=True)
-class Check:
-    """What a check found. A warning or failure says in `message` what is wrong and what to do."""
-
-    name: str
-    level: Literal["ok", "warn", "fail"]
-    message: str = ""
-
-
 def check_all(
     session: Session,
     planned: Plan,
@@ -47,7 +38,7 @@ def check_all(
     imports: bool = False,
     skip: Collection[str] = (),
 ) -> list[Check]:
-    """Make the checks, at the same time, and return them in their order.
+    """Make the checks, at the same time, and return them in their order; a message says all.
 
     Args:
         session: whose account.

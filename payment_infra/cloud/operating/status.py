@@ -244,9 +244,9 @@ def _find(
     parts: _Parts,
     environment: Environment,
     name: str,
-    look: Callable[[Environment], list[Check]],
+    find: Callable[[Environment], list[Check]],
 ) -> Callable[[], list[Check]]:
-    return parts.read(name, lambda: look(environment), list[Check]())
+    return parts.read(name, lambda: find(environment), list[Check]())
 
 
 def _payments(stops: Sequence[Check], idle: Sequence[Check], *, known: bool) -> str:

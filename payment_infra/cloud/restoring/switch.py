@@ -82,7 +82,7 @@ def switch(
             # `resume` or a person may have let them in since.
             if not journal.stops or _is_open(work):
                 journal = _stop(work, journal)
-            slipped = _look_again(work, journal, marking, rows)
+            slipped = _reconcile_again(work, journal, marking, rows)
             _tell_marked(work, target, len(slipped - (marked or set())))
             journal = start(work, journal)
         # An earlier run has marked them, if it has moved the stack.
@@ -175,7 +175,7 @@ def _stop(work: Work, journal: Journal) -> Journal:
     return journal
 
 
-def _look_again(
+def _reconcile_again(
     work: Work, journal: Journal, marking: Marking, known: Sequence[RowChange]
 ) -> set[str]:
     """Carry over what slipped through, for a throttle is a target, not a ceiling (API Gateway,

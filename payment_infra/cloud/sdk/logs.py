@@ -87,7 +87,7 @@ class LogTail:
         """Return what `read` does; failures are botocore's, and what was read comes with the next
         look."""
         for group in self._newest:
-            self._unseen += self._look(group)
+            self._unseen += self._read(group)
         self._forget()
         lines, self._unseen = self._unseen, []
         return sorted(lines, key=lambda line: line.milliseconds)
@@ -102,7 +102,7 @@ class LogTail:
                 fresh.append(line)
         return fresh
 
-    def _look(self, group: str) -> list[LogLine]:
+    def _read(self, group: str) -> list[LogLine]:
         """Return a group's new lines. They count as given only once all its pages were read."""
         since = max(self._start, self._newest[group] - OVERLAP_MILLISECONDS)
         lines = list(_lines(self._client, group, since, self._pattern))

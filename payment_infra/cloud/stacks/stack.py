@@ -96,14 +96,14 @@ class Stack:
     def state(self) -> StackState | None:
         """Return the stack's state, or None if there is no such stack."""
         with translated(f"stack {self.name}"):
-            return self._look()
+            return self._read()
 
     def state_for_sure(self) -> StackState | None:
         """Return the stack's state, and look again if a look fails for a passing reason.
 
         For what follows an operation, whose end such a failure must not hide.
         """
-        return next(looks(f"stack {self.name}", self._look, self.sleep))
+        return next(looks(f"stack {self.name}", self._read, self.sleep))
 
     def outputs(self) -> Mapping[str, str]:
         """Return the stack's outputs.
@@ -247,7 +247,7 @@ class Stack:
         following.skip_past()
         return following
 
-    def _look(self) -> StackState | None:
+    def _read(self) -> StackState | None:
         try:
             stack = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
         except ClientError as error:
