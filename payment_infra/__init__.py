@@ -1,3 +1,18 @@
-"""Generate, ship and operate a resilient payment processing API on AWS as plain CloudFormation."""
+"""Generate, ship and operate a resilient payment processing API on AWS as plain CloudFormation.
+
+What shapes the template: `template` puts the `groups` together, with the parameters and physical
+names of `naming`; `record` holds its settings, `rendering` writes it as text. `difference` and
+`grants` compare two templates, `linting` and `openapi` check and describe it.
+
+What is packaged: `artifacts` zips the handlers, `layer` their dependencies; `gateway_check` tries
+the gateway class, by running `gateway_probe`.
+
+What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file.
+
+What everybody uses: `names`, `errors`, `checks`, `moments`, `wording`, `foreign`, `files`.
+
+On top of these: `cloud` calls AWS, `local` stands in for it, `doctor` examines machine and account,
+`cli` is the command line.
+"""
 
 __version__ = "0.1.0"

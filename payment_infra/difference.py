@@ -43,7 +43,7 @@ class CodeChange:
 
 @dataclass(frozen=True)
 class ParameterChange:
-    """The value of a parameter; None where there is none, `****` where it may not be shown."""
+    """The value of a parameter; None where it is absent, `****` where it may not be shown."""
 
     name: str
     old: str | None

@@ -46,7 +46,7 @@ class DeploymentFailed(PaymentInfraError):
 
 
 class Interrupted(PaymentInfraError):
-    """Ctrl-C while AWS goes on by itself; says how to see it and how to stop it."""
+    """Ctrl-C while AWS continues by itself; says how to see it and how to stop it."""
 
     exit_code = 130
 

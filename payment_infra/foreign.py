@@ -33,7 +33,7 @@ def escaped(text: str, keep: str = "") -> str:
 
 
 def parsed(text: str) -> Any:
-    """Return what JSON says, None where it is none, or more than can be printed as JSON again.
+    """Return the value of a JSON text; None if it is none, or cannot be printed as JSON again.
 
     That is nesting deeper than MAX_DEPTH, and NaN, Infinity or a number too large for a float,
     which RFC 8259 has not.

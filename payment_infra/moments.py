@@ -44,12 +44,12 @@ def parse_moment(text: str, now: datetime) -> datetime:
         try:
             return now.astimezone(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         except OverflowError as error:
-            raise UsageError(f"{text!r}: that long ago there was nothing") from error
+            raise UsageError(f"{text!r}: too long ago for a date") from error
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"{text!r} is no moment; write 10m, 3h or 2d for that long ago, or a time as "
+            f"{text!r} is not a time; write 10m, 3h or 2d for that long ago, or a time as "
             f"{shown(now)}"
         ) from error
     if moment.tzinfo is None:

@@ -1,4 +1,4 @@
-"""What a deployed environment's things are called: plain strings, for whoever looks for them.
+"""What a deployed environment's things are called: plain strings.
 
 The template gives these names; a test holds the two together.
 """

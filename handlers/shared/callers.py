@@ -3,8 +3,8 @@
 A row holds the caller that validated it. Ids can be computed from caller and Idempotency-Key, so
 knowing an id is no permission: for anyone else the transaction is unknown. Two kinds of rows are
 everybody's: those of earlier releases, which hold no caller, and anonymous ones, which an API
-without authorization has taken from who knows whom. They stay open when the API then asks for
-signatures, as open as they were made.
+without authorization has taken from anybody. They stay open when the API then asks for signatures,
+as open as they were made.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Attempt:
         """Claim, charge and finish a payment; return where it stands then.
 
         That is processed or declined, by this attempt or an earlier one, or in processing by one
-        that goes on. It is None if there is no such payment, or none for this claimant.
+        that is still running. It is None if there is no such payment, or none for this claimant.
 
         Raises:
             NotSettled: something failed. The lease was let go, and the outcome may be unknown.

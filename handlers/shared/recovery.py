@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # Longer than the queue's own retries take: 3 receives, 300 s apart.
 RECOVER_AFTER_SECONDS = 20 * 60
 SCHEDULE_SECONDS = 300
-# A run queues no more than this; the next one, five minutes later, goes on.
+# A run queues no more than this; the next one, five minutes later, continues.
 MAX_PAYMENTS_A_RUN = 500
 # A queue that has refused so many messages in a row is left alone until the next run.
 MAX_UNSENT = 3

@@ -1,10 +1,10 @@
 """What is queued for a payment that failed: the message, its queue, and reading it back.
 
-While a deployment goes on, and after a rollback, messages are read by other releases than those
-that wrote them. A reader therefore takes a message with fields that it does not know, and a writer
-gives the body no field that the release before it would refuse: that one took no unknown field, so
-the caller travels as an attribute of the SQS message. The version changes only if readers of the
-old one must not take the new one.
+While a deployment is in progress, and after a rollback, messages are read by other releases than
+those that wrote them. A reader therefore takes a message with fields that it does not know, and a
+writer gives the body no field that the release before it would refuse: that one took no unknown
+field, so the caller travels as an attribute of the SQS message. The version changes only if readers
+of the old one must not take the new one.
 """
 
 from __future__ import annotations

@@ -128,8 +128,8 @@ class Transaction:
         """Return the transaction that a row holds; attributes it does not know are left out.
 
         Raises Unreadable if one that every transaction has is missing, one is of another type, or
-        the time of the first charge is none. One in processing must have it: without it, nobody
-        knows whether the gateway has forgotten the charge.
+        the time of the first charge is not a time. One in processing must have it: without it,
+        nobody knows whether the gateway has forgotten the charge.
         """
         for name in REQUIRED:
             if name not in record:

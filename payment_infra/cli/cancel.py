@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def command(
     session: Session, resolved: Resolved, stack_name: str | None, output: str, yes: bool
 ) -> None:
-    """Cancel the deployment that goes on.
+    """Cancel the deployment in progress.
 
     An update is rolled back; a stack that is being created is deleted.
 

@@ -35,7 +35,8 @@ def _names(allowed: tuple[str, ...]) -> Any:
     def parse(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
         names = frozenset(name for text in value for name in text.split(",") if name)
         if unknown := names - set(allowed):
-            raise click.BadParameter(f"{min(unknown)!r} is none of {', '.join(allowed)}", ctx=ctx)
+            known = ", ".join(allowed)
+            raise click.BadParameter(f"{min(unknown)!r} is not one of {known}", ctx=ctx)
         return names
 
     return parse
@@ -66,7 +67,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 )
 @click.option("--detach", is_flag=True, help="Return as soon as the execution has begun.")
 @click.option("--force", is_flag=True, help="Make a change set though nothing seems changed.")
-@click.option("--no-rollback", is_flag=True, help="Keep what was made if it fails.")
+@click.option("--no-rollback", is_flag=True, help="Keep what was made if the deployment fails.")
 @click.option(
     "--wait/--no-wait", default=None, help="Wait for another operation on the stack, or give up."
 )
@@ -103,7 +104,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
     "--import-existing-resources",
     "import_existing",
     is_flag=True,
-    help="Bring an environment whose stack is gone back, over what it has kept.",
+    help="Bring back an environment whose stack is gone, over what it has kept.",
 )
 @click.option(
     "--timeout",
@@ -164,7 +165,10 @@ def command(
             "--parameter, --role-arn and --notification-arn"
         )
     if timeout_minutes is not None and options["detach"]:
-        raise UsageError("--timeout needs somebody who looks, and --detach looks no more")
+        raise UsageError(
+            "--timeout cancels a deployment that is followed, and --detach follows none; leave one "
+            "of them out"
+        )
     from payment_infra.cloud.deploying.deployment import Deployment
     from payment_infra.cloud.deploying.options import DeployOptions
 

@@ -45,6 +45,6 @@ def command(environment: Environment, fail: bool, output: str) -> None:
     else:
         click.echo("\n".join(draw(drift, shutil.get_terminal_size().columns)))
     if drift.reason:
-        note(f"Warning: the detection did not come to its end: {escaped(drift.reason)}")
+        note(f"Warning: the detection did not complete: {escaped(drift.reason)}")
     if fail and drift.status != "IN_SYNC":
         click.get_current_context().exit(DIFFERENT)

@@ -33,7 +33,7 @@ LINE_ROWS = 100_000
     "--output-file",
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where they go; repeated after an interruption, it goes on.  [default: stdout]",
+    help="Where they go; after an interruption, the same command continues.  [default: stdout]",
 )
 @click.option("--force", is_flag=True, help="Replace the file.")
 @output_option
@@ -70,8 +70,8 @@ def command(
         rows = save(client, environment.table, chosen, file, count, replace=force)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
-            f"{file}.part has {counted(count.rows, 'transaction')}; the same command goes on from "
-            "there"
+            f"{file}.part has {counted(count.rows, 'transaction')}; the same command continues "
+            "from there"
         ) from interrupt
     finally:
         count.end()

@@ -38,7 +38,7 @@ Command = Callable[..., Any]
 EMPTY = "the dead-letter queue has no messages; nothing was done"
 
 ID_OPTION = click.option(
-    "--id", "ids", multiple=True, metavar="ID", help="Only this message; repeat it."
+    "--id", "ids", multiple=True, metavar="ID", help="Only this message; may be repeated."
 )
 WAIT_OPTION = click.option(
     "--wait", is_flag=True, help="Wait first until nobody holds messages of the queue."
@@ -144,7 +144,7 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
     metavar="NUMBER",
     help="Messages a second at most.",
 )
-@click.option("--cancel", is_flag=True, help="Stop a redrive that SQS goes on with.")
+@click.option("--cancel", is_flag=True, help="Cancel the redrive that SQS has in progress.")
 @WAIT_OPTION
 @take_over_option
 @output_option

@@ -47,7 +47,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     metavar="TIME",
     help="From when on: 10m, 3h, 2d ago, or 2026-11-24T10:00:00Z.",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Show new lines as they come, until Ctrl-C.")
 @click.option("--transaction", metavar="ID", help="Only what is about this payment.")
 @click.option(
     "--level", type=click.Choice(LEVELS, case_sensitive=False), help="Only this level and above."

@@ -40,7 +40,7 @@ LATEST = "latest"
     metavar="ARN",
     help="The backup to restore from, or latest: also where the table is deleted.",
 )
-@click.option("--undo", is_flag=True, help="Go back from the last restore, or end one half done.")
+@click.option("--undo", is_flag=True, help="Undo the last restore, or end one half done.")
 @click.option(
     "--drill",
     is_flag=True,
@@ -64,14 +64,16 @@ LATEST = "latest"
     metavar="SECONDS",
     help="Wait this long for requests that have begun.  [default: the functions' timeout]",
 )
-@click.option("--no-verify", is_flag=True, help="Go on with a copy that is not what it should be.")
+@click.option(
+    "--no-verify", is_flag=True, help="Continue though the copy is not what it should be."
+)
 @click.option("--no-smoke", is_flag=True, help="Make no payments of its own at the end.")
 @click.option("--pay", is_flag=True, help="Let them charge at a real gateway, too: 100.50 USD.")
 @click.option(
     "--report",
     "report_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the report goes, too, as JSON.",
+    help="Write the report to this file, too, as JSON.",
 )
 @take_over_option
 @output_option
@@ -100,7 +102,7 @@ def command(
 
     Restores the table to a new one, verifies that, stops payments, carries over what was settled
     since, marks what may have been charged and is open there, moves the stack to the new table, and
-    lets payments in again. Whatever interrupts it: the same command goes on from there.
+    lets payments in again. Interrupted, the same command continues from there.
 
     \b
     Example:

@@ -29,7 +29,7 @@ def command(environment: Environment, take_over: int | None, output: str, yes: b
     """Let payments in, whatever has stopped them.
 
     Stage and event source become what the deployed template says; another throttle than that, which
-    somebody has set, is asked about. A restore that goes on afterwards stops payments again.
+    somebody has set, is asked about. A restore that is continued afterwards stops payments again.
 
     \b
     Example:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("rollback")
 @click.option(
-    "--skip", multiple=True, metavar="RESOURCE", help="Leave a resource as it is; repeat it."
+    "--skip", multiple=True, metavar="RESOURCE", help="Leave a resource as it is; may be repeated."
 )
 @take_over_option
 @config_options("suffix")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("status")
-@click.option("--watch", is_flag=True, help="Show it anew again and again, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=1),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--list", "listing", is_flag=True, help="Show who is told, and who has yet to confirm."
 )
-@click.option("--remove", metavar="WHO", help="Tell this address, URL or subscription no more.")
+@click.option("--remove", metavar="WHO", help="Stop telling this address, URL or subscription.")
 @output_option
 @yes_option
 @environment_options
@@ -113,9 +113,9 @@ def _remove(environment: Environment, target: str, output: str, yes: bool) -> No
     from payment_infra.cloud.operating.subscriptions import removable, unsubscribe
 
     found = removable(environment, target)
-    confirm(f"Tell {found.endpoint} no more of the alarms of {environment.stack.name}?", yes)
+    confirm(f"Stop telling {found.endpoint} of the alarms of {environment.stack.name}?", yes)
     unsubscribe(environment, found)
-    _told(found, f"{found.endpoint} is told no more", output)
+    _told(found, f"{found.endpoint} is no longer told", output)
 
 
 def _told(subscription: Subscription, message: str, output: str) -> None:

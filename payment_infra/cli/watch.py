@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @aws_options
 @everywhere
 def command(session: Session, resolved: Resolved, stack_name: str | None, output: str) -> None:
-    """Show the operation on the stack that goes on.
+    """Show the operation in progress on the stack.
 
     From its start to its end. Exits with 3 if it fails or is rolled back. Ctrl-C stops the showing,
     not the operation.
@@ -48,7 +48,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
         if result.changed or output == "json":
             operator.tell(result)
         else:
-            note(f"{stack.name}: {result.status}, and nothing goes on")
+            note(f"{stack.name}: {result.status}, and no operation is in progress")
 
 
 def _sources(resolved: Resolved) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """What happens in a deployment, as values: a preview, stack events, cautions, the end.
 
-Code that deploys tells them, in the order in which they happen, to whoever shows them.
+Code that deploys tells them, in the order in which they happen, to what shows them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Preview:
     """A change set before it is executed.
 
     gateway is the payment gateway that it leads to; unasked holds, by field, what goes back to its
-    default since nobody asks for what the stack has.
+    default since the stack's value is not asked for.
     """
 
     stack: str
@@ -130,13 +130,13 @@ class StackEvent:
 
     @property
     def in_progress(self) -> bool:
-        """Whether something goes on with the resource."""
+        """Whether an operation on the resource is in progress."""
         return self.status.endswith("_IN_PROGRESS")
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """The operation goes on, and nothing has happened since the last look.
+    """The operation is in progress, and nothing has happened since the last look.
 
     what says what is waited for, where that is not the stack.
     """

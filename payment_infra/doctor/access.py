@@ -171,7 +171,7 @@ PROBES = (
     ),
 )
 SERVICES = tuple(dict.fromkeys(probe.service for probe in PROBES))
-# What is left when nobody knows who calls.
+# What cannot be checked while the caller is unknown.
 LATER = ("bucket", *SERVICES, CHANGES)
 
 

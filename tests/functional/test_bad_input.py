@@ -212,7 +212,7 @@ def test_a_region_that_does_not_exist_is_refused_with_the_likely_one(program: Pr
         program(*arguments, AWS_REGION="us-east-11", **CREDENTIALS),
     ):
         line = failed(done, 2)
-        assert line.startswith("region 'us-east-11' is none that boto3 ")
+        assert line.startswith("region 'us-east-11' is unknown to boto3 ")
         assert line.endswith("did you mean us-east-1?")
 
 

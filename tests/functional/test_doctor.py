@@ -158,7 +158,7 @@ def test_without_credentials_it_is_said_how_to_get_them(program: Program) -> Non
     ("arguments", "name", "message"),
     [
         (("--profile", "nobody"), "profile", "(nobody)"),
-        (("--region", "us-east-11"), "region", "'us-east-11' is none that boto3 "),
+        (("--region", "us-east-11"), "region", "'us-east-11' is unknown to boto3 "),
         (("--endpoint-url", "nowhere"), "endpoint", "nowhere"),
         (("--endpoint-url", NOWHERE), "endpoint", "Could not connect"),
     ],

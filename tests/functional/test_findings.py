@@ -214,8 +214,8 @@ def test_payments_are_not_let_in_by_functions_that_may_not_run(cli: Cli, aws: Fa
         ("UPDATE_FAILED", "`payment-infra rollback --suffix dev` brings it back to what it was"),
         ("UPDATE_ROLLBACK_FAILED", "`payment-infra rollback --suffix dev` continues its rollback"),
         ("DELETE_FAILED", "`payment-infra destroy --suffix dev` deletes it again"),
-        ("DELETE_IN_PROGRESS", "`payment-infra watch --suffix dev` shows how it goes on"),
-        ("ROLLBACK_IN_PROGRESS", "`payment-infra watch --suffix dev` shows how it goes on"),
+        ("DELETE_IN_PROGRESS", "`payment-infra watch --suffix dev` shows its progress"),
+        ("ROLLBACK_IN_PROGRESS", "`payment-infra watch --suffix dev` shows its progress"),
         ("CREATE_FAILED", "`payment-infra deploy --suffix dev` deletes what is left"),
         ("ROLLBACK_COMPLETE", "`payment-infra deploy --suffix dev` deletes what is left"),
         ("ROLLBACK_FAILED", "`payment-infra deploy --suffix dev` deletes what is left"),
@@ -289,7 +289,7 @@ def test_a_table_that_is_not_active(
             "20261124T114500Z",
             "switching",
             "a restore to 2026-11-24T11:45:00Z is half done (switching)",
-            "`payment-infra restore --to 2026-11-24T11:45:00Z --suffix dev` goes on with it, "
+            "`payment-infra restore --to 2026-11-24T11:45:00Z --suffix dev` continues it, "
             f"`{UNDO}` ends it",
         ),
         (

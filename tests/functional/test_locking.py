@@ -122,7 +122,7 @@ def test_the_cancelling_of_a_redrive_takes_no_lock_and_so_none_over(cli: Cli, aw
     cancel = ("failed", "redrive", "--suffix", "dev", "--cancel")
     line = refused(cli(*cancel, "--take-over", "1"), 2)
     assert line == "--take-over goes with --all and --id: --cancel takes no lock"
-    assert "no message move task goes on" in refused(cli(*cancel), 1)
+    assert "no message move task is in progress" in refused(cli(*cancel), 1)
     assert table_of(aws) == []
 
 

@@ -90,7 +90,7 @@ def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang(
 def test_no_update_takes_a_marked_setting_back_to_a_default_that_nobody_named(name: str) -> None:
     record = Record(values={name: OTHERS[name]})
     line = refusal(record)
-    assert line.startswith(f"stack {NAME}: this update would change what nobody asks to change: ")
+    assert line.startswith(f"stack {NAME}: this update would change settings that were not given: ")
     assert name in line
     for value in (OTHERS[name], getattr(DEFAULTS, name)):
         check_kept(NAME, record, resolve({"suffix": "dev", name: value}, {}))
@@ -127,13 +127,13 @@ def test_the_line_names_the_change_the_whole_command_and_the_flags_that_ask(
     with pytest.raises(UsageError) as refused:
         check_kept("other", record, resolved)
     assert str(refused.value) == (
-        "stack other: this update would change what nobody asks to change: "
+        "stack other: this update would change settings that were not given: "
         "authorization from none to iam, "
         f"gateway from {ACME} to simulated, gateway_secret from {SECRET} to none; "
         f"`payment-infra deploy --suffix dev --stack-name other --config '{file}' "
         f"--preset production --authorization none --gateway {ACME} "
-        f"--gateway-secret {SECRET} --tag 'Team=a b'` keeps it, and "
-        "--authorization iam --gateway simulated --gateway-secret '' asks for the change"
+        f"--gateway-secret {SECRET} --tag 'Team=a b'` keeps them, and "
+        "--authorization iam --gateway simulated --gateway-secret '' changes them"
     )
 
 
@@ -155,7 +155,7 @@ def test_a_forgotten_gateway_is_refused_and_nothing_is_changed(
     resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
     with pytest.raises(UsageError, match=f"gateway from {ACME} to simulated"):
         run(session)
-    with pytest.raises(UsageError, match=f"`payment-infra upload .*--gateway {ACME}` keeps it"):
+    with pytest.raises(UsageError, match=f"`payment-infra upload .*--gateway {ACME}` keeps them"):
         forecast.prepare(session, stack_of(session), resolved, lambda _: None)
     assert aws.changes() == before
     assert run(session, gateway="simulated").changed

@@ -438,7 +438,7 @@ def test_ctrl_c_when_the_execution_has_just_begun_says_that_it_goes_on(
         return answered
 
     monkeypatch.setattr(aws, "answer", interrupted)
-    with pytest.raises(Interrupted, match=f"the operation on {NAME} goes on"):
+    with pytest.raises(Interrupted, match=f"the operation on {NAME} is still in progress"):
         run(session)
     assert NAME in aws.stacks
 

@@ -249,7 +249,7 @@ def name_gateway(world: World) -> None:
 
 def test_kept_payments_get_the_simulated_gateway_only_if_it_is_asked_for(world: World) -> None:
     world.keep()
-    with pytest.raises(UsageError, match="not know any more which payment gateway the kept"):
+    with pytest.raises(UsageError, match="no longer knows which payment gateway the kept"):
         world.deploy(preset="development")
     assert world.aws.changes() == []
     assert world.deploy(preset="development", gateway="simulated").changed
@@ -331,7 +331,7 @@ def test_a_foreign_stack_of_the_name_tells_nothing(
 
 def test_without_a_trace_of_the_stack_its_preset_has_to_be_named(world: World) -> None:
     world.keep()
-    with pytest.raises(UsageError, match="does not know any more how payment-infra-dev was"):
+    with pytest.raises(UsageError, match="no longer knows how payment-infra-dev was"):
         world.deploy()
     assert world.aws.changes() == []
     assert world.deploy(**PRODUCTION).changed
@@ -663,8 +663,8 @@ def test_upload_prepares_what_deploy_would_go_on_with_and_says_what_the_aws_cli_
     assert read_record(release.plan.template).preset == "production"
     assert release.parameters[OVERRIDE] == COPY
     assert gone.operator.of(Caution)[-1].message == (
-        f"stack {NAME} has nothing but what was imported: `payment-infra deploy --suffix dev` goes "
-        "on with that, while the AWS CLI imports nothing more"
+        f"stack {NAME} has nothing but what was imported: `payment-infra deploy --suffix dev` "
+        "continues the import, while the AWS CLI imports nothing more"
     )
 
 
@@ -676,7 +676,7 @@ def test_upload_makes_the_checks_of_an_interrupted_import(world: World) -> None:
         forecast.prepare(world.session, world.stack(), resolved, world.operator.tell)
     world.aws.deleted.clear()
     resolved = resolve({"suffix": "dev", "bucket": "zips", "preset": "development"}, {})
-    with pytest.raises(UsageError, match="not know any more which payment gateway the kept"):
+    with pytest.raises(UsageError, match="no longer knows which payment gateway the kept"):
         forecast.prepare(world.session, world.stack(), resolved, world.operator.tell)
 
 

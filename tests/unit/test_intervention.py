@@ -74,7 +74,7 @@ def test_ctrl_c_says_that_the_operation_goes_on(
         raise KeyboardInterrupt
 
     options = {"yes": True, "check": anything} if operation is intervention.cancel else {}
-    with pytest.raises(Interrupted, match=f"the operation on {NAME} goes on"):
+    with pytest.raises(Interrupted, match=f"the operation on {NAME} is still in progress"):
         operation(stack, FakeOperator(on_tell=press), **options)
 
 
@@ -96,7 +96,7 @@ def test_cancel_leaves_alone_what_came_after_the_operation_that_it_showed(
         exists(aws, "CREATE_COMPLETE")
 
     operator.confirm = meanwhile  # type: ignore[method-assign]
-    with pytest.raises(AwsError, match="only a creation or an update can be cancelled"):
+    with pytest.raises(AwsError, match="only a creation or an update in progress can be cancelled"):
         intervention.cancel(stack, operator, check=anything, yes=False)
     exists(aws, "UPDATE_IN_PROGRESS")
 
@@ -160,7 +160,7 @@ def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(
     assert (operator.asked, aws.changes()) == ([], [])
 
 
-def test_ctrl_c_while_it_is_deleted_says_that_it_goes_on_and_offers_no_cancel(
+def test_ctrl_c_while_it_is_deleted_says_that_it_is_in_progress_and_offers_no_cancel(
     aws: FakeAws, stack: Stack
 ) -> None:
     def press(_: object) -> None:
@@ -171,7 +171,7 @@ def test_ctrl_c_while_it_is_deleted_says_that_it_goes_on_and_offers_no_cancel(
     assert state is not None
     with pytest.raises(Interrupted) as interrupted:
         intervention.destroy(stack, state, FakeOperator(on_tell=press), region="here", yes=True)
-    assert "goes on" in str(interrupted.value)
+    assert "is still in progress" in str(interrupted.value)
     assert "cancel" not in str(interrupted.value)
 
 

@@ -325,8 +325,8 @@ def test_what_was_handed_over_is_held_while_the_stack_is_in_progress(
         line = refusal(lambda: bob.acquire(take_over=take_over))  # noqa: B023
         assert line == (
             f"{NAME} is held by the stack operation that deploy of {found.holder} has begun, and "
-            f"nothing was done; the operation on {NAME} goes on; `payment-infra watch --suffix "
-            "dev` shows it, `payment-infra cancel --suffix dev` stops it"
+            f"nothing was done; the operation on {NAME} is still in progress; `payment-infra watch "
+            "--suffix dev` shows it, `payment-infra cancel --suffix dev` stops it"
         )
 
 

@@ -55,7 +55,7 @@ def test_a_region_that_does_not_exist_is_refused_with_the_likely_one(
 ) -> None:
     with pytest.raises(UsageError) as refused:
         Session.open(None, region, None)
-    assert str(refused.value).startswith(f"region '{region}' is none that boto3 ")
+    assert str(refused.value).startswith(f"region '{region}' is unknown to boto3 ")
     assert str(refused.value).endswith(hint)
 
 

@@ -136,7 +136,7 @@ def test_a_busy_stack_is_waited_for_after_a_question(
     assert state.status == "UPDATE_COMPLETE"
     assert operator.asked == [
         f"stack {NAME} is busy: {status} since 2026-11-22T21:27:00Z, begun by alice with "
-        "payment-infra. Wait until that has ended, then go on?"
+        "payment-infra. Wait until that has ended, then continue?"
     ]
     assert [one.id for one in operator.of(StackEvent)] == ["event-0", "event-1"]
     assert aws.changes() == []

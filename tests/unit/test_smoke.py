@@ -93,7 +93,7 @@ def test_nothing_at_the_address_ends_it_at_once(http: FakeHttp) -> None:
     http.answers["validate"] = NoConnection(error=OSError("refused"))
     with pytest.raises(AwsError) as failed:
         list(smoke.run(api(), charge=True))
-    expected = f"{URL}: no answer (ConnectionError); is the stack deployed whole?"
+    expected = f"{URL}: no answer (ConnectionError); is the stack completely deployed?"
     assert str(failed.value) == expected
     assert len(http.requests) == 1
 
@@ -184,7 +184,7 @@ def test_that_payments_fail_is_told_whatever_the_health(http: FakeHttp) -> None:
     assert verdict.failed.startswith("validate: 500 {'error': 'Validation failed'}, not 200 ")
     http.answers["validate"] = NoConnection(error=OSError("refused"))
     assert smoke.judge(api(), "acme:Acme", no_pause, pay=False).failed == (
-        f"{URL}: no answer (ConnectionError); is the stack deployed whole?"
+        f"{URL}: no answer (ConnectionError); is the stack completely deployed?"
     )
 
 

@@ -195,9 +195,9 @@ def test_the_live_view_while_it_goes_on(width: int, color: bool) -> None:
 def test_what_is_waited_for_is_told_where_it_is_no_stack(width: int, color: bool) -> None:
     texts = (
         "transactions-prod-eu-20261124T100000Z is CREATING (0:12:45)",
-        "requests that have begun may go on for 29 s",
+        "requests that have begun may take another 29 s",
         "CloudFormation compares the resources of payment-infra-prod-eu",
-        "another detection of payment-infra-prod-eu goes on",
+        "another detection of payment-infra-prod-eu is in progress",
         "1200 of 5000 moved",
         f"{LONG} is CREATING (0:12:45)",
     )

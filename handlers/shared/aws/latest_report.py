@@ -31,7 +31,7 @@ MAX_AGE_SECONDS = 360
 INCOMPLETE_MAX_AGE_SECONDS = 30
 # The clocks of two containers may differ.
 CLOCK_SKEW_SECONDS = 30
-# More than enough to find a good one behind what is none.
+# More than enough to find a report among lines that are not one.
 EVENTS = 10
 FIELDS = frozenset({"service", "metric", "resource", "value", "threshold", "status"})
 STATUSES = frozenset({"healthy", "unhealthy", "unknown"})

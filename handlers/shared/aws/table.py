@@ -100,7 +100,7 @@ class Table:
 
         Only those whose lease ends before that, or after, in epoch seconds. A lease end that
         something else has written need not be whole. The index may lag behind the table, and is
-        read as far as the caller goes on.
+        read as far as the caller iterates.
         """
         values: Record = {":key": key}
         condition = "in_flight = :key"

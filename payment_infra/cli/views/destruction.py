@@ -33,8 +33,8 @@ def draw(found: Destruction, width: int) -> Iterator[str]:
         yield f"    {principal.kind} {principal.name}"
     if found.callers.unknown:
         told = (
-            "Warning: nobody can tell who has the callers' policy, and IAM deletes it only when "
-            f"nobody has: {found.callers.unknown}"
+            "Warning: it is unknown who has the callers' policy, and IAM deletes it only once "
+            f"nobody has it: {found.callers.unknown}"
         )
         yield from (click.style(line, fg="yellow") for line in textwrap.wrap(told, width))
     if found.kept:

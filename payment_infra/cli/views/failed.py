@@ -41,7 +41,7 @@ def left_behind(held: int, not_read: int, now: datetime) -> str:
             f"{until:%H:%M:%S} UTC at most"
         )
     if not_read:
-        told.append(f"about {counted(not_read, 'message')} not read, for want of time")
+        told.append(f"about {counted(not_read, 'message')} not read, for lack of time")
     return "; ".join(told)
 
 

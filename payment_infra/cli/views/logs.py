@@ -66,7 +66,7 @@ class Entry:
     def text(self, width: int | None = None) -> str:
         """Return what a person gets: time in UTC, function, level, message, the other fields.
 
-        What would act on a terminal is escaped. What does not fit into `width` columns goes on
+        What would act on a terminal is escaped. What does not fit into `width` columns is continued
         below, indented; None breaks no line.
         """
         more = " ".join(

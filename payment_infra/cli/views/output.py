@@ -20,7 +20,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def note(message: str) -> None:
-    """Say on stderr what is going on."""
+    """Say on stderr what happens."""
     click.echo(message, err=True)
 
 

@@ -25,7 +25,7 @@ class Bucket:
         self._account = account
 
     def exists(self) -> bool:
-        """Whether there is such a bucket, whoever may use it."""
+        """Whether the bucket exists, be it another account's."""
         with translated(f"bucket {self.name}"):
             try:
                 self._client.head_bucket(Bucket=self.name, ExpectedBucketOwner=self._account)

@@ -53,7 +53,7 @@ def tell_stopped(
     """
     _tell_idle(environment, tell)
     try:
-        # What was never made stops nothing.
+        # An API that was never made stops nothing.
         stops = find_stops(environment) if environment.has(REST_API) else []
     except AwsError as error:
         tell(Caution(f"not known whether payments are stopped: {error}"))

@@ -1,7 +1,8 @@
-"""What a deployment does only if somebody asks for it, and how that is asked for.
+"""What a deployment does only if it is asked to, and how to ask for that.
 
-A flag, an environment variable, the configuration file or a preset asks. What nobody asks for is a
-default: what money, access or protection hang on (`KEPT`) never goes back to one.
+A flag, an environment variable, the configuration file or a preset asks. A setting that none of
+them gives has its default: what money, access or protection hang on (`KEPT`) never goes back to
+one.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def on_recorded_preset(resolved: Resolved, record: Record) -> Resolved:
 
 
 def check_kept(name: str, record: Record, resolved: Resolved, command: str = "deploy") -> None:
-    """Make sure that an update takes nothing back to a default that nobody asked for.
+    """Make sure that an update takes no kept setting back to a default that was not asked for.
 
     Args:
         name: the stack's.
@@ -77,13 +78,13 @@ def check_kept(name: str, record: Record, resolved: Resolved, command: str = "de
     defaults = " ".join(_flag(*pair) for pair in new.items())
     keeps = repeated(command, name, resolved, lost)
     raise UsageError(
-        f"stack {name}: this update would change what nobody asks to change: {changes}; "
-        f"`{keeps}` keeps it, and {defaults} asks for the change"
+        f"stack {name}: this update would change settings that were not given: {changes}; "
+        f"`{keeps}` keeps them, and {defaults} changes them"
     )
 
 
 def check_simulated(name: str, resolved: Resolved, session: Session, command: str) -> None:
-    """Make sure that production on AWS moves no money only if somebody asks for that.
+    """Make sure that production on AWS has the simulated gateway only if that is asked for.
 
     Args:
         name: the stack's.
@@ -92,7 +93,7 @@ def check_simulated(name: str, resolved: Resolved, session: Session, command: st
         command: what is to be repeated.
 
     Raises:
-        UsageError: it would have the simulated gateway, and nobody named it.
+        UsageError: it would have the simulated gateway, which was not named.
     """
     if _simulates_production(resolved) and not session.embedded:
         again = repeated(command, name, resolved, {"gateway": SIMULATED_GATEWAY})
@@ -104,7 +105,7 @@ def check_simulated(name: str, resolved: Resolved, session: Session, command: st
 
 
 def returning(record: Record, resolved: Resolved) -> tuple[PropertyChange, ...]:
-    """Return what else goes back to its default, since nobody asks for what the stack has."""
+    """Return what else goes back to its default, since the stack's value is not asked for."""
     return tuple(
         PropertyChange(field, _text(field, old), _text(field, getattr(resolved.config, field)))
         for field, old in unasked(record, resolved, kept=False).items()
@@ -112,7 +113,7 @@ def returning(record: Record, resolved: Resolved) -> tuple[PropertyChange, ...]:
 
 
 def unasked(record: Record, resolved: Resolved, *, kept: bool) -> dict[str, object]:
-    """Return the fields that an update changes though nobody asks for it, with the stack's values.
+    """Return the fields that an update changes without being asked to, with the stack's values.
 
     Args:
         record: the stack's configuration.

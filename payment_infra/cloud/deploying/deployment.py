@@ -126,7 +126,7 @@ class Deployment:
             PaymentInfraError: something is not as it must be; the stack was not changed.
             DeploymentFailed: CloudFormation refused, or it failed; says the root cause.
             Declined: the answer to a question was no; the change set is gone.
-            Interrupted: Ctrl-C after the execution had begun, which goes on.
+            Interrupted: Ctrl-C after the execution had begun, which continues.
         """
         check_handlers(self._resolved.config.gateway)
         check_gateway(self._resolved.config)
@@ -216,7 +216,7 @@ class Deployment:
         return found
 
     def _continue(self, found: Found) -> Mapping[str, str]:
-        """Go on with the configuration of the stack, or of one that is gone.
+        """Take over the configuration of the stack, or of one that is gone.
 
         Returns:
             The parameters whose values are given.
@@ -238,7 +238,7 @@ class Deployment:
             return given
         self._record = read_record(found.deployed)
         self._resolved = continued(self._asked, self._record, live)
-        # A change set that was left goes on with an import, too.
+        # A change set that was left can continue an import, too.
         if found.deployed and importing.is_incomplete(found.deployed):
             gone = self._find_gone()
             self._record = gone.record if gone else self._record
@@ -252,7 +252,7 @@ class Deployment:
     def _imports(self, found: Found) -> bool:
         """Whether what exists is to be imported into a stack that has nothing else.
 
-        A stack that an import has made, and no update since, goes on with that without the flag.
+        A stack that an import has made, and no update since, continues that without the flag.
         """
         options, deployed = self._options, found.deployed
         if options.change_set is not None or not importing.is_incomplete(deployed):
@@ -405,7 +405,7 @@ class Deployment:
         return Environment(self._session, self._stack, state)
 
     def _check(self, planned: Plan, *, creates: bool, imports: bool) -> None:
-        """Make the checks, and go on only if none failed; meanwhile, render the template."""
+        """Make the checks, and raise if one failed; meanwhile, render the template."""
         with ThreadPoolExecutor(1) as pool:
             if planned.bucket:  # or the template will name another
                 pool.submit(lambda: planned.text)
@@ -431,7 +431,7 @@ class Deployment:
         new: Mapping[str, Any],
         unasked: tuple[PropertyChange, ...] = (),
     ) -> None:
-        """Show what the change set would do, and go on only if that is agreed to."""
+        """Show what the change set would do, and return only if that is agreed to."""
         preview = update_preview(
             *(self._session, self._stack, change_set, deployed, new), unasked=unasked
         )
@@ -489,7 +489,7 @@ class Deployment:
     def _end(self, change_set: ChangeSet, events: Iterator[StackEvent | Waiting]) -> Result:
         name = self._stack.name
         if self._options.detach:
-            # Whoever looks for a stack operation from now on has to find it.
+            # From now on, a look for the stack's operation has to find it.
             next((event for event in events if isinstance(event, StackEvent)), None)
             if self._lock is not None:
                 self._lock.hand_over(change_set.stack_id)

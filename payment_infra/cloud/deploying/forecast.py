@@ -35,7 +35,7 @@ class Outset:
     """What a deployment would begin with.
 
     resolved is the configuration that it would have; state is the stack that it would update, None
-    if it would create one; deployed is that stack's template. record is what goes on of an earlier
+    if it would create one; deployed is that stack's template. record is what is kept of an earlier
     configuration. Where what was kept of a stack that is gone is imported, imports is set, gone is
     that stack if it is still known, and parameters are its values. caution says what a deployment
     by the AWS CLI lacks.
@@ -56,7 +56,7 @@ def foresee(stack: Stack, resolved: Resolved) -> Outset:
 
     Raises:
         AwsError: the stack of that name is not this tool's, or is another environment's.
-        UsageError: nothing tells how a stack was configured that is gone, and nobody does.
+        UsageError: it is unknown how a stack that is gone was configured, and not said either.
     """
     suffix = resolved.config.suffix
     state = find_stack(stack, suffix)
@@ -76,8 +76,8 @@ def foresee(stack: Stack, resolved: Resolved) -> Outset:
         gone = importing.find_gone(stack, suffix)
         resolved, record, values = importing.configuration(stack, gone, resolved, {})
         told = (
-            f"stack {stack.name} has nothing but what was imported: `{deploy}` goes on with that, "
-            "while the AWS CLI imports nothing more"
+            f"stack {stack.name} has nothing but what was imported: `{deploy}` continues the "
+            "import, while the AWS CLI imports nothing more"
         )
         return Outset(resolved, state, deployed, record, True, gone, values, told)
     record = read_record(deployed)

@@ -102,9 +102,9 @@ def _has_worked(stack: Stack, stack_id: str) -> bool:
 def configuration(
     stack: Stack, gone: Gone | None, resolved: Resolved, given: Mapping[str, str]
 ) -> tuple[Resolved, Record, Mapping[str, str]]:
-    """Return how the environment goes on: its settings, what it recorded, parameters to set.
+    """Return how the environment is to be made anew: its settings, its record, parameters to set.
 
-    As the stack was configured that is gone, where nobody asks for something else.
+    It is configured like the stack that is gone, unless another value is given.
 
     Args:
         stack: the new stack.
@@ -113,7 +113,7 @@ def configuration(
         given: the parameters that are given by name.
 
     Raises:
-        UsageError: nothing tells how it was configured, and nobody does.
+        UsageError: it is unknown how it was configured, and not said either.
     """
     if gone is not None:
         kept = {
@@ -125,7 +125,7 @@ def configuration(
         return on_recorded_preset(resolved, gone.record), gone.record, {**kept, **given}
     if not resolved.preset_chosen:
         raise UsageError(
-            f"{FLAG}: CloudFormation does not know any more how {stack.name} was configured; say "
+            f"{FLAG}: CloudFormation no longer knows how {stack.name} was configured; say "
             "it by --preset, and by what was set besides"
         )
     return resolved, Record(), given
@@ -135,14 +135,14 @@ def check_gateway_known(name: str, record: Record, resolved: Resolved, session: 
     """Make sure that payments which were kept get the simulated gateway only if that is asked for.
 
     Raises:
-        UsageError: nothing tells which gateway they had, and nobody names one.
+        UsageError: it is unknown which gateway they had, and none is named.
     """
     known = "gateway" in record.values or resolved.asked_for("gateway")
     if known or session.embedded:
         return
     if resolved.config.gateway == SIMULATED_GATEWAY:
         raise UsageError(
-            f"stack {name}: CloudFormation does not know any more which payment gateway the kept "
+            f"stack {name}: CloudFormation no longer knows which payment gateway the kept "
             "payments had; name it by --gateway, or ask for the simulated one, which moves no "
             "money, by --gateway simulated"
         )
@@ -152,7 +152,7 @@ def check_copies(session: Session, planned: Plan, gone: Gone | None) -> None:
     """Make sure that it is known which table payments were in: the stack's own, or a restored one.
 
     Raises:
-        UsageError: there are restored tables, and nothing tells which one was in use.
+        UsageError: there are restored tables, and it is unknown which one was in use.
     """
     if gone is not None or planned.parameters.get(OVERRIDE) is not None:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What an update asks for although everything else was agreed to.
+# What an update asks about even if everything else was agreed to.
 BROADEN = "broaden"
 OPEN = "open"
 REPLACE = "replace"

@@ -115,7 +115,7 @@ def _taken(found: list[Existing], command: str) -> str:
     return (
         "names that are taken, by what an earlier stack has kept or by something else: "
         f"{names}; {imports}delete them if they may go, or choose another --suffix (--skip-check "
-        "names goes on)"
+        "names continues)"
     )
 
 

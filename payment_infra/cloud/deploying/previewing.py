@@ -61,7 +61,7 @@ def update_preview(
 def questions(
     preview: Preview, authorization: tuple[str, str], *, completes: bool
 ) -> list[tuple[str, str]]:
-    """Return what is asked about by itself: the value of `--allow` that agrees, and what it means.
+    """Return what has a question of its own: the value of `--allow` that agrees, and what it means.
 
     Args:
         preview: what is to be executed.

@@ -196,7 +196,7 @@ def _describe(client: Any, table: str) -> Any:
     try:
         with translated(f"table {table}"):
             return client.describe_table(TableName=table)["Table"]
-    except AwsError:  # it is gone already, or nobody may look: the deletion tells
+    except AwsError:  # it is gone already, or may not be read: the deletion tells
         return {}
 
 

@@ -166,13 +166,13 @@ class Saving:
         if error is None:
             self._path.unlink(missing_ok=True)
         elif self._progress.phase is not Phase.LET_IN:
-            # After Ctrl-C the deletion goes on, though the stack may not show it yet.
+            # After Ctrl-C the deletion continues, though the stack may not show it yet.
             goes_on = isinstance(error, Interrupted)
             self._tell(Caution(self._going() if goes_on else self._let_in()))
 
     def _going(self) -> str:
         name = self._environment.stack.name
-        return f"payments are stopped, and {name} is being deleted; the same command goes on"
+        return f"payments are stopped, and {name} is being deleted; the same command continues"
 
     def _let_in(self) -> str:
         """Let payments in, if they can come in; return what is the case then."""
@@ -267,7 +267,7 @@ class Saving:
         left = self._drain_seconds
         self._wait(
             seconds_to_end(environment) if left is None else left,
-            "requests that have begun may go on for {} s",
+            "requests that have begun may take another {} s",
         )
 
     def _wait(self, seconds: int, what: str) -> None:

@@ -49,7 +49,7 @@ class Principal:
 
 @dataclass(frozen=True)
 class Callers:
-    """Who has the policy with this ARN ("" for none); unknown says why nobody can tell."""
+    """Who has the policy with this ARN ("" for none); unknown says why that cannot be read."""
 
     policy: str = ""
     principals: tuple[Principal, ...] = ()

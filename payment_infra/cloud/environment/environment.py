@@ -91,7 +91,7 @@ class Environment:
         """Whether the stack is gone, or being deleted, or that has failed: it only can be deleted.
 
         Raises:
-            AwsError: nobody can tell.
+            AwsError: that cannot be read.
         """
         state = self.stack.state_for_sure()
         return state is None or state.status.startswith("DELETE_")
@@ -127,7 +127,7 @@ class Environment:
 
     @property
     def _completing(self) -> str:
-        """The command that makes what is missing; after an import, that goes on with it."""
+        """The command that makes what is missing; after an import, the one that continues it."""
         imported = self.state.status.startswith("IMPORT_")
         return self.command("deploy --import-existing-resources" if imported else "deploy")
 
@@ -143,7 +143,7 @@ def _missing(session: Session, stack: Stack, suffix: str) -> str:
     try:
         kept = tables.status(session.client("dynamodb"), own) not in tables.LOST
     except AwsError:
-        kept = False  # whoever deploys, hears of it
+        kept = False  # the deployment tells
     if not kept:
         return f"{told}; `{stack.command('deploy')}` makes it"
     command = stack.command("deploy --import-existing-resources")

@@ -49,13 +49,13 @@ def find_stops(environment: Environment) -> list[Check]:
     return [Check("payments", "fail", message, f"`{resume}` lets them in")]
 
 
-# What else than an operation that goes on well is to be said of a stack, by what mends it.
+# What a stack needs that is not at rest as it should be: the command, and what that does.
 REMEDIES: Mapping[Step, tuple[str, str]] = {
     Step.REMOVE: ("deploy", "deletes what is left of its creation, and creates it again"),
     Step.DELETE_AGAIN: ("destroy", "deletes it again"),
     Step.ROLL_BACK: ("rollback", "brings it back to what it was before"),
     Step.CONTINUE_ROLLBACK: ("rollback", "continues its rollback"),
-    Step.WAIT: ("watch", "shows how it goes on"),
+    Step.WAIT: ("watch", "shows its progress"),
 }
 ENDING = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
 
@@ -108,7 +108,7 @@ def find_idle_schedule(environment: Environment) -> list[Check]:
 
 
 def find_restores(environment: Environment) -> list[Check]:
-    """Find the restores, and their undoing, that are half done; a drill stands in nobody's way."""
+    """Find the restores, and their undoing, that are half done; a drill does not count."""
     undo, found = environment.command("restore --undo"), []
     for journal in find_journals(environment, environment.own_table):
         to = shown(journal.to)
@@ -120,7 +120,7 @@ def find_restores(environment: Environment) -> list[Check]:
             words = f"--from-backup {journal.backup}" if journal.backup else f"--to {to}"
             go_on = environment.command(f"restore {words}")
             message = f"a restore to {to} is half done ({journal.phase}){by}"
-            remedy = f"`{go_on}` goes on with it, `{undo}` ends it"
+            remedy = f"`{go_on}` continues it, `{undo}` ends it"
             found.append(Check("restore", "fail", message, remedy))
     return found
 

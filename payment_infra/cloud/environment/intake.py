@@ -1,7 +1,8 @@
 """Stopping payments while the stack moves to another table, and letting them in again.
 
 The two POST methods are throttled to zero, so callers get 429, and payment-retry takes nothing from
-the queue, where messages wait. The scheduled run goes on: it only moves leases forward, and queues.
+the queue, where messages wait. The scheduled run continues: it only moves leases forward, and
+queues.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
 METHODS = ("validate", "process")
-# What runs payments: after the longest of their timeouts, nothing that had begun goes on.
+# What runs payments: after the longest of their timeouts, nothing that had begun is still running.
 FUNCTIONS = (VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION)
 # What `stopped` names when nothing comes in.
 EVERYTHING = frozenset({*METHODS, "retries"})
 EVERY_METHOD = "*/*"
 RETRIES = "event source mapping of payment-retry"
-# States of an event source mapping: that nothing goes on in, that takes no message.
+# States of an event source mapping: those in which nothing changes, those in which it takes no
+# message.
 AT_REST = frozenset({"Enabled", "Disabled"})
 SWITCHED_OFF = frozenset({"Disabled", "Disabling"})
 LIMITS = ("throttlingRateLimit", "throttlingBurstLimit")
@@ -102,7 +104,7 @@ def stopped(environment: Environment) -> list[str]:
 
 
 def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
-    """Let no payment in; what has begun goes on (see `seconds_to_end`)."""
+    """Let no payment in; what has begun continues (see `seconds_to_end`)."""
     settings = _settings(environment)
     every = settings.get(EVERY_METHOD, {})
     throttled = {"throttling/rateLimit": "0", "throttling/burstLimit": "0"}
@@ -143,7 +145,7 @@ def let_in(environment: Environment, intake: Intake, sleep: Callable[[float], No
 
 
 def seconds_to_end(environment: Environment) -> int:
-    """Return how long a request that has begun may go on: the longest timeout."""
+    """Return how long a request that has begun may take: the longest timeout."""
     client = environment.client("lambda")
     with translated("functions"):
         return max(

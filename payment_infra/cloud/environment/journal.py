@@ -1,4 +1,4 @@
-"""How far a restore has come: an item of the operations table, so that any machine can go on.
+"""How far a restore has come: an item of the operations table, so that any machine can continue it.
 
 It is there before the copy is begun, and stays whatever becomes of the copy, the stack and the
 table that payments are in. Earlier releases kept it in tags of the copy, which are still read.

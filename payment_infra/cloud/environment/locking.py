@@ -1,8 +1,8 @@
 """One operation on an environment at a time: a lock with a holder and a generation.
 
 The lock is an item of the operations table. Its generation grows with every holder and with nothing
-else, so that whoever was taken over finds that out directly before its next change: while the lock
-is held, the session asks it before each attempt of a call that changes something.
+else, so that a holder that was taken over finds that out directly before its next change: while the
+lock is held, the session asks it before each attempt of a call that changes something.
 
 A holder that was killed keeps the lock, and only a person can say that it has really ended:
 `--take-over GENERATION`. One that leaves a stack operation behind hands the lock over to that: it
@@ -48,7 +48,7 @@ Now = Callable[[], datetime]
 ITEM = "lock"
 RENEWAL_SECONDS = 20
 LOOK_SECONDS = 5
-# Whoever has missed as many renewals has ended, or is cut off from AWS.
+# A holder that has missed as many renewals has ended, or is cut off from AWS.
 SILENT_SECONDS = 6 * RENEWAL_SECONDS
 # What a call of an overtaken holder can take, from the answer that it still had the lock: that
 # answer's own way, then one attempt. An S3 upload can take longer, but puts under the digest of a
@@ -101,8 +101,8 @@ class Overtaken(AwsError):
 class Lock:
     """The lock of a stack, held by this command; a context manager that lets go of it.
 
-    What ends the block decides how: while the stack is in progress, and after Ctrl-C while AWS goes
-    on by itself, the lock is handed over to the stack's operation, otherwise it is released.
+    What ends the block decides how: while the stack is in progress, and after Ctrl-C while AWS
+    continues by itself, the lock is handed over to the stack's operation, otherwise it is released.
 
     generation is what `--take-over` would have to name; holder says who this is; table holds other
     items of the stack.
@@ -209,7 +209,7 @@ class Lock:
 
         Raises:
             Overtaken: somebody else has it.
-            AwsError: nobody can tell.
+            AwsError: that cannot be read.
         """
         held = Held.of(self.table.get(self._stack.name, ITEM) or {})
         if held and held.generation == self.generation and held.holder == self.holder:
@@ -343,7 +343,7 @@ def find(session: Session, stack: Stack) -> Held | None:
 
 
 def free(session: Session, stack: Stack) -> None:
-    """Release the lock of a stack whose holder cannot live any more, whoever that was."""
+    """Release the lock of a stack, whoever held it: its holder cannot be running any more."""
     table = OperationsTable(session, stack.sleep)
     if held := Held.of(table.get(stack.name, ITEM) or {}):
         table.update(

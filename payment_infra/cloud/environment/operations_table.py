@@ -119,7 +119,7 @@ class OperationsTable:
     def make(self) -> None:
         """Make the table, if there is none, and wait until it can be used.
 
-        Two that do this at once both succeed.
+        Two runs that do this at once both succeed.
         """
         with self.allowed():
             for ready in looks(f"table {OPERATIONS_TABLE}", self._is_ready, self._sleep):

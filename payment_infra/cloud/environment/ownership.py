@@ -28,8 +28,8 @@ def find_stack(stack: Stack, suffix: str) -> StackState | None:
 def is_ours(state: StackState) -> bool:
     """Whether a stack is one of this tool's environments, in whatever state.
 
-    Its parameters say it: a create that was rolled back keeps them, and whoever deploys the
-    template gets them, while a stack's own tags would spread to every resource.
+    Its parameters say it: a create that was rolled back keeps them, and every deployment of the
+    template has them, while a stack's own tags would spread to every resource.
     """
     return TRANSACTIONS_TABLE_OVERRIDE in state.parameters
 

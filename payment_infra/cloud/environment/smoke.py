@@ -38,7 +38,7 @@ class Answer:
     milliseconds: float
 
     def field(self, name: str) -> object:
-        """Return a field of a JSON object, None where the body is none."""
+        """Return a field of a JSON object, None where the body is not one."""
         return self.body.get(name) if isinstance(self.body, dict) else None
 
 
@@ -78,7 +78,9 @@ class Api:
         """
         answer = self.call("POST", "validate", {})
         if answer.status == 0:
-            raise AwsError(f"{self.url}: no answer ({answer.body}); is the stack deployed whole?")
+            raise AwsError(
+                f"{self.url}: no answer ({answer.body}); is the stack completely deployed?"
+            )
         self._signed = answer.status in {401, 403}
 
     def call(self, verb: str, path: str, body: Mapping[str, object] | None = None) -> Answer:

@@ -1,6 +1,6 @@
 """The messages of the queues: read without consuming them, and deleted.
 
-Whoever receives a message hides it from others for a while. It is given back at once after a look;
+A receive hides a message from others for a while. It is given back at once after a look;
 should this program be killed meanwhile, it comes back by itself after VISIBILITY_SECONDS, and until
 then it is held: in flight, as SQS counts it.
 """
@@ -228,7 +228,7 @@ def wait_for_held(
     What this program holds comes back by itself, so there is an end to the waiting.
 
     Raises:
-        AwsError: somebody goes on holding them.
+        AwsError: they stay held by somebody else.
     """
     found = looks("queue", lambda: depth(environment, DEAD_LETTER_QUEUE), sleep, (POLL_SECONDS,))
     left = range(VISIBILITY_SECONDS + LAG_SECONDS, -1, -POLL_SECONDS)
@@ -237,7 +237,7 @@ def wait_for_held(
             return
         tell(Waiting(f"{counted(now.in_flight, 'message')} held, for {seconds} s at most"))
     raise AwsError(
-        f"{now.name}: {counted(now.in_flight, 'message')} held by somebody who goes on reading "
+        f"{now.name}: {counted(now.in_flight, 'message')} held by somebody who keeps reading "
         "them; end that, then repeat the command"
     )
 

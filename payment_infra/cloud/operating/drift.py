@@ -17,7 +17,7 @@ from payment_infra.errors import AwsError
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
-# What CloudFormation says while another detection goes on; it has no error code for it.
+# What CloudFormation says while another detection is in progress; it has no error code for it.
 IN_PROGRESS = "already in progress"
 DRIFTED = frozenset({"MODIFIED", "DELETED"})
 
@@ -46,7 +46,7 @@ class ResourceDrift:
 class Drift:
     """What a detection found.
 
-    status is DRIFTED or IN_SYNC, or UNKNOWN if it did not come to its end, for the given reason.
+    status is DRIFTED or IN_SYNC, or UNKNOWN if it did not complete, for the given reason.
     not_checked counts the resources whose drift CloudFormation cannot detect.
     """
 
@@ -95,7 +95,7 @@ def detect(
 def _begin(
     environment: Environment, sleep: Callable[[float], None], tell: Callable[[Waiting], None]
 ) -> str:
-    """Begin a detection, after the one that goes on, if there is one; return its id."""
+    """Begin a detection, after the one in progress, if there is one; return its id."""
     stack = environment.stack
 
     def start() -> str | None:
@@ -110,7 +110,7 @@ def _begin(
     for detection in looks(f"drift of {stack.name}", start, sleep):
         if detection is not None:
             return detection
-        tell(Waiting(f"another detection of {stack.name} goes on"))
+        tell(Waiting(f"another detection of {stack.name} is in progress"))
     raise AwsError(f"drift of {stack.name}: the detection could not begin")
 
 

@@ -48,7 +48,7 @@ def pages(
         client: of the table's account and region.
         table: its name.
         since: ISO 8601 in UTC: only rows that were changed then or later; None: all.
-        start_key: the key after which to go on.
+        start_key: the key after which to continue.
     """
     request: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
     if since is not None:
@@ -111,7 +111,7 @@ def save(
     except OSError as error:
         raise PaymentInfraError(
             f"{part}: cannot be written ({error.strerror}); make room, then repeat the command, "
-            "which goes on from there"
+            "which continues from there"
         ) from error
     return int(state["rows"])
 

@@ -23,7 +23,7 @@ from payment_infra.wording import counted
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
-# For how long payment-retry, or whoever else has taken a message, can hide it.
+# For how long payment-retry, or another reader, can hide a message.
 HIDDEN_SECONDS = 300
 PATIENCE_SECONDS = max(HIDDEN_SECONDS, VISIBILITY_SECONDS) + LAG_SECONDS
 
@@ -69,7 +69,7 @@ def save_messages(
                 if waited >= PATIENCE_SECONDS:
                     left = counted(now.total - len(known), "message")
                     raise AwsError(
-                        f"{now.name}: {left} held by somebody who goes on reading them, and cannot "
+                        f"{now.name}: {left} held by somebody who keeps reading them, and cannot "
                         "be saved; end that, then repeat the command"
                     )
                 sleep(POLL_SECONDS)

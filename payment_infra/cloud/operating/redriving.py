@@ -28,9 +28,9 @@ NO_TASKS = UNSUPPORTED | {"AWS.SimpleQueueService.UnsupportedOperation"}
 NO_SOURCE = frozenset(
     {"InvalidParameterValue", "InvalidParameterValueException", "ResourceNotFoundException"}
 )
-# What SQS says, with the last of these codes, while another task goes on.
+# What SQS says, with the last of these codes, while another task is in progress.
 ALREADY_RUNNING = "already a task running"
-# Statuses of a task that goes on (SQS API, ListMessageMoveTasks).
+# Statuses of a task in progress (SQS API, ListMessageMoveTasks).
 MOVING = frozenset({"RUNNING", "CANCELLING"})
 
 
@@ -38,7 +38,7 @@ MOVING = frozenset({"RUNNING", "CANCELLING"})
 class Wanted:
     """Which messages are to be moved: those with these ids, or any; and how many at most.
 
-    The number is an end to the moving of any: what fails again meanwhile comes back.
+    The number ends the moving of any: what fails again meanwhile comes back.
     """
 
     number: int
@@ -124,7 +124,7 @@ def move_all(
 
     Raises:
         AwsError: the task failed, or was cancelled.
-        Interrupted: Ctrl-C; the task goes on.
+        Interrupted: Ctrl-C; the task continues.
     """
     client = environment.client("sqs")
     source, target = (_arn(environment, name) for name in (DEAD_LETTER_QUEUE, FAILED_QUEUE))
@@ -142,7 +142,7 @@ def move_all(
         return _wait(client, source, sleep, tell)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
-            "SQS goes on moving messages; "
+            "SQS continues to move messages; "
             f"`{environment.command('failed redrive --cancel')}` stops it"
         ) from interrupt
 
@@ -157,7 +157,7 @@ def cancel_move(environment: Environment) -> int:
     with translated("message move task"):
         task = _newest_task(client, source)
         if not task or task["Status"] != "RUNNING":
-            raise AwsError("no message move task goes on")
+            raise AwsError("no message move task is in progress")
         answer = client.cancel_message_move_task(TaskHandle=task["TaskHandle"])
     return int(answer.get("ApproximateNumberOfMessagesMoved", 0))
 
@@ -169,7 +169,7 @@ def last_moves(environment: Environment, sleep: Callable[[float], None]) -> dict
     SQS has moved nothing out of it meanwhile.
 
     Raises:
-        AwsError: a task goes on, or nobody can tell.
+        AwsError: a task is in progress, or that cannot be read.
     """
     moves = {}
     for logical_id in (FAILED_QUEUE, DEAD_LETTER_QUEUE):

@@ -32,7 +32,7 @@ Found = TypeVar("Found")
 
 QUEUES = (FAILED_QUEUE, DEAD_LETTER_QUEUE)
 ALARMS = "alarms"
-# What tells whether the environment does its work: without one of them, nobody knows that.
+# What tells whether the environment does its work; without one of them, that is unknown.
 DECISIVE = (ALARMS, "payments", "concurrency", "schedule", "table", "restores")
 HOUR = timedelta(hours=1)
 HOUR_SECONDS = 3600
@@ -70,7 +70,7 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class QueueStatus(Depth):
-    """A queue's numbers, and its oldest message's age, None if nobody knows."""
+    """A queue's numbers, and the age of its oldest message, None if unknown."""
 
     oldest_seconds: int | None
 
@@ -105,7 +105,7 @@ class Status:
 
     @property
     def alarms_known(self) -> bool:
-        """Whether the alarms could be read: without them, nobody knows that all is well."""
+        """Whether the alarms could be read: without them, that all is well is unknown."""
         return ALARMS not in self.unknown
 
     @property

@@ -78,7 +78,7 @@ def removable(environment: Environment, target: str) -> Subscription:
     ]
     if not found:
         listing = environment.command("subscribe --list")
-        raise UsageError(f"{target} is not subscribed; `{listing}` has who is")
+        raise UsageError(f"{target} is not subscribed; `{listing}` shows who is")
     subscription = found[-1]
     if subscription.endpoint == environment.state.parameters.get(names.ALARM_EMAIL):
         deploy = environment.command("deploy --alarm-email ''")
@@ -87,8 +87,8 @@ def removable(environment: Environment, target: str) -> Subscription:
         )
     if not subscription.confirmed:
         raise AwsError(
-            f"{subscription.endpoint} has not confirmed, and can be removed by nobody; SNS forgets "
-            "it after 48 hours"
+            f"{subscription.endpoint} has not confirmed, so nobody can remove it; SNS forgets it "
+            "after 48 hours"
         )
     return subscription
 

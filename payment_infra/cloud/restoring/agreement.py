@@ -59,7 +59,7 @@ def agree(work: Work, source: str, target: str, moment: datetime, since: str) ->
 
 
 def check_choice(work: Work, journal: Journal, command: str) -> None:
-    """Make sure that a move goes on as it has begun.
+    """Make sure that a move continues as it has begun.
 
     Raises:
         UsageError: it was begun with the other choice of --discard-newer.
@@ -68,7 +68,7 @@ def check_choice(work: Work, journal: Journal, command: str) -> None:
         flag = " --discard-newer" if journal.discard else ""
         raise UsageError(
             f"it was begun {'with' if flag else 'without'} --discard-newer; "
-            f"`{work.command(command + flag)}` goes on with it"
+            f"`{work.command(command + flag)}` continues it"
         )
 
 

@@ -84,7 +84,7 @@ class Marking:
         return set(self._mark_page([row for row in rows.values() if is_open(row)]))
 
     def find_marked(self) -> set[str]:
-        """Find the open rows of the target that are marked, whoever did it."""
+        """Find the open rows of the target that are marked, by any run."""
 
         def of_segment(segment: int) -> set[str]:
             pages = self._scan_open(

@@ -89,7 +89,7 @@ def _check_undisturbed(environment: Environment) -> None:
 
 
 def ready(environment: Environment, operator: Operator) -> StackState:
-    """Return the stack's state, once it can be updated; an operation that goes on is waited for.
+    """Return the stack's state, once it can be updated; an operation in progress is waited for.
 
     Raises:
         AwsError: its last operation failed, and a person must mend it first.

@@ -27,7 +27,7 @@ DRILL_STEPS = range(1, 6)
 
 
 def restore(work: Work) -> Report:
-    """Bring the payments of an earlier moment back, or go on where an earlier run has ended.
+    """Bring the payments of an earlier moment back, or continue where an earlier run has ended.
 
     Raises:
         UsageError: the moment cannot be restored, or another restore is in progress.
@@ -70,7 +70,7 @@ def _restore(work: Work) -> Report:
 
 
 def _in_progress(work: Work) -> Journal | None:
-    """Return the restore to go on with, None if there is none."""
+    """Return the restore in progress, None if there is none."""
     environment, options = work.environment, work.options
     every = find_journals(environment, environment.own_table)
     work.stopped = any(journal.stops for journal in every)
@@ -87,14 +87,14 @@ def _in_progress(work: Work) -> Journal | None:
     if not same and (journal.backup is None or options.from_backup != backups.LATEST):
         words = f"--from-backup {journal.backup}" if journal.backup else f"--to {shown(journal.to)}"
         raise UsageError(
-            f"a restore is in progress; give {words} to go on with it, or `{_end(work, journal)}` "
+            f"a restore is in progress; give {words} to continue it, or `{_end(work, journal)}` "
             "to end it"
         )
     asked = None if options.ago else options.to
     if asked is not None and copy.whole(asked) != journal.to:
         raise UsageError(
-            f"a restore to {shown(journal.to)} is in progress; give --to {shown(journal.to)} to go "
-            f"on with it, or `{_end(work, journal)}` to end it"
+            f"a restore to {shown(journal.to)} is in progress; give --to {shown(journal.to)} to "
+            f"continue it, or `{_end(work, journal)}` to end it"
         )
     if not journal.exists and journal.phase is not Phase.COPYING and not journal.drill:
         raise AwsError(
@@ -104,7 +104,7 @@ def _in_progress(work: Work) -> Journal | None:
     words = f"--from-backup {journal.backup}" if journal.backup else f"--to {shown(journal.to)}"
     check_choice(work, journal, f"restore {words}")
     work.confirm(
-        f"A restore of {journal.source} to {shown(journal.to)} is in progress. Go on with it?",
+        f"A restore of {journal.source} to {shown(journal.to)} is in progress. Continue it?",
         options.yes,
     )
     return journal
@@ -229,7 +229,7 @@ def _copy(work: Work, journal: Journal) -> Journal:
     if verification.problems and work.options.verify:
         raise AwsError(
             f"the copy {journal.copy} is not what it should be, and payments go on in "
-            f"{journal.source}; --no-verify goes on all the same, "
+            f"{journal.source}; --no-verify continues all the same, "
             f"`{_end(work, journal)}` ends it"
         )
     return work.note(journal, phase=Phase.VERIFIED, facts={"verification": asdict(verification)})
@@ -258,8 +258,8 @@ def _wait(work: Work, journal: Journal) -> None:
             work.operator.tell(waiting)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
-            f"DynamoDB goes on making {journal.copy}, and payments go on in {journal.source}; the "
-            f"same command goes on with it, `{_end(work, journal)}` ends it"
+            f"DynamoDB continues to make {journal.copy}, and payments go on in {journal.source}; "
+            f"the same command continues it, `{_end(work, journal)}` ends it"
         ) from interrupt
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def resume(work: Work) -> Report:
     """Let payments in as the deployed template says.
 
-    A restore that goes on afterwards stops them again, and looks anew at all that has changed.
+    A restore that is continued afterwards stops them again, and looks anew at all that has changed.
 
     Raises:
         AwsError: the stack is being updated, or payments are still stopped.
@@ -45,7 +45,7 @@ def _resume(work: Work) -> Report:
             work.operator.tell(
                 Caution(
                     f"a restore to {shown(journal.to)} is half done; the command that "
-                    "goes on with it stops payments again"
+                    "continues it stops payments again"
                 )
             )
             work.note(journal, let_in_at=work.clock())

@@ -1,7 +1,7 @@
-"""What a restore or an undo has done about each payment, for its report, whoever ran which part.
+"""What a restore or an undo has done about each payment, for its report, all its runs together.
 
 It is written down before a payment is written, in items of the operations table, and deleted once
-the report is told. No guard is asked about the calls of that table, so it is asked here: whoever
+the report is told. No guard is asked about the calls of that table, so it is asked here: a run that
 was taken over changes nothing of it.
 """
 

@@ -170,7 +170,7 @@ def _stop(work: Work, journal: Journal) -> Journal:
     if left is None:
         left = work.persist(lambda: seconds_to_end(work.environment))
     for seconds in range(left, 0, -1):
-        work.operator.tell(Waiting(f"requests that have begun may go on for {seconds} s"))
+        work.operator.tell(Waiting(f"requests that have begun may take another {seconds} s"))
         work.sleep(1)
     return journal
 

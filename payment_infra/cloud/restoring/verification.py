@@ -89,7 +89,7 @@ def _bad_sample(client: DynamoDBClient, copy: str) -> Iterator[str]:
             read = client.get_item(TableName=copy, Key=key, ConsistentRead=True).get("Item")
             if read != row or not is_payment(row):
                 named = " ".join(str(text) for value in key.values() for text in value.values())
-                yield f"its row {named} is no payment"
+                yield f"its row {named} is not a payment"
 
 
 def _created(client: DynamoDBClient, table: str, segment: int, to: datetime) -> Counter[str]:

@@ -33,7 +33,7 @@ class RestoreOptions:
     Args:
         to: the moment to restore to; None: the latest that there is.
         from_backup: the ARN of the backup to restore from, or "latest"; `to` is then that of it.
-        ago: whether that was said as a while ago: the same words then go on with a restore.
+        ago: whether that was said as a while ago: the same words then continue a restore.
         yes: answer the questions, but for those of discard_newer and mismatched.
         drill: make a copy, verify it and delete it.
         verify: whether a copy that is not what it should be ends the restore.
@@ -106,7 +106,7 @@ class Work:
             if self.stopped:
                 self.operator.tell(
                     Caution(
-                        "payments are stopped; the same command goes on, "
+                        "payments are stopped; the same command continues, "
                         f"`{self.command('restore --undo')}` goes back, "
                         f"`{self.command('resume')}` lets them in where they are"
                     )
@@ -123,7 +123,7 @@ class Work:
         self.seconds[text] = self.seconds.get(text, 0.0) + took
 
     def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None:
-        """Go on only if that is agreed to, and read again what was read before the question.
+        """Return only if that is agreed to, and read again what was read before the question.
 
         Raises:
             AwsError: payments have moved meanwhile.

@@ -53,7 +53,7 @@ REFRESH = "sign in again (`aws sso login`, or new keys) and repeat the command"
 def is_passing(error: BaseException | None) -> bool:
     """Whether the same call may succeed a little later: throttled, no network, AWS's own fault.
 
-    Of an AwsError, that is whether what it was translated from does.
+    For an AwsError, the error that it was translated from counts.
     """
     if isinstance(error, AwsError):
         return is_passing(error.__cause__)
@@ -64,7 +64,7 @@ def is_passing(error: BaseException | None) -> bool:
 
 
 def is_unavailable(error: AwsError) -> bool:
-    """Whether a call could not be made: it is not allowed, or what answers there has none such."""
+    """Whether a call could not be made: it is not allowed, or the endpoint does not know it."""
     cause = error.__cause__
     return isinstance(cause, ClientError) and code_of(cause) in DENIED | UNSUPPORTED
 

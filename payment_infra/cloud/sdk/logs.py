@@ -40,7 +40,7 @@ def history(
     end: int,
     pattern: str = "",
 ) -> Iterator[LogLine]:
-    """Yield the lines of the groups in the order of their time, read as far as the caller goes on.
+    """Yield the lines of the groups in the order of their time, read as far as the caller iterates.
 
     FilterLogEvents gives the events of a group in that order (CloudWatch Logs API).
 

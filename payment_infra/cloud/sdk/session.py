@@ -17,7 +17,7 @@ from payment_infra.errors import AwsError, UsageError
 DEFAULT_REGION = "us-east-1"
 # Seconds that one attempt of a call has to connect, and then to be answered. API Gateway's own
 # limit for an answer is 29 s ("Amazon API Gateway quotas"), and no call of this tool waits for work
-# to be done. Whoever takes over an operation waits as long for what is on the wire.
+# to be done. A takeover of the lock waits as long for what is on the wire.
 CONNECT_SECONDS, READ_SECONDS = 5, 30
 # Retries with backoff ride out throttling; a dead network is given up after some seconds.
 CLIENT_CONFIG = Config(
@@ -25,12 +25,12 @@ CLIENT_CONFIG = Config(
     read_timeout=READ_SECONDS,
     retries={"mode": "standard", "total_max_attempts": 5},
 )
-# For who waits to hear whether there is an answer at all.
+# For a caller that waits only to hear whether there is an answer.
 QUICK_CONFIG = Config(
     connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
 )
 # What operations begin with that change nothing. Others count as changes, a receive from a queue
-# too: it hides messages from whoever else looks.
+# too: it hides messages from others.
 READING = (
     *("BatchGet", "Describe", "Detect", "Estimate", "Filter", "Get", "Head", "List", "Lookup"),
     *("Query", "Scan", "Simulate", "Validate"),
@@ -205,4 +205,4 @@ def _check_region(core: botocore.session.Session, name: str) -> None:
 
         close = difflib.get_close_matches(name, regions, 1)
         hint = f"did you mean {close[0]}?" if close else "see --region and AWS_REGION"
-        raise UsageError(f"region {name!r} is none that boto3 {boto3.__version__} knows; {hint}")
+        raise UsageError(f"region {name!r} is unknown to boto3 {boto3.__version__}; {hint}")

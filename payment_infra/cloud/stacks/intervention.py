@@ -21,20 +21,22 @@ if TYPE_CHECKING:
 def watch(
     stack: Stack, operator: Operator, built: Callable[[], Mapping[str, str]] = lambda: {}
 ) -> Result:
-    """Show the operation that goes on until it has ended; return what it came to.
+    """Show the operation in progress until it has ended; return what it came to.
 
     `built` returns by logical id which module builds a resource, to be told of what has failed.
 
     Raises:
         AwsError: there is no such stack.
-        DeploymentFailed: the operation failed, or nothing goes on and the last one has.
+        DeploymentFailed: the operation failed, or none is in progress and the last one has.
     """
     state = _existing(stack)
     step = step_of(state)
     if step is not Step.WAIT:
         if step is Step.UPDATE:
             return Result(stack.name, state.status, changed=False)
-        raise DeploymentFailed(f"stack {stack.name} is {state.status}, and nothing goes on")
+        raise DeploymentFailed(
+            f"stack {stack.name} is {state.status}, and no operation is in progress"
+        )
     try:
         follow(stack, stack.watch(state), operator)
     except DeploymentFailed as failed:
@@ -50,10 +52,10 @@ def cancel(
     yes: bool,
     remove: Remove = lambda kept, _: kept,
 ) -> Result:
-    """Cancel the update that goes on, or delete the stack that is being created.
+    """Cancel the update in progress, or delete the stack that is being created.
 
-    It takes no lock: it acts on the operation that it showed, and whoever holds the lock for that
-    follows the rollback to its end.
+    It takes no lock: it acts on the operation that it showed, and the holder of the lock for that
+    operation follows the rollback to its end.
 
     Args:
         stack: the stack.
@@ -63,7 +65,7 @@ def cancel(
         remove: see `follow_cancelling`.
 
     Raises:
-        AwsError: there is no such stack, or nothing goes on that could be cancelled, or that has
+        AwsError: there is no such stack, or no operation in progress can be cancelled, or it has
             ended while the question was asked.
         DeploymentFailed: what was done could not be undone.
     """
@@ -92,7 +94,7 @@ def roll_back(
     yes: bool,
     skip: Collection[str] = (),
 ) -> Result:
-    """Undo what a failed operation has left, or go on with a rollback that failed.
+    """Undo what a failed operation has left, or continue a rollback that failed.
 
     Args:
         stack: the stack.

@@ -1,8 +1,8 @@
 """What a stack can leave behind, and how each kind of that is removed.
 
 What a cancelled creation has made would be in the way of the next one. DeleteStack keeps what the
-template retains, also of a stack that never came to be. A rollback would not, but nobody can ask
-for one then.
+template retains, also of a stack that never came to be. A rollback would not, but none can be asked
+for then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whoever a stack is worked on for: is told what happens, and asked before anything is changed."""
+"""The operator of a stack: told what happens, and asked before anything is changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Operator(Protocol):
         """
 
     def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None:
-        """Go on if it has been agreed to, or if the answer is yes.
+        """Return if it has been agreed to, or if the answer is yes.
 
         Raises:
             UsageError: nobody can answer, and `flag` was not given.
@@ -48,7 +48,7 @@ def follow(
     """Tell the events of an operation until it has ended; return those of what it keeps.
 
     Raises:
-        Interrupted: Ctrl-C, after which the operation goes on.
+        Interrupted: Ctrl-C; the operation continues.
         DeploymentFailed: it failed.
     """
     kept, cancellable = [], True
@@ -71,7 +71,7 @@ def follow_cancelling(
     operator: Operator,
     remove: Remove = lambda kept, _: kept,
 ) -> None:
-    """Cancel what goes on; tell the events of that, and what stays.
+    """Cancel the operation in progress; tell the events of that, and what stays.
 
     `remove` gets what was kept of a creation, with the logical ids of what this creation itself has
     made: under the name of another there can be an earlier stack's.
@@ -90,6 +90,7 @@ def follow_cancelling(
 
 
 def going_on(stack: Stack, *, cancellable: bool = True) -> str:
-    """Say how to see and how to stop an operation that nobody looks at any more."""
+    """Say how to see and how to stop an operation that this run no longer follows."""
     stop = f", `{stack.command('cancel')}` stops it" if cancellable else ""
-    return f"the operation on {stack.name} goes on; `{stack.command('watch')}` shows it{stop}"
+    watch = stack.command("watch")
+    return f"the operation on {stack.name} is still in progress; `{watch}` shows it{stop}"

@@ -27,7 +27,7 @@ class Step(Enum):
     DELETE_AGAIN = "deletes it again, without what could not be deleted, then creates it"
     ROLL_BACK = "rolls it back after a question, then updates it"
     CONTINUE_ROLLBACK = "continues its rollback after a question, then updates it"
-    WAIT = "waits for the end of its operation if asked to, then goes on"
+    WAIT = "waits for the end of its operation if asked to, then continues"
     GIVE_UP = "leaves it alone: it needs a person"
 
 
@@ -85,7 +85,7 @@ def settle(
         check: raises if the stack is not to be touched.
         operator: asked before anything is changed, unless `yes`.
         yes: whether to go ahead without a question.
-        wait: whether to wait for an operation that goes on; None asks.
+        wait: whether to wait for an operation in progress; None asks.
         skip: logical ids that a continued rollback leaves as they are.
         hold: takes the lock, before there is a question; returns whether it was not held before.
 
@@ -137,7 +137,7 @@ def settle(
 
 
 def current_operation(stack: Stack, state: StackState) -> str:
-    """Say which operation goes on, since when, and who began it, as far as that is known."""
+    """Say which operation is in progress, since when, and who began it, as far as that is known."""
     following = stack.following(state.id)
     operator = principal_of(following.token_of_last_operation())
     by = f", begun by {operator} with payment-infra" if operator else ""
@@ -148,7 +148,7 @@ def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None
     busy = f"stack {stack.name} is busy: {current_operation(stack, state)}"
     if wait is False:
         raise AwsError(f"{busy}; nothing was done (`{stack.command('watch')}` shows it)")
-    operator.confirm(f"{busy}. Wait until that has ended, then go on?", bool(wait), "--wait")
+    operator.confirm(f"{busy}. Wait until that has ended, then continue?", bool(wait), "--wait")
     with suppress(DeploymentFailed):  # the next look decides what to do with what it came to
         follow(stack, stack.watch(state), operator)
 
@@ -183,7 +183,7 @@ def _unprotected(stack: Stack, state: StackState) -> Iterator[None]:
 def continue_rollback(
     stack: Stack, state: StackState, operator: Operator, skip: Collection[str]
 ) -> None:
-    """Go on with a rollback that failed, without the resources with these logical ids.
+    """Continue a rollback that failed, without the resources with these logical ids.
 
     Raises:
         DeploymentFailed: it failed again; says what to mend or to skip.

@@ -162,7 +162,7 @@ class Stack:
         return Following(self.client, self.name, stack_id, self.sleep, self.flags)
 
     def watch(self, state: StackState) -> Iterator[StackEvent | Waiting]:
-        """Yield the events of the operation that goes on, or was the last, from its start.
+        """Yield the events of the operation in progress, or else of the last one, from its start.
 
         Raises:
             DeploymentFailed: it failed or was rolled back.
@@ -196,7 +196,7 @@ class Stack:
     def continue_rollback(
         self, state: StackState, skip: Collection[str] = ()
     ) -> Iterator[StackEvent | Waiting]:
-        """Go on with a rollback that failed, without the resources with these logical ids."""
+        """Continue a rollback that failed, without the resources with these logical ids."""
         following = self._following_from_now(state)
         with translated(f"stack {self.name}"):
             self.client.continue_update_rollback(StackName=state.id, ResourcesToSkip=list(skip))
@@ -206,12 +206,12 @@ class Stack:
         """Cancel an update, which rolls it back, or delete a stack that is being created.
 
         Raises:
-            AwsError: nothing goes on that could be cancelled.
+            AwsError: no operation in progress can be cancelled.
         """
         if state.status not in CANCELLABLE:
             raise AwsError(
-                f"stack {self.name} is {state.status}: only a creation or an update can be "
-                "cancelled while it goes on"
+                f"stack {self.name} is {state.status}: only a creation or an update in "
+                "progress can be cancelled"
             )
         if state.status == "CREATE_IN_PROGRESS":
             # The protection is that of a stack which holds nothing yet.

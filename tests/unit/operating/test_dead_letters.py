@@ -165,7 +165,7 @@ def test_what_somebody_goes_on_holding_is_not_waited_for_without_end(
         queues.now += seconds
         queues.hide(DEAD_LETTERS, queues.queues[DEAD_LETTERS].messages, 1)
 
-    with pytest.raises(AwsError, match="2 messages held by somebody who goes on reading them"):
+    with pytest.raises(AwsError, match="2 messages held by somebody who keeps reading them"):
         wait_for_held(environment, sleep, ignore)
     assert queues.now == VISIBILITY_SECONDS + LAG_SECONDS
 
@@ -348,7 +348,7 @@ def test_a_task_that_fails_says_why_and_ctrl_c_leaves_it_alone(
     assert redriving.cancel_move(environment) == 4
     assert aws.called("sqs:CancelMessageMoveTask") == [{"TaskHandle": "task-1"}]
     aws.answers["sqs:ListMessageMoveTasks"] = task("COMPLETED", 7)
-    with pytest.raises(AwsError, match="no message move task goes on"):
+    with pytest.raises(AwsError, match="no message move task is in progress"):
         redriving.cancel_move(environment)
 
 
@@ -400,6 +400,6 @@ def test_where_there_never_was_a_task_none_can_be_cancelled(
     aws: FakeAws, environment: Environment, queues: FakeQueues
 ) -> None:
     aws.answers["sqs:ListMessageMoveTasks"] = {"Results": []}
-    with pytest.raises(AwsError, match="no message move task goes on"):
+    with pytest.raises(AwsError, match="no message move task is in progress"):
         redriving.cancel_move(environment)
     assert aws.called("sqs:CancelMessageMoveTask") == []

@@ -173,7 +173,7 @@ def test_messages_that_are_held_without_end_fail_it_and_payments_come_in_again(
     world: World,
 ) -> None:
     world.queues.hide(DEAD_LETTERS, ["d-1"], 1e9)
-    with pytest.raises(AwsError, match="1 message held by somebody who goes on reading them"):
+    with pytest.raises(AwsError, match="1 message held by somebody who keeps reading them"):
         world.destroy()
     assert world.cautions() == ["payments are let in again, and nothing was deleted"]
     assert world.takes_payments
@@ -288,7 +288,7 @@ def test_a_deletion_that_fails_leaves_payments_stopped_says_so_and_is_gone_on_wi
         world.destroy()
     assert not world.takes_payments
     assert world.cautions() == [
-        "payments are stopped, and payment-infra-dev is being deleted; the same command goes on"
+        "payments are stopped, and payment-infra-dev is being deleted; the same command continues"
     ]
     scans = len(world.aws.called("dynamodb:Scan"))
     world.aws.errors["apigateway:GetStage"] = Refused("NotFoundException")

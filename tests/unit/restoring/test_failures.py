@@ -19,7 +19,7 @@ from tests.stacks import Answer, Refused
 
 EXPIRED = Refused("ExpiredTokenException", "The security token included has expired")
 STOPPED = (
-    "payments are stopped; the same command goes on, `payment-infra restore --undo --suffix dev` "
+    "payments are stopped; the same command continues, `payment-infra restore --undo --suffix dev` "
     "goes back, `payment-infra resume --suffix dev` lets them in where they are"
 )
 
@@ -279,7 +279,7 @@ def test_ctrl_c_while_the_copy_is_made_says_how_it_goes_on(world: World) -> None
             raise KeyboardInterrupt
 
     world.operator.on_tell = interrupt
-    with pytest.raises(Interrupted, match=f"payments go on in {OWN}; the same command goes on"):
+    with pytest.raises(Interrupted, match=f"payments go on in {OWN}; the same command continues"):
         world.restore()
     assert cautions(world) == []
 

@@ -113,7 +113,7 @@ def test_another_kind_of_restore_waits_for_the_one_in_progress(world: World) -> 
     with pytest.raises(AwsError, match="stop here"):
         world.restore(to=None, from_backup="latest")
     world.aws.errors.clear()
-    with pytest.raises(UsageError, match=r"give --from-backup arn:aws:dynamodb:.* to go on"):
+    with pytest.raises(UsageError, match=r"give --from-backup arn:aws:dynamodb:.* to continue"):
         world.restore()
     report = world.undo()
     assert report.lines[1] == (
@@ -139,7 +139,7 @@ def test_another_backup_than_that_of_the_restore_in_progress_is_refused(world: W
     with pytest.raises(AwsError, match="stop here"):
         world.restore(to=None, from_backup=first.arn)
     world.aws.errors.clear()
-    with pytest.raises(UsageError, match=f"give --from-backup {first.arn} to go on with it"):
+    with pytest.raises(UsageError, match=f"give --from-backup {first.arn} to continue it"):
         world.restore(to=None, from_backup=second.arn)
     world.restore(to=None, from_backup="latest")
     assert world.journal.backup == first.arn

@@ -321,7 +321,7 @@ def assert_told_that_payments_are_stopped(world: World) -> None:
     assert not world.intake.takes_requests
     assert not world.intake.takes_retries
     assert cautions(world)[-1] == (
-        "payments are stopped; the same command goes on, `payment-infra restore --undo --suffix "
+        "payments are stopped; the same command continues, `payment-infra restore --undo --suffix "
         "dev` goes back, `payment-infra resume --suffix dev` lets them in where they are"
     )
 

@@ -70,7 +70,7 @@ def hold_something_else(copy: FakeTable) -> None:
         (lose_the_index, "its index in-flight-index is missing, not {"),
         (change_the_index, "its index in-flight-index is {"),
         (change_the_key, "its key is [{'AttributeName': 'id', 'KeyType': 'HASH'}], not [{"),
-        (hold_something_else, "its row open is no payment"),
+        (hold_something_else, "its row open is not a payment"),
     ],
 )
 def test_a_copy_that_is_not_what_it_should_be_ends_it(
