@@ -2,7 +2,7 @@
 
 What shapes the template: `template` puts the `groups` together, with the parameters and physical
 names of `naming`; `record` holds its settings, `rendering` writes it as text. `difference` and
-`grants` compare two templates, `linting` and `openapi` check and describe it.
+`grants` compare two templates, `linting` checks one, `openapi` describes the API.
 
 What is packaged: `artifacts` zips the handlers, `layer` their dependencies; `gateway_check` tries
 the gateway class, by running `gateway_probe`.
