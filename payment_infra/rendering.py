@@ -79,10 +79,10 @@ def describe(value: Any) -> str:
             return f"!GetAtt {name}.{attribute}"
         case {"Fn::Sub": str(text)} if len(value) == 1:
             return f"!Sub {text}"
-        case {"Fn::If": [condition, one, other]} if len(value) == 1:
-            return f"!If [{condition}, {describe(one)}, {describe(other)}]"
+        case {"Fn::If": [condition, then, other]} if len(value) == 1:
+            return f"!If [{condition}, {describe(then)}, {describe(other)}]"
         case {"Fn::Sub": [text, Mapping() as variables]} if len(value) == 1:
-            described = ", ".join(f"{name}: {describe(one)}" for name, one in variables.items())
+            described = ", ".join(f"{name}: {describe(inner)}" for name, inner in variables.items())
             return f"!Sub {text} ({described})"
     return json.dumps(value, sort_keys=True)
 

@@ -42,7 +42,7 @@ def measured_version() -> str:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
         return ""
-    pinned = (one.partition(";")[0].partition("==") for one in lines)
+    pinned = (line.partition(";")[0].partition("==") for line in lines)
     return next((version.strip() for name, _, version in pinned if name == PACKAGE), "")
 
 

@@ -119,7 +119,10 @@ def _actions(place: Place, bucket: str) -> Mapping[str, Collection[str]]:
         f"arn:{place.partition}:apigateway:{place.region}::/restapis": ("apigateway:POST",),
     }
     template = document(build_template(StackConfig(), code_keys()))
-    firsts = {one["Type"]: (name, one) for name, one in reversed(template["Resources"].items())}
+    firsts = {
+        resource["Type"]: (name, resource)
+        for name, resource in reversed(template["Resources"].items())
+    }
     for resource_type, kind in KINDS.items():
         logical_id, resource = firsts[resource_type]
         named = resource["Properties"].get(kind.named_by)
@@ -167,10 +170,10 @@ def _denied(
             ResourceArns=[resource],
             ContextEntries=context,
         )
-        return [one for page in pages for one in page["EvaluationResults"]]
+        return [result for page in pages for result in page["EvaluationResults"]]
 
     with translated("IAM's simulator"), ThreadPoolExecutor() as pool:
         for results in pool.map(simulate, actions):
-            for one in results:
-                if one["EvalDecision"] in DENIED_DECISIONS:
-                    yield one["EvalActionName"]
+            for result in results:
+                if result["EvalDecision"] in DENIED_DECISIONS:
+                    yield result["EvalActionName"]

@@ -139,7 +139,9 @@ def test_a_stack_that_is_out_of_sight_says_that_the_operation_goes_on(
     update(stack)
     aws.errors["cloudformation:DescribeStacks"] = Refused(trouble)
     events = follow.events()
-    with pytest.raises(AwsError, match="cannot be looked at any more, and its operation goes on"):
+    with pytest.raises(
+        AwsError, match="can no longer be read, and its operation is still in progress"
+    ):
         list(events)
     assert len(pauses) == looks < MAX_FAILED_LOOKS
 

@@ -91,7 +91,7 @@ def own_bucket(session: Session) -> str | None:
 
 
 def exists(session: Session, name: str) -> bool:
-    """Whether there is a bucket of that name, whoever may use it."""
+    """Whether a bucket of that name exists, be it another account's."""
     return Bucket(session.client("s3"), name, session.account()).exists()
 
 

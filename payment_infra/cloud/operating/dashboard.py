@@ -71,14 +71,16 @@ def read_dashboard(
             f"dashboard {name} is not as payment-infra deploys it ({error!r}); "
             f"`{environment.command('drift')}` shows how somebody has changed it"
         ) from error
-    metrics = [one.metric for widget, _ in widgets for one in widget.series]
+    metrics = [series.metric for widget, _ in widgets for series in widget.series]
     values = iter(read(client, metrics, start, end))
-    alarms = {one.name: one for one in describe(client, [a for _, names in widgets for a in names])}
+    alarms = {
+        alarm.name: alarm for alarm in describe(client, [a for _, names in widgets for a in names])
+    }
     return [
         Widget(
             widget.title,
-            tuple(replace(one, points=tuple(next(values))) for one in widget.series),
-            tuple(alarms[one] for one in names if one in alarms),
+            tuple(replace(series, points=tuple(next(values))) for series in widget.series),
+            tuple(alarms[name] for name in names if name in alarms),
         )
         for widget, names in widgets
     ]
@@ -87,18 +89,20 @@ def read_dashboard(
 def _least_period(span: timedelta, columns: int) -> int:
     """Return the seconds, in whole grains, of which `columns` cover the span."""
     seconds = max(1.0, span.total_seconds() / columns)
-    grain = max([one for one in GRAINS if one <= seconds], default=GRAINS[0])
+    grain = max([grain for grain in GRAINS if grain <= seconds], default=GRAINS[0])
     return -int(-seconds // grain) * grain
 
 
 def _widgets(body: Mapping[str, Any], period: int) -> Iterator[tuple[Widget, list[str]]]:
     """Yield each widget that shows metrics or alarms, with the names of its alarms."""
-    for one in sorted(body["widgets"], key=lambda one: (one.get("x", 0), one.get("y", 0))):
-        properties = one.get("properties", {})
+    for widget in sorted(
+        body["widgets"], key=lambda widget: (widget.get("x", 0), widget.get("y", 0))
+    ):
+        properties = widget.get("properties", {})
         title = properties.get("title", "")
-        if one["type"] == "alarm":
+        if widget["type"] == "alarm":
             yield Widget(title), [arn.rpartition(":alarm:")[2] for arn in properties["alarms"]]
-        elif one["type"] == "metric":
+        elif widget["type"] == "metric":
             yield Widget(title, tuple(_series(properties, period))), []
 
 
@@ -107,7 +111,7 @@ def _series(properties: Mapping[str, Any], period: int) -> Iterator[Series]:
     for *row, options in properties["metrics"]:
         if "..." in row or not options.keys() <= {"stat", "label"}:
             raise ValueError(row)
-        above = [above[place] if one == "." else one for place, one in enumerate(row)]
+        above = [above[place] if part == "." else part for place, part in enumerate(row)]
         namespace, name, *pairs = above
         metric = Metric(
             namespace=namespace,

@@ -185,16 +185,18 @@ def _on_failure(rollback: bool) -> Any:
 def delete_failed(stack: Stack) -> None:
     """Delete the change sets that failed in earlier runs of this tool."""
     with translated(f"stack {stack.name}"):
-        for one in _summaries(stack):
-            if one["ChangeSetName"].startswith(NAME_PREFIX) and one["Status"] == "FAILED":
-                stack.client.delete_change_set(ChangeSetName=one["ChangeSetId"])
+        for summary in _summaries(stack):
+            if summary["ChangeSetName"].startswith(NAME_PREFIX) and summary["Status"] == "FAILED":
+                stack.client.delete_change_set(ChangeSetName=summary["ChangeSetId"])
 
 
 def _summaries(stack: Stack) -> Iterator[Any]:
     """Yield what ListChangeSets says of each change set that is not deleted."""
     pages = stack.client.get_paginator("list_change_sets").paginate(StackName=stack.name)
     for page in pages:
-        yield from (one for one in page["Summaries"] if not one["Status"].startswith("DELETE_"))
+        yield from (
+            summary for summary in page["Summaries"] if not summary["Status"].startswith("DELETE_")
+        )
 
 
 def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
@@ -215,11 +217,11 @@ def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
         call["ChangeSetType"] = "IMPORT"
         call["ResourcesToImport"] = [
             {
-                "ResourceType": one.resource_type,
-                "LogicalResourceId": one.logical_id,
-                "ResourceIdentifier": dict(one.identifier),
+                "ResourceType": resource.resource_type,
+                "LogicalResourceId": resource.logical_id,
+                "ResourceIdentifier": dict(resource.identifier),
             }
-            for one in request.imports
+            for resource in request.imports
         ]
     return call
 
@@ -257,7 +259,7 @@ def _describe(stack: Stack, **which: str) -> Any:
 
 
 def _changes(answer: Any) -> tuple[Change, ...]:
-    raw = (one["ResourceChange"] for one in answer["Changes"] if "ResourceChange" in one)
+    raw = (change["ResourceChange"] for change in answer["Changes"] if "ResourceChange" in change)
     return tuple(map(_change, raw))
 
 
@@ -276,7 +278,7 @@ def _take_back(stack: Stack, name: str, *, made_stack: bool) -> None:
         state = stack.state()
         if state is None or state.status != REVIEW:
             return
-        if all(one["ChangeSetName"] == name for one in _summaries(stack)):
+        if all(summary["ChangeSetName"] == name for summary in _summaries(stack)):
             if state.termination_protection:
                 stack.protect(state.id, on=False)
             stack.client.delete_stack(StackName=state.id)

@@ -52,7 +52,7 @@ class Following:
         """Take what has happened until now as no part of the operation."""
         with translated(f"stack {self._name}"):
             for page in self._pages():
-                self._known.update(one["EventId"] for one in page)
+                self._known.update(event["EventId"] for event in page)
                 break
 
     def skip_to_last_operation(self) -> None:
@@ -60,10 +60,10 @@ class Following:
         started = False
         with translated(f"stack {self._name}"):
             for page in self._pages():
-                for one in page:
+                for event in page:
                     if started:
-                        self._known.add(one["EventId"])
-                    elif _starts_operation(one):
+                        self._known.add(event["EventId"])
+                    elif _starts_operation(event):
                         started = True
                 if self._known:
                     break
@@ -72,9 +72,9 @@ class Following:
         """Return the ClientRequestToken of the last operation, "" if it has none."""
         with translated(f"stack {self._name}"):
             for page in self._pages():
-                for one in page:
-                    if _starts_operation(one):
-                        return str(one.get("ClientRequestToken", ""))
+                for event in page:
+                    if _starts_operation(event):
+                        return str(event.get("ClientRequestToken", ""))
         return ""
 
     def events(self, expected: Collection[str] = SUCCEEDED) -> Iterator[StackEvent | Waiting]:
@@ -87,7 +87,9 @@ class Following:
             DeploymentFailed: it ended with another status.
             AwsError: the stack can no longer be looked at.
         """
-        subject = f"stack {self._name} cannot be looked at any more, and its operation goes on"
+        subject = (
+            f"stack {self._name} can no longer be read, and its operation is still in progress"
+        )
         status = ""
         for seen in looks(subject, self._look, self._sleep, missed=[None]):
             if seen is None:
@@ -108,7 +110,7 @@ class Following:
 
     def _is_told(self, status: str, events: Iterable[StackEvent]) -> bool:
         """Whether the stack's own events say that it has come to that status."""
-        return any(one.logical_id == self._name and one.status == status for one in events)
+        return any(event.logical_id == self._name and event.status == status for event in events)
 
     def _look(self) -> tuple[str, list[StackEvent]] | None:
         # The status first: events that come before it are then in what follows.
@@ -125,11 +127,11 @@ class Following:
 
     def _fresh(self) -> list[StackEvent]:
         """Return the events that are not known, oldest first; they then are."""
-        every = (one for page in self._pages() for one in page)
-        fresh = list(takewhile(lambda one: one["EventId"] not in self._known, every))
-        self._known.update(one["EventId"] for one in fresh)
+        every = (event for page in self._pages() for event in page)
+        fresh = list(takewhile(lambda event: event["EventId"] not in self._known, every))
+        self._known.update(event["EventId"] for event in fresh)
         # That a stack is in review is what was before its creation.
-        return [_event(one) for one in reversed(fresh) if one.get("ResourceStatus") != REVIEW]
+        return [_event(event) for event in reversed(fresh) if event.get("ResourceStatus") != REVIEW]
 
     def _pages(self) -> Iterator[list[Any]]:
         """Yield the stack's events, newest first, page by page."""

@@ -123,7 +123,7 @@ def removal_command(resource_type: str, physical_id: str, region: str) -> str:
     if removal is None:
         return ""
     commands = removal.command.format(shlex.quote(physical_id)).split(" && ")
-    return " && ".join(f"{one} --region {region}" for one in commands)
+    return " && ".join(f"{command} --region {region}" for command in commands)
 
 
 def why_shared(resource_type: str) -> str:
