@@ -439,7 +439,7 @@ def test_a_slip_on_the_command_line_is_one_line(
             ("--import-existing-resources", "--change-set", "one"),
             "--import-existing-resources takes an import and an update",
         ),
-        (("--detach", "--timeout", "5"), "--timeout needs somebody who looks"),
+        (("--detach", "--timeout", "5"), "--timeout cancels a deployment that is followed"),
     ],
     ids=" ".join,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -157,6 +158,17 @@ def test_every_module_of_the_cloud_is_in_a_room() -> None:
         for path in modules("payment_infra/cloud")
     }
     assert places == {*ROOMS, "__init__.py", "events.py"}
+
+
+@pytest.mark.parametrize(
+    "place", [".", "cli/views", "doctor", *(f"cloud/{room}" for room in ROOMS)]
+)
+def test_a_package_says_what_each_of_its_modules_is_for(place: str) -> None:
+    folder = REPOSITORY / "payment_infra" / place
+    told = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    there = {path.stem for path in folder.glob("*.py")}
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert set(re.findall(r"`(\w+)`", told)) == (there | packages) - {"__init__", "__main__"}
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:

@@ -1,7 +1,7 @@
 """One environment: the stack that is ours, and what more than one kind of work asks about it.
 
-`environment` finds it and names its resources, `listing` finds all of them, `smoke` calls its API.
-`locking` lets one operation work on it at a time, `journal` says how far its restores have come;
-both are kept in the `operations_table`. `intake` stops payments and lets them in, `findings` tells
-what stops them, `callers` who may call.
+`ownership` says which stack is ours, `environment` finds it and names its resources, `listing`
+finds all of them, `smoke` calls its API. `locking` lets one operation work on it at a time,
+`journal` says how far its restores have come; both are kept in the `operations_table`. `intake`
+stops payments and lets them in, `findings` tells what stops them, `callers` who may call.
 """
