@@ -116,7 +116,7 @@ def aws_options(function: Command) -> Command:
 
 
 def entered_flags(*names: str) -> str:
-    """Return those of these flags that the command line gave, as it would give them again."""
+    """Return which of these flags the command line gave, as a person can repeat them."""
     import shlex
 
     context = click.get_current_context()

@@ -137,7 +137,7 @@ class Deployment:
     def _run(self) -> Result:
         found = self._work_out(self._settled())
         if self._changes(found) and self._hold():
-            # A stack that is as it was has not been worked on since: each update has its time.
+            # Each update has its time: where the state is the same, nothing was changed since.
             state = self._settled()
             found = found if state == found.state else self._work_out(state)
         if self._options.change_set is not None:

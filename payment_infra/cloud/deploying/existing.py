@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def find_existing(session: Session, planned: Plan) -> tuple[list[Existing], list[AwsError]]:
     """Return what exists of the resources of a plan that a stack may keep, one call for each.
 
-    Second comes why others could not be looked for.
+    The second list says why others could not be looked up.
 
     Raises:
-        AwsError: a look failed for another reason than that it is not allowed.
+        AwsError: a look-up failed for another reason than a missing permission.
     """
     found, unknown = [], []
     for logical_id, resource in planned.template["Resources"].items():

@@ -53,8 +53,8 @@ class Destruction:
     """What a deletion of the stack would do.
 
     goes counts the resources by type; items is DynamoDB's count of the payments that would go, some
-    six hours old; messages is queue to those that would go with it; callers have the callers'
-    policy, and lose it.
+    six hours old; messages is queue to how many would go with it; callers are those who would lose
+    the callers' policy.
     """
 
     stack: str

@@ -44,7 +44,7 @@ THROTTLED = {
     *("TooManyRequestsException", "TooManyRequests", "BandwidthLimitExceeded", "SlowDown"),
     "ProvisionedThroughputExceededException",
 }
-# What a service says that has waited for the rest of a request, with a status of 400.
+# What a service says, with a status of 400, when the rest of a request did not arrive.
 UNFINISHED = {"RequestTimeout", "RequestTimeoutException"}
 
 REFRESH = "sign in again (`aws sso login`, or new keys) and repeat the command"

@@ -38,7 +38,7 @@ READING = (
 
 
 class Boto:
-    """What is used of boto3.Session; S3 transfers, which take a command long to import, are not."""
+    """What is used of boto3.Session; S3 transfers are not: their import takes long."""
 
     def __init__(self, core: botocore.session.Session, region: str) -> None:
         self.region_name = region
