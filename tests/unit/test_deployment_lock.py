@@ -16,11 +16,12 @@ from payment_infra.cloud.environment.locking import Held, Lock, Overtaken
 from payment_infra.cloud.events import Caution, Event, Preview, Result, StackEvent
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted
-from payment_infra.names import OPERATIONS_TABLE
+from payment_infra.names import OPERATIONS_TABLE, own_table
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, event
 from tests.operators import FakeOperator
 from tests.stacks import Answer, own_event
+from tests.tables import FakeTables
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -88,6 +89,23 @@ def of_the_lock(aws: FakeAws) -> list[str]:
 
 
 FASTER: dict[str, object] = {"throttle_rate_limit": 5}
+
+
+def test_a_creation_that_ends_before_the_lock_is_taken_is_in_nobodys_way(aws: Account) -> None:
+    tables = FakeTables()
+    aws.answers |= tables.answers()
+
+    def create_beside(_: int, name: str) -> None:
+        # Right after the first look, which finds no stack.
+        if name == "GetAccount" and not aws.stacks:
+            aws.after = lambda _, __: None
+            assert deploy(aws).changed
+            tables.add(own_table("dev"))
+
+    aws.after = create_beside
+    assert deploy(aws, flags=FASTER).changed
+    assert aws.stacks[NAME].parameters["ThrottleRateLimit"] == "5"
+    assert aws.stacks[NAME].status == "UPDATE_COMPLETE"
 
 
 def test_a_deployment_has_the_lock_from_before_its_first_change_to_its_end(aws: Account) -> None:

@@ -142,8 +142,9 @@ class Deployment:
             found = found if state == found.state else self._work_out(state)
         if self._options.change_set is not None:
             return self._execute_later(found, self._options.change_set)
+        found = self._checked(found)
         if self._imports(found) and self._import(found):
-            found = self._work_out(self._settled())
+            found = self._checked(self._work_out(self._settled()))
         if self._is_up_to_date(found):
             return self._unchanged(found.live)
         return self._deploy(found)
@@ -187,7 +188,7 @@ class Deployment:
             self._options = replace(self._options, allow=self._options.allow | {OPEN})
 
     def _work_out(self, state: StackState | None) -> Found:
-        """Work out and check what is to be deployed to a stack at rest; nothing is changed."""
+        """Work out what is to be deployed to a stack at rest; nothing is changed."""
         options = self._options
         found = Found(state, {}, None)
         live = found.live
@@ -204,16 +205,21 @@ class Deployment:
         planned = plan(self._session, live, self._resolved, values)
         if self._imports(found):
             importing.check_copies(self._session, planned, self._gone)
-        found = replace(found, planned=planned)
-        if not self._is_up_to_date(found):
-            if live is not None and (
-                lost := lost_table(self._environment(live), self._operator.tell)
-            ):
-                self._operator.tell(Caution(lost))
-            planned = with_bucket(self._session, planned, self._resolved, self._operator.tell)
-            found = replace(found, planned=planned)
-            self._check(planned, creates=live is None, imports=self._imports(found))
-        return found
+        return replace(found, planned=planned)
+
+    def _checked(self, found: Found) -> Found:
+        """Check what is to be deployed, if anything is; nothing is changed.
+
+        That is done with the lock, or what another deployment makes meanwhile would be in the way.
+        """
+        live, planned, tell = found.live, found.planned, self._operator.tell
+        if planned is None or self._is_up_to_date(found):
+            return found
+        if live is not None and (lost := lost_table(self._environment(live), tell)):
+            tell(Caution(lost))
+        planned = with_bucket(self._session, planned, self._resolved, tell)
+        self._check(planned, creates=live is None, imports=self._imports(found))
+        return replace(found, planned=planned)
 
     def _continue(self, found: Found) -> Mapping[str, str]:
         """Take over the configuration of the stack, or of one that is gone.
