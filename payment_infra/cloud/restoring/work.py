@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 Found = TypeVar("Found")
-CARRY, LEAVE = "carry", "leave"
+# The choice of --mismatched that takes them along; the other is "leave".
+CARRY = "carry"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,8 @@ class RestoreOptions:
         verify: whether a copy that is not what it should be ends the restore.
         discard_newer: leave behind what changed since.
         confirm_discard: answer its question.
-        mismatched: what becomes of payments that are not what was validated: CARRY them over, or
-            LEAVE them behind; None asks.
+        mismatched: whether payments that are not what was validated are carried over: "carry" or
+            "leave"; None asks.
         drain_seconds: how long to wait for requests that have begun; None: the functions' timeout.
         smoke: whether payments of its own check the outcome.
         pay: whether that charges at a real gateway, too.
