@@ -22,8 +22,8 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.environment.intake import (
     Intake,
+    drain,
     let_in,
-    seconds_to_end,
     stop,
     stopped,
     wanted,
@@ -35,7 +35,7 @@ from payment_infra.cloud.operating.export import PART, STATE, Since, save
 from payment_infra.cloud.operating.queue_export import save_messages
 from payment_infra.cloud.operating.redriving import last_moves
 from payment_infra.cloud.sdk.errors import MISSING, code_of
-from payment_infra.cloud.sdk.polling import persistently
+from payment_infra.cloud.sdk.polling import countdown, persistently
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
 from payment_infra.files import write_file
 from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE
@@ -144,7 +144,8 @@ class Saving:
         self._step(1)
         self._save_payments()
         self._step(2)
-        self._wait(math.ceil(settled_at - self._clock()), "the queues' numbers are right in {} s")
+        left = math.ceil(settled_at - self._clock())
+        countdown(left, "the queues' numbers are right in {} s", self._sleep, self._tell)
         self._save_queues()
         # What is moved later is in the files by now.
         if last_moves(self._environment, self._sleep) != moves:
@@ -262,18 +263,8 @@ class Saving:
         self._write(Progress(self._progress.stack, Phase.SAVING, before=before))
 
     def _stop(self) -> None:
-        environment = self._environment
-        stop(environment, self._sleep)
-        left = self._drain_seconds
-        self._wait(
-            seconds_to_end(environment) if left is None else left,
-            "requests that have begun may take another {} s",
-        )
-
-    def _wait(self, seconds: int, what: str) -> None:
-        for left in range(seconds, 0, -1):
-            self._tell(Waiting(what.format(left)))
-            self._sleep(1)
+        stop(self._environment, self._sleep)
+        drain(self._environment, self._drain_seconds, self._sleep, self._tell)
 
     def _save_payments(self) -> None:
         client, table = self._environment.client("dynamodb"), self._environment.table

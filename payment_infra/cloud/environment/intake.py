@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.sdk.errors import code_of, translated
-from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.sdk.polling import countdown, looks, persistently
 from payment_infra.names import (
     PROCESSING_FUNCTION,
     REST_API,
@@ -27,6 +27,7 @@ from payment_infra.names import (
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.events import Tell
 
 METHODS = ("validate", "process")
 # What runs payments: after the longest of their timeouts, nothing that had begun is still running.
@@ -104,7 +105,7 @@ def stopped(environment: Environment) -> list[str]:
 
 
 def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
-    """Let no payment in; what has begun continues (see `seconds_to_end`)."""
+    """Let no payment in; what has begun continues (see `drain`)."""
     settings = _settings(environment)
     every = settings.get(EVERY_METHOD, {})
     throttled = {"throttling/rateLimit": "0", "throttling/burstLimit": "0"}
@@ -156,6 +157,22 @@ def seconds_to_end(environment: Environment) -> int:
             )
             for name in FUNCTIONS
         )
+
+
+def drain(
+    environment: Environment, seconds: int | None, sleep: Callable[[float], None], tell: Tell
+) -> None:
+    """Wait until the requests have ended that had begun when payments were stopped.
+
+    Args:
+        environment: whose requests.
+        seconds: how long; None: the longest that one may take.
+        sleep: waits.
+        tell: is told every second how many are left.
+    """
+    if seconds is None:
+        seconds = persistently(lambda: seconds_to_end(environment), sleep, tell)
+    countdown(seconds, "requests that have begun may take another {} s", sleep, tell)
 
 
 def _switch_retries(environment: Environment, *, on: bool, sleep: Callable[[float], None]) -> None:

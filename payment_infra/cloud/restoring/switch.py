@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.environment import smoke
 from payment_infra.cloud.environment.intake import (
     EVERYTHING,
+    drain,
     let_in,
-    seconds_to_end,
     stop,
     stopped,
     wanted,
 )
-from payment_infra.cloud.events import Caution, Waiting
+from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restoring import row_log
 from payment_infra.cloud.restoring.marking import Marking
 from payment_infra.cloud.restoring.reconciliation import RowChange, changes
@@ -166,12 +166,7 @@ def _stop(work: Work, journal: Journal) -> Journal:
     journal = work.note(journal, stopped=True, stopped_at=stopped_at, let_in_at=None)
     work.stopped = True
     work.persist(lambda: stop(work.environment, work.sleep))
-    left = work.options.drain_seconds
-    if left is None:
-        left = work.persist(lambda: seconds_to_end(work.environment))
-    for seconds in range(left, 0, -1):
-        work.operator.tell(Waiting(f"requests that have begun may take another {seconds} s"))
-        work.sleep(1)
+    drain(work.environment, work.options.drain_seconds, work.sleep, work.operator.tell)
     return journal
 
 

@@ -55,10 +55,17 @@ def looks(
         sleep(next(growing, pauses[-1]))
 
 
+def countdown(seconds: int, what: str, sleep: Callable[[float], None], tell: Tell) -> None:
+    """Wait, and tell every second how many are left, where `what` has {}."""
+    for left in range(seconds, 0, -1):
+        tell(Waiting(what.format(left)))
+        sleep(1)
+
+
 def persistently(call: Callable[[], Seen], sleep: Callable[[float], None], tell: Tell) -> Seen:
     """Return what `call` returns; while it fails for a passing reason, make it again, for minutes.
 
-    For where giving up is costly, such as while payments are stopped.
+    For where giving up is costly.
 
     Args:
         call: can be made again, whatever of it has taken effect.
