@@ -1,6 +1,7 @@
-"""What happens in a deployment, as values: a preview, stack events, cautions, the end.
+"""What an operation tells, as values: a preview, stack events, steps, cautions, the end.
 
-Code that deploys tells them, in the order in which they happen, to what shows them.
+Whatever works on an environment (a deployment, a restore, a redrive, the lock) tells them in the
+order in which they happen; what shows them knows no more of it.
 """
 
 from __future__ import annotations
