@@ -152,6 +152,15 @@ def test_a_room_of_the_cloud_imports_only_from_those_below_it(room: str) -> None
     assert not found
 
 
+def test_what_is_nearest_to_the_sdk_does_not_speak_of_payments() -> None:
+    found = {
+        path.name
+        for path in modules("payment_infra/cloud/sdk")
+        if "payment" in path.read_text(encoding="utf-8").replace("payment_infra", "")
+    }
+    assert not found
+
+
 def test_every_module_of_the_cloud_is_in_a_room() -> None:
     places = {
         path.relative_to(REPOSITORY / "payment_infra/cloud").parts[0]

@@ -10,6 +10,7 @@ from payment_infra.cloud.environment.findings import (
     STOPPED_BY,
     find_idle_functions,
     find_stops,
+    lost_table,
 )
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.sdk import tables
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.events import Change, Tell
 
 
-def lost_table(environment: Environment, tell: Tell) -> str:
+def find_lost_table(environment: Environment, tell: Tell) -> str:
     """Say that the active table is lost, and what brings it back; "" if it is there.
 
     CloudFormation takes a resource for there that it has made, whatever became of it since.
@@ -29,7 +30,7 @@ def lost_table(environment: Environment, tell: Tell) -> str:
     if not (name := environment.state.outputs.get(TABLE_OUTPUT)):
         return ""
     try:
-        told = tables.lost(name, tables.status(environment.client("dynamodb"), name))
+        told = lost_table(name, tables.status(environment.client("dynamodb"), name))
     except AwsError as error:
         tell(Caution(f"not known whether payments have their table: {error}"))
         return ""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud.deploying import importing, preflight
-from payment_infra.cloud.deploying.condition import lost_table, tell_stopped
+from payment_infra.cloud.deploying.condition import find_lost_table, tell_stopped
 from payment_infra.cloud.deploying.consent import (
     check_kept,
     check_simulated,
@@ -215,7 +215,7 @@ class Deployment:
         live, planned, tell = found.live, found.planned, self._operator.tell
         if planned is None or self._is_up_to_date(found):
             return found
-        if live is not None and (lost := lost_table(self._environment(live), tell)):
+        if live is not None and (lost := find_lost_table(self._environment(live), tell)):
             tell(Caution(lost))
         planned = with_bucket(self._session, planned, self._resolved, tell)
         self._check(planned, creates=live is None, imports=self._imports(found))
@@ -400,7 +400,7 @@ class Deployment:
     def _unchanged(self, live: StackState | None) -> Result:
         if live is None:
             raise AwsError(f"stack {self._stack.name} would have no resources")
-        if lost := lost_table(self._environment(live), self._operator.tell):
+        if lost := find_lost_table(self._environment(live), self._operator.tell):
             raise AwsError(lost)
         tell_stopped(self._environment(live), self._operator.tell)
         self._protect(live.id, live)

@@ -11,7 +11,7 @@ from payment_infra.checks import Check
 from payment_infra.cloud.environment.intake import stopped
 from payment_infra.cloud.environment.journal import Phase, find_journals
 from payment_infra.cloud.sdk.errors import code_of, translated
-from payment_infra.cloud.sdk.tables import GONE, lost
+from payment_infra.cloud.sdk.tables import GONE, LOST
 from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.moments import shown
 from payment_infra.names import (
@@ -125,9 +125,16 @@ def find_restores(environment: Environment) -> list[Check]:
     return found
 
 
+def lost_table(name: str, status: str) -> str:
+    """Say that the table of payments is lost, "" if its status does not (see `tables.status`)."""
+    if status not in LOST:
+        return ""
+    return f"the table {name} is {status if status != GONE else 'gone'}: no payment is recorded"
+
+
 def find_table(environment: Environment, name: str, status: str) -> list[Check]:
     """Judge the active table by its status (see `tables.status`)."""
-    if message := lost(name, status):
+    if message := lost_table(name, status):
         restore = environment.command("restore --from-backup latest")
         return [Check("table", "fail", message, f"`{restore}` brings it back from a backup")]
     if status == ACTIVE:

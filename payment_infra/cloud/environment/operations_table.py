@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.sdk.errors import DENIED, code_of, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.sdk.session import CONNECT_SECONDS
+from payment_infra.cloud.sdk.tables import enable_recovery
 from payment_infra.errors import AwsError
 from payment_infra.names import OPERATIONS_TABLE
 
@@ -38,7 +39,6 @@ ANSWER_SECONDS = 5
 CONFIG = Config(connect_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS)
 TAGS = {"ManagedBy": "payment-infra"}
 MISSING = "ResourceNotFoundException"
-NOT_YET = "ContinuousBackupsUnavailableException"
 
 
 class OperationsTable:
@@ -132,17 +132,12 @@ class OperationsTable:
             table = self._client.describe_table(TableName=OPERATIONS_TABLE)["Table"]
             if table["TableStatus"] != "ACTIVE":
                 return False
-            self._client.update_continuous_backups(
-                TableName=OPERATIONS_TABLE,
-                PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
-            )
+            return enable_recovery(self._client, OPERATIONS_TABLE)
         except ClientError as error:
-            if code_of(error) == MISSING:
-                self._create()
-            elif code_of(error) != NOT_YET:
+            if code_of(error) != MISSING:
                 raise
+            self._create()
             return False
-        return True
 
     def _create(self) -> None:
         try:

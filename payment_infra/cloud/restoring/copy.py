@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.environment.journal import DELETING, PREFIX, tags_of
 from payment_infra.cloud.events import Waiting
+from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, UsageError
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 Sleep = Callable[[float], None]
 
-# A table that has just been made may not take the setting yet (DynamoDB API,
-# UpdateContinuousBackups).
-NOT_YET = "ContinuousBackupsUnavailableException"
 # Looks at a new table that may not find it yet (DynamoDB API, DescribeTable).
 MAX_UNSEEN = 10
 
@@ -193,7 +191,7 @@ def complete(client: DynamoDBClient, copy: str, settings: Settings, sleep: Sleep
     with translated(f"table {copy}"):
         of_copy: Any = client.describe_table(TableName=copy)["Table"]
     days = settings.recovery_days
-    for done in looks(f"table {copy}", lambda: _recoverable(client, copy, days), sleep):
+    for done in looks(f"table {copy}", lambda: tables.enable_recovery(client, copy, days), sleep):
         if done:
             break
     lost = [
@@ -206,16 +204,3 @@ def complete(client: DynamoDBClient, copy: str, settings: Settings, sleep: Sleep
             client.tag_resource(ResourceArn=of_copy["TableArn"], Tags=lost)  # type: ignore[arg-type]
         if settings.protected != of_copy.get("DeletionProtectionEnabled", False):
             client.update_table(TableName=copy, DeletionProtectionEnabled=settings.protected)
-
-
-def _recoverable(client: DynamoDBClient, copy: str, days: int | None) -> bool:
-    wanted: Any = {"PointInTimeRecoveryEnabled": True}
-    if days is not None:
-        wanted["RecoveryPeriodInDays"] = days
-    try:
-        client.update_continuous_backups(TableName=copy, PointInTimeRecoverySpecification=wanted)
-    except ClientError as error:
-        if code_of(error) == NOT_YET:
-            return False
-        raise
-    return True

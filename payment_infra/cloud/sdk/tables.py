@@ -1,4 +1,4 @@
-"""What became of a table, and deleting one, which may be protected from that."""
+"""What became of a table, its recovery, and deleting one, which may be protected from that."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 DELETE = "aws dynamodb delete-table --table-name {}"
 # What a table that is not there has in place of a status of DynamoDB's.
 GONE = "GONE"
+# A table that was just made may not take the setting yet (DynamoDB API,
+# UpdateContinuousBackups).
+NOT_YET = "ContinuousBackupsUnavailableException"
 # Statuses of a table whose rows will not come back by themselves (DynamoDB API, TableDescription).
 LOST = frozenset({GONE, "DELETING", "ARCHIVING", "ARCHIVED"})
 
@@ -33,20 +36,33 @@ def status(client: DynamoDBClient, name: str) -> str:
             return GONE
 
 
-def lost(name: str, status: str) -> str:
-    """Say that a table's rows are lost, "" if its status does not."""
-    if status not in LOST:
-        return ""
-    return f"the table {name} is {status if status != GONE else 'gone'}: no payment is recorded"
+def enable_recovery(client: DynamoDBClient, name: str, days: int | None = None) -> bool:
+    """Switch point-in-time recovery on; return False while a table is too new for that.
+
+    Args:
+        client: of the table's account and region; failures are botocore's.
+        name: the table's.
+        days: how far back it reaches; None: as far as DynamoDB says.
+    """
+    wanted: Any = {"PointInTimeRecoveryEnabled": True}
+    if days is not None:
+        wanted["RecoveryPeriodInDays"] = days
+    try:
+        client.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=wanted)
+    except ClientError as error:
+        if code_of(error) == NOT_YET:
+            return False
+        raise
+    return True
 
 
 def unfit(client: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> str:
-    """Say why a table cannot hold the payments of a stack, "" if it can.
+    """Say why a table cannot stand in for one of a stack, "" if it can.
 
     Args:
         client: of the stack's account and region.
         name: the table's.
-        properties: those of the stack's own table in the template.
+        properties: those of the stack's table in the template.
     """
     with translated(f"table {name}"):
         try:
