@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,15 +20,11 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.output import check_answers, note, print_json
+from payment_infra.cli.views.output import note, print_json
 from payment_infra.cli.views.terminal import operating
 from payment_infra.errors import UsageError
-from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.destroying.destruction import Destruction
-    from payment_infra.cloud.destroying.saving import Saving
-    from payment_infra.cloud.environment.callers import Detaching
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
@@ -79,78 +73,37 @@ def command(
     """
     if drain_seconds is not None and file is None:
         raise UsageError("--drain goes with --export")
-    suffix = require_suffix(resolved)
+    require_suffix(resolved)
     from payment_infra.cli.views.destruction import draw, draw_remains
-    from payment_infra.cloud.destroying.destruction import (
-        check_protection,
-        delete_late_log_groups,
-        examine,
-        remains,
-    )
-    from payment_infra.cloud.destroying.saving import Saving
-    from payment_infra.cloud.environment.callers import Detaching
-    from payment_infra.cloud.environment.environment import Environment
-    from payment_infra.cloud.environment.locking import Lock
-    from payment_infra.cloud.environment.ownership import find_stack
-    from payment_infra.cloud.stacks import intervention
+    from payment_infra.cloud.destroying.deletion import DestroyOptions, destroy
 
     stack = stack_of(session, resolved, stack_name)
-    if find_stack(stack, suffix) is None:
+    options = DestroyOptions(
+        export=file,
+        drain_seconds=drain_seconds,
+        yes=yes,
+        command=entered(),
+        take_over=take_over,
+    )
+    width = shutil.get_terminal_size().columns
+    with operating(stack.name, "text") as operator:
+        done = destroy(
+            *(session, stack, resolved, options, operator),
+            show=lambda found: note("\n".join(draw(found, width))),
+        )
+    if done is None:
         note(f"there is no stack {stack.name}; nothing to delete")
-        if output == "json":
-            print_json({"stack": stack.name, "deleted": False, "saved": {}, "remains": []})
-        return
-    check_answers(yes)
-    with (
-        operating(stack.name, "text") as operator,
-        Lock.acquire(
-            *(session, stack, "destroy", operator.tell), command=entered(), take_over=take_over
-        ),
-    ):
-        environment = Environment.find(session, stack, suffix)
-        found = examine(environment)
-        note("\n".join(draw(found, shutil.get_terminal_size().columns)))
-        check_protection(environment, found, resolved)
-        saving = None
-        if file is not None:
-            note(f"Before that, payments are stopped, and saved with both queues' messages: {file}")
-            saving = Saving(
-                environment,
-                file,
-                drain_seconds=drain_seconds,
-                tell=operator.tell,
-                sleep=time.sleep,
-            )
-        detaching = Detaching(environment, found.callers, operator.tell, time.sleep)
-        with detaching, saving or nullcontext():
-            intervention.destroy(
-                stack,
-                environment.state,
-                operator,
-                region=session.region,
-                yes=yes,
-                also=_also(found),
-                first=lambda: _prepare(saving, detaching),
-            )
-        saved = dict(saving.saved) if saving else {}
-        for name, number in saved.items():
-            note(f"{name}: {counted(number, 'line')}")
-        again = delete_late_log_groups(environment, found)
-        left = remains(environment, found)
-    note(f"{stack.name} is deleted" + (f", with {', '.join(again)}, made again" if again else ""))
+    else:
+        late = f", with {', '.join(done.log_groups)}, made again" if done.log_groups else ""
+        note(f"{stack.name} is deleted{late}")
     if output == "json":
-        rest = [asdict(resource) for resource in left]
-        print_json({"stack": stack.name, "deleted": True, "saved": saved, "remains": rest})
-    elif left:
-        note("\n".join(draw_remains(left)))
-
-
-def _also(found: Destruction) -> str:
-    number = len(found.callers.principals)
-    return f", and detach the callers' policy from {counted(number, 'principal')}" if number else ""
-
-
-def _prepare(saving: Saving | None, detaching: Detaching) -> None:
-    if saving:
-        saving.save()
-    detaching.detach()
+        print_json(
+            {
+                "stack": stack.name,
+                "deleted": done is not None,
+                "saved": done.saved if done else {},
+                "remains": [asdict(resource) for resource in done.remains] if done else [],
+            }
+        )
+    elif done is not None and done.remains:
+        note("\n".join(draw_remains(done.remains)))

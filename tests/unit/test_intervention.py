@@ -147,38 +147,3 @@ def test_nothing_that_is_complete_is_rolled_back(
     with pytest.raises(AwsError, match="there is nothing to roll back"):
         roll_back(aws, stack, operator)
     assert aws.called("dynamodb:UpdateItem") == []
-
-
-def test_a_protected_stack_is_not_destroyed_and_nobody_is_asked(
-    aws: FakeAws, stack: Stack, operator: FakeOperator
-) -> None:
-    exists(aws, "CREATE_COMPLETE").protected = True
-    state = stack.state()
-    assert state is not None
-    with pytest.raises(AwsError, match="--no-termination-protection --suffix dev` lifts it"):
-        intervention.destroy(stack, state, operator, region="here", yes=False)
-    assert (operator.asked, aws.changes()) == ([], [])
-
-
-def test_ctrl_c_while_it_is_deleted_says_that_it_is_in_progress_and_offers_no_cancel(
-    aws: FakeAws, stack: Stack
-) -> None:
-    def press(_: object) -> None:
-        raise KeyboardInterrupt
-
-    exists(aws, "CREATE_COMPLETE")
-    state = stack.state()
-    assert state is not None
-    with pytest.raises(Interrupted) as interrupted:
-        intervention.destroy(stack, state, FakeOperator(on_tell=press), region="here", yes=True)
-    assert "is still in progress" in str(interrupted.value)
-    assert "cancel" not in str(interrupted.value)
-
-
-def test_destroy_tells_what_was_kept(aws: FakeAws, stack: Stack, operator: FakeOperator) -> None:
-    exists(aws, "CREATE_COMPLETE")
-    aws.timeline = [("DELETE_COMPLETE", [event(1, "Table", "DELETE_SKIPPED")])]
-    state = stack.state()
-    assert state is not None
-    kept = intervention.destroy(stack, state, operator, region="here", yes=True)
-    assert kept == ["Table"]

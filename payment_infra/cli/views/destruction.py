@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -44,7 +44,7 @@ def draw(found: Destruction, width: int) -> Iterator[str]:
         yield f"      {cut(kept.reason, width - 6)}"
 
 
-def draw_remains(left: list[Kept]) -> Iterator[str]:
+def draw_remains(left: Sequence[Kept]) -> Iterator[str]:
     """Yield what is left and the commands that remove it, which are to be copied: none is cut."""
     yield "What remains, and what removes it:"
     for resource in left:

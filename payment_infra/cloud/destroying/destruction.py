@@ -14,7 +14,7 @@ from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.queues import read_depth
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
-from payment_infra.cloud.stacks.leftovers import removal_command, why_shared
+from payment_infra.cloud.stacks.leftovers import LOG_GROUP, delete, removal_command, why_shared
 from payment_infra.errors import AwsError
 from payment_infra.names import (
     CALLER_POLICY,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.sources import Resolved
 
-LOG_GROUP = "AWS::Logs::LogGroup"
 # What failed to be created may have failed because its name is an earlier stack's.
 NOT_THERE = frozenset({"DELETE_COMPLETE", "CREATE_FAILED"})
 RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
@@ -147,7 +146,7 @@ def delete_late_log_groups(environment: Environment, found: Destruction) -> list
         with translated(f"log group {name}"):
             pages = client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
             if any(group["logGroupName"] == name for page in pages for group in page["logGroups"]):
-                client.delete_log_group(logGroupName=name)
+                delete(environment.session, environment.stack.sleep, LOG_GROUP, name)
                 again.append(name)
     return again
 

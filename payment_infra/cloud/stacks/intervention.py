@@ -1,4 +1,4 @@
-"""What a person does about a stack besides deploying: watch, cancel, roll back, delete."""
+"""What a person does about an operation on a stack: watch it, cancel it, roll back what it left."""
 
 from __future__ import annotations
 
@@ -126,35 +126,6 @@ def _to_roll_back(stack: Stack, check: Callable[[StackState], None]) -> StackSta
     if state.status not in {"CREATE_FAILED", "UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED"}:
         raise AwsError(f"stack {stack.name} is {state.status}: there is nothing to roll back")
     return state
-
-
-def destroy(
-    stack: Stack,
-    state: StackState,
-    operator: Operator,
-    *,
-    region: str,
-    yes: bool,
-    also: str = "",
-    first: Callable[[], None] = lambda: None,
-) -> list[str]:
-    """Delete the stack; return the logical ids of what it keeps.
-
-    `first` is done between the question, which says so in `also`, and the deletion; if it fails,
-    nothing is deleted.
-
-    Raises:
-        AwsError: termination protection is on; nothing was changed.
-        DeploymentFailed: the deletion failed.
-    """
-    if state.termination_protection:
-        raise AwsError(
-            f"stack {stack.name} has termination protection; "
-            f"`{stack.command('deploy --no-termination-protection')}` lifts it"
-        )
-    operator.confirm(f"Delete the stack {stack.name} in {region}{also}?", yes)
-    first()
-    return [event.logical_id for event in follow(stack, stack.delete(state), operator)]
 
 
 def _existing(stack: Stack) -> StackState:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
 
 Sleep = Callable[[float], None]
+LOG_GROUP = "AWS::Logs::LogGroup"
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,21 @@ def remove(
     ]
 
 
+def delete(session: Session, sleep: Sleep, resource_type: str, physical_id: str) -> bool:
+    """Delete a resource that is empty, if its kind is known; return whether it was deleted.
+
+    Raises:
+        AwsError: it could not be looked at, or be deleted.
+    """
+    removal = REMOVALS.get(resource_type)
+    if removal is None or removal.remove is None:
+        return False
+    return removal.remove(session, physical_id, sleep)
+
+
 def _removed(session: Session, event: StackEvent, sleep: Sleep) -> bool:
-    removal = REMOVALS.get(event.resource_type)
     try:
-        remove = removal and removal.remove
-        return bool(remove and remove(session, event.physical_id, sleep))
+        return delete(session, sleep, event.resource_type, event.physical_id)
     except AwsError as error:  # it is gone already; or a person has to see why it is not
         cause = error.__cause__
         return isinstance(cause, ClientError) and code_of(cause) in MISSING
@@ -101,9 +112,7 @@ def _remove_log_group(session: Session, name: str, _: Sleep) -> bool:
 REMOVALS: Mapping[str, Removal] = {
     "AWS::DynamoDB::Table": Removal(tables.DELETE, _remove_table),
     "AWS::SQS::Queue": Removal("aws sqs delete-queue --queue-url {}", _remove_queue),
-    "AWS::Logs::LogGroup": Removal(
-        "aws logs delete-log-group --log-group-name {}", _remove_log_group
-    ),
+    LOG_GROUP: Removal("aws logs delete-log-group --log-group-name {}", _remove_log_group),
     "AWS::ApiGateway::Account": Removal(
         "aws apigateway update-account --patch-operations "
         "op=replace,path=/cloudwatchRoleArn,value=",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from payment_infra.cloud.destroying.deletion import DestroyOptions, delete
+from payment_infra.cloud.destroying.destruction import examine
 from payment_infra.cloud.destroying.saving import Saving
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.intake import let_in, stop, stopped, wanted
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, VISIBILITY_SECONDS
-from payment_infra.cloud.stacks import intervention
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import (
     AwsError,
@@ -73,34 +76,18 @@ class World:
         self.slept += seconds
         self.queues.now += seconds
 
-    def destroy(self, drain_seconds: int | None = 0) -> Saving:
-        """Do what `destroy --export` does."""
+    def destroy(self, drain_seconds: int | None = 0) -> Mapping[str, int]:
+        """Do what `destroy --export` does once it has the lock; return what was saved."""
         environment = self.environment()
-        saving = Saving(
-            environment,
-            self.file,
-            drain_seconds=drain_seconds,
-            tell=self.operator.tell,
-            sleep=self.sleep,
-            clock=lambda: self.queues.now,
-        )
-        with saving:
-            intervention.destroy(
-                environment.stack,
-                environment.state,
-                self.operator,
-                region="r",
-                yes=False,
-                first=saving.save,
-            )
-        return saving
+        options = DestroyOptions(export=self.file, drain_seconds=drain_seconds)
+        clock = partial(getattr, self.queues, "now")
+        return delete(environment, examine(environment), options, self.operator, clock)
 
     def environment(self) -> Environment:
         """Return the environment as it is now."""
         session = self.aws.session()
-        stack = Stack(
-            session.client("cloudformation"), "payment-infra-dev", lambda _: None, "--suffix dev"
-        )
+        client = session.client("cloudformation")
+        stack = Stack(client, "payment-infra-dev", self.sleep, "--suffix dev")
         return Environment.find(session, stack, "dev")
 
     def cautions(self) -> list[str]:
@@ -145,10 +132,10 @@ def test_payments_are_stopped_and_over_before_anything_is_saved(world: World) ->
         return scan(params)
 
     world.aws.answers["dynamodb:Scan"] = look
-    saving = world.destroy(drain_seconds=None)
+    saved = world.destroy(drain_seconds=None)
     assert world.aws.stacks == {}
     world.check_saved()
-    assert list(saving.saved.values()) == [10, 12, 15]
+    assert list(saved.values()) == [10, 12, 15]
     assert [one.text for one in world.operator.of(StepBegun)] == [
         *("Stop payments", "Save the payments", "Save both queues", "Delete the stack"),
     ]
