@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.environment.journal import Journal, Phase, copy_name, find_journals
-from payment_infra.cloud.events import Caution, Report, StepBegun
+from payment_infra.cloud.environment.journal import Journal, Phase, copy_name
+from payment_infra.cloud.events import Caution, Report
 from payment_infra.cloud.restoring import backups, copy, row_log
 from payment_infra.cloud.restoring.agreement import agree, check_choice, listed, marked_lines
 from payment_infra.cloud.restoring.repointing import ready
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from payment_infra.cloud.restoring.work import RestoreOptions, Work
 
-DRILL_STEPS = range(1, 6)
+STEPS, DRILL_STEPS = range(1, 10), range(1, 6)
 
 
 def restore(work: Work) -> Report:
@@ -37,19 +37,19 @@ def restore(work: Work) -> Report:
     Whatever ends it while payments are stopped, that is told.
     """
     work.operator.check_answers(work.options.yes)
-    with work.operation("restore --drill" if work.options.drill else "restore"):
+    drill = work.options.drill
+    name, steps = ("restore --drill", DRILL_STEPS) if drill else ("restore", STEPS)
+    with work.operation(name, steps):
         return _restore(work)
 
 
 def _restore(work: Work) -> Report:
-    if work.options.drill:
-        work.steps = DRILL_STEPS
     ready(work.environment, work.operator)
-    work.environment = work.environment.again()
+    work.look_again()
     journal = _in_progress(work)
     if journal is None:
         journal = _begin(work) if work.options.from_backup is None else _begin_from_backup(work)
-    work.seconds = {**journal.facts.get("seconds", {}), **work.seconds}
+    work.add_earlier_runs(journal)
     journal = _copy(work, journal)
     client = work.environment.client("dynamodb")
     if work.options.drill:
@@ -61,7 +61,7 @@ def _restore(work: Work) -> Report:
         if not is_lost(work, journal.source):
             agree(work, journal.source, journal.copy, journal.to, shown(journal.to))
         moved = switch(work, journal, journal.source, journal.copy, journal.to, Phase.SWITCHING)
-        work.operator.tell(StepBegun(9, len(work.steps), "Report"))
+        work.tell_step(9, "Report")
     report = _report(work, moved)
     work.operator.tell(report)
     journal = work.note(moved.journal, phase=Phase.DONE)
@@ -71,9 +71,8 @@ def _restore(work: Work) -> Report:
 
 def _in_progress(work: Work) -> Journal | None:
     """Return the restore in progress, None if there is none."""
-    environment, options = work.environment, work.options
-    every = find_journals(environment, environment.own_table)
-    work.stopped = any(journal.stops for journal in every)
+    options = work.options
+    every = work.find_journals()
     if undoing := [journal for journal in every if journal.undoing]:
         raise AwsError(
             f"the restore to {shown(undoing[0].to)} is being undone; "
@@ -113,7 +112,7 @@ def _in_progress(work: Work) -> Journal | None:
 def _begin(work: Work) -> Journal:
     """Show what will happen, ask, and begin to make the copy."""
     began = work.clock()
-    work.operator.tell(StepBegun(1, len(work.steps), "Check what can be restored"))
+    work.tell_step(1, "Check what can be restored")
     environment, options = work.environment, work.options
     client, table = environment.client("dynamodb"), environment.table
     found = copy.window(client, table, work.command("restore --from-backup latest"))
@@ -141,7 +140,7 @@ def _begin(work: Work) -> Journal:
 def _begin_from_backup(work: Work) -> Journal:
     """Find the backup, show what will happen, and ask."""
     began = work.clock()
-    work.operator.tell(StepBegun(1, len(work.steps), "Check what can be restored"))
+    work.tell_step(1, "Check what can be restored")
     environment, options = work.environment, work.options
     table = environment.table
     found = backups.find_backups(environment.session, table, work.operator.tell)
@@ -176,7 +175,7 @@ def _begin_from_backup(work: Work) -> Journal:
 
 def _check_name(work: Work, name: str) -> None:
     environment = work.environment
-    if any(journal.copy == name for journal in find_journals(environment, environment.own_table)):
+    if any(journal.copy == name for journal in work.find_journals()):
         [delete] = tables.delete_commands_of(name, environment.session.region, protected=False)
         raise UsageError(
             f"there is a table {name} from an earlier restore; `{delete}` deletes it, or restore "

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.environment import smoke
 from payment_infra.cloud.environment.intake import (
     EVERYTHING,
-    drain,
-    let_in,
-    stop,
     stopped,
-    wanted,
 )
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restoring import row_log
@@ -95,8 +91,7 @@ def switch(
 def start(work: Work, journal: Journal) -> Journal:
     """Let payments in as the template says, if they are stopped; return the journal of that."""
     if journal.stopped:
-        work.persist(lambda: let_in(work.environment, wanted(work.environment), work.sleep))
-        work.stopped = False
+        work.let_payments_in()
     return work.note(journal, stopped=False, let_in_at=None)
 
 
@@ -128,7 +123,7 @@ def _move(
     source, target = marking.source, marking.target
     rows: list[RowChange] = []
     for _ in range(MAX_MOVES):
-        work.environment = work.persist(work.environment.again)
+        work.look_again()
         with work.step(5, "Stop payments"):
             journal = _stop(work, journal)
         with work.step(6, f"Carry over what changed in {source}"):
@@ -146,7 +141,7 @@ def _move(
             except Disturbed as disturbed:
                 work.operator.tell(Caution(f"{disturbed}; once more from there"))
                 continue
-            work.environment = work.persist(work.environment.again)
+            work.look_again()
             return journal, rows, marked
     raise AwsError(
         f"stack {work.environment.stack.name} is updated by somebody else again and again; end "
@@ -164,9 +159,7 @@ def _stop(work: Work, journal: Journal) -> Journal:
     stopped_at = work.clock() if anew else journal.stopped_at or work.clock()
     # Written down before it is done: whatever happens then, it is known.
     journal = work.note(journal, stopped=True, stopped_at=stopped_at, let_in_at=None)
-    work.stopped = True
-    work.persist(lambda: stop(work.environment, work.sleep))
-    drain(work.environment, work.options.drain_seconds, work.sleep, work.operator.tell)
+    work.stop_payments()
     return journal
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.environment.journal import Phase, find_journals
+from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.restoring import copy, row_log
 from payment_infra.cloud.restoring.agreement import agree, check_choice, listed, marked_lines
@@ -33,13 +33,13 @@ def undo(work: Work) -> Report:
     Whatever ends it while payments are stopped, that is told.
     """
     work.operator.check_answers(work.options.yes)
-    with work.operation("restore --undo"):
+    with work.operation("restore --undo", STEPS):
         return _undo(work)
 
 
 def _undo(work: Work) -> Report:
     ready(work.environment, work.operator)
-    work.environment = work.environment.again()
+    work.look_again()
     journal = _to_undo(work)
     active = work.environment.table
     if journal.drill or (active != journal.copy and not journal.undoing):
@@ -56,7 +56,6 @@ def _undo(work: Work) -> Report:
     moment = journal.stopped_at or journal.to
     if not is_lost(work, journal.copy):
         agree(work, journal.copy, journal.source, moment, "the restore")
-    work.steps = STEPS
     if not journal.undoing:
         row_log.clear(work.environment, journal)
     moved = switch(work, journal, journal.copy, journal.source, moment, Phase.UNDOING)
@@ -89,8 +88,7 @@ def _undo(work: Work) -> Report:
 
 def _to_undo(work: Work) -> Journal:
     environment = work.environment
-    every = find_journals(environment, environment.own_table)
-    work.stopped = any(journal.stops for journal in every)
+    every = work.find_journals()
     for journal in reversed(every):
         if journal.drill == work.options.drill and (journal.open or journal.undoing):
             return journal
