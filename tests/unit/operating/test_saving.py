@@ -142,6 +142,23 @@ def test_payments_are_stopped_and_over_before_anything_is_saved(world: World) ->
     assert world.cautions() == []
 
 
+def test_how_long_a_request_may_take_is_asked_again_where_that_is_throttled_for_a_while(
+    world: World,
+) -> None:
+    answer, refused = world.aws.answers["lambda:GetFunctionConfiguration"], iter(range(3))
+    assert callable(answer)
+
+    def throttled(params: Any) -> Any:
+        if next(refused, None) is not None:
+            raise Refused("TooManyRequestsException")
+        return answer(params)
+
+    world.aws.answers["lambda:GetFunctionConfiguration"] = throttled
+    world.destroy(drain_seconds=None)
+    world.check_saved()
+    assert world.cautions() == []
+
+
 def test_messages_that_others_hold_are_waited_for(world: World) -> None:
     world.queues.hide(QUEUE, ["q-1", "q-2"], 300)
     world.queues.hide(DEAD_LETTERS, ["d-1"], VISIBILITY_SECONDS)
