@@ -136,10 +136,14 @@ class Deployment:
 
     def _run(self) -> Result:
         found = self._work_out(self._settled())
-        if self._changes(found) and self._hold():
-            # Each update has its time: where the state is the same, nothing was changed since.
-            state = self._settled()
-            found = found if state == found.state else self._work_out(state)
+        if self._changes(found):
+            if silence := self._silence():
+                self._checked(found)  # what is wrong comes first
+                raise silence
+            if self._hold():
+                # Each update has its time: where the state is the same, nothing was changed since.
+                state = self._settled()
+                found = found if state == found.state else self._work_out(state)
         if self._options.change_set is not None:
             return self._execute_later(found, self._options.change_set)
         found = self._checked(found)
@@ -148,6 +152,16 @@ class Deployment:
         if self._is_up_to_date(found):
             return self._unchanged(found.live)
         return self._deploy(found)
+
+    def _silence(self) -> UsageError | None:
+        """Return the refusal to begin what will be asked about, where nobody can answer."""
+        if not self._options.execute:
+            return None
+        try:
+            self._operator.check_answers(self._options.yes)
+        except UsageError as refusal:
+            return refusal
+        return None
 
     def _settled(self) -> StackState | None:
         """Bring the stack to rest; return it, None if there is none."""
