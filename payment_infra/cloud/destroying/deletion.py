@@ -28,6 +28,8 @@ from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.stacks.operator import follow
+from payment_infra.cloud.stacks.settling import Step, current_operation, step_of
+from payment_infra.errors import AwsError
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def destroy(
         take_over=options.take_over,
     ):
         environment = Environment.find(session, stack, suffix)
+        _check_at_rest(environment)
         found = examine(environment)
         show(found)
         check_protection(environment, found, resolved)
@@ -130,15 +133,34 @@ def delete(
     detaching = Detaching(environment, found.callers, operator.tell, stack.sleep)
     with detaching, saving or nullcontext():
         operator.confirm(_question(found), options.yes)
+        environment.check_same()
         if saving:
             saving.save()
         detaching.detach()
+        # Saving takes minutes, in which somebody without the lock can have changed something.
+        environment.check_same()
+        if saving:
+            saving.check_stopped()
         follow(stack, stack.delete(environment.state), operator)
     if saving is None:
         return {}
     lines = [f"{name}: {counted(number, 'line')}" for name, number in saving.saved.items()]
     operator.tell(Report(tuple(lines), {"kind": "saved", "files": saving.saved}))
     return saving.saved
+
+
+def _check_at_rest(environment: Environment) -> None:
+    """Make sure that nothing of the stack is in progress but a deletion, which continues.
+
+    Raises:
+        AwsError: something is; nothing was changed.
+    """
+    stack, state = environment.stack, environment.state
+    if step_of(state) is Step.WAIT and state.status != "DELETE_IN_PROGRESS":
+        raise AwsError(
+            f"stack {stack.name} is busy: {current_operation(stack, state)}; nothing was done "
+            f"(`{stack.command('watch')}` shows it, `{stack.command('cancel')}` ends it)"
+        )
 
 
 def _saving(

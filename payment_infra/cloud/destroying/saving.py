@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.environment.intake import (
+    EVERYTHING,
     Intake,
     drain,
     let_in,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 STEPS = ("Stop payments", "Save the payments", "Save both queues", "Delete the stack")
 
+Seen = TypeVar("Seen")
 # What API Gateway and Lambda say of what is not there.
 GONE = MISSING | {"NotFoundException"}
 
@@ -153,6 +155,22 @@ class Saving:
         self._write(replace(self._progress, phase=Phase.SAVED))
         self._step(3)
 
+    def check_stopped(self) -> None:
+        """Make sure, directly before the deletion, that nothing has come in since.
+
+        Raises:
+            AwsError: payments can come in, or nobody can tell.
+        """
+        environment = self._environment
+        if environment.is_going():
+            return
+        let_in_since = EVERYTHING - set(self._persist(lambda: stopped(environment)))
+        if let_in_since:
+            raise AwsError(
+                f"payments were let in while they were saved ({', '.join(sorted(let_in_since))}), "
+                "by somebody without the lock; repeat the command, which saves anew"
+            )
+
     def __enter__(self) -> Saving:
         """Begin what `save` is a part of."""
         return self
@@ -178,7 +196,7 @@ class Saving:
     def _let_in(self) -> str:
         """Let payments in, if they can come in; return what is the case then."""
         try:
-            if not persistently(self._stays_and_is_open, self._sleep, self._tell):
+            if not self._persist(self._stays_and_is_open):
                 return self._going()
             self._write(replace(self._progress, phase=Phase.LET_IN))
         except PaymentInfraError as error:
@@ -263,12 +281,15 @@ class Saving:
         self._write(Progress(self._progress.stack, Phase.SAVING, before=before))
 
     def _stop(self) -> None:
-        stop(self._environment, self._sleep)
+        self._persist(lambda: stop(self._environment, self._sleep))
         drain(self._environment, self._drain_seconds, self._sleep, self._tell)
 
     def _save_payments(self) -> None:
         client, table = self._environment.client("dynamodb"), self._environment.table
-        rows = save(client, table, Since(), self.payments, self._count, replace=True)
+        # A repetition continues after the last page that is in the file.
+        rows = self._persist(
+            lambda: save(client, table, Since(), self.payments, self._count, replace=True)
+        )
         self._note_saved(self.payments, rows)
 
     def _save_queues(self) -> None:
@@ -276,6 +297,9 @@ class Saving:
         for logical_id, path in self.queues.items():
             number = save_messages(self._environment, logical_id, path, self._sleep, self._tell)
             self._note_saved(path, number)
+
+    def _persist(self, call: Callable[[], Seen]) -> Seen:
+        return persistently(call, self._sleep, self._tell)
 
     def _count(self, rows: int) -> None:
         self._tell(Waiting(f"{counted(rows, 'transaction')} saved"))

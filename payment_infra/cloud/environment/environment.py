@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,25 @@ class Environment:
         """
         state = self.stack.state_for_sure()
         return state is None or state.status.startswith("DELETE_")
+
+    def check_same(self) -> None:
+        """Make sure that the stack is as it was found; one that was being deleted may go on so.
+
+        The lock keeps other operations away, and not what knows none, as the AWS CLI.
+
+        Raises:
+            AwsError: it was changed, or is gone, or nobody can tell.
+        """
+        if self.state.status.startswith("DELETE_"):
+            return
+        now, found = self.stack.state_for_sure(), self.state
+        if now is not None:
+            now = replace(now, drift=found.drift, drift_checked_at=found.drift_checked_at)
+        if now != found:
+            raise AwsError(
+                f"stack {self.stack.name} was changed meanwhile, by somebody without the lock; "
+                "nothing was deleted, repeat the command"
+            )
 
     def again(self) -> Environment:
         """Return the environment as it is now, after an update of its stack."""

@@ -96,3 +96,13 @@ def test_what_was_deleted_tells_what_remains(aws: FakeAws, operator: FakeOperato
     assert [kept.name for kept in done.remains] == ["payment-infra-operations"]
     assert aws.stacks == {}
     assert operator.asked == [QUESTION]
+
+
+@pytest.mark.parametrize("status", ["UPDATE_IN_PROGRESS", "CREATE_IN_PROGRESS"])
+def test_a_stack_with_something_in_progress_is_not_deleted_and_nobody_is_asked(
+    aws: FakeAws, operator: FakeOperator, status: str
+) -> None:
+    aws.stacks[NAME].status = status
+    with pytest.raises(AwsError, match=f"is busy: {status} since .*; nothing was done"):
+        run(aws, operator, [])
+    assert (operator.asked, aws.changes()) == ([], [])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from payment_infra.cloud.destroying.deletion import DestroyOptions, delete
 from payment_infra.cloud.destroying.destruction import examine
 from payment_infra.cloud.destroying.saving import Saving
 from payment_infra.cloud.environment.environment import Environment
-from payment_infra.cloud.environment.intake import let_in, stop, stopped, wanted
+from payment_infra.cloud.environment.intake import Intake, let_in, stop, stopped, wanted
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, VISIBILITY_SECONDS
 from payment_infra.cloud.stacks.stack import Stack
@@ -617,3 +618,63 @@ def test_a_stage_that_was_throttled_to_zero_before_stays_so(world: World) -> Non
         world.destroy()
     assert stopped(world.environment()) == ["validate", "process"]
     assert world.intake.methods["*/*"]["throttlingRateLimit"] == 0
+
+
+def in_step(world: World, text: str, do: Callable[[], object]) -> None:
+    """Let somebody without the lock do something once a step has begun."""
+
+    def beside(event: object) -> None:
+        if isinstance(event, StepBegun) and event.text == text:
+            world.operator.on_tell = lambda _: None
+            do()
+
+    world.operator.on_tell = beside
+
+
+def test_what_comes_in_while_the_queues_are_saved_is_not_deleted(world: World) -> None:
+    def pay() -> None:
+        let_in(world.environment(), Intake(retries=True, throttles={}), world.sleep)
+        world.intake.methods.clear()
+        world.tables.tables[TABLE].write(world.tables.now, "late", {"transaction_id": {"S": "l"}})
+
+    in_step(world, "Save both queues", pay)
+    with pytest.raises(AwsError, match="payments were let in while they were saved"):
+        world.destroy()
+    assert world.aws.called("cloudformation:DeleteStack") == []
+    assert "late" in world.tables.tables[TABLE].rows()
+    assert world.takes_payments
+    assert world.cautions() == ["payments are let in again, and nothing was deleted"]
+
+
+@pytest.mark.parametrize("when", ["while it is asked", "while the queues are saved"])
+def test_a_stack_that_is_updated_meanwhile_is_not_deleted(world: World, when: str) -> None:
+    [stack] = world.aws.stacks.values()
+
+    def update() -> None:
+        stack.outputs = {**stack.outputs, "TransactionsTableName": "another"}
+        stack.changed_at += timedelta(minutes=1)
+
+    if when == "while it is asked":
+        world.operator.confirm = lambda *_: update()  # type: ignore[method-assign]
+    else:
+        in_step(world, "Save both queues", update)
+    with pytest.raises(AwsError, match="was changed meanwhile, by somebody without the lock"):
+        world.destroy()
+    assert world.aws.called("cloudformation:DeleteStack") == []
+    assert world.takes_payments
+
+
+@pytest.mark.parametrize("operation", ["dynamodb:Scan", "apigateway:UpdateStage"])
+def test_a_fault_that_passes_ends_no_saving(world: World, operation: str) -> None:
+    answer, refused = world.aws.answers[operation], iter(range(2))
+    assert callable(answer)
+
+    def throttled(params: Any) -> Any:
+        if next(refused, None) is not None:
+            raise Refused("ThrottlingException")
+        return answer(params)
+
+    world.aws.answers[operation] = throttled
+    world.destroy()
+    world.check_saved()
+    assert world.aws.stacks == {}
