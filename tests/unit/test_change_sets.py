@@ -8,8 +8,9 @@ from payment_infra.cloud.sdk.polling import POLL_SECONDS
 from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.change_sets import ChangeSet, Request, principal_of, token_of
 from payment_infra.cloud.stacks.diagnosis import remedy_of
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.errors import AwsError
 from tests.aws import FakeAws, FakeStack, Refused
 from tests.stacks import NO_CHANGES
 

@@ -13,9 +13,10 @@ from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import FIELDS
-from payment_infra.errors import AwsError, Declined, DeploymentFailed, PaymentInfraError, UsageError
+from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.names import PARAMETER_FIELDS
 from payment_infra.naming import build_parameters
 from payment_infra.sources import resolve

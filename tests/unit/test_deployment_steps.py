@@ -10,15 +10,9 @@ import pytest
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.errors import (
-    AwsError,
-    Declined,
-    DeploymentFailed,
-    Interrupted,
-    PaymentInfraError,
-    UsageError,
-)
+from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError, UsageError
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
 

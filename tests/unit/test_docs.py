@@ -14,7 +14,6 @@ import click
 import pytest
 
 from handlers.shared.aws import metrics
-from payment_infra import errors
 from payment_infra.artifacts import code_keys
 from payment_infra.cli import COMMANDS
 from payment_infra.cli.diff import DIFFERENT
@@ -216,10 +215,24 @@ def test_every_metric_is_told_and_no_other() -> None:
 
 
 def test_every_exit_code_is_told_and_no_other() -> None:
-    children = (vars(errors)[name] for name in dir(errors))
-    codes = {one.exit_code for one in children if hasattr(one, "exit_code")}
     rows = page("commands").rows("## Exit codes")
-    assert {int(row[0]) for row in rows} == codes | {0, DIFFERENT}
+    assert {int(row[0]) for row in rows} == exit_codes()
+
+
+@EVERY_PAGE
+def test_an_exit_code_in_the_text_is_one_that_there_is(page: Page) -> None:
+    told = re.findall(
+        r"\bexit(?:s|ed|ing)?(?: code)?(?: with)? (\d+)", " ".join(page.prose.split())
+    )
+    assert {int(code) for code in told} <= exit_codes()
+
+
+@cache
+def exit_codes() -> set[int]:
+    """Return the exit codes of all errors, and those of success and of a difference."""
+    sources = (path.read_text() for path in (REPOSITORY / "payment_infra").rglob("*.py"))
+    found = re.findall(r"^ +exit_code = (\d+)$", "\n".join(sources), re.MULTILINE)
+    return {0, DIFFERENT, *map(int, found)}
 
 
 def test_every_type_of_ndjson_is_told_and_no_other() -> None:

@@ -7,8 +7,9 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
 from payment_infra.cloud.events import StackEvent, Waiting
 from payment_infra.cloud.sdk.polling import MAX_FAILED_LOOKS, POLL_SECONDS
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.following import Following
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.errors import AwsError
 from tests.aws import FakeAws, FakeStack, Refused, event
 from tests.stacks import Answer, own_event
 

@@ -17,15 +17,10 @@ from payment_infra.cloud.deploying.importing import find_gone, import_template
 from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.events import Caution, Preview, Result
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
-from payment_infra.errors import (
-    AwsError,
-    Declined,
-    DeploymentFailed,
-    PaymentInfraError,
-    UsageError,
-)
+from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE as OVERRIDE
 from payment_infra.record import read_record
 from payment_infra.rendering import document, read_document

@@ -10,11 +10,8 @@ import pytest
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.events import Caution, StackEvent
 from payment_infra.cloud.stacks import intervention
-from payment_infra.errors import (
-    AwsError,
-    DeploymentFailed,
-    Interrupted,
-)
+from payment_infra.cloud.stacks.failure import DeploymentFailed
+from payment_infra.errors import AwsError, Interrupted
 from tests.aws import FakeAws, FakeStack, event
 from tests.operators import FakeOperator
 from tests.stacks import own_event

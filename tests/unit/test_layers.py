@@ -8,68 +8,84 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
 
+from tests.documents import Page
+
 REPOSITORY = Path(__file__).parents[2]
-AWS = {"boto3", "botocore"}
-# What would make a group depend on more than its arguments.
+PACKAGE = REPOSITORY / "payment_infra"
+STANDARD = {*sys.stdlib_module_names, "annotationlib"}  # the latter from Python 3.14 on
+# Each place of payment_infra (a module, a package, or a room of `cloud`): which others it imports,
+# and, behind the bar, which packages of others. The command line may import all.
+IMPORTS = {
+    "names": "",
+    "errors": "",
+    "checks": "",
+    "config": "",
+    "foreign": "",
+    "gateway_probe": "",  # it runs where there is the standard library alone
+    "wording": "",
+    "moments": "errors",
+    "files": "errors",
+    "linting": "errors | cfnlint",
+    "sources": "config errors",
+    "artifacts": "config errors",
+    "layer": "artifacts errors files",
+    "gateway_check": "artifacts config errors gateway_probe layer",
+    "openapi": "artifacts errors",
+    "naming": "config names | troposphere",
+    "record": "__version__ config names",
+    "groups": "config names naming | awacs troposphere",
+    "template": "config groups names naming record | troposphere",
+    "rendering": "| troposphere yaml",
+    "grants": "rendering",
+    "difference": "grants rendering",
+    "cloud.events": "grants",
+    "cloud.sdk": "cloud.events errors | boto3",
+    "cloud.stacks": "cloud.events cloud.sdk errors moments names rendering | boto3",
+    "cloud.environment": """
+        cloud.events cloud.sdk cloud.stacks
+        checks config errors foreign moments names | boto3""",
+    "cloud.deploying": """
+        cloud.environment cloud.events cloud.sdk cloud.stacks
+        artifacts checks config difference errors gateway_check grants layer names record rendering
+        sources template wording | boto3""",
+    "cloud.operating": """
+        cloud.environment cloud.events cloud.sdk
+        checks config errors files foreign moments names record wording | boto3""",
+    "cloud.restoring": """
+        cloud.environment cloud.events cloud.sdk cloud.stacks
+        errors moments names wording | boto3""",
+    "cloud.destroying": """
+        cloud.deploying cloud.environment cloud.events cloud.operating cloud.sdk cloud.stacks
+        errors files names record sources wording | boto3""",
+    "local": """
+        cloud.deploying cloud.environment cloud.events cloud.sdk cloud.stacks
+        config errors names sources | boto3""",
+    "doctor": """
+        cloud.deploying cloud.environment cloud.sdk local
+        __version__ artifacts checks config errors gateway_check layer names rendering sources
+        template | boto3""",
+}
+ROOMS = [place.removeprefix("cloud.") for place in IMPORTS if place.startswith("cloud.")]
+ROOMS.remove("events")
+# What is a value of its arguments alone: no clock, files, processes, network or environment.
+PURE = ("names", "config", "naming", "record", "groups", "template", "grants", "difference")
 IMPURE = {
     *("asyncio", "calendar", "datetime", "glob", "http", "io", "locale", "logging", "os"),
     *("pathlib", "platform", "random", "requests", "secrets", "shutil", "socket", "subprocess"),
     *("sys", "tempfile", "time", "urllib", "uuid"),
 }
-# Folder or file to the top-level packages that nothing in it may import.
-FORBIDDEN = {
-    "payment_infra/groups": AWS | IMPURE | {"click"},
-    "payment_infra/template.py": AWS | IMPURE | {"click"},
-    "payment_infra/naming.py": AWS | IMPURE | {"click"},
-    "payment_infra/record.py": AWS | IMPURE | {"click"},
-    "payment_infra/rendering.py": AWS | {"click"},
-    "payment_infra/difference.py": AWS | IMPURE | {"click"},
-    "payment_infra/grants.py": AWS | IMPURE | {"click"},
-    "payment_infra/artifacts.py": AWS | {"click"},
-    "payment_infra/layer.py": AWS | {"click"},
-    "payment_infra/gateway_check.py": AWS | {"click"},
-    # It runs where there is the standard library alone.
-    "payment_infra/gateway_probe.py": AWS | {"click", "payment_infra"},
-    "payment_infra/openapi.py": AWS | {"click"},
-    "payment_infra/checks.py": AWS | {"click"},
-    "payment_infra/doctor/machine.py": AWS | {"click"},
-    "payment_infra/cloud": {"click"},
-    "payment_infra/doctor": {"click"},
-    "payment_infra/local": {"click"},
-    "handlers": {"payment_infra", "click", "troposphere", "awacs"},
-}
-# Folder or file to the parts of this package that nothing in it may import.
-FORBIDDEN_PARTS = {
-    "payment_infra/groups": {"cli", "cloud", "local", "sources", "artifacts", "files", "layer"},
-    "payment_infra/template.py": {
-        "cli",
-        "cloud",
-        "local",
-        "sources",
-        "artifacts",
-        "files",
-        "layer",
-    },
-    "payment_infra/naming.py": {"cli", "cloud", "local", "sources", "artifacts", "files", "layer"},
-    "payment_infra/record.py": {"cli", "cloud", "local", "sources", "artifacts", "files", "layer"},
-    "payment_infra/rendering.py": {"cli", "cloud", "local", "layer"},
-    "payment_infra/difference.py": {"cli", "cloud", "local", "sources", "layer"},
-    "payment_infra/grants.py": {"cli", "cloud", "local", "sources", "layer"},
-    "payment_infra/artifacts.py": {"cli", "cloud", "local", "layer"},
-    "payment_infra/layer.py": {"cli", "cloud", "local"},
-    "payment_infra/gateway_check.py": {"cli", "cloud", "local", "sources"},
-    "payment_infra/checks.py": {"cli", "cloud", "local", "sources", "layer"},
-    "payment_infra/doctor/machine.py": {"cli", "cloud"},
-    "payment_infra/cloud": {"cli", "doctor", "local"},
-    "payment_infra/doctor": {"cli"},
-    "payment_infra/local": {"cli", "doctor"},
-}
-# The rooms of the cloud layer: each imports from those before it, and `events` is everybody's.
-ROOMS = ("sdk", "stacks", "environment", "deploying", "operating", "restoring", "destroying")
+# What runs in Lambda may import these packages, which the runtime or the layer has; and of
+# handlers.shared, what computes alone knows no other part, so neither AWS nor a gateway.
+IN_LAMBDA = {"boto3", "aws_lambda_powertools", "handlers"}
+DOMAIN = (
+    *("callers", "clock", "fields", "idempotency", "money", "requests", "responses"),
+    "transactions",
+)
 CALLS_THAT_READ_OR_WRITE = {"open", "input", "print", "exec", "eval", "__import__"}
 
 
@@ -88,22 +104,38 @@ def imports(source: str) -> Iterator[str]:
                 # A relative import would hide from these rules where it leads.
                 assert level == 0, f"relative import of {module}"
                 yield from (f"{module}.{name.name}" for name in names)
-            case ast.Call(func=ast.Name(id="import_module" | "__import__"), args=[argument]):
-                yield ast.unparse(argument).strip("'\"")
+            case ast.Call(
+                func=ast.Name(id="import_module" | "__import__"),
+                args=[ast.Constant(value=str(name))],
+            ):
+                yield name
 
 
 def imports_of(path: Path) -> set[str]:
     return set(imports(path.read_text(encoding="utf-8")))
 
 
-def top_levels(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports_of(path)}
+def outside(path: Path) -> set[str]:
+    """Return the packages of others that a module imports; the AWS SDK's are all boto3."""
+    packages = {name.partition(".")[0] for name in imports_of(path)}
+    sdk = {name for name in packages if name.startswith(("boto", "mypy_boto3_"))}
+    return packages - STANDARD - sdk - {"payment_infra"} | ({"boto3"} if sdk else set())
 
 
-def parts(path: Path) -> set[str]:
-    """Return which parts of payment_infra a module imports: cloud for payment_infra.cloud.x."""
-    dotted = [name.split(".") for name in imports_of(path)]
-    return {name[1] for name in dotted if name[0] == "payment_infra" and len(name) > 1}
+def place_of(dotted: str) -> str:
+    """Return the place in `IMPORTS` of a dotted name, "" for one that is not in payment_infra."""
+    package, _, rest = f"{dotted}.".partition(".")
+    first, _, second = rest.partition(".")
+    if package != "payment_infra":
+        return ""
+    return f"{first}.{second.partition('.')[0]}".rstrip(".") if first == "cloud" else first
+
+
+def imported(place: str) -> tuple[set[str], set[str]]:
+    """Return the other places that a place imports, and the packages of others."""
+    paths = [path for path in modules("payment_infra") if place_of(dotted(path)) == place]
+    own = {place_of(name) for path in paths for name in imports_of(path)} - {"", place}
+    return own, {name for path in paths for name in outside(path)}
 
 
 def test_imports_are_found_wherever_they_stand() -> None:
@@ -119,37 +151,92 @@ def function():
     assert set(imports(source)) == {"a.b", "c.d", "e.f.g", "h", "i"}
 
 
-@pytest.mark.parametrize("place", FORBIDDEN)
-def test_a_layer_imports_only_what_its_work_needs(place: str) -> None:
-    assert modules(place)
-    found = {
-        str(path.relative_to(REPOSITORY)): bad
-        for path in modules(place)
-        if (bad := top_levels(path) & FORBIDDEN[place])
+@pytest.mark.parametrize("place", IMPORTS)
+def test_a_place_imports_what_the_table_says(place: str) -> None:
+    own, _, others = IMPORTS[place].partition("|")
+    assert imported(place) == (set(own.split()), set(others.split()))
+
+
+def test_every_place_is_in_the_table() -> None:
+    there = {place_of(dotted(path)) for path in modules("payment_infra")}
+    assert there == {*IMPORTS, "", "cloud", "cli", "__main__"}
+
+
+def test_no_place_imports_itself_by_way_of_others() -> None:
+    TopologicalSorter({place: imported(place)[0] for place in IMPORTS}).prepare()
+
+
+@pytest.mark.parametrize("place", PURE)
+def test_what_is_pure_imports_nothing_that_is_not(place: str) -> None:
+    paths = [path for path in modules("payment_infra") if place_of(dotted(path)) == place]
+    found = {name.partition(".")[0] for path in paths for name in imports_of(path)}
+    assert not found & IMPURE
+
+
+def test_names_import_nothing_at_all() -> None:
+    assert imports_of(PACKAGE / "names.py") == set()
+
+
+def test_what_runs_in_lambda_imports_what_is_there() -> None:
+    assert {name for path in modules("handlers") for name in outside(path)} <= IN_LAMBDA
+
+
+@pytest.mark.parametrize("name", DOMAIN)
+def test_what_computes_knows_neither_aws_nor_the_gateway(name: str) -> None:
+    domain = tuple(f"handlers.shared.{other}." for other in DOMAIN)
+    path = REPOSITORY / f"handlers/shared/{name}.py"
+    assert outside(path) <= {"handlers"}
+    found = {name for name in imports_of(path) if name.startswith("handlers.")}
+    assert all(f"{name}.".startswith(domain) for name in found)
+
+
+def test_the_picture_of_the_floors_has_every_arrow_and_no_other() -> None:
+    arrows = {place: imported(place)[0] for place in [*IMPORTS, "cli"]}
+    code = {
+        (floor(place), floor(other))
+        for place, others in arrows.items()
+        for other in others
+        if floor(place) != floor(other)
     }
-    assert not found
-
-
-@pytest.mark.parametrize("place", FORBIDDEN_PARTS)
-def test_a_layer_does_not_know_the_layers_above_it(place: str) -> None:
-    assert modules(place)
-    found = {
-        str(path.relative_to(REPOSITORY)): bad
-        for path in modules(place)
-        if (bad := parts(path) & FORBIDDEN_PARTS[place])
+    drawn = {
+        (above, below): set(product(floors(above), floors(below))) for above, below in picture()
     }
-    assert not found
+    assert [arrow for arrow, meant in drawn.items() if not meant & code] == []
+    assert code <= reached(set().union(*drawn.values()))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_of_the_cloud_imports_only_from_those_below_it(room: str) -> None:
-    above = ROOMS[ROOMS.index(room) + 1 :]
-    found = {
-        str(path.relative_to(REPOSITORY)): bad
-        for path in modules(f"payment_infra/cloud/{room}")
-        if (bad := {name for name in imports_of(path) if room_of(name) in above})
-    }
-    assert not found
+def floor(place: str) -> str:
+    """Return what the picture calls a place; what has no box of its own is `shape`."""
+    name = place.removeprefix("cloud.")
+    return name if name in {*ROOMS, "cli", "doctor", "local", "names"} else "shape"
+
+
+def floors(box: str) -> list[str]:
+    """Return what a box of the picture holds: the one around the rooms, each of these."""
+    return ROOMS if box == "cloud" else [box]
+
+
+def picture() -> Iterator[tuple[str, str]]:
+    """Yield the arrows of the picture in docs/architecture.md."""
+    [drawn] = [
+        block.text
+        for block in Page(REPOSITORY / "docs/architecture.md").blocks
+        if block.info == "mermaid"
+    ]
+    for line in drawn.splitlines():
+        if "-->" in line:
+            boxes = [
+                {end.strip() for end in part.split("&")}
+                for part in re.sub(r"\[.*?\]", "", line).split("-->")
+            ]
+            for above, below in pairwise(boxes):
+                yield from product(above, below)
+
+
+def reached(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return the arrows, and one for each way along several of them."""
+    further = {(a, d) for a, b in arrows for c, d in arrows if b == c} - arrows
+    return reached(arrows | further) if further else arrows
 
 
 def test_what_is_nearest_to_the_sdk_does_not_speak_of_payments() -> None:
@@ -159,14 +246,6 @@ def test_what_is_nearest_to_the_sdk_does_not_speak_of_payments() -> None:
         if "payment" in path.read_text(encoding="utf-8").replace("payment_infra", "")
     }
     assert not found
-
-
-def test_every_module_of_the_cloud_is_in_a_room() -> None:
-    places = {
-        path.relative_to(REPOSITORY / "payment_infra/cloud").parts[0]
-        for path in modules("payment_infra/cloud")
-    }
-    assert places == {*ROOMS, "__init__.py", "events.py"}
 
 
 @pytest.mark.parametrize(
@@ -191,31 +270,8 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 def dotted(path: Path) -> str:
+    """Return the name under which a module is imported."""
     return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
-
-
-def room_of(name: str) -> str:
-    """Return the room of a dotted name, "" if that is none of the cloud layer."""
-    layer, _, rest = name.partition("payment_infra.cloud.")
-    return "" if layer else rest.partition(".")[0]
-
-
-def test_only_the_command_line_knows_click() -> None:
-    users = {
-        path.relative_to(REPOSITORY / "payment_infra").parts[0]
-        for path in modules("payment_infra")
-        if "click" in top_levels(path)
-    }
-    assert users == {"cli"}
-
-
-def test_only_cloud_doctor_and_local_know_the_aws_sdk() -> None:
-    users = {
-        path.relative_to(REPOSITORY / "payment_infra").parts[0]
-        for path in modules("payment_infra")
-        if top_levels(path) & AWS
-    }
-    assert users == {"cloud", "doctor", "local"}
 
 
 @pytest.mark.parametrize("place", ["payment_infra/groups", "payment_infra/template.py"])

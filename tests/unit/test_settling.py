@@ -7,13 +7,9 @@ import pytest
 
 from payment_infra.cloud.events import StackEvent
 from payment_infra.cloud.stacks import settling
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.settling import STEPS, Step
-from payment_infra.errors import (
-    AwsError,
-    Declined,
-    DeploymentFailed,
-    UsageError,
-)
+from payment_infra.errors import AwsError, Declined, UsageError
 from tests.aws import FakeAws, FakeStack, event
 from tests.documents import REPOSITORY, Page
 from tests.operators import FakeOperator

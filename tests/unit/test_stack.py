@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.cloud.stacks.failure import DeploymentFailed
+from payment_infra.errors import AwsError
 from tests.aws import FakeAws, FakeStack, event
 
 if TYPE_CHECKING:

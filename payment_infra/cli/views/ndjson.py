@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,8 +18,11 @@ from payment_infra.cloud.events import (
     StackEvent,
     StepBegun,
 )
-from payment_infra.errors import DeploymentFailed, PaymentInfraError
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.moments import iso
+
+if TYPE_CHECKING:
+    from payment_infra.errors import PaymentInfraError
 
 
 class JsonView:

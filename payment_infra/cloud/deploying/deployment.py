@@ -43,18 +43,13 @@ from payment_infra.cloud.events import (
 )
 from payment_infra.cloud.stacks import change_sets, leftovers
 from payment_infra.cloud.stacks.diagnosis import failure
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow_cancelling, going_on
 from payment_infra.cloud.stacks.settling import DELETING, Step, settle, step_of
 from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.config import PRESETS
-from payment_infra.errors import (
-    AwsError,
-    DeploymentFailed,
-    Interrupted,
-    PaymentInfraError,
-    UsageError,
-)
+from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
 from payment_infra.gateway_check import check_gateway
 from payment_infra.record import Record, authorization_of, read_record
 from payment_infra.template import sources

@@ -8,9 +8,10 @@ from payment_infra import names
 from payment_infra.cloud.environment.intake import EVERYTHING, stopped
 from payment_infra.cloud.events import Preview
 from payment_infra.cloud.stacks import change_sets
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.operator import follow
 from payment_infra.cloud.stacks.settling import Step, step_of
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment

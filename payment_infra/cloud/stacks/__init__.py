@@ -2,7 +2,7 @@
 
 `stack` is its state and its calls, `change_sets` makes, shows and executes changes, `following`
 yields the events of an operation until that has ended, `settling` brings a stack to rest.
-`intervention` watches, cancels and rolls back, `diagnosis` finds the cause of a failure,
-`leftovers` knows what a stack leaves behind and how that is removed. `operator` is who is told, and
-asked.
+`intervention` watches, cancels and rolls back, `failure` is how an operation fails, `diagnosis`
+finds the cause of that, `leftovers` knows what a stack leaves behind and how that is removed.
+`operator` is who is told, and asked.
 """

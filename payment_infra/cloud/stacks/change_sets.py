@@ -15,8 +15,9 @@ from payment_infra.cloud.events import Action, Change, PropertyChange, Replaceme
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.stacks.diagnosis import explain_change_set, validation_events
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.following import REVIEW
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import StackEvent, Waiting

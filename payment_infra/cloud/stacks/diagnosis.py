@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import STACK_TYPE, Diagnosis
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.leftovers import REMOVALS
-from payment_infra.errors import DeploymentFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.events import Result
 from payment_infra.cloud.stacks.diagnosis import failure
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.operator import follow, follow_cancelling
 from payment_infra.cloud.stacks.settling import Step, continue_rollback, step_of
 from payment_infra.cloud.stacks.stack import CANCELLABLE
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.stacks.operator import Operator, Remove

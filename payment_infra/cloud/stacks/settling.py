@@ -8,9 +8,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.stacks.change_sets import principal_of
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow
-from payment_infra.errors import AwsError, DeploymentFailed, PaymentInfraError
+from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.moments import shown
 
 if TYPE_CHECKING:

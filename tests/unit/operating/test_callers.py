@@ -11,7 +11,8 @@ from payment_infra.cloud.environment.callers import (
     find_callers,
 )
 from payment_infra.cloud.events import Caution
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.cloud.stacks.failure import DeploymentFailed
+from payment_infra.errors import AwsError
 from tests.aws import Refused, event
 
 if TYPE_CHECKING:

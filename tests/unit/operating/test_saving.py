@@ -20,15 +20,9 @@ from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.intake import Intake, let_in, stop, stopped, wanted
 from payment_infra.cloud.events import Caution, StepBegun, Waiting
 from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, VISIBILITY_SECONDS
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.errors import (
-    AwsError,
-    Declined,
-    DeploymentFailed,
-    Interrupted,
-    PaymentInfraError,
-    UsageError,
-)
+from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError, UsageError
 from tests.intake import FakeIntake
 from tests.operators import FakeOperator
 from tests.queues import DEAD_LETTERS, QUEUE, FakeQueues

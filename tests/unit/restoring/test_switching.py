@@ -12,7 +12,8 @@ import pytest
 from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
 from payment_infra.cloud.restoring.repointing import ready
-from payment_infra.errors import AwsError, DeploymentFailed
+from payment_infra.cloud.stacks.failure import DeploymentFailed
+from payment_infra.errors import AwsError
 from tests.breaking import Killed
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
 from tests.restoring import (
