@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,20 @@ from payment_infra.artifacts import code_keys
 from payment_infra.cli import COMMANDS
 from payment_infra.cli.diff import DIFFERENT
 from payment_infra.cli.views import ndjson
+from payment_infra.cloud.events import (
+    Caution,
+    Change,
+    Diagnosis,
+    Outputs,
+    Preview,
+    PropertyChange,
+    Result,
+    StackEvent,
+    StepBegun,
+)
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.config import FIELDS, PRESETS, StackConfig, gateway_name
+from payment_infra.grants import GrantChange
 from payment_infra.rendering import render
 from payment_infra.sources import ENVIRONMENT_PREFIX, resolve
 from payment_infra.template import build_template
@@ -27,6 +42,7 @@ from tests.reference import commands, flags, reference
 from tests.unit.template import Evaluated, load
 
 README = Page(REPOSITORY / "README.md")
+PACKAGE = REPOSITORY / "payment_infra"
 PAGES = {page.name: page for page in pages()}
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 # The programs of others whose options the documents name.
@@ -139,6 +155,37 @@ def default(name: str, value: object) -> str:
     return "none" if name == "tags" else str(value) or "-"
 
 
+@pytest.mark.parametrize("name", ["suffix", "throttle_rate_limit", "throttle_burst_limit"])
+def test_a_range_in_the_table_of_settings_is_that_of_the_rule(name: str) -> None:
+    """Of numbers, or of how many characters a text has."""
+    bounds = re.findall(r"[\d,]+", allowed(name).partition(" lower-case")[0])
+    low, high = (int(bound.replace(",", "")) for bound in bounds)
+    field = FIELDS[name]
+    values = [low - 1, low, high, high + 1]
+    given = values if isinstance(field.default, int) else ["a" * number for number in values]
+    assert [field.metadata["rule"](value) is None for value in given] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization", "payment_access", "runtime", "architecture", "log_retention_days"]
+)
+def test_a_choice_in_the_table_of_settings_is_that_of_the_rule(name: str) -> None:
+    told = allowed(name).partition(": ")[2] or allowed(name)
+    choice = FIELDS[name].metadata["rule"]("").removeprefix("must be one of ").split(", ")
+    if told.endswith(", ..."):
+        assert told.split(", ")[:-1] == choice[: told.count(",")]
+    elif " to " in told:
+        assert told.split(" to ") == [choice[0], choice[-1]]
+    else:
+        assert told.split(", ") == choice
+
+
+def allowed(name: str) -> str:
+    """Return what the documents say that a setting may be."""
+    rows = page("configuration").rows("## All settings")
+    return {row[0].strip("`"): row[4].replace("`", "") for row in rows}[name]
+
+
 def test_what_an_update_keeps_is_what_is_marked_so() -> None:
     kept = {name for name, field in FIELDS.items() if field.metadata["kept"]}
     told = page("configuration").section("## What an update keeps")
@@ -162,9 +209,22 @@ def test_an_example_of_the_configuration_is_taken(page: Page, tmp_path: Path) ->
             assert resolve({"suffix": suffix}, {}, file).config.suffix == suffix
 
 
-def test_every_parameter_is_told_and_no_other() -> None:
+def test_every_parameter_is_told_with_its_defaults_and_no_other() -> None:
     rows = page("configuration").rows("## Parameters")
-    assert {row[0].strip("`") for row in rows} == set(template().parameters)
+    defaults = [parameter_defaults(**PRESETS[preset]) for preset in ("development", "production")]
+    assert {row[0].strip("`"): row[1] for row in rows} == {
+        name: told if told == production else f"{told} (production: {production})"
+        for name, told, production in zip(defaults[0], *(d.values() for d in defaults), strict=True)
+    }
+
+
+def parameter_defaults(**settings: Any) -> dict[str, str]:
+    """Return how the documents say the default of each parameter of a template."""
+    parameters = template(**settings).to_dict()["Parameters"]
+    return {
+        name: str(one["Default"]) or "empty" if "Default" in one else "none"
+        for name, one in parameters.items()
+    }
 
 
 def test_every_output_is_told_and_no_other() -> None:
@@ -221,16 +281,15 @@ def test_every_exit_code_is_told_and_no_other() -> None:
 
 @EVERY_PAGE
 def test_an_exit_code_in_the_text_is_one_that_there_is(page: Page) -> None:
-    told = re.findall(
-        r"\bexit(?:s|ed|ing)?(?: code)?(?: with)? (\d+)", " ".join(page.prose.split())
-    )
+    prose = " ".join(page.prose.split())
+    told = re.findall(r"\bexit(?:s|ing)?(?: code)?(?: with| of)? (\d+)", prose)
     assert {int(code) for code in told} <= exit_codes()
 
 
 @cache
 def exit_codes() -> set[int]:
     """Return the exit codes of all errors, and those of success and of a difference."""
-    sources = (path.read_text() for path in (REPOSITORY / "payment_infra").rglob("*.py"))
+    sources = (path.read_text() for path in PACKAGE.rglob("*.py"))
     found = re.findall(r"^ +exit_code = (\d+)$", "\n".join(sources), re.MULTILINE)
     return {0, DIFFERENT, *map(int, found)}
 
@@ -247,6 +306,34 @@ def test_every_type_of_ndjson_is_told_and_no_other() -> None:
     }
     rows = page("deploying").rows("## NDJSON")
     assert {row[0].strip("`") for row in rows} == written
+
+
+def test_every_field_of_ndjson_is_told_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    view, cause = ndjson.JsonView(), Diagnosis("", "", "", "", None, None, None)
+    changes = (Change("Add", "", "", properties=(PropertyChange(""),)),)
+    grants = (GrantChange(added=True, role="", effect="", actions=(), resources=()),)
+    view.tell(Preview("", "", "", "", True, changes, grants, unasked=(PropertyChange(""),)))
+    view.tell(StackEvent("", datetime.now(UTC), "", "", "", ""))
+    for event in (Caution(""), Outputs({}), StepBegun(1, 1, ""), Result("", "", changed=True)):
+        view.tell(event)
+    view.fail(DeploymentFailed("", diagnosis=cause))
+    written = {
+        line["type"]: keys(line) - {"type"}
+        for line in map(json.loads, capsys.readouterr().out.splitlines())
+    }
+    rows = page("deploying").rows("## NDJSON")
+    told = {row[0].strip("`"): named(row[1:]) - {"restore"} for row in rows}
+    assert told.pop("report")  # whose other fields are the report's own
+    assert told == written
+
+
+def keys(value: object) -> set[str]:
+    """Return the keys of a JSON value at any depth."""
+    if isinstance(value, list):
+        return {key for item in value for key in keys(item)}
+    if isinstance(value, dict):
+        return {*value, *(key for item in value.values() for key in keys(item))}
+    return set()
 
 
 # Names, links, numbers.
@@ -299,12 +386,12 @@ def test_every_page_is_in_the_index() -> None:
     }
 
 
-def test_a_module_that_a_page_names_is_there() -> None:
-    for one in PAGES.values():
-        for name in re.findall(
-            r"(?:payment_infra|handlers|tests)/[a-z_/]+\.\w+", " ".join(one.spans)
-        ):
-            assert (REPOSITORY / name).exists(), (one.name, name)
+@EVERY_PAGE
+def test_a_file_that_a_page_names_is_there(page: Page) -> None:
+    """By its path in the repository, or in the package, as `cli/options.py`."""
+    file = r"(?:[a-z0-9_]+/)+(?:[a-z0-9_-]+\.(?:py|md|json|yaml|txt))?"
+    for name in (span for span in page.spans if re.fullmatch(file, span)):
+        assert any((folder / name).exists() for folder in (REPOSITORY, PACKAGE)), name
 
 
 def test_the_numbers_are_those_of_the_template() -> None:
@@ -319,6 +406,9 @@ def test_the_numbers_are_those_of_the_template() -> None:
     assert f"({len(demo.encode())} bytes)" in README.text
     assert f"{len(alarms())} alarms" in README.text
     assert f"{len(alarms())} alarms" in page("monitoring").text
+    assert f"{len(alarms())} alarms" in page("deploying").text
+    [in_cost] = [row for row in page("cost").rows("# Cost") if row[0] == "Alarms"]
+    assert in_cost[1].split()[0] == str(len(alarms()))
 
 
 def test_runnable_blocks_are_marked_in_one_way() -> None:
