@@ -25,6 +25,7 @@ from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.gateway_probe import Finding, Request
 from payment_infra.layer import FOLDER, Download, build_layer
+from payment_infra.names import PROCESSING
 
 if TYPE_CHECKING:
     from payment_infra.config import StackConfig
@@ -43,7 +44,7 @@ LAMBDA_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_SECRET_ACCESS_KEY": "none",
     "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_LAMBDA_FUNCTION_NAME": "payment-processing",
+    "AWS_LAMBDA_FUNCTION_NAME": PROCESSING,
     "LANG": "C.UTF-8",
     "TZ": ":UTC",
 }

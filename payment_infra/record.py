@@ -17,6 +17,7 @@ from payment_infra.config import FIELDS, GATEWAY_NAMES, SIMULATED_GATEWAY, Stack
 from payment_infra.names import (
     ALARM_TOPIC,
     PARAMETER_FIELDS,
+    PROCESS_METHOD,
     PROCESSING_FUNCTION,
     TRANSACTIONS_TABLE,
 )
@@ -95,8 +96,8 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         values["gateway"] = variables.get("GATEWAY", SIMULATED_GATEWAY)
         values["gateway_secret"] = variables.get("GATEWAY_SECRET_ARN", "")
         values["payment_access"] = variables.get("PAYMENT_ACCESS", "caller")
-    if "ProcessMethod" in resources:
-        properties = resources["ProcessMethod"].get("Properties", {})
+    if PROCESS_METHOD in resources:
+        properties = resources[PROCESS_METHOD].get("Properties", {})
         signed = properties.get("AuthorizationType") == "AWS_IAM"
         values["authorization"] = "iam" if signed else "none"
     if TRANSACTIONS_TABLE in resources:

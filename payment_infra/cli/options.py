@@ -13,6 +13,7 @@ import click
 from payment_infra.cli.app import App
 from payment_infra.config import FIELDS, PRESETS
 from payment_infra.errors import UsageError
+from payment_infra.names import STACK_NAME_PREFIX
 from payment_infra.sources import Resolved, resolve
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-STACK_NAME_PREFIX = "payment-infra"
 AWS_FLAGS = ("profile", "region", "endpoint_url")
 CONFIG_FLAGS = ("config", "preset")
 

@@ -20,7 +20,7 @@ from payment_infra.cloud.sdk.session import Boto, Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT
 from payment_infra.local.emulator import ACCESS_KEY
-from payment_infra.names import STACK_NAME_PREFIX
+from payment_infra.names import STACK_NAME_PREFIX, TABLE_OUTPUT
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Event
@@ -66,7 +66,7 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
     resolved = replace(resolved, config=config, sources=sources)
     Deployment(session, stack, resolved, DeployOptions(yes=True), _Quiet()).run()
     outputs = stack.outputs()
-    _switch_on_recovery(session, outputs["TransactionsTableName"])
+    _switch_on_recovery(session, outputs[TABLE_OUTPUT])
     url = invoke_url(outputs, session.endpoint_url)
     resources = stack.physical_ids().values()
     return LocalStack(

@@ -34,7 +34,7 @@ IMPORTS = {
     "sources": "config errors",
     "artifacts": "config errors",
     "layer": "artifacts errors files",
-    "gateway_check": "artifacts config errors gateway_probe layer",
+    "gateway_check": "artifacts config errors gateway_probe layer names",
     "openapi": "artifacts errors",
     "naming": "config names | troposphere",
     "record": "__version__ config names",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from payment_infra import names
@@ -23,6 +27,7 @@ TYPES = {
     "REST_API": "AWS::ApiGateway::RestApi",
     "RETRY_EVENT_SOURCE": "AWS::Lambda::EventSourceMapping",
     "HEALTH_SCHEDULE": "AWS::Events::Rule",
+    "METHOD": "AWS::ApiGateway::Method",
     "STAGE": "AWS::ApiGateway::Stage",
     "TRANSACTIONS_TABLE": "AWS::DynamoDB::Table",
 }
@@ -36,7 +41,10 @@ PARAMETERS = (
     *names.PARAMETER_FIELDS,
     names.TRANSACTIONS_TABLE_OVERRIDE,
 )
-BASES = (*("TRANSACTIONS", "PROCESSING", "FAILED_TRANSACTIONS", "ALARMS", "PROCESSING_ERRORS"),)
+BASES = (
+    *("TRANSACTIONS", "PROCESSING", "FAILED_TRANSACTIONS", "DEAD_LETTERS", "ALARMS"),
+    "PROCESSING_ERRORS",
+)
 OTHERS = {
     "LOG_GROUPS",
     *("STACK_NAME_PREFIX", "OPERATIONS_TABLE", "STAGE_NAME", "PARAMETER_FIELDS"),
@@ -90,3 +98,45 @@ def test_every_name_is_held_to_the_template() -> None:
     every = {name for name in vars(names) if name.isupper()}
     of_parameters = {name for name in every if getattr(names, name) in PARAMETERS}
     assert every == {*LOGICAL_IDS, *of_parameters, *BASES, *OTHERS}
+
+
+# What gives the names, and the table of AWS's limits on them, which test_config.py holds.
+SOURCES = {"names.py", "template.py", "groups", "config.py"}
+PACKAGE = Path(names.__file__).parent
+ELSEWHERE = [
+    path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in SOURCES
+]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_name_of_the_template_is_spelled_elsewhere(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    texts = {
+        node.value.strip("/-")
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert not texts & {name for template in TEMPLATES.values() for name in given(template)}
+    constants = {
+        (node.targets[0].id, node.value.value)
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    assert not constants & {pair for pair in vars(names).items() if isinstance(pair[1], str)}
+
+
+def given(template: Any) -> set[str]:
+    """Return the logical ids, parameters and outputs of a template, and its base names."""
+    suffix = f"-${{{names.ENVIRONMENT_SUFFIX}}}"
+    values = (
+        value["Fn::Sub"]
+        for resource in template["Resources"].values()
+        for value in resource.get("Properties", {}).values()
+        if isinstance(value, dict) and isinstance(value.get("Fn::Sub"), str)
+    )
+    return {
+        *(name for section in ("Resources", "Parameters", "Outputs") for name in template[section]),
+        *(value.removesuffix(suffix) for value in values if value.endswith(suffix)),
+    }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.views.text import ago, cut, draw_gateway, elapsed, size
+from payment_infra.names import DEAD_LETTERS
 
 if TYPE_CHECKING:
     from payment_infra.checks import Check
@@ -107,7 +108,7 @@ def _table(status: Status, now: datetime) -> Iterator[str]:
 def _queue(queue: QueueStatus) -> str:
     age = f", oldest {elapsed(queue.oldest_seconds)}" if queue.oldest_seconds else ""
     text = f"{queue.name}: {queue.waiting} waiting, {queue.in_flight} in flight{age}"
-    dead = queue.name.startswith("failed-transactions-dlq") and queue.waiting
+    dead = queue.name.startswith(f"{DEAD_LETTERS}-") and queue.waiting
     return click.style(text, fg="red") if dead else text
 
 

@@ -20,6 +20,7 @@ from botocore.utils import get_environ_proxies
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
+from payment_infra.names import API_OUTPUT
 
 TIMEOUT_SECONDS = 30
 ALREADY_PROCESSED = "Transaction already processed"
@@ -222,9 +223,11 @@ def invoke_url(outputs: Mapping[str, str], endpoint_url: str | None) -> str:
     Raises:
         AwsError: the stack has no such output.
     """
-    api_endpoint = outputs.get("APIEndpoint")
+    api_endpoint = outputs.get(API_OUTPUT)
     if api_endpoint is None:
-        raise AwsError("the stack has no output APIEndpoint; is it payment-infra's, and complete?")
+        raise AwsError(
+            f"the stack has no output {API_OUTPUT}; is it payment-infra's, and complete?"
+        )
     if endpoint_url is None:
         return api_endpoint
     parts = urlsplit(api_endpoint)

@@ -20,7 +20,12 @@ from payment_infra.cloud.sdk.metric_data import Metric, read
 from payment_infra.cloud.sdk.queues import Depth, name_of, read_depth
 from payment_infra.config import gateway_name
 from payment_infra.errors import AwsError
-from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE, PROCESSING_FUNCTION
+from payment_infra.names import (
+    DEAD_LETTER_QUEUE,
+    FAILED_QUEUE,
+    PROCESSING_FUNCTION,
+    TABLE_OUTPUT,
+)
 from payment_infra.record import read_record
 
 if TYPE_CHECKING:
@@ -179,7 +184,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
             changed_at=state.changed_at,
             version=version(),
             url=_url(environment),
-            table_name=state.outputs.get("TransactionsTableName", ""),
+            table_name=state.outputs.get(TABLE_OUTPUT, ""),
             payments=_payments(stopped, resting, known=known),
             gateway=_gateway(configurations(), parts),
             findings=tuple(found),

@@ -162,6 +162,16 @@ def test_a_status_says_what_is_unusual(changed: dict[str, Any], lines: list[str]
     assert shown[start : start + len(lines)] == lines
 
 
+@pytest.mark.parametrize(("waiting", "red"), [(2, True), (0, False)])
+def test_dead_letters_are_red(waiting: int, red: bool) -> None:
+    """And nothing else is: what waits to be retried is no failure yet."""
+    queues = (QueueStatus("failed-transactions-prod-eu", 4, 1, 0, 95),)
+    dead = QueueStatus("failed-transactions-dlq-prod-eu", waiting, 0, 0, None)
+    text = draw_status(replace(STATUS, queues=(*queues, dead)), WIDTH, NOW, DRIFT)
+    lines = [line for line in text.splitlines() if "failed-transactions" in line]
+    assert ["\x1b[31m" in line for line in lines] == [False, red]
+
+
 @COLORS
 @pytest.mark.parametrize("stack_id", ["", "arn:aws:cloudformation:1"], ids=["held", "handed-over"])
 def test_status_of_what_somebody_works_on(stack_id: str, color: bool, check: Check) -> None:
