@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from payment_infra.rendering import read_document
 
 if TYPE_CHECKING:
     from tests.aws import FakeBucket
@@ -200,6 +199,23 @@ class FakeCloudFormation:
             for name, status in stack.resources.items()
         ]
         return self.page(summaries, params, "StackResourceSummaries")
+
+    def describe_stack_resource(self, params: Answer) -> Answer:
+        stack, name = self.find_stack(params["StackName"]), params["LogicalResourceId"]
+        if name not in stack.resources:
+            message = f"Resource {name} does not exist for stack {stack.name}"
+            raise Refused("ValidationError", message)
+        declared = template(stack.template).get("Resources", {}).get(name, {})
+        detail = {
+            "LogicalResourceId": name,
+            "PhysicalResourceId": stack.physical_ids.get(name, name),
+            "ResourceType": stack.types.get(name, "AWS::SQS::Queue"),
+            "LastUpdatedTimestamp": START,
+            "ResourceStatus": stack.resources[name],
+        }
+        if "Metadata" in declared:
+            detail["Metadata"] = json.dumps(declared["Metadata"])
+        return {"StackResourceDetail": detail}
 
     def get_template(self, params: Answer) -> Answer:
         if "ChangeSetName" in params:
@@ -404,7 +420,12 @@ def _imported(params: Answer, text: str, deployed: str) -> dict[str, str]:
 @cache
 def template(text: str) -> Any:
     """Return a template's content."""
-    return read_document(text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        from payment_infra.rendering import read_document  # only here, to see what else loads YAML
+
+        return read_document(text)
 
 
 def _parameters(content: Any, given: list[Answer], stack: FakeStack) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.stack import open_session
-from payment_infra.record import Record, read_record
+from payment_infra.record import RECORD_HOLDER, Record, read_record
 from tests.e2e.harness import Program
 
 if TYPE_CHECKING:
@@ -25,8 +25,12 @@ def program(aws: Emulator, tmp_path: Path) -> Program:
 
 
 def recorded(aws: Emulator, suffix: str) -> Record:
+    """Return what the template records, which the resource alone says as well."""
     stack = Stack(open_session(aws).client("cloudformation"), f"payment-infra-{suffix}")
-    return read_record(stack.template())
+    template = stack.template()
+    declared = template["Resources"][RECORD_HOLDER]["Metadata"]
+    assert stack.metadata(RECORD_HOLDER) == declared
+    return read_record(template)
 
 
 def test_the_record_alone_makes_a_change_set(aws: Emulator, program: Program) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,19 @@ def test_a_status_whose_alarms_cannot_be_read_is_no_success(cli: Cli, aws: FakeA
         "Error: alarms, payments, concurrency, schedule, restores cannot be read: stack "
         "payment-infra-dev: not allowed to call ListStackResources"
     )
+
+
+@pytest.mark.parametrize("holder", [True, False], ids=["recorded", "older"])
+def test_a_status_says_the_version_that_the_record_says_or_else_the_template(
+    cli: Cli, aws: FakeAws, holder: bool
+) -> None:
+    stack = aws.stacks["payment-infra-dev"]
+    resources = {names.ALARM_TOPIC: {"Metadata": {"PaymentInfra": {"version": "7.7.7"}}}}
+    stack.resources = {names.ALARM_TOPIC: "CREATE_COMPLETE"} if holder else {}
+    section = {"PaymentInfra": {"Version": "6.6.6"}}
+    stack.template = json.dumps({"Metadata": section, "Resources": resources if holder else {}})
+    result = cli("status", "--suffix", "dev")
+    assert f"payment-infra {'7.7.7' if holder else '6.6.6'}" in result.stdout
 
 
 def test_a_cancelled_creation_takes_with_it_what_it_made_to_be_kept(cli: Cli, aws: FakeAws) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.errors import AwsError
-from tests.aws import FakeAws, FakeStack, event
+from tests.aws import FakeAws, FakeStack, Refused, event
 
 if TYPE_CHECKING:
     from payment_infra.cloud.stacks.stack import Stack
@@ -50,6 +50,27 @@ def test_a_stack_that_was_never_made_has_no_outputs(
 def test_a_template_is_read_whatever_its_form(text: str, aws: FakeAws, stack: Stack) -> None:
     exists(aws, "CREATE_COMPLETE").template = text
     assert stack.template() == {"A": {"Ref": "B"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata"),
+    [("Recorded", {"PaymentInfra": {"version": "1"}}), ("Bare", {}), ("No", {})],
+)
+def test_the_metadata_of_a_resource_is_read_without_the_template(
+    name: str, metadata: dict[str, object], aws: FakeAws, stack: Stack
+) -> None:
+    found = exists(aws, "CREATE_COMPLETE")
+    found.resources = dict.fromkeys(["Recorded", "Bare"], "CREATE_COMPLETE")
+    found.template = '{"Resources": {"Recorded": {"Metadata": {"PaymentInfra": {"version": "1"}}}}}'
+    assert stack.metadata(name) == metadata
+    assert aws.called("cloudformation:GetTemplate") == []
+
+
+def test_metadata_that_may_not_be_read_is_an_error(aws: FakeAws, stack: Stack) -> None:
+    exists(aws, "CREATE_COMPLETE")
+    aws.errors["cloudformation:DescribeStackResource"] = Refused("AccessDenied")
+    with pytest.raises(AwsError, match="not allowed to call DescribeStackResource"):
+        stack.metadata("AlarmTopic")
 
 
 def test_a_deletion_is_followed_beyond_the_stacks_name(aws: FakeAws, stack: Stack) -> None:

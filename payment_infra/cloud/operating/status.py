@@ -26,7 +26,7 @@ from payment_infra.names import (
     PROCESSING_FUNCTION,
     TABLE_OUTPUT,
 )
-from payment_infra.record import read_record
+from payment_infra.record import RECORD_HOLDER, read_record
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -242,7 +242,13 @@ def _url(environment: Environment) -> str:
 
 
 def _version(environment: Environment) -> str:
-    return read_record(environment.stack.template()).version
+    """Return what the record says, and for a stack from before the record what its template says.
+
+    A template is read last: it may be YAML, which takes longer to load than all else here.
+    """
+    stack = environment.stack
+    holder = {RECORD_HOLDER: {"Metadata": stack.metadata(RECORD_HOLDER)}}
+    return read_record({"Resources": holder}).version or read_record(stack.template()).version
 
 
 def _find(

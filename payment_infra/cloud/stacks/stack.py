@@ -130,6 +130,20 @@ class Stack:
         document: Mapping[str, Any] = json.loads(json.dumps(body))
         return document
 
+    def metadata(self, logical_id: str) -> Mapping[str, Any]:
+        """Return the Metadata attribute of a resource, {} if the stack has no such resource."""
+        with translated(f"stack {self.name}"):
+            try:
+                answer = self.client.describe_stack_resource(
+                    StackName=self.name, LogicalResourceId=logical_id
+                )
+            except ClientError as error:
+                if code_of(error) != "ValidationError":
+                    raise
+                return {}
+        found: Mapping[str, Any] = json.loads(answer["StackResourceDetail"].get("Metadata", "{}"))
+        return found
+
     def physical_ids(self) -> Mapping[str, str]:
         """Return logical id to physical id of every resource."""
         return {
