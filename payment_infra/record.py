@@ -3,7 +3,9 @@
 The record is the Metadata attribute of a resource, since CloudFormation takes a change of that
 alone for a change (API reference, ResourceTargetDefinition); the template's own Metadata section
 changes only along with something else ("CloudFormation template Metadata syntax"). It holds what
-no parameter holds, and not the termination protection, which the stack itself has.
+no parameter holds, and not the termination protection, which the stack itself has. Where money,
+access or protection hang on a setting, what the resources have counts, and not the record: a
+template that was changed by hand keeps its old record.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from payment_infra import __version__
 from payment_infra.config import FIELDS, GATEWAY_NAMES, SIMULATED_GATEWAY, StackConfig, gateway_name
 from payment_infra.names import (
     ALARM_TOPIC,
+    DEAD_LETTER_QUEUE,
+    FAILED_QUEUE,
     PARAMETER_FIELDS,
     PROCESS_METHOD,
     PROCESSING_FUNCTION,
+    RETRY_FUNCTION,
     TRANSACTIONS_TABLE,
 )
 
@@ -28,6 +33,9 @@ RECORD_HOLDER = ALARM_TOPIC
 RECORDED = tuple(
     name for name in FIELDS if name not in {*PARAMETER_FIELDS.values(), "termination_protection"}
 )
+# What charges payments, and what holds them; each of a kind is configured like the others.
+CHARGING = (PROCESSING_FUNCTION, RETRY_FUNCTION)
+HOLDING = (TRANSACTIONS_TABLE, FAILED_QUEUE, DEAD_LETTER_QUEUE)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def build_record(config: StackConfig) -> dict[str, dict[str, object]]:
 def read_record(template: Mapping[str, Any]) -> Record:
     """Return what a template says of its configuration, {} for none.
 
-    What is not recorded, or by a later release in another way, is what its resources say.
+    What its resources say counts more than what is recorded.
     """
     holder = template.get("Resources", {}).get(RECORD_HOLDER, {})
     recorded = holder.get("Metadata", {}).get(RECORD_KEY)
@@ -72,7 +80,7 @@ def read_record(template: Mapping[str, Any]) -> Record:
     if "tags" in values:
         pairs = (str(text).partition("=") for text in values["tags"])
         values["tags"] = {key: value for key, _, value in pairs}
-    values = _of_resources(template) | values
+    values |= _of_resources(template)
     return Record(str(recorded.get("version", "")), str(recorded.get("preset", "")), values)
 
 
@@ -91,18 +99,22 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
     resources = template.get("Resources", {})
     values: dict[str, object] = {}
     if PROCESSING_FUNCTION in resources:
-        properties = resources[PROCESSING_FUNCTION].get("Properties", {})
-        variables = properties.get("Environment", {}).get("Variables", {})
-        values["gateway"] = variables.get("GATEWAY", SIMULATED_GATEWAY)
-        values["gateway_secret"] = variables.get("GATEWAY_SECRET_ARN", "")
-        values["payment_access"] = variables.get("PAYMENT_ACCESS", "caller")
+        variables: dict[str, object] = {}
+        for name in reversed(CHARGING):
+            properties = resources.get(name, {}).get("Properties", {})
+            variables |= properties.get("Environment", {}).get("Variables", {})
+        values["gateway"] = str(variables.get("GATEWAY", SIMULATED_GATEWAY))
+        values["gateway_secret"] = str(variables.get("GATEWAY_SECRET_ARN", ""))
+        values["payment_access"] = str(variables.get("PAYMENT_ACCESS", "caller"))
     if PROCESS_METHOD in resources:
         properties = resources[PROCESS_METHOD].get("Properties", {})
         signed = properties.get("AuthorizationType") == "AWS_IAM"
         values["authorization"] = "iam" if signed else "none"
     if TRANSACTIONS_TABLE in resources:
-        table = resources[TRANSACTIONS_TABLE]
-        protected = table.get("Properties", {}).get("DeletionProtectionEnabled")
-        values["retain_data"] = table.get("DeletionPolicy") == "Retain"
-        values["deletion_protection"] = protected is True
+        properties = resources[TRANSACTIONS_TABLE].get("Properties", {})
+        protected = properties.get("DeletionProtectionEnabled", False)
+        # CloudFormation deletes a table or a queue that does not say ("DeletionPolicy attribute").
+        policies = {resources.get(name, {}).get("DeletionPolicy", "Delete") for name in HOLDING}
+        values["retain_data"] = policies != {"Delete"}
+        values["deletion_protection"] = str(protected).lower() == "true"
     return values

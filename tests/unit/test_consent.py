@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,16 @@ def run(
 
 def recorded(aws: FakeAws) -> Record:
     return read_record(template(aws.stacks[NAME].template))
+
+
+def set_gateway(aws: FakeAws) -> None:
+    """Give the deployed functions a gateway, and leave the record as it is."""
+    stack = aws.stacks[NAME]
+    changed = deepcopy(template(stack.template))  # which is kept
+    for name in ("ProcessingFunction", "RetryFunction"):
+        variables = changed["Resources"][name]["Properties"]["Environment"]["Variables"]
+        variables["GATEWAY"] = ACME
+    stack.template = json.dumps(changed)
 
 
 def refusal(record: Record, command: str = "deploy", **flags: object) -> str:
@@ -149,8 +161,7 @@ def test_a_forgotten_gateway_is_refused_and_nothing_is_changed(
     session: Session, aws: FakeAws
 ) -> None:
     run(session)
-    stack = aws.stacks[NAME]
-    stack.template = stack.template.replace("gateway: simulated", f"gateway: {ACME}")
+    set_gateway(aws)
     before = aws.changes()
     resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
     with pytest.raises(UsageError, match=f"gateway from {ACME} to simulated"):
@@ -316,8 +327,7 @@ def test_the_simulated_gateway_is_not_advised_where_there_is_another(
     session: Session, aws: FakeAws
 ) -> None:
     run(session, **PRODUCTION)
-    stack = aws.stacks[NAME]
-    stack.template = stack.template.replace("gateway: simulated", f"gateway: {ACME}")
+    set_gateway(aws)
     with pytest.raises(UsageError, match=f"gateway from {ACME} to simulated; `.*{ACME} --thr"):
         run(session, preset="production", throttle_rate_limit=5)
 

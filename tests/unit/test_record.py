@@ -8,7 +8,7 @@ import pytest
 
 from payment_infra import __version__
 from payment_infra.artifacts import code_keys
-from payment_infra.config import FIELDS, PRESETS, SIMULATED_GATEWAY, StackConfig
+from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.names import PARAMETER_FIELDS
 from payment_infra.record import (
     RECORDED,
@@ -107,6 +107,59 @@ def test_the_gateway_and_the_authorization_are_those_of_the_resources(config: St
     assert found == (config.gateway, config.authorization)
 
 
+GATEWAY = ("Properties", "Environment", "Variables", "GATEWAY")
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value", "known"),
+    [
+        ("ProcessingFunction", GATEWAY, OTHER.gateway, {"gateway": OTHER.gateway}),
+        ("RetryFunction", GATEWAY, OTHER.gateway, {"gateway": OTHER.gateway}),
+        ("ProcessingFunction", GATEWAY, {"Ref": "G"}, {"gateway": "{'Ref': 'G'}"}),
+        (
+            "ProcessingFunction",
+            (*GATEWAY[:-1], "GATEWAY_SECRET_ARN"),
+            SECRET,
+            {"gateway_secret": SECRET},
+        ),
+        (
+            "ProcessingFunction",
+            (*GATEWAY[:-1], "PAYMENT_ACCESS"),
+            "account",
+            {"payment_access": "account"},
+        ),
+        (
+            "ProcessMethod",
+            ("Properties", "AuthorizationType"),
+            "CUSTOM",
+            {"authorization": "none"},
+        ),
+        ("TransactionsTable", ("DeletionPolicy",), "Retain", {"retain_data": True}),
+        ("TransactionsTable", ("DeletionPolicy",), "RetainExceptOnCreate", {"retain_data": True}),
+        ("FailedTransactionsDLQ", ("DeletionPolicy",), "Retain", {"retain_data": True}),
+        *(
+            (
+                "TransactionsTable",
+                ("Properties", "DeletionProtectionEnabled"),
+                value,
+                {"deletion_protection": True},
+            )
+            for value in (True, "true")
+        ),
+    ],
+)
+def test_what_was_changed_by_hand_counts_more_than_the_record(
+    name: str, where: tuple[str, ...], value: object, known: dict[str, object]
+) -> None:
+    changed = template(StackConfig())
+    before = read_record(changed).values
+    inner = changed["Resources"][name]
+    for key in where[:-1]:
+        inner = inner[key]
+    inner[where[-1]] = value
+    assert read_record(changed).values == {**before, **known}
+
+
 def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
     later = template(OTHER)
     later["Resources"]["AlarmTopic"]["Metadata"]["PaymentInfra"] = {
@@ -122,7 +175,7 @@ def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
         "9.0.0",
         "staging",
         {
-            "gateway": SIMULATED_GATEWAY,
+            "gateway": OTHER.gateway,
             "gateway_secret": SECRET,
             "payment_access": "account",
             "authorization": "none",
