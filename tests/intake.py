@@ -29,12 +29,16 @@ VALIDATE, PROCESS = "~1validate/POST", "~1process/POST"
 
 @dataclass
 class FakeIntake:
-    """The three of them. `changing` is how often a change of the event source is still seen."""
+    """The three of them. `changing` is how often a change of the event source is still seen.
+
+    `idle` names the functions whose reserved concurrency is 0.
+    """
 
     methods: dict[str, Answer] = field(default_factory=lambda: {"*/*": dict(EVERY)})
     state: str = "Enabled"
     changing: int = 0
     timeout_seconds: int = 29
+    idle: set[str] = field(default_factory=set)
 
     @property
     def takes_requests(self) -> bool:
@@ -55,6 +59,9 @@ class FakeIntake:
             "apigateway:UpdateStage": self._update_stage,
             "lambda:GetEventSourceMapping": lambda _: {"State": self._look()},
             "lambda:UpdateEventSourceMapping": self._update_event_source,
+            "lambda:GetFunctionConcurrency": lambda params: (
+                {"ReservedConcurrentExecutions": 0} if params["FunctionName"] in self.idle else {}
+            ),
             "lambda:GetFunctionConfiguration": lambda _: {"Timeout": self.timeout_seconds},
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -74,11 +74,13 @@ def find_stack_state(environment: Environment) -> list[Check]:
     return [Check("stack", "fail", message, f"`{environment.command(command)}` {does}")]
 
 
-def find_idle_functions(environment: Environment) -> list[Check]:
-    """Find the functions that a reserved concurrency of zero keeps from running."""
+def find_idle_functions(
+    environment: Environment, functions: Iterable[str] = FUNCTIONS
+) -> list[Check]:
+    """Find which of these functions a reserved concurrency of zero keeps from running."""
     client, found = environment.client("lambda"), []
     with translated("reserved concurrency of the functions"):
-        for name in map(environment.resource, FUNCTIONS):
+        for name in map(environment.resource, functions):
             answer = client.get_function_concurrency(FunctionName=name)
             if answer.get("ReservedConcurrentExecutions") == 0:
                 message = f"{name} does not run: its reserved concurrency is 0"

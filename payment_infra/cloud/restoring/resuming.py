@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.environment.intake import METHODS, current, let_in, stopped, wanted
+from payment_infra.cloud.environment.findings import find_idle_functions
+from payment_infra.cloud.environment.intake import (
+    FUNCTIONS,
+    METHODS,
+    Intake,
+    current,
+    let_in,
+    stopped,
+    wanted,
+)
 from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.events import Caution, Report
 from payment_infra.cloud.stacks.operator import going_on
@@ -14,7 +23,7 @@ from payment_infra.errors import AwsError, Declined
 from payment_infra.moments import shown
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.environment.intake import Intake
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.restoring.work import Work
 
 
@@ -24,7 +33,8 @@ def resume(work: Work) -> Report:
     A restore that is continued afterwards stops them again, and looks anew at all that has changed.
 
     Raises:
-        AwsError: the stack is being updated, or payments are still stopped.
+        AwsError: the stack is being updated, something has changed since the question, or payments
+            are still stopped.
         Declined: the answer was no; nothing was changed.
     """
     work.operator.check_answers(work.options.yes)
@@ -32,14 +42,25 @@ def resume(work: Work) -> Report:
         return _resume(work)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """How payments come in now, what of METHODS and "retries" is stopped, and how they are to."""
+
+    now: Intake
+    stopped: list[str]
+    wanted: Intake
+
+
 def _resume(work: Work) -> Report:
-    environment = work.environment
-    if step_of(environment.state) is Step.WAIT:
-        raise AwsError(f"nothing was done: {going_on(environment.stack)}")
-    names = work.persist(lambda: stopped(environment))
-    intake = _agreed(work, wanted(environment), work.persist(lambda: current(environment)), names)
+    environment, seen = work.environment, _look(work)
+    names, intake = seen.stopped, _agreed(work, seen)
     if names:
         work.confirm(f"Let payments in to {environment.table}?", work.options.yes)
+    if _look(work) != seen:
+        raise AwsError(
+            "how payments come in was changed meanwhile, or how they are to; nothing was done, "
+            "repeat the command"
+        )
     for journal in find_journals(environment, environment.own_table):
         if journal.stops:
             work.operator.tell(
@@ -49,12 +70,19 @@ def _resume(work: Work) -> Report:
                 )
             )
             work.note(journal, let_in_at=work.clock())
-    work.persist(lambda: let_in(environment, intake, work.sleep))
+
+    def let_in_at_rest() -> None:
+        let_in(_at_rest(environment), intake, work.sleep)
+
+    work.persist(let_in_at_rest)
     if left := work.persist(lambda: stopped(environment)):
         raise AwsError(
             f"payments are still stopped ({', '.join(left)}), as the deployed template or its "
             f"parameters say; `{work.command('deploy')}` with other values changes that"
         )
+    if idle := work.persist(lambda: find_idle_functions(environment, FUNCTIONS)):
+        told = "; ".join(f"{check.message}; {check.remedy}" for check in idle)
+        raise AwsError(f"payments are still stopped: {told}")
     told = f"Payments are let in to {environment.table}." if names else "Payments were not stopped."
     document = {"kind": "resume", "stack": environment.stack.name, "table": environment.table}
     report = Report((told,), {**document, "stopped": names}, final=True)
@@ -62,12 +90,28 @@ def _resume(work: Work) -> Report:
     return report
 
 
-def _agreed(work: Work, intake: Intake, now: Intake, stopped_ones: list[str]) -> Intake:
+def _look(work: Work) -> Seen:
+    def look() -> Seen:
+        environment = _at_rest(work.environment)
+        return Seen(current(environment), stopped(environment), wanted(environment))
+
+    return work.persist(look)
+
+
+def _at_rest(environment: Environment) -> Environment:
+    """Return the environment as it is now, and no change set executes."""
+    environment = environment.again()
+    if step_of(environment.state) is Step.WAIT:
+        raise AwsError(f"payments were not let in: {going_on(environment.stack)}")
+    return environment
+
+
+def _agreed(work: Work, seen: Seen) -> Intake:
     """Return how payments are to come in, where somebody's own throttle is asked about."""
-    throttles = dict(intake.throttles)
+    throttles = dict(seen.wanted.throttles)
     for method in METHODS:
-        own = now.throttles[method]
-        if method in stopped_ones or own in {"", throttles[method]}:
+        own = seen.now.throttles[method]
+        if method in seen.stopped or own in {"", throttles[method]}:
             continue
         question = (
             f"POST /{method} is throttled to {own} (requests a second / burst), which the template "
@@ -77,4 +121,4 @@ def _agreed(work: Work, intake: Intake, now: Intake, stopped_ones: list[str]) ->
             work.operator.confirm(question, work.options.yes)
         except Declined:
             throttles[method] = own
-    return replace(intake, throttles=throttles)
+    return replace(seen.wanted, throttles=throttles)

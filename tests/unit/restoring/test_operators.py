@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,7 +22,7 @@ from tests.aws import FakeBoto
 from tests.breaking import Killed, at_every_number, held, kill
 from tests.intake import EVERY, PROCESS
 from tests.operators import FakeOperator
-from tests.restoring import MINUTE, OWN, TO, World, marks, payment
+from tests.restoring import MINUTE, OWN, TEMPLATE, TO, World, marks, payment
 from tests.stacks import Refused
 
 Run = Callable[[World], object]
@@ -321,10 +322,84 @@ def test_a_throttle_of_somebodys_own_is_asked_about_before_it_is_changed(world: 
 def test_payments_are_not_let_in_while_the_stack_is_updated(world: World) -> None:
     world.intake.state, world.stack.status = "Disabled", "UPDATE_IN_PROGRESS"
     with pytest.raises(
-        AwsError, match="nothing was done: the operation on payment-infra-dev is still"
+        AwsError, match="payments were not let in: the operation on payment-infra-dev is still"
     ):
         world.resume()
     assert world.intake.state == "Disabled"
+
+
+def stage_of(limit: int) -> str:
+    """Return a template whose stage admits so much."""
+    setting = {"ResourcePath": "/*", "HttpMethod": "*"}
+    setting |= {"ThrottlingRateLimit": str(limit), "ThrottlingBurstLimit": str(limit)}
+    template = json.loads(TEMPLATE)
+    template["Resources"]["PaymentAPIStage"] = {"Properties": {"MethodSettings": [setting]}}
+    return json.dumps(template)
+
+
+def set_status(world: World) -> None:
+    world.stack.status = "UPDATE_IN_PROGRESS"
+
+
+def set_template(world: World) -> None:
+    world.stack.template = stage_of(5)
+
+
+def set_throttle(world: World) -> None:
+    world.intake.methods[PROCESS] = {**EVERY, "throttlingRateLimit": 7.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_status, "payments were not let in: the operation on payment-infra-dev is still"),
+        (set_template, "changed meanwhile, or how they are to; nothing was done, repeat"),
+        (set_throttle, "changed meanwhile, or how they are to; nothing was done, repeat"),
+    ],
+)
+def test_what_changes_during_the_question_is_seen_before_payments_are_let_in(
+    world: World, change: Callable[[World], None], message: str
+) -> None:
+    world.stack.template, world.intake.state = stage_of(1000), "Disabled"
+
+    def confirm(*_: object, **__: object) -> None:
+        change(world)
+
+    world.operator.confirm = confirm  # type: ignore[method-assign]
+    with pytest.raises(AwsError, match=message):
+        world.resume()
+    assert world.intake.state == "Disabled"
+    assert not world.aws.called("apigateway:UpdateStage")
+
+
+def test_an_update_that_begins_while_the_journal_is_written_lets_no_payment_in(
+    world: World,
+) -> None:
+    world.stop_at("cloudformation:CreateChangeSet")
+    stages = len(world.aws.called("apigateway:UpdateStage"))
+
+    def begin(event: object) -> None:
+        if isinstance(event, Caution) and "half done" in event.message:
+            world.stack.status = "UPDATE_IN_PROGRESS"
+
+    world.operator.on_tell = begin
+    with pytest.raises(AwsError, match="payments were not let in: "):
+        world.resume()
+    assert len(world.aws.called("apigateway:UpdateStage")) == stages
+    assert world.intake.state == "Disabled"
+
+
+def test_a_function_without_concurrency_keeps_payments_stopped(world: World) -> None:
+    world.intake.idle = {"ProcessingFunction", "HealthMonitorFunction"}
+    with pytest.raises(AwsError) as still:
+        world.resume()
+    assert str(still.value) == (
+        "payments are still stopped: ProcessingFunction does not run: its reserved concurrency is "
+        "0; `aws lambda delete-function-concurrency --function-name ProcessingFunction`"
+    )
+    assert not world.operator.of(Report)
+    world.intake.idle = {"HealthMonitorFunction"}
+    assert world.resume().lines == ("Payments were not stopped.",)
 
 
 def test_payments_are_let_in_though_the_stacks_status_is_not_known(world: World) -> None:
