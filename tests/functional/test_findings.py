@@ -188,7 +188,10 @@ def test_a_function_that_may_not_run(number: int, cli: Cli, aws: FakeAws) -> Non
         if params["FunctionName"] == "ProcessingFunction"
         else {}
     )
-    remedy = "`aws lambda delete-function-concurrency --function-name ProcessingFunction`"
+    remedy = (
+        "`aws lambda delete-function-concurrency --function-name ProcessingFunction --region "
+        "eu-central-1`"
+    )
     message = "ProcessingFunction does not run: its reserved concurrency is 0"
     expected = [] if number else [(message, remedy)]
     assert findings(cli, code=len(expected)) == expected
@@ -243,7 +246,7 @@ def test_a_schedule_that_is_off(cli: Cli, aws: FakeAws) -> None:
     assert findings(cli) == [
         (
             "the schedule HealthMonitorSchedule is disabled: payments are not recovered",
-            "`aws events enable-rule --name HealthMonitorSchedule`",
+            "`aws events enable-rule --name HealthMonitorSchedule --region eu-central-1`",
         )
     ]
     aws.errors["events:DescribeRule"] = Refused("ResourceNotFoundException")

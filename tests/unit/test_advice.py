@@ -14,8 +14,9 @@ from payment_infra.cli import COMMANDS, root
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted((REPOSITORY / "payment_infra").rglob("*.py"))
-# What makes the whole command of its words: Stack, Environment, Session and a restore's Work.
-MAKES_IT = "command"
+# What makes the whole command of its words: Stack, Environment, Session and a restore's Work; for
+# the AWS CLI, Session.
+MAKES_IT = frozenset({"command", "aws"})
 
 
 def _calls_aws(name: str) -> bool:
@@ -30,16 +31,20 @@ NAMES = "|".join(name for name in COMMANDS if _calls_aws(name))
 ADVISED = re.compile(rf"`payment-infra ({NAMES})\b|payment-infra ({NAMES}) |`({NAMES}) --?[a-z]")
 # A remedy is a format: see `diagnosis.REMEDIES`.
 WITH_FLAGS = re.compile(rf"`payment-infra ({NAMES})\b[^`]* {{flags}}`")
+# Of the AWS CLI's commands, those that call no service of an account are advised bare.
+OF_AWS = re.compile(r"\baws (?!configure\b|sso\b)[a-z0-9]+ (wait )?[a-z]+-")
 
 
 def _bare(node: ast.AST) -> Iterator[ast.Constant]:
     """Yield the texts that hold a command, but for docstrings and what makes it whole."""
     match node:
-        case ast.Call(func=ast.Attribute(attr=attr)) if attr == MAKES_IT:
+        case ast.Call(func=ast.Attribute(attr=attr)) if attr in MAKES_IT:
             return
         case ast.Expr(value=ast.Constant()):
             return
         case ast.Constant(value=str(text)) if ADVISED.search(WITH_FLAGS.sub("", text)):
+            yield node
+        case ast.Constant(value=str(text)) if OF_AWS.search(text):
             yield node
         case _:
             for child in ast.iter_child_nodes(node):
@@ -70,6 +75,11 @@ def test_no_text_advises_a_command_without_what_leads_to_the_environment(path: P
         ('def f():\n    """Return what `payment-infra deploy` does."""', []),
         ('note("`payment-infra package` builds it")', []),
         ('note("needed by `deploy`")', []),
+        ('f"`aws events enable-rule --name {name}`"', [1]),
+        ('f"aws iam attach-{kind}-policy"', [1]),
+        ('note("see `aws cloudformation list-change-sets`")', [1]),
+        ("f\"`{session.aws('events enable-rule')}`\"", []),
+        ('note("run `aws configure`, `aws sso login` or `aws configure list-profiles`")', []),
     ],
 )
 def test_the_rule_sees_what_it_is_for(source: str, lines: list[int]) -> None:

@@ -110,7 +110,7 @@ def test_a_diagnosis_tells_where_and_what_to_do() -> None:
     assert diagnosis.template_path == "Resources.Failed"
     assert str(diagnosis) == (
         "Failed (Resources.Failed, built in payment_infra/groups/queues.py): Queue already exists; "
-        f"{KEPT.format(command='aws sqs delete-queue')}"
+        f"{KEPT.format(command='sqs delete-queue')}"
     )
     own = diagnose(NAME, [of_stack("CREATE_FAILED", "no")], {}, FLAGS)
     assert own is not None

@@ -129,7 +129,7 @@ ACCOUNT = (
     ],
 )
 def test_the_command_that_removes_a_resource_is_told_whole(kind: str, command: str) -> None:
-    assert leftovers.removal_command(kind, "it", REGION) == command
+    assert leftovers.removal_command(FakeAws().session(), kind, "it") == command
 
 
 @pytest.mark.parametrize("preset", ["development", "production"])

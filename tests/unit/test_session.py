@@ -242,3 +242,17 @@ def test_a_session_keeps_what_led_to_it() -> None:
     session.flags = "--region eu-west-1"
     for one in (session, session.quick(), session.unguarded(Config())):
         assert one.command("payment-infra deploy") == "payment-infra deploy --region eu-west-1"
+
+
+def test_a_command_of_the_aws_cli_leads_where_the_session_does(
+    no_configuration: Path,
+) -> None:
+    no_configuration.write_text("[profile 'my own']\nregion = eu-west-1\n")
+    session = Session.open("my own", None, "http://localhost:4566")
+    flags = "--region eu-west-1 --endpoint-url http://localhost:4566 --profile 'my own'"
+    assert session.aws("sqs list-queues", "sns list-topics") == (
+        f"aws sqs list-queues {flags} && aws sns list-topics {flags}"
+    )
+    assert Session.open(None, "us-west-2", None).aws("sqs list-queues") == (
+        "aws sqs list-queues --region us-west-2"
+    )

@@ -31,12 +31,12 @@ def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
     there, and no update of its template makes it again.
     """
     stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)
-    state = _at_rest(stack, tell)
+    state = _at_rest(session, stack, tell)
     while state is not None and (gone := _gone(session, state)):
         tell(Caution(f"bucket {gone} is gone; its stack {stack.name} is made anew"))
         for event in stack.delete(state):
             tell(event)
-        state = _at_rest(stack, tell)
+        state = _at_rest(session, stack, tell)
     request = Request({"TemplateBody": render(build_bootstrap_template())}, {})
     with created(stack, state, request) as change_set:
         if change_set is not None:
@@ -45,7 +45,7 @@ def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
     return stack.outputs()[ARTIFACT_BUCKET_OUTPUT], change_set is not None
 
 
-def _at_rest(stack: Stack, tell: Tell) -> StackState | None:
+def _at_rest(session: Session, stack: Stack, tell: Tell) -> StackState | None:
     """Return the bucket's stack when it can be created or updated, None if there is none.
 
     What another deployment does with it is waited for, and what a failed creation has left, which
@@ -66,9 +66,10 @@ def _at_rest(stack: Stack, tell: Tell) -> StackState | None:
             for event in stack.delete(state):
                 tell(event)
         else:
+            delete = session.aws(f"cloudformation delete-stack --stack-name {BOOTSTRAP_STACK}")
             raise DeploymentFailed(
-                f"stack {BOOTSTRAP_STACK} is {state.status}; `aws cloudformation delete-stack "
-                f"--stack-name {BOOTSTRAP_STACK}` keeps the bucket, then try again"
+                f"stack {BOOTSTRAP_STACK} is {state.status}; `{delete}` keeps the bucket, then try "
+                "again"
             )
 
 

@@ -168,11 +168,7 @@ def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) ->
 def deploy_command(session: Session, stack_name: str, release: Release) -> str:
     """Return the shell command that deploys a release with the plain AWS CLI."""
     file = f"{stack_name}.yaml"
-    options = ["--region", session.region]
-    if session.endpoint_url:
-        options += ["--endpoint-url", session.endpoint_url]
-    if session.profile:
-        options += ["--profile", session.profile]
+    options = session.aws_flags
     copy = ["aws", "s3", "cp", release.template.uri, file, *options]
     # What is left out keeps the stack's value in an update, and has the template's in a creation.
     overrides = [f"{name}={value}" for name, value in release.parameters.items() if value]

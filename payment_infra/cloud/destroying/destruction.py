@@ -29,6 +29,7 @@ from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
 # What failed to be created may have failed because its name is an earlier stack's.
@@ -103,7 +104,7 @@ def examine(environment: Environment) -> Destruction:
         protected_by=tuple(name for name, on in protections.items() if on),
         record=read_record(template),
         kept=(
-            *(_kept(resource, environment.session.region) for resource in stays),
+            *(_kept(environment.session, resource) for resource in stays),
             *_copies(environment),
         ),
         callers=find_callers(environment.client("iam"), ids.get(CALLER_POLICY, "")),
@@ -153,17 +154,17 @@ def delete_late_log_groups(environment: Environment, found: Destruction) -> list
 
 def remains(environment: Environment, found: Destruction) -> list[Kept]:
     """Return all that there is left after the deletion, what environments share included."""
-    region, left = environment.session.region, [*found.kept]
-    if bucket := bootstrapped(environment.session):
+    session, left = environment.session, [*found.kept]
+    if bucket := bootstrapped(session):
         left.append(
             Kept(
                 name=bucket,
                 resource_type="AWS::S3::Bucket",
                 reason=f"it serves every environment of the region, as the stack {BOOTSTRAP_STACK}",
-                command=environment.session.command("payment-infra bootstrap --destroy"),
+                command=session.command("payment-infra bootstrap --destroy"),
             )
         )
-    commands = delete_commands_of(OPERATIONS_TABLE, region, protected=True)
+    commands = delete_commands_of(session, OPERATIONS_TABLE, protected=True)
     left.append(
         Kept(
             name=OPERATIONS_TABLE,
@@ -177,7 +178,7 @@ def remains(environment: Environment, found: Destruction) -> list[Kept]:
 
 def _copies(environment: Environment) -> Iterator[Kept]:
     """Yield the tables that restores have made; payments may be in one of them."""
-    client, own = environment.client("dynamodb"), own_table(environment.suffix)
+    own = own_table(environment.suffix)
     active = environment.state.outputs.get(TABLE_OUTPUT)
     for journal in find_journals(environment, own):
         if not journal.exists:
@@ -187,7 +188,7 @@ def _copies(environment: Environment) -> Iterator[Kept]:
             name=journal.copy,
             resource_type="AWS::DynamoDB::Table",
             reason=f"a restore made it outside the stack; {now}",
-            command=" && ".join(delete_commands(client, journal.copy)),
+            command=" && ".join(delete_commands(environment.session, journal.copy)),
         )
 
 
@@ -214,10 +215,10 @@ def _messages(environment: Environment, goes: list[Any]) -> dict[str, int]:
     return found
 
 
-def _kept(resource: Any, region: str) -> Kept:
+def _kept(session: Session, resource: Any) -> Kept:
     kind, name = resource["ResourceType"], resource["PhysicalResourceId"]
     reason = why_shared(kind) or RETAIN_DATA
-    return Kept(name, kind, reason, removal_command(kind, name, region))
+    return Kept(name, kind, reason, removal_command(session, kind, name))
 
 
 def kinds(goes: Mapping[str, int]) -> Iterator[str]:

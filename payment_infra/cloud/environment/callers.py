@@ -42,9 +42,9 @@ class Principal:
         return f"{self.kind} {self.name}"
 
     def attach_command(self, policy: str) -> str:
-        """Return the AWS CLI's command that gives it a policy, by the policy's ARN."""
+        """Return the words of the AWS CLI that give it a policy, by the policy's ARN."""
         name = shlex.quote(self.name)
-        return f"aws iam attach-{self.kind}-policy --{self.kind}-name {name} --policy-arn {policy}"
+        return f"iam attach-{self.kind}-policy --{self.kind}-name {name} --policy-arn {policy}"
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class Detaching:
                 self._attach(principal)
                 left.remove(principal)
         except (AwsError, KeyboardInterrupt) as failed:
-            commands = " && ".join(
-                principal.attach_command(self._shown.policy) for principal in left
+            commands = self._environment.session.aws(
+                *(principal.attach_command(self._shown.policy) for principal in left)
             )
             told = str(failed) or "interrupted"
             self._tell(

@@ -78,14 +78,14 @@ def find_idle_functions(
     environment: Environment, functions: Iterable[str] = FUNCTIONS
 ) -> list[Check]:
     """Find which of these functions a reserved concurrency of zero keeps from running."""
-    client, found = environment.client("lambda"), []
+    session, client, found = environment.session, environment.client("lambda"), []
     with translated("reserved concurrency of the functions"):
         for name in map(environment.resource, functions):
             answer = client.get_function_concurrency(FunctionName=name)
             if answer.get("ReservedConcurrentExecutions") == 0:
                 message = f"{name} does not run: its reserved concurrency is 0"
-                remedy = f"`aws lambda delete-function-concurrency --function-name {name}`"
-                found.append(Check("functions", "fail", message, remedy))
+                lift = session.aws(f"lambda delete-function-concurrency --function-name {name}")
+                found.append(Check("functions", "fail", message, f"`{lift}`"))
     return found
 
 
@@ -105,7 +105,8 @@ def find_idle_schedule(environment: Environment) -> list[Check]:
         return [Check("schedule", "fail", message, f"`{drift}` shows what else is")]
     if state == "DISABLED":
         message = f"the schedule {name} is disabled: payments are not recovered"
-        return [Check("schedule", "fail", message, f"`aws events enable-rule --name {name}`")]
+        enable = environment.session.aws(f"events enable-rule --name {name}")
+        return [Check("schedule", "fail", message, f"`{enable}`")]
     return []
 
 

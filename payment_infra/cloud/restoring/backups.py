@@ -246,8 +246,8 @@ def _begin_job(session: Session, backup: Backup, copy: str, sleep: Callable[[flo
             return
         if found["Status"] in ENDED_BADLY:
             told = found.get("StatusMessage") or "AWS Backup does not say why"
+            describe = session.aws(f"backup describe-restore-job --restore-job-id {job}")
             raise AwsError(
                 f"the restore of {backup.arn} is {found['Status']}: {told.rstrip('.')}; AWS Backup "
-                f"works with the role {role}, see `aws backup describe-restore-job "
-                f"--restore-job-id {job}`"
+                f"works with the role {role}, see `{describe}`"
             )

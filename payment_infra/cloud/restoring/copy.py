@@ -20,6 +20,8 @@ from payment_infra.moments import shown
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from payment_infra.cloud.sdk.session import Session
+
 Sleep = Callable[[float], None]
 
 # Looks at a new table that may not find it yet (DynamoDB API, DescribeTable).
@@ -46,11 +48,11 @@ class Settings:
     protected: bool = False
 
 
-def window(client: DynamoDBClient, table: str, from_backup: str) -> Window:
+def window(session: Session, table: str, from_backup: str) -> Window:
     """Return the window of a table's point-in-time recovery.
 
     Args:
-        client: DynamoDB's.
+        session: whose account.
         table: its name.
         from_backup: the command that brings a table back from its backup.
 
@@ -59,7 +61,7 @@ def window(client: DynamoDBClient, table: str, from_backup: str) -> Window:
     """
     try:
         with translated(f"table {table}"):
-            answer = client.describe_continuous_backups(TableName=table)
+            answer = session.client("dynamodb").describe_continuous_backups(TableName=table)
     except AwsError as error:
         cause = error.__cause__
         if isinstance(cause, ClientError) and code_of(cause).endswith("TableNotFoundException"):
@@ -70,9 +72,13 @@ def window(client: DynamoDBClient, table: str, from_backup: str) -> Window:
         raise
     found: Any = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     if found.get("PointInTimeRecoveryStatus") != "ENABLED":
+        switch_on = session.aws(
+            f"dynamodb update-continuous-backups --table-name {table} "
+            "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        )
         raise AwsError(
             f"the point-in-time recovery of {table} is off, so there is nothing to restore from; "
-            "`aws dynamodb update-continuous-backups` switches it on for what comes"
+            f"`{switch_on}` switches it on for what comes"
         )
     earliest, latest = found["EarliestRestorableDateTime"], found["LatestRestorableDateTime"]
     up = timedelta(seconds=1) if earliest.microsecond else timedelta()

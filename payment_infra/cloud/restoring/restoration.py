@@ -114,8 +114,8 @@ def _begin(work: Work) -> Journal:
     began = work.clock()
     work.tell_step(1, "Check what can be restored")
     environment, options = work.environment, work.options
-    client, table = environment.client("dynamodb"), environment.table
-    found = copy.window(client, table, work.command("restore --from-backup latest"))
+    table = environment.table
+    found = copy.window(environment.session, table, work.command("restore --from-backup latest"))
     if options.to and copy_name(environment.own_table, options.to) == table:
         raise UsageError(f"payments are already in {table}, restored to {shown(options.to)}")
     to = copy.moment(options.to, found)
@@ -176,7 +176,7 @@ def _begin_from_backup(work: Work) -> Journal:
 def _check_name(work: Work, name: str) -> None:
     environment = work.environment
     if any(journal.copy == name for journal in work.find_journals()):
-        [delete] = tables.delete_commands_of(name, environment.session.region, protected=False)
+        [delete] = tables.delete_commands_of(environment.session, name, protected=False)
         raise UsageError(
             f"there is a table {name} from an earlier restore; `{delete}` deletes it, or restore "
             "to another second"
@@ -309,7 +309,6 @@ def _report(work: Work, moved: Moved) -> Report:
 
 
 def _what_is_left(work: Work, moved: Moved) -> list[str]:
-    client = work.environment.client("dynamodb")
     journal, rows = moved.journal, moved.rows
     lines = [f"Payments are in {journal.copy}."]
     if rows:
@@ -328,6 +327,9 @@ def _what_is_left(work: Work, moved: Moved) -> list[str]:
     else:
         lines += [
             f"- {journal.source} is not used any more:",
-            *(f"  {command}" for command in tables.delete_commands(client, journal.source)),
+            *(
+                f"  {command}"
+                for command in tables.delete_commands(work.environment.session, journal.source)
+            ),
         ]
     return lines

@@ -45,7 +45,6 @@ def _undo(work: Work) -> Report:
     if journal.drill or (active != journal.copy and not journal.undoing):
         return _abandon(work, journal)
     check_choice(work, journal, "restore --undo")
-    client = work.environment.client("dynamodb")
     if is_lost(work, journal.source):
         if active == journal.copy and is_lost(work, active):
             return _abandon(work, journal)
@@ -60,7 +59,7 @@ def _undo(work: Work) -> Report:
         row_log.clear(work.environment, journal)
     moved = switch(work, journal, journal.copy, journal.source, moment, Phase.UNDOING)
     journal, rows = moved.journal, moved.rows
-    left = tables.delete_commands(client, journal.copy) if journal.exists else []
+    left = tables.delete_commands(work.environment.session, journal.copy) if journal.exists else []
     report = Report(
         (
             f"Payments are in {journal.source} again.",
@@ -122,7 +121,7 @@ def _abandon(work: Work, journal: Journal) -> Report:
     if journal.exists and active != journal.copy:
         for waiting in copy.wait(client, journal.copy, work.sleep, work.clock):
             work.operator.tell(waiting)  # before, it cannot be deleted
-        left = tables.delete_commands(client, journal.copy)
+        left = tables.delete_commands(work.environment.session, journal.copy)
     report = Report(
         (
             *lines,

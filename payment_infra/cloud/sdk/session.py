@@ -2,6 +2,7 @@
 
 import difflib
 import ipaddress
+import shlex
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -112,6 +113,24 @@ class Session:
     def command(self, words: str) -> str:
         """Return the words of a command, for a person to enter, with what leads here as well."""
         return f"{words} {self.flags}".rstrip()
+
+    @property
+    def aws_flags(self) -> list[str]:
+        """What leads here in a command line of the AWS CLI, whatever led this tool here."""
+        flags = ["--region", self.region]
+        if self._endpoint_url:
+            flags += ["--endpoint-url", self._endpoint_url]
+        if self.profile:
+            flags += ["--profile", self.profile]
+        return flags
+
+    def aws(self, *commands: str) -> str:
+        """Return commands of the AWS CLI, as `sqs delete-queue`, for a person to enter.
+
+        They lead here, and each follows the success of the one before it.
+        """
+        flags = shlex.join(self.aws_flags)
+        return " && ".join(f"aws {command} {flags}" for command in commands)
 
     def _with(self, config: Config) -> "Session":
         other = Session(self._session, self._endpoint_url, config, self.profile)

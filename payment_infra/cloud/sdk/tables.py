@@ -13,9 +13,10 @@ from payment_infra.cloud.sdk.polling import looks
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from payment_infra.cloud.sdk.session import Session
 
-# The AWS CLI's command that deletes the table of that name.
-DELETE = "aws dynamodb delete-table --table-name {}"
+# The words of the AWS CLI that delete the table of that name.
+DELETE = "dynamodb delete-table --table-name {}"
 # What a table that is not there has in place of a status of DynamoDB's.
 GONE = "GONE"
 # A table that was just made may not take the setting yet (DynamoDB API,
@@ -123,19 +124,18 @@ def delete(client: DynamoDBClient, name: str, sleep: Callable[[float], None]) ->
             client.update_table(TableName=name, DeletionProtectionEnabled=False)
 
 
-def delete_commands(client: DynamoDBClient, name: str) -> list[str]:
+def delete_commands(session: Session, name: str) -> list[str]:
     """Return the AWS CLI's commands that delete a table, protected or not."""
     with translated(f"table {name}"):
-        described: Any = client.describe_table(TableName=name)["Table"]
+        described: Any = session.client("dynamodb").describe_table(TableName=name)["Table"]
     protected = described.get("DeletionProtectionEnabled", False)
-    return delete_commands_of(name, client.meta.region_name, protected=protected)
+    return delete_commands_of(session, name, protected=protected)
 
 
-def delete_commands_of(name: str, region: str, *, protected: bool) -> list[str]:
+def delete_commands_of(session: Session, name: str, *, protected: bool) -> list[str]:
     """Return the AWS CLI's commands that delete a table of which that much is known."""
-    named = f"--table-name {name} --region {region}"
     lift = [
-        f"aws dynamodb update-table --no-deletion-protection-enabled {named}",
-        f"aws dynamodb wait table-exists {named}",
+        f"dynamodb update-table --no-deletion-protection-enabled --table-name {name}",
+        f"dynamodb wait table-exists --table-name {name}",
     ]
-    return [*(lift if protected else []), f"{DELETE.format(name)} --region {region}"]
+    return [session.aws(words) for words in (*(lift if protected else ()), DELETE.format(name))]

@@ -131,7 +131,7 @@ def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
         with translated(f"change set {name}"):
             answer = _describe(stack, StackName=stack.name, ChangeSetName=name)
     except AwsError as error:
-        raise AwsError(f"{error}; see `aws cloudformation list-change-sets`") from error
+        raise AwsError(f"{error}; `{stack.command('deploy --no-execute')}` leaves one") from error
     if answer["Status"] != "CREATE_COMPLETE" or answer["ExecutionStatus"] != "AVAILABLE":
         raise AwsError(
             f"change set {name} is {answer['Status']}, {answer['ExecutionStatus']}: it cannot be "

@@ -22,9 +22,9 @@ NAME_TAKEN = "something else has this name: delete or rename it, or choose anoth
 # A change set takes in what has a custom name and is retained (CloudFormation API, CreateChangeSet,
 # ImportExistingResources).
 KEPT = (
-    "an earlier stack has kept it, or something else has this name: `aws cloudformation"
-    " create-change-set --import-existing-resources` takes it into a stack with --retain-data,"
-    " `{command}` deletes it with its data, or choose another --suffix"
+    "an earlier stack has kept it, or something else has this name: a change set with"
+    " --import-existing-resources takes it into a stack with --retain-data,"
+    " `aws {command}` deletes it with its data, or choose another --suffix"
 )
 # Reasons of resources that failed only because another one did.
 CASCADE = re.compile(
@@ -208,7 +208,7 @@ def remedy_of(reason: str, resource_type: str, flags: str) -> str | None:
         if match := re.search(pattern, reason, re.DOTALL):
             removal = REMOVALS.get(resource_type)
             if remedy == NAME_TAKEN and removal and not removal.shared:
-                return KEPT.format(command=removal.command.partition(" --")[0])
+                return KEPT.format(command=removal.commands[0].partition(" --")[0])
             return remedy.format(flags=flags, **match.groupdict())
     return None
 

@@ -32,12 +32,12 @@ LOG_GROUP = "AWS::Logs::LogGroup"
 class Removal:
     """How a kind of resource is removed.
 
-    command is the AWS CLI's, with {} for the physical id. remove deletes one that is empty, and
-    returns whether it was; None for what serves every API of the region, as shared says: it has no
-    name that another stack wants.
+    commands are those of the AWS CLI, with {} for the physical id. remove deletes one that is
+    empty, and returns whether it was; None for what serves every API of the region, as shared says:
+    it has no name that another stack wants.
     """
 
-    command: str
+    commands: tuple[str, ...]
     remove: Callable[[Session, str, Sleep], bool] | None = None
     shared: str = ""
 
@@ -110,29 +110,31 @@ def _remove_log_group(session: Session, name: str, _: Sleep) -> bool:
 
 
 REMOVALS: Mapping[str, Removal] = {
-    "AWS::DynamoDB::Table": Removal(tables.DELETE, _remove_table),
-    "AWS::SQS::Queue": Removal("aws sqs delete-queue --queue-url {}", _remove_queue),
-    LOG_GROUP: Removal("aws logs delete-log-group --log-group-name {}", _remove_log_group),
+    "AWS::DynamoDB::Table": Removal((tables.DELETE,), _remove_table),
+    "AWS::SQS::Queue": Removal(("sqs delete-queue --queue-url {}",), _remove_queue),
+    LOG_GROUP: Removal(("logs delete-log-group --log-group-name {}",), _remove_log_group),
     "AWS::ApiGateway::Account": Removal(
-        "aws apigateway update-account --patch-operations "
-        "op=replace,path=/cloudwatchRoleArn,value=",
+        ("apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=",),
         shared="it serves every API of the region",
     ),
     "AWS::IAM::Role": Removal(
-        "aws iam detach-role-policy --role-name {0} --policy-arn arn:aws:iam::aws:policy/"
-        "service-role/AmazonAPIGatewayPushToCloudWatchLogs && aws iam delete-role --role-name {0}",
+        (
+            "iam detach-role-policy --role-name {} --policy-arn arn:aws:iam::aws:policy/"
+            "service-role/AmazonAPIGatewayPushToCloudWatchLogs",
+            "iam delete-role --role-name {}",
+        ),
         shared="every API of the region may log with it",
     ),
 }
 
 
-def removal_command(resource_type: str, physical_id: str, region: str) -> str:
+def removal_command(session: Session, resource_type: str, physical_id: str) -> str:
     """Return the AWS CLI's command that removes a resource, "" for a kind that is not known."""
     removal = REMOVALS.get(resource_type)
     if removal is None:
         return ""
-    commands = removal.command.format(shlex.quote(physical_id)).split(" && ")
-    return " && ".join(f"{command} --region {region}" for command in commands)
+    name = shlex.quote(physical_id)
+    return session.aws(*(command.format(name) for command in removal.commands))
 
 
 def why_shared(resource_type: str) -> str:

@@ -145,7 +145,8 @@ def test_who_cannot_be_attached_again_is_named_with_the_commands(
         destroy(environment, operator, ROLE, USER)
     assert cautions(operator) == [
         "user ci lost the callers' policy (user ci: not allowed to call AttachUserPolicy (no)); "
-        f"`aws iam attach-user-policy --user-name ci --policy-arn {ARN}` attaches it again"
+        f"`aws iam attach-user-policy --user-name ci --policy-arn {ARN} --region eu-central-1` "
+        "attaches it again"
     ]
     aws.errors["iam:AttachRolePolicy"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):

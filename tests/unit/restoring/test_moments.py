@@ -66,7 +66,14 @@ def test_a_moment_has_whole_seconds_whatever_its_zone(world: World) -> None:
 
 def test_a_table_without_recovery_says_so(world: World) -> None:
     world.own.recovery_since = None
-    with pytest.raises(AwsError, match=f"the point-in-time recovery of {OWN} is off"):
+    switch_on = (
+        f"`aws dynamodb update-continuous-backups --table-name {OWN} "
+        "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true --region "
+        "eu-central-1` switches it on"
+    )
+    with pytest.raises(
+        AwsError, match=f"the point-in-time recovery of {OWN} is off.*{switch_on} for what comes$"
+    ):
         world.restore()
     assert world.aws.changes() == []
 

@@ -395,7 +395,8 @@ def test_a_function_without_concurrency_keeps_payments_stopped(world: World) -> 
         world.resume()
     assert str(still.value) == (
         "payments are still stopped: ProcessingFunction does not run: its reserved concurrency is "
-        "0; `aws lambda delete-function-concurrency --function-name ProcessingFunction`"
+        "0; `aws lambda delete-function-concurrency --function-name ProcessingFunction --region "
+        "eu-central-1`"
     )
     assert not world.operator.of(Report)
     world.intake.idle = {"HealthMonitorFunction"}
