@@ -63,8 +63,17 @@ def render_document(ordered: dict[str, Any], form: str = "yaml") -> str:
 
 
 def read_document(text: str) -> dict[str, Any]:
-    """Return a template in YAML, or in JSON, as `document` does: JSON values, functions long."""
-    content: dict[str, Any] = yaml.load(text, Loader=_Loader)
+    """Return a template in YAML, or in JSON, as `document` does: JSON values, functions long.
+
+    Raises:
+        ValueError: it is neither, or no mapping; one line says what.
+    """
+    try:
+        content = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if not isinstance(content, dict):
+        raise ValueError("it has no sections")
     return content
 
 

@@ -73,6 +73,27 @@ def test_metadata_that_may_not_be_read_is_an_error(aws: FakeAws, stack: Stack) -
         stack.metadata("AlarmTopic")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it has no sections"),
+        ("- A", "it has no sections"),
+        ("{A: [", "while parsing a flow node"),
+        ("a\nb: c", "mapping values are not allowed "),
+    ],
+)
+def test_a_template_that_cannot_be_read_is_one_line(
+    text: str, why: str, aws: FakeAws, stack: Stack
+) -> None:
+    exists(aws, "CREATE_COMPLETE").template = text
+    with pytest.raises(AwsError) as unreadable:
+        stack.template()
+    line = str(unreadable.value)
+    assert line.startswith(f"stack {NAME}: its template cannot be read: {why}")
+    assert line.endswith("; see it in the CloudFormation console")
+    assert "\n" not in line
+
+
 def test_a_deletion_is_followed_beyond_the_stacks_name(aws: FakeAws, stack: Stack) -> None:
     exists(aws, "CREATE_COMPLETE").happen("CREATE_COMPLETE", [event(0, NAME, "CREATE_COMPLETE")])
     state = stack.state()

@@ -117,7 +117,11 @@ class Stack:
         return state.outputs
 
     def template(self, change_set_id: str | None = None) -> Mapping[str, Any]:
-        """Return the deployed template, or a change set's, with the functions' long forms."""
+        """Return the deployed template, or a change set's, with the functions' long forms.
+
+        Raises:
+            AwsError: there is none that can be read.
+        """
         where = {"ChangeSetName": change_set_id} if change_set_id else {"StackName": self.name}
         with translated(f"stack {self.name}"):
             answer = self.client.get_template(**where, TemplateStage="Original")
@@ -126,7 +130,11 @@ class Stack:
         if isinstance(body, str):
             from payment_infra.rendering import read_document  # a first deployment needs no YAML
 
-            return read_document(body)
+            try:
+                return read_document(body)
+            except ValueError as error:
+                told = f"stack {self.name}: its template cannot be read: {error}"
+                raise AwsError(f"{told}; see it in the CloudFormation console") from error
         document: Mapping[str, Any] = json.loads(json.dumps(body))
         return document
 
