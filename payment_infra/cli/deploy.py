@@ -153,10 +153,10 @@ def command(
     if no_execute and options["change_set"] is not None:
         raise UsageError("--no-execute leaves a change set, and --change-set executes one")
     if options["import_existing"] and (no_execute or options["change_set"] is not None):
-        diff = stack_of(session, resolved, stack_name).command("diff")
         raise UsageError(
             "--import-existing-resources takes an import and an update, and --no-execute and "
-            f"--change-set are about one change set; `{diff}` changes nothing"
+            "--change-set are about one change set; leave them out: each is shown, and "
+            "asked about, before it changes anything"
         )
     fixed = options["parameters"] or options["role_arn"] or notification_arns
     if fixed and options["change_set"] is not None:

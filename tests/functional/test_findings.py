@@ -146,26 +146,30 @@ WHERE = ("--profile", "my own", "--region", "us-east-1", "--endpoint-url", "http
 LEADS = "--profile 'my own' --region us-east-1 --endpoint-url https://a.example.com"
 
 
-@pytest.mark.parametrize(
-    ("command", "advice"),
-    [
-        (("outputs",), "deploy"),
-        (("smoke",), "deploy"),
-        (("deploy", "--import-existing-resources", "--no-execute"), "diff"),
-    ],
-)
+@pytest.mark.parametrize("command", ["outputs", "smoke"])
 def test_a_hint_leads_to_the_stack_with_the_settings_that_were_given(
-    command: tuple[str, ...], advice: str, cli: Cli, clean: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, cli: Cli, clean: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (clean / "my settings.toml").write_text('suffix = "other"\n')
     named = ("--stack-name", "mine", "--config", "my settings.toml", "--preset", "production")
     told = (
         f"--suffix other --stack-name mine --config 'my settings.toml' --preset production {LEADS}"
     )
-    assert f"`payment-infra {advice} {told}`" in cli(*command, *named, *WHERE).stderr
+    assert f"`payment-infra deploy {told}`" in cli(command, *named, *WHERE).stderr
     monkeypatch.setenv("PAYMENT_INFRA_PRESET", "production")
     monkeypatch.setenv("PAYMENT_INFRA_CONFIG", "my settings.toml")
-    assert f"`payment-infra {advice} --suffix other`" in cli(*command).stderr
+    assert "`payment-infra deploy --suffix other`" in cli(command).stderr
+
+
+@pytest.mark.parametrize("option", [("--no-execute",), ("--change-set", "left")])
+def test_an_import_is_not_advised_to_be_previewed_by_what_does_not_show_it(
+    option: tuple[str, ...], cli: Cli, aws: FakeAws
+) -> None:
+    aws.stacks.clear()
+    result = cli("deploy", "--suffix", "dev", "--import-existing-resources", *option)
+    assert (result.exit_code, aws.calls) == (2, [])
+    assert "leave them out: each is shown, and asked about, before" in result.stderr
+    assert "payment-infra diff" not in result.stderr
 
 
 def test_where_no_environment_is_a_hint_leads_to_the_region(cli: Cli, aws: FakeAws) -> None:
