@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.options import (
     aws_options,
     config_options,
@@ -47,7 +47,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
 
     stack = stack_of(session, resolved, stack_name)
     with operating(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
-        release = forecast.prepare(session, stack, resolved, operator.tell)
+        release = forecast.prepare(session, stack, resolved, operator.tell, entered())
     objects = (*release.code, release.template)
     shell = deploy_command(session, stack.name, release)
     if output == "json":

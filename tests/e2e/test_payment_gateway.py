@@ -57,9 +57,9 @@ def test_a_gateway_is_charged_and_one_that_aws_could_not_import_changes_nothing(
         "",
         "Error: stack payment-infra-acme-1: this update would change settings that were not "
         f"given: authorization from none to iam, gateway from {GATEWAY} to simulated; "
-        f"`payment-infra deploy --endpoint-url {aws.url} --suffix acme-1 --authorization none "
-        f"--gateway {GATEWAY}` keeps them, and --authorization iam --gateway simulated changes "
-        "them\n",
+        f"`payment-infra deploy --suffix acme-1 --yes --endpoint-url {aws.url} "
+        f"--authorization none --gateway {GATEWAY}` keeps them, and --authorization iam "
+        "--gateway simulated changes them\n",
     )
     assert (objects(), stack.state()) == (before, state)
     acme.write_text(gateway(f"{CHARGED}\nimport click", charge=CHARGE))

@@ -40,6 +40,7 @@ OTHERS: dict[str, Any] = {
     "deletion_protection": True,
 }
 PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
+ENTERED = "payment-infra deploy --suffix dev --parameter LogLevel=INFO --yes"
 ALL = frozenset({"broaden", "open", "replace"})
 
 
@@ -66,7 +67,7 @@ def run(
 ) -> Result:
     """Deploy with these flags, as the command does with --yes."""
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    options = DeployOptions(yes=True, allow=allow)
+    options = DeployOptions(yes=True, allow=allow, command=ENTERED)
     who = operator or FakeOperator()
     return Deployment(session, stack_of(session), resolved, options, who).run()
 
@@ -85,7 +86,7 @@ def set_gateway(aws: FakeAws) -> None:
     stack.template = json.dumps(changed)
 
 
-def refusal(record: Record, command: str = "deploy", **flags: object) -> str:
+def refusal(record: Record, command: str = ENTERED, **flags: object) -> str:
     with pytest.raises(UsageError) as refused:
         check_kept(NAME, record, resolve({"suffix": "dev", **flags}, {}), command)
     return str(refused.value)
@@ -105,7 +106,7 @@ def test_no_update_takes_a_marked_setting_back_to_a_default_that_nobody_named(na
     assert line.startswith(f"stack {NAME}: this update would change settings that were not given: ")
     assert name in line
     for value in (OTHERS[name], getattr(DEFAULTS, name)):
-        check_kept(NAME, record, resolve({"suffix": "dev", name: value}, {}))
+        check_kept(NAME, record, resolve({"suffix": "dev", name: value}, {}), ENTERED)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -113,10 +114,10 @@ def test_a_variable_or_the_file_names_a_setting_too(name: str, tmp_path: Path) -
     record = Record(values={name: OTHERS[name]})
     value = getattr(DEFAULTS, name)
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    check_kept(NAME, record, resolve({}, {f"PAYMENT_INFRA_{name.upper()}": text}))
+    check_kept(NAME, record, resolve({}, {f"PAYMENT_INFRA_{name.upper()}": text}), ENTERED)
     file = tmp_path / "settings.toml"
     file.write_text(f"{name} = {text if isinstance(value, bool) else repr(value)}")
-    check_kept(NAME, record, resolve({}, {}, file))
+    check_kept(NAME, record, resolve({}, {}, file), ENTERED)
 
 
 def test_the_presets_default_is_nobodys_word_either() -> None:
@@ -126,34 +127,29 @@ def test_the_presets_default_is_nobodys_word_either() -> None:
     with pytest.raises(
         UsageError, match=r"retain_data from false to true.*--no-retain-data` keeps"
     ):
-        check_kept(NAME, record, resolved)
+        check_kept(NAME, record, resolved, ENTERED)
 
 
-def test_the_line_names_the_change_the_whole_command_and_the_flags_that_ask(
-    tmp_path: Path,
-) -> None:
-    file = tmp_path / "prod settings.toml"
-    file.write_text("preset = 'production'")
+def test_the_line_names_the_change_the_whole_command_and_the_flags_that_ask() -> None:
     record = Record(values={"gateway": ACME, "gateway_secret": SECRET, "authorization": "none"})
-    resolved = resolve({"suffix": "dev", "tags": {"Team": "a b"}}, {}, file)
+    resolved = resolve({"suffix": "dev", "tags": {"Team": "a b"}}, {}).on("production")
     with pytest.raises(UsageError) as refused:
-        check_kept("other", record, resolved)
+        check_kept(NAME, record, resolved, f"{ENTERED} --tag 'Team=a b'")
     assert str(refused.value) == (
-        "stack other: this update would change settings that were not given: "
+        f"stack {NAME}: this update would change settings that were not given: "
         "authorization from none to iam, "
         f"gateway from {ACME} to simulated, gateway_secret from {SECRET} to none; "
-        f"`payment-infra deploy --suffix dev --stack-name other --config '{file}' "
-        f"--preset production --authorization none --gateway {ACME} "
-        f"--gateway-secret {SECRET} --tag 'Team=a b'` keeps them, and "
+        f"`{ENTERED} --tag 'Team=a b' --authorization none --gateway {ACME} "
+        f"--gateway-secret {SECRET}` keeps them, and "
         "--authorization iam --gateway simulated --gateway-secret '' changes them"
     )
 
 
 def test_the_command_that_is_to_be_repeated_is_the_one_that_was_given() -> None:
-    assert "`payment-infra upload --suffix dev --no-retain-data " in refusal(
-        Record(values={"retain_data": False, "deletion_protection": True}),
-        "upload",
-        retain_data=False,
+    upload = "payment-infra upload --suffix dev --no-retain-data"
+    record = Record(values={"retain_data": False, "deletion_protection": True})
+    assert f"`{upload} --deletion-protection` keeps them" in refusal(
+        record, upload, retain_data=False
     )
 
 
@@ -305,8 +301,7 @@ def test_production_on_aws_has_the_simulated_gateway_only_by_name(
     line = (
         f"stack {NAME}: preset production, and no payment gateway is named; the simulated one "
         "would say that payments are processed, and move no money; name yours by --gateway, or ask "
-        "for it: `payment-infra deploy --suffix dev --preset production --bucket zips "
-        "--gateway simulated`"
+        f"for it: `{ENTERED} --gateway simulated`"
     )
     with pytest.raises(UsageError) as refused:
         run(session, preset="production")
@@ -328,7 +323,9 @@ def test_the_simulated_gateway_is_not_advised_where_there_is_another(
 ) -> None:
     run(session, **PRODUCTION)
     set_gateway(aws)
-    with pytest.raises(UsageError, match=f"gateway from {ACME} to simulated; `.*{ACME} --thr"):
+    with pytest.raises(
+        UsageError, match=f"gateway from {ACME} to simulated; `.* --yes --gateway {ACME}` keeps"
+    ):
         run(session, preset="production", throttle_rate_limit=5)
 
 

@@ -214,7 +214,8 @@ def test_functions_that_may_not_run_are_told(
     assert run(aws, operator, **flags).changed is bool(flags)
     assert cautions(operator) == [
         "RetryFunction does not run: its reserved concurrency is 0, and stays so; `aws lambda "
-        "delete-function-concurrency --function-name RetryFunction` lets it run"
+        "delete-function-concurrency --function-name RetryFunction --region eu-central-1` lets "
+        "it run"
     ]
 
 

@@ -165,10 +165,12 @@ def test_what_money_hangs_on_goes_back_to_no_default(world: World) -> None:
     world.deploy(DeployOptions(yes=True), **PRODUCTION, payment_access="account")
     world.lose_stack()
     world.aws.calls.clear()
+    entered = f"payment-infra deploy --suffix dev --import-existing-resources --gateway {real}"
+    options = DeployOptions(import_existing=True, yes=True, command=entered)
     with pytest.raises(UsageError) as refused:
-        world.deploy(gateway=real)
-    assert "payment_access from account to caller; `payment-infra deploy " in str(refused.value)
-    assert "--import-existing-resources --suffix dev --preset production" in str(refused.value)
+        world.deploy(options, gateway=real)
+    assert "payment_access from account to caller; " in str(refused.value)
+    assert f"`{entered} --payment-access account` keeps them" in str(refused.value)
     assert world.aws.changes() == []
 
 
@@ -385,7 +387,7 @@ def test_the_command_that_is_told_leaves_no_change_set(gone: World) -> None:
 def test_a_refusal_leads_to_where_the_command_line_led(world: World) -> None:
     world.session.flags = "--region eu-west-1"
     world.deploy(DeployOptions(yes=True), authorization="none", runtime="python3.12")
-    with pytest.raises(UsageError, match="`payment-infra deploy --region eu-west-1 --suffix dev "):
+    with pytest.raises(UsageError, match="`payment-infra deploy --suffix dev --region eu-west-1 "):
         world.deploy(DeployOptions(yes=True), runtime="python3.12")
     world.deploy(DeployOptions(yes=True, execute=False), authorization="none", runtime="python3.13")
     hint = world.operator.of(Caution)[-1].message
@@ -432,10 +434,12 @@ def test_a_stack_that_is_made_anew_goes_on_as_it_was(world: World, status: str) 
     )
     world.aws.stacks[NAME].status, world.aws.stacks[NAME].protected = status, False
     before = world.aws.changes()
-    kept = f"payment_access from account to caller; `.*--payment-access account --gateway {REAL}`"
+    entered = f"payment-infra deploy --suffix dev --gateway {REAL} --yes"
+    options = DeployOptions(yes=True, command=entered)
+    kept = f"payment_access from account to caller; `{entered} --payment-access account` keeps"
     for flags in ({"gateway": REAL}, {"gateway": REAL, "preset": "production"}):
         with pytest.raises(UsageError, match=kept):
-            world.deploy(DeployOptions(yes=True), **flags)
+            world.deploy(options, **flags)
     with pytest.raises(UsageError, match=f"gateway from {REAL} to simulated"):
         world.deploy(DeployOptions(yes=True), payment_access="account")
     assert world.aws.changes() == before

@@ -55,14 +55,14 @@ def on_recorded_preset(resolved: Resolved, record: Record) -> Resolved:
     return resolved
 
 
-def check_kept(name: str, record: Record, resolved: Resolved, command: str = "deploy") -> None:
+def check_kept(name: str, record: Record, resolved: Resolved, command: str) -> None:
     """Make sure that an update takes no kept setting back to a default that was not asked for.
 
     Args:
         name: the stack's.
         record: its configuration.
         resolved: that of the update, as `continued` returns it.
-        command: what is to be repeated.
+        command: the whole command that is to be repeated.
 
     Raises:
         UsageError: it would; says how to keep it, and how to ask for the default.
@@ -75,11 +75,10 @@ def check_kept(name: str, record: Record, resolved: Resolved, command: str = "de
         f"{field} from {_text(field, old)} to {_text(field, new[field])}"
         for field, old in lost.items()
     )
-    defaults = " ".join(_flag(*pair) for pair in new.items())
-    keeps = repeated(command, name, resolved, lost)
+    simulated = {"gateway": SIMULATED_GATEWAY} if _simulates_production(resolved) else {}
     raise UsageError(
         f"stack {name}: this update would change settings that were not given: {changes}; "
-        f"`{keeps}` keeps them, and {defaults} changes them"
+        f"`{command} {_flags({**simulated, **lost})}` keeps them, and {_flags(new)} changes them"
     )
 
 
@@ -90,13 +89,13 @@ def check_simulated(name: str, resolved: Resolved, session: Session, command: st
         name: the stack's.
         resolved: the configuration.
         session: where it is deployed to; an embedded AWS has no money to move.
-        command: what is to be repeated.
+        command: the whole command that is to be repeated.
 
     Raises:
         UsageError: it would have the simulated gateway, which was not named.
     """
     if _simulates_production(resolved) and not session.embedded:
-        again = repeated(command, name, resolved, {"gateway": SIMULATED_GATEWAY})
+        again = f"{command} {_flags({'gateway': SIMULATED_GATEWAY})}"
         raise UsageError(
             f"stack {name}: preset production, and no payment gateway is named; the simulated one "
             "would say that payments are processed, and move no money; name yours by --gateway, or "
@@ -152,12 +151,16 @@ def repeated(command: str, name: str, resolved: Resolved, values: Mapping[str, o
     if resolved.preset_chosen or resolved.preset != "development":
         parts.append(f"--preset {resolved.preset}")
     chosen = {**given, **values}
-    return " ".join([*parts, *(_flag(field, chosen[field]) for field in FIELDS if field in chosen)])
+    return " ".join([*parts, _flags(chosen)]) if chosen else " ".join(parts)
 
 
 def _simulates_production(resolved: Resolved) -> bool:
     simulated = resolved.config.gateway == SIMULATED_GATEWAY and not resolved.asked_for("gateway")
     return simulated and resolved.preset == "production"
+
+
+def _flags(values: Mapping[str, object]) -> str:
+    return " ".join(_flag(field, values[field]) for field in FIELDS if field in values)
 
 
 def _flag(field: str, value: object) -> str:

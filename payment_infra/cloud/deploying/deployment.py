@@ -182,9 +182,8 @@ class Deployment:
             return
         self._deleted = record = read_record(deployed)
         resolved = on_recorded_preset(self._asked, record)
-        command = self._session.command("deploy")
-        check_kept(name, record, resolved, command)
-        check_simulated(name, resolved, self._session, command)
+        check_kept(name, record, resolved, self._command)
+        check_simulated(name, resolved, self._session, self._command)
         self._check_opening(record, resolved)
 
     def _check_opening(self, record: Record, resolved: Resolved) -> None:
@@ -202,11 +201,11 @@ class Deployment:
         found = Found(state, {}, None)
         live = found.live
         found = replace(found, deployed=self._deployed(live))
-        values, command = self._continue(found), self._command(found)
+        values = self._continue(found)
         if options.change_set is not None:
             return found
-        check_kept(self._stack.name, self._record, self._resolved, command)
-        check_simulated(self._stack.name, self._resolved, self._session, command)
+        check_kept(self._stack.name, self._record, self._resolved, self._command)
+        check_simulated(self._stack.name, self._resolved, self._session, self._command)
         if self._imports(found):
             importing.check_gateway_known(
                 self._stack.name, self._record, self._resolved, self._session
@@ -274,9 +273,10 @@ class Deployment:
             return False
         return options.import_existing or bool(deployed)
 
-    def _command(self, found: Found) -> str:
-        words = f"deploy {importing.FLAG}" if self._imports(found) else "deploy"
-        return self._session.command(words)
+    @property
+    def _command(self) -> str:
+        """The whole command that a refusal repeats."""
+        return self._options.command or self._stack.command("deploy")
 
     def _import(self, found: Found) -> bool:
         """Take what exists into the stack, after a question; return whether there was any."""
@@ -429,7 +429,7 @@ class Deployment:
                 planned,
                 creates=creates,
                 imports=imports,
-                command=self._options.command or self._stack.command("deploy"),
+                command=self._command,
                 skip=self._options.skip_checks,
             )
         for check in checks:

@@ -84,15 +84,17 @@ def foresee(stack: Stack, resolved: Resolved) -> Outset:
     return Outset(continued(resolved, record, state), state, deployed, record)
 
 
-def prepare(session: Session, stack: Stack, resolved: Resolved, tell: Tell) -> Release:
-    """Upload what somebody else is to deploy.
+def prepare(
+    session: Session, stack: Stack, resolved: Resolved, tell: Tell, command: str = ""
+) -> Release:
+    """Upload what somebody else is to deploy; a refusal repeats the command that was entered.
 
     Raises as `check_handlers`, `check_gateway`, `foresee`, `check_kept`, `check_simulated`,
     `upload` and, for an import, its checks do.
     """
     check_handlers(resolved.config.gateway)
     check_gateway(resolved.config)
-    outset, command = foresee(stack, resolved), session.command("upload")
+    outset, command = foresee(stack, resolved), command or stack.command("upload")
     check_kept(stack.name, outset.record, outset.resolved, command)
     check_simulated(stack.name, outset.resolved, session, command)
     planned = plan(session, outset.state, outset.resolved, outset.parameters)
