@@ -27,3 +27,8 @@ class Declined(PaymentInfraError):
     """The person answered no."""
 
     exit_code = 130
+
+
+def by_ctrl_c(error: BaseException) -> bool:
+    """Whether Ctrl-C ends a block, and no fault or answer that has a line of its own."""
+    return isinstance(error, Interrupted) or not isinstance(error, PaymentInfraError)

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import io
+import os
 import signal
 import sys
 from importlib import import_module
@@ -62,6 +63,8 @@ SECTIONS = {
 }
 # What a shell that completes a line calls the program with (click, "Shell Completion").
 COMPLETE_VARIABLE = "_PAYMENT_INFRA_COMPLETE"
+# What a live view has hidden (ECMA-48 private mode 25, as in xterm's control sequences).
+STDERR, SHOW_CURSOR = 2, b"\x1b[?25h"
 COMMANDS = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
 
 
@@ -129,6 +132,8 @@ class Root(click.Group):
 def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
     from payment_infra.foreign import escaped
 
+    if signal.getsignal(signal.SIGINT) in INTERRUPTING:
+        signal.signal(signal.SIGINT, _end)  # there is nothing left to clean up
     if ctx.meta.get(DEBUG):
         import traceback
 
@@ -153,10 +158,33 @@ def root() -> None:
     """
 
 
-def _interrupt_once(*_: Any) -> None:
-    """Raise for Ctrl-C; a second one ends the program at once, whatever still takes its time."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _interrupt(*_: Any) -> None:
+    """Raise for Ctrl-C; what is cleaned up then can be interrupted once more."""
+    signal.signal(signal.SIGINT, _interrupt_again)
     raise KeyboardInterrupt
+
+
+def _interrupt_again(*_: Any) -> None:
+    """Raise for a second Ctrl-C, so that it is told what is left; a third one ends the program."""
+    signal.signal(signal.SIGINT, _end)
+    raise KeyboardInterrupt
+
+
+def _end(*_: Any) -> None:
+    """End the program at once, whatever still takes its time."""
+    if os.isatty(STDERR):
+        os.write(STDERR, SHOW_CURSOR)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
+
+
+INTERRUPTING = (_interrupt, _interrupt_again)
+
+
+def handle_interrupts() -> None:
+    """Have Ctrl-C interrupt the program, unless whoever started it has that ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 def main() -> None:
@@ -165,6 +193,5 @@ def main() -> None:
     # and again takes a tenth of its time, and the interpreter's own look at the end another.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt_once)
+    handle_interrupts()
     root.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)

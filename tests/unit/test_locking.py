@@ -228,6 +228,21 @@ def test_ctrl_c_while_a_takeover_waits_releases_it(
     assert item(aws) == {"stack": {"S": NAME}, "item": {"S": "lock"}, "generation": {"N": "2"}}
 
 
+@pytest.mark.parametrize("call", ["dynamodb:UpdateItem", "cloudformation:DescribeStacks"])
+def test_ctrl_c_while_it_is_released_says_that_it_is_still_held(
+    call: str, aws: FakeAws, alice: Somebody
+) -> None:
+    lock = alice.acquire()
+    aws.errors[call] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt), lock:
+        raise AwsError("no")
+    assert [one.message for one in alice.operator.of(Caution)] == [
+        f"the lock of {NAME} could not be released (interrupted); the next operation needs "
+        "--take-over 1"
+    ]
+    assert held(aws) is not None
+
+
 @pytest.mark.parametrize("generation", [1, 3])
 def test_a_takeover_of_another_generation_is_refused(
     generation: int, alice: Somebody, bob: Somebody

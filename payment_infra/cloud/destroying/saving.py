@@ -37,7 +37,13 @@ from payment_infra.cloud.operating.queue_export import save_messages
 from payment_infra.cloud.operating.redriving import last_moves
 from payment_infra.cloud.sdk.errors import MISSING, code_of
 from payment_infra.cloud.sdk.polling import countdown, persistently
-from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
+from payment_infra.errors import (
+    AwsError,
+    Interrupted,
+    PaymentInfraError,
+    UsageError,
+    by_ctrl_c,
+)
 from payment_infra.files import write_file
 from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE
 from payment_infra.wording import counted
@@ -187,15 +193,19 @@ class Saving:
         elif self._progress.phase is not Phase.LET_IN:
             # After Ctrl-C the deletion continues, though the stack may not show it yet.
             goes_on = isinstance(error, Interrupted)
-            self._tell(Caution(self._going() if goes_on else self._let_in()))
+            self._tell(Caution(self._going() if goes_on else self._let_in(error)))
 
     def _going(self) -> str:
         name = self._environment.stack.name
         return f"payments are stopped, and {name} is being deleted; the same command continues"
 
-    def _let_in(self) -> str:
+    def _let_in(self, ended_by: BaseException) -> str:
         """Let payments in, if they can come in; return what is the case then."""
         try:
+            if by_ctrl_c(ended_by):
+                self._tell(
+                    Caution("payments are being let in again; another Ctrl-C leaves them stopped")
+                )
             if not self._persist(self._stays_and_is_open):
                 return self._going()
             self._write(replace(self._progress, phase=Phase.LET_IN))

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.sdk.errors import code_of, is_passing, translated
 from payment_infra.cloud.sdk.polling import persistently
-from payment_infra.errors import AwsError
+from payment_infra.errors import AwsError, by_ctrl_c
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -133,6 +133,13 @@ class Detaching:
             return
         left = list(self._lost)
         try:
+            if by_ctrl_c(error):
+                self._tell(
+                    Caution(
+                        f"the callers' policy is being attached again to {_listed(left)}, if the "
+                        "stack stays; another Ctrl-C leaves it detached"
+                    )
+                )
             if persistently(self._environment.is_going, self._sleep, self._tell):
                 return
             for principal in self._lost:

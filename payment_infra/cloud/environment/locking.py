@@ -196,13 +196,16 @@ class Lock:
                 self.hand_over(stack_id)
             else:
                 self._release()
-        except AwsError as failed:  # what was done is done
+        except (AwsError, KeyboardInterrupt) as failed:  # what was done is done
+            told = str(failed) or "interrupted"
             self._tell(
                 Caution(
-                    f"the lock of {self._stack.name} could not be released ({failed}); the next "
+                    f"the lock of {self._stack.name} could not be released ({told}); the next "
                     f"operation needs --take-over {self.generation}"
                 )
             )
+            if isinstance(failed, KeyboardInterrupt):
+                raise
 
     def check(self) -> None:
         """Make sure that the lock is still held.

@@ -152,6 +152,14 @@ def test_who_cannot_be_attached_again_is_named_with_the_commands(
     with pytest.raises(KeyboardInterrupt):
         destroy(environment, operator, ROLE, USER)
     told = cautions(operator)[1]
+    aws.errors["cloudformation:DeleteStack"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        destroy(environment, operator, ROLE, USER)
+    assert cautions(operator)[2:] == [
+        "the callers' policy is being attached again to role Checkout, user ci, if the stack "
+        "stays; another Ctrl-C leaves it detached",
+        told,
+    ]
     assert told.startswith("role Checkout, user ci lost the callers' policy (interrupted); ")
     assert f"`aws iam attach-role-policy --role-name Checkout --policy-arn {ARN}" in told
 

@@ -545,6 +545,24 @@ def test_ctrl_c_while_payments_are_let_in_again_tells_that_they_are_stopped(worl
     assert told.startswith("payments are stopped (interrupted); the same command saves anew")
 
 
+def test_ctrl_c_says_at_once_that_payments_are_being_let_in_again(world: World) -> None:
+    world.aws.errors["cloudformation:DeleteStack"] = KeyboardInterrupt()
+    open_when_told = []
+
+    def look(event: object) -> None:
+        if isinstance(event, Caution):
+            open_when_told.append(world.takes_payments)
+
+    world.operator.on_tell = look
+    with pytest.raises(KeyboardInterrupt):
+        world.destroy()
+    assert world.cautions() == [
+        "payments are being let in again; another Ctrl-C leaves them stopped",
+        "payments are let in again, and nothing was deleted",
+    ]
+    assert open_when_told == [False, True]
+
+
 def test_ctrl_c_right_after_the_deletion_has_begun_lets_nothing_in(world: World) -> None:
     """The stack still shows what it was before."""
     [stack] = world.aws.stacks.values()
