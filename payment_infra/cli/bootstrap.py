@@ -9,7 +9,7 @@ import click
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import aws_options, output_option, yes_option
 from payment_infra.cli.views.output import confirm, note, print_json
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -38,7 +38,7 @@ def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
         return
     from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK, bootstrap
 
-    with operating(BOOTSTRAP_STACK, "text") as operator:
+    with at_terminal(BOOTSTRAP_STACK, "text") as operator:
         bucket, changed = bootstrap(session, operator.tell)
     if not changed:
         note(f"{BOOTSTRAP_STACK} is up to date")
@@ -64,7 +64,7 @@ def _destroy(session: Session, output: str, yes: bool) -> None:
             f"{size(contents.size_bytes)}"
         )
         confirm("Delete them, the bucket, and its stack?", yes)
-        with operating(BOOTSTRAP_STACK, "text") as operator:
+        with at_terminal(BOOTSTRAP_STACK, "text") as operator:
             remove(session, contents, operator.tell)
         note(f"{contents.bucket} is deleted")
     if output == "json":

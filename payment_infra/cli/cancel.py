@@ -16,7 +16,7 @@ from payment_infra.cli.options import (
     stack_of,
     yes_option,
 )
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -45,7 +45,7 @@ def command(
     from payment_infra.cloud.stacks import intervention, leftovers
 
     stack = stack_of(session, resolved, stack_name)
-    with operating(stack.name, output) as operator:
+    with at_terminal(stack.name, output) as operator:
         check = partial(check_ours, stack.name)
         result = intervention.cancel(
             stack,

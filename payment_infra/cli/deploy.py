@@ -18,7 +18,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
@@ -181,5 +181,5 @@ def command(
         command=entered(),
         **options,
     )
-    with operating(stack.name, output) as operator:
+    with at_terminal(stack.name, output) as operator:
         operator.tell(Deployment(session, stack, resolved, chosen, operator).run())

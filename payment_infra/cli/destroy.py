@@ -21,7 +21,7 @@ from payment_infra.cli.options import (
     yes_option,
 )
 from payment_infra.cli.views.output import note, print_json
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def command(
         take_over=take_over,
     )
     width = shutil.get_terminal_size().columns
-    with operating(stack.name, "text") as operator:
+    with at_terminal(stack.name, "text") as operator:
         done = destroy(
             *(session, stack, resolved, options, operator),
             show=lambda found: note("\n".join(draw(found, width))),

@@ -13,7 +13,7 @@ from payment_infra.cli.diff import DIFFERENT
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
 from payment_infra.cli.views.output import note, print_json
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def command(environment: Environment, fail: bool, output: str) -> None:
     from payment_infra.cli.views.drift import draw
     from payment_infra.cloud.operating.drift import detect
 
-    with operating(environment.stack.name, "text") as operator:
+    with at_terminal(environment.stack.name, "text") as operator:
         drift = detect(environment, time.sleep, operator.tell)
     if output == "json":
         print_json(asdict(drift))

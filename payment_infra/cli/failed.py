@@ -21,7 +21,7 @@ from payment_infra.cli.options import (
     yes_option,
 )
 from payment_infra.cli.views.output import check_answers, note, print_json
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped, parsed
 from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE
@@ -186,7 +186,7 @@ def redrive(
     check_answers(yes)
     _wait_if(wait, environment)
     with (
-        operating(environment.stack.name, "text") as operator,
+        at_terminal(environment.stack.name, "text") as operator,
         _lock(environment, operator, "failed redrive", take_over),
     ):
         if everything:
@@ -254,7 +254,7 @@ def purge(
     check_answers(yes)
     _wait_if(wait, environment)
     with (
-        operating(environment.stack.name, "text") as operator,
+        at_terminal(environment.stack.name, "text") as operator,
         _lock(environment, operator, "failed purge", take_over),
     ):
         chosen, read = _chosen(environment, ids)
@@ -290,7 +290,7 @@ def _wait_if(wait: bool, environment: Environment) -> None:
     from payment_infra.cloud.operating.dead_letters import wait_for_held
 
     if wait:
-        with operating(environment.stack.name, "text") as operator:
+        with at_terminal(environment.stack.name, "text") as operator:
             wait_for_held(environment, time.sleep, operator.tell)
 
 

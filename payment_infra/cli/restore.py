@@ -17,7 +17,7 @@ from payment_infra.cli.options import (
     yes_option,
 )
 from payment_infra.cli.views.output import note
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.foreign import escaped
 
@@ -137,7 +137,7 @@ def command(
         command=entered(),
         take_over=take_over,
     )
-    with operating(environment.stack.name, output) as operator:
+    with at_terminal(environment.stack.name, output) as operator:
         work = Work(environment, options, operator)
         report = undoing.undo(work) if undo else restoration.restore(work)
     if report_file is not None:

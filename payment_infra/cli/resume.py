@@ -13,7 +13,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -39,5 +39,5 @@ def command(environment: Environment, take_over: int | None, output: str, yes: b
     from payment_infra.cloud.restoring.work import RestoreOptions, Work
 
     options = RestoreOptions(yes=yes, command=entered(), take_over=take_over)
-    with operating(environment.stack.name, output) as operator:
+    with at_terminal(environment.stack.name, output) as operator:
         resume(Work(environment, options, operator))

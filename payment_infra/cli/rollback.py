@@ -17,7 +17,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -57,7 +57,7 @@ def command(
     from payment_infra.cloud.stacks import intervention
 
     stack = stack_of(session, resolved, stack_name)
-    with operating(stack.name, output) as operator:
+    with at_terminal(stack.name, output) as operator:
         lock = partial(
             Lock.acquire,
             *(session, stack, "rollback", operator.tell),

@@ -17,7 +17,7 @@ from payment_infra.cli.options import (
     stack_of,
 )
 from payment_infra.cli.views.output import note, print_json
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -46,7 +46,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     from payment_infra.cloud.deploying.release import deploy_command
 
     stack = stack_of(session, resolved, stack_name)
-    with operating(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
+    with at_terminal(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
         release = forecast.prepare(session, stack, resolved, operator.tell, entered())
     objects = (*release.code, release.template)
     shell = deploy_command(session, stack.name, release)

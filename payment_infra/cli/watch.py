@@ -15,7 +15,7 @@ from payment_infra.cli.options import (
     stack_of,
 )
 from payment_infra.cli.views.output import note
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     from payment_infra.cloud.stacks import intervention
 
     stack = stack_of(session, resolved, stack_name)
-    with operating(stack.name, output) as operator:
+    with at_terminal(stack.name, output) as operator:
         result = intervention.watch(stack, operator, lambda: _sources(resolved))
         if result.changed or output == "json":
             operator.tell(result)

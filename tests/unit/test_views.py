@@ -19,7 +19,7 @@ from payment_infra.cli.views.ndjson import JsonView
 from payment_infra.cli.views.operation import MAX_IN_FLIGHT, Operation, finished, frame
 from payment_infra.cli.views.preview import draw, draw_diff
 from payment_infra.cli.views.progress import LiveView, PlainView, view
-from payment_infra.cli.views.terminal import operating
+from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.cli.views.text import elapsed
 from payment_infra.cloud.events import (
     STACK_TYPE,
@@ -338,7 +338,7 @@ def test_continuous_integration_gets_lines_though_it_has_a_terminal(
     monkeypatch.setenv("CI", ci)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setattr(progress, "view", noted)
-    with operating(NAME, "text"):
+    with at_terminal(NAME, "text"):
         pass
     assert [type(one) for one in shown] == [kind]
 

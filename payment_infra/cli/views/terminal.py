@@ -46,7 +46,7 @@ class TerminalOperator:
 
 
 @contextmanager
-def operating(stack_name: str, output: str) -> Iterator[TerminalOperator]:
+def at_terminal(stack_name: str, output: str) -> Iterator[TerminalOperator]:
     """Show an operation while the block lasts.
 
     Args:

@@ -140,8 +140,8 @@ def settle(
 def current_operation(stack: Stack, state: StackState) -> str:
     """Say which operation is in progress, since when, and who began it, as far as that is known."""
     following = stack.following(state.id)
-    operator = principal_of(following.token_of_last_operation())
-    by = f", begun by {operator} with payment-infra" if operator else ""
+    principal = principal_of(following.token_of_last_operation())
+    by = f", begun by {principal} with payment-infra" if principal else ""
     return f"{state.status} since {shown(state.changed_at)}{by}"
 
 
