@@ -97,9 +97,8 @@ def test_one_command_brings_an_environment_back_over_what_its_stack_has_kept(
     # What nobody names goes on as it was, and what access hangs on goes back to no default.
     forgotten = program(*COMMAND)
     assert forgotten.returncode == 2
-    assert "authorization from none to iam; `payment-infra deploy --import-existing-resources" in (
-        forgotten.stderr
-    )
+    entered = f"`payment-infra {' '.join(COMMAND)} "
+    assert f"authorization from none to iam; {entered}" in forgotten.stderr
     back = program(*COMMAND, "--authorization", "none", "--gateway", "simulated")
     assert back.returncode == 0, back.stderr
     assert "< TransactionsTable" in back.stderr
