@@ -45,12 +45,12 @@ chaos: .venv/installed-dev
 clean:
 	rm -rf .venv build *.egg-info
 
-# While pip unpacks what it has downloaded, it says nothing: a line every 5 s does, until pip ends.
+# pip says nothing but what fails; a line every 5 s shows that it works, until it ends.
 .venv/installed-%: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv: a minute or two the first time"
 	@( trap 'kill $$!; exit' TERM; while sleep 5 & wait $$!; do echo "... still installing"; done ) & \
 	trap "kill $$!" EXIT; trap "exit 130" INT TERM; \
-	$(BIN)/python -m pip install --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@

@@ -32,7 +32,8 @@ def compare_all() -> Iterator[Figure]:
         sides.upload()
         firsts = [(sides.ours(f"a-{n}"), sides.theirs(f"b-{n}")) for n in range(ROUNDS)]
         yield _figure("a first deployment / the AWS CLI's", firsts, FIRST_LIMIT)
-        again = [(sides.ours("a-0"), sides.theirs("b-0")) for _ in range(ROUNDS)]
+        # A stack each: the AWS CLI names its change sets by the second.
+        again = [(sides.ours(f"a-{n}"), sides.theirs(f"b-{n}")) for n in range(ROUNDS)]
         yield _figure("an unchanged deployment / the AWS CLI's", again, UNCHANGED_LIMIT)
 
 
