@@ -230,10 +230,11 @@ class Saving:
 
     def _stays_and_is_open(self) -> bool:
         """Let payments in if the stack stays; return whether it does."""
-        environment, before = self._environment, self._progress.before
-        if environment.is_going():
+        before = self._progress.before
+        if self._environment.is_going():
             return False
         self._check_restores()
+        environment = self._environment.again()  # it may have been updated meanwhile
         intake = wanted(environment)
         kept = Intake(
             retries=intake.retries and "retries" not in before,

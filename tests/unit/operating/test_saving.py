@@ -23,7 +23,7 @@ from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, VISIBILITY_S
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError, UsageError
-from tests.intake import FakeIntake
+from tests.intake import PROCESS, FakeIntake
 from tests.operators import FakeOperator
 from tests.queues import DEAD_LETTERS, QUEUE, FakeQueues
 from tests.stacks import Refused, event
@@ -690,3 +690,21 @@ def test_a_fault_that_passes_ends_no_saving(world: World, operation: str) -> Non
     world.destroy()
     world.check_saved()
     assert world.aws.stacks == {}
+
+
+def test_payments_are_let_in_as_an_update_meanwhile_has_it(world: World) -> None:
+    [stack] = world.aws.stacks.values()
+    limits = {"ThrottlingRateLimit": {"Ref": "ThrottleRateLimit"}, "ThrottlingBurstLimit": 7}
+    setting = {"ResourcePath": "/~1process", "HttpMethod": "POST", **limits}
+    stage = {"Properties": {"MethodSettings": [setting]}}
+    stack.template = json.dumps({"Resources": {"PaymentAPIStage": stage}})
+    stack.parameters["ThrottleRateLimit"] = "100"
+
+    def update() -> None:
+        stack.parameters = {**stack.parameters, "ThrottleRateLimit": "5"}
+        stack.changed_at += timedelta(minutes=1)
+
+    in_step(world, "Save both queues", update)
+    with pytest.raises(AwsError, match="was changed meanwhile"):
+        world.destroy()
+    assert world.intake.methods[PROCESS]["throttlingRateLimit"] == 5
