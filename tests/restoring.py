@@ -292,3 +292,21 @@ class World:
         self.tables.now += CALL
         if changes and self.clients_pay:
             self.clients.go_on()
+
+
+def paying() -> World:
+    """Return a world with clients who pay meanwhile."""
+    world = World()
+    world.clients_pay = True
+    return world
+
+
+def active(world: World) -> FakeTable:
+    """Return the table that payments are in."""
+    return world.tables.tables[world.active]
+
+
+def actions(report: Report) -> dict[str, str]:
+    """Return what was done about each payment that differed."""
+    rows: Any = report.document["rows"]
+    return {row["transaction_id"]: row["action"] for row in rows}

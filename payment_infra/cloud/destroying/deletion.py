@@ -28,8 +28,7 @@ from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.stacks.operator import follow
-from payment_infra.cloud.stacks.settling import Step, current_operation, step_of
-from payment_infra.errors import AwsError
+from payment_infra.cloud.stacks.settling import Step, busy, step_of
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
@@ -155,12 +154,9 @@ def _check_at_rest(environment: Environment) -> None:
     Raises:
         AwsError: something is; nothing was changed.
     """
-    stack, state = environment.stack, environment.state
+    state = environment.state
     if step_of(state) is Step.WAIT and state.status != "DELETE_IN_PROGRESS":
-        raise AwsError(
-            f"stack {stack.name} is busy: {current_operation(stack, state)}; nothing was done "
-            f"(`{stack.command('watch')}` shows it, `{stack.command('cancel')}` ends it)"
-        )
+        raise busy(environment.stack, state)
 
 
 def _saving(

@@ -137,6 +137,14 @@ def settle(
                 )
 
 
+def busy(stack: Stack, state: StackState) -> AwsError:
+    """Return the refusal to work on a stack with an operation in progress."""
+    return AwsError(
+        f"stack {stack.name} is busy: {current_operation(stack, state)}; nothing was done "
+        f"(`{stack.command('watch')}` shows it)"
+    )
+
+
 def current_operation(stack: Stack, state: StackState) -> str:
     """Say which operation is in progress, since when, and who began it, as far as that is known."""
     following = stack.following(state.id)
@@ -146,10 +154,10 @@ def current_operation(stack: Stack, state: StackState) -> str:
 
 
 def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None) -> None:
-    busy = f"stack {stack.name} is busy: {current_operation(stack, state)}"
     if wait is False:
-        raise AwsError(f"{busy}; nothing was done (`{stack.command('watch')}` shows it)")
-    operator.confirm(f"{busy}. Wait until that has ended, then continue?", bool(wait), "--wait")
+        raise busy(stack, state)
+    found = f"stack {stack.name} is busy: {current_operation(stack, state)}"
+    operator.confirm(f"{found}. Wait until that has ended, then continue?", bool(wait), "--wait")
     with suppress(DeploymentFailed):  # the next look decides what to do with what it came to
         follow(stack, stack.watch(state), operator)
 

@@ -14,18 +14,12 @@ from payment_infra.errors import AwsError, Interrupted, UsageError
 from tests.breaking import Killed
 from tests.intake import EVERY
 from tests.items import IN_FLIGHT
-from tests.restoring import MINUTE, OWN, TO, World, marks
+from tests.restoring import MINUTE, OWN, TO, World, marks, paying
 
 Run = Callable[[World], object]
 
 HOUR = timedelta(hours=1)
 BREAKS = (Killed, KeyboardInterrupt)
-
-
-def paying() -> World:
-    world = World()
-    world.clients_pay = True
-    return world
 
 
 def restored() -> World:

@@ -11,23 +11,24 @@ import pytest
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.operating.export import pages
 from payment_infra.cloud.restoring.rows import OPEN
-from tests.restoring import MINUTE, OWN, TO, World, marks, payment, seconds, with_mark
+from tests.restoring import (
+    MINUTE,
+    OWN,
+    TO,
+    World,
+    actions,
+    active,
+    marks,
+    payment,
+    seconds,
+    with_mark,
+)
 
 if TYPE_CHECKING:
     from tests.stacks import Answer
     from tests.tables import FakeTable
 
 HOUR = 60 * MINUTE
-
-
-def active(world: World) -> FakeTable:
-    return world.tables.tables[world.active]
-
-
-def actions(report: Report) -> dict[str, str]:
-    """Return what was done about each payment that differed."""
-    rows: Any = report.document["rows"]
-    return {row["transaction_id"]: row["action"] for row in rows}
 
 
 @pytest.mark.parametrize(("there", "expected"), [(TO - HOUR, TO - HOUR), (TO, TO), (TO + HOUR, TO)])

@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from payment_infra.cloud.events import Caution, Report, StepBegun
+from payment_infra.cloud.events import Caution, StepBegun
 from payment_infra.cloud.restoring.rows import OPEN
 from tests.breaking import Killed
-from tests.restoring import MINUTE, OWN, TO, World, marks, payment, seconds, with_mark
+from tests.restoring import (
+    MINUTE,
+    OWN,
+    TO,
+    World,
+    actions,
+    active,
+    marks,
+    payment,
+    seconds,
+    with_mark,
+)
 
 if TYPE_CHECKING:
     from tests.expressions import Item
     from tests.stacks import Answer
-    from tests.tables import FakeTable
 
 HOUR = 60 * MINUTE
-
-
-def active(world: World) -> FakeTable:
-    return world.tables.tables[world.active]
-
-
-def actions(report: Report) -> dict[str, str]:
-    """Return what was done about each payment that differed."""
-    rows: Any = report.document["rows"]
-    return {row["transaction_id"]: row["action"] for row in rows}
 
 
 def cautions(world: World) -> list[str]:

@@ -22,7 +22,7 @@ from tests.aws import FakeBoto
 from tests.breaking import Killed, at_every_number, held, kill
 from tests.intake import EVERY, PROCESS
 from tests.operators import FakeOperator
-from tests.restoring import MINUTE, OWN, TEMPLATE, TO, World, marks, payment
+from tests.restoring import MINUTE, OWN, TEMPLATE, TO, World, marks, paying, payment
 from tests.stacks import Refused
 
 Run = Callable[[World], object]
@@ -36,12 +36,6 @@ def beside(world: World) -> World:
     boto: Any = FakeBoto(world.aws)
     other.session, other.operator = Session(boto), FakeOperator()
     return other
-
-
-def paying() -> World:
-    world = World()
-    world.clients_pay = True
-    return world
 
 
 def restored() -> World:
