@@ -7,7 +7,8 @@ names of `naming`; `record` holds its settings, `rendering` writes it as text. `
 What is packaged: `artifacts` zips the handlers, `layer` their dependencies; `gateway_check` tries
 the gateway class, by running `gateway_probe`.
 
-What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file.
+What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file;
+`rules` say what a value may be.
 
 What everybody uses: `names`, `errors`, `checks`, `moments`, `wording`, `foreign`, `files`.
 

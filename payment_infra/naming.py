@@ -2,14 +2,7 @@
 
 from troposphere import Parameter, Ref, Sub
 
-from payment_infra.config import (
-    BUCKET_PATTERN,
-    EMAIL_PATTERN,
-    MAX_SUFFIX_LENGTH,
-    RETENTION_DAYS,
-    SUFFIX_PATTERN,
-    StackConfig,
-)
+from payment_infra.config import StackConfig
 from payment_infra.names import (
     ALARM_EMAIL,
     ARTIFACT_BUCKET,
@@ -19,6 +12,13 @@ from payment_infra.names import (
     THROTTLE_BURST_LIMIT,
     THROTTLE_RATE_LIMIT,
     TRANSACTIONS_TABLE_OVERRIDE,
+)
+from payment_infra.rules import (
+    BUCKET_PATTERN,
+    EMAIL_PATTERN,
+    MAX_SUFFIX_LENGTH,
+    RETENTION_DAYS,
+    SUFFIX_PATTERN,
 )
 
 # Heading to parameters, in the order in which the console asks for them.

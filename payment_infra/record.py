@@ -3,7 +3,8 @@
 The record is the Metadata attribute of a resource, since CloudFormation takes a change of that
 alone for a change (API reference, ResourceTargetDefinition); the template's own Metadata section
 changes only along with something else ("CloudFormation template Metadata syntax"). It holds what
-no parameter holds, and not the termination protection, which the stack itself has. Where money,
+no parameter holds, and not the termination protection, which the stack itself has; a setting that
+has its default is left out, and is read as that. Where money,
 access or protection hang on a setting, what the resources have counts, and not the record: a
 template that was changed by hand keeps its old record.
 """
@@ -33,6 +34,7 @@ RECORD_HOLDER = ALARM_TOPIC
 RECORDED = tuple(
     name for name in FIELDS if name not in {*PARAMETER_FIELDS.values(), "termination_protection"}
 )
+DEFAULTS = StackConfig()
 # What charges payments, and what holds them; each of a kind is configured like the others.
 CHARGING = (PROCESSING_FUNCTION, RETRY_FUNCTION)
 HOLDING = (TRANSACTIONS_TABLE, FAILED_QUEUE, DEAD_LETTER_QUEUE)
@@ -52,10 +54,11 @@ class Record:
 
 def build_record(config: StackConfig) -> dict[str, dict[str, object]]:
     """Return the Metadata of the resource that holds the record."""
-    values = {name: getattr(config, name) for name in RECORDED}
-    values["gateway"] = gateway_name(config.gateway)
-    # As text, for CloudFormation would take a key like Ref for a function.
-    values["tags"] = [f"{key}={value}" for key, value in config.tags.items()]
+    values = {
+        name: _written(name, getattr(config, name))
+        for name in RECORDED
+        if getattr(config, name) != getattr(DEFAULTS, name)
+    }
     return {RECORD_KEY: {"version": __version__, "preset": config.preset, **values}}
 
 
@@ -69,19 +72,35 @@ def read_record(template: Mapping[str, Any]) -> Record:
     if recorded is None:
         section = template.get("Metadata", {}).get(RECORD_KEY, {})
         return Record(str(section.get("Version", "")), "", _of_resources(template))
-    written: Mapping[str, object] = build_record(StackConfig())[RECORD_KEY]
-    values = {
-        name: recorded[name]
-        for name in RECORDED
-        if isinstance(recorded.get(name), type(written[name]))
-    }
-    if "gateway" in values:
-        values["gateway"] = GATEWAY_NAMES.get(values["gateway"], values["gateway"])
-    if "tags" in values:
-        pairs = (str(text).partition("=") for text in values["tags"])
-        values["tags"] = {key: value for key, _, value in pairs}
+    values: dict[str, object] = {}
+    for name in RECORDED:
+        default = getattr(DEFAULTS, name)
+        written = recorded.get(name, _written(name, default))
+        # What is of another type is a later release's.
+        if isinstance(written, type(_written(name, default))):
+            values[name] = _read(default, written)
     values |= _of_resources(template)
     return Record(str(recorded.get("version", "")), str(recorded.get("preset", "")), values)
+
+
+def _written(name: str, value: object) -> object:
+    """Return a setting's value as JSON has it."""
+    if isinstance(value, Mapping):
+        # As text, for CloudFormation would take a key like Ref for a function.
+        return [f"{key}={text}" for key, text in value.items()]
+    if isinstance(value, tuple):
+        return list(value)
+    return gateway_name(str(value)) if name == "gateway" else value
+
+
+def _read(default: object, written: Any) -> object:
+    """Return what `_written` returned as the value that it was, of its default's type."""
+    if isinstance(default, Mapping):
+        pairs = (str(text).partition("=") for text in written)
+        return {key: value for key, _, value in pairs}
+    if isinstance(default, tuple):
+        return tuple(map(str, written))
+    return GATEWAY_NAMES.get(written, written)
 
 
 def gateway_of(template: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ RESOURCE_KEYS = (
 FORMATS = ("yaml", "json")
 YAML_WIDTH = 120
 # A collection that takes no more characters than these stands on one line.
-FLOW_WIDTH = 150
+FLOW_WIDTH = 200
 
 
 def render(template: Template, form: str = "yaml") -> str:

@@ -15,8 +15,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from payment_infra.config import FIELDS, PRESETS, StackConfig, Tags, check_suffix
+from payment_infra.config import FIELDS, PRESETS, StackConfig, conflicts
 from payment_infra.errors import UsageError
+from payment_infra.rules import Tags, Values, check_suffix
 
 FILE_NAME = "payment-infra.toml"
 ENVIRONMENT_PREFIX = "PAYMENT_INFRA_"
@@ -125,7 +126,15 @@ def resolve(
         values[name] = _typed(spec, layer.values[name], layer.name(name), layer.typed)
         sources[name] = layer.source or layer.name(name)
     chosen = any("preset" in layer.values for layer in layers)
-    return Resolved(StackConfig(preset=preset, **values), chosen, sources, path)
+    config = StackConfig(preset=preset, **values)
+    _refuse_conflicts(config, sources)
+    return Resolved(config, chosen, sources, path)
+
+
+def _refuse_conflicts(config: StackConfig, sources: Mapping[str, str]) -> None:
+    for broken in conflicts(config):
+        named = ", ".join(f"{name} (from {sources[name]})" for name in broken.fields)
+        raise UsageError(f"{named}: {broken.problem}")
 
 
 def _file_layer(values: Mapping[str, object], where: str) -> _Layer:
@@ -204,12 +213,14 @@ def _typed(spec: Field[Any], value: object, where: str, strict: bool) -> object:
     parsers: Mapping[Any, Callable[[str], object]] = {
         int: _parse_integer,
         bool: _parse_boolean,
+        tuple[str, ...]: _parse_values,
         Tags: _parse_tags,
     }
     checkers: Mapping[Any, Callable[[object], object]] = {
         str: _text,
         int: _integer,
         bool: _boolean,
+        tuple[str, ...]: _values,
         Tags: _tags,
     }
     try:
@@ -252,6 +263,17 @@ def _boolean(value: object) -> bool:
 def _parse_boolean(text: str) -> object:
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     return words.get(text.lower(), text)
+
+
+def _values(value: object) -> Values:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise ValueError("a list of strings")
+    return tuple(value)
+
+
+def _parse_values(text: str) -> object:
+    """Parse VALUE,VALUE."""
+    return tuple(value.strip() for value in text.split(",") if value.strip())
 
 
 def _tags(value: object) -> Tags:

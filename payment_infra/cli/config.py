@@ -46,4 +46,6 @@ def _text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, dict):
         return ", ".join(f"{key}={text}" for key, text in value.items()) or "-"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "-"
     return str(value) or "-"

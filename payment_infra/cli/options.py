@@ -82,7 +82,14 @@ def _field_option(name: str) -> Callable[[Command], Command]:
         return click.option(
             "--tag", name, multiple=True, metavar="KEY=VALUE", callback=_join_tags, help=text
         )
+    if spec.type == tuple[str, ...]:
+        listed = {"multiple": True, "metavar": "TEXT,...", "callback": _join_values}
+        return click.option(f"--{flag}", name, help=text, **listed)  # type: ignore[arg-type]
     return click.option(f"--{flag}", name, metavar=_metavar(spec.type), help=text)
+
+
+def _join_values(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> str | None:
+    return ",".join(value) if value else None
 
 
 def _metavar(kind: object) -> str:

@@ -129,7 +129,7 @@ def _document(subscription: Subscription) -> dict[str, Any]:
 
 
 def _address(text: str) -> str:
-    from payment_infra.config import EMAIL_PATTERN
+    from payment_infra.rules import EMAIL_PATTERN
 
     if not text or not re.fullmatch(EMAIL_PATTERN, text):
         raise UsageError(f"--email {text}: not an email address")

@@ -26,7 +26,7 @@ from troposphere.logs import LogGroup
 from troposphere.sns import Topic
 from troposphere.validators import integer
 
-from payment_infra.config import ARCHITECTURES, RUNTIMES, SIMULATED_GATEWAY, StackConfig
+from payment_infra.config import SIMULATED_GATEWAY, StackConfig
 from payment_infra.groups.iam import (
     claim_and_finish,
     execution_role,
@@ -50,6 +50,7 @@ from payment_infra.groups.queues import VISIBILITY_TIMEOUT_SECONDS, Queues
 from payment_infra.groups.storage import Storage
 from payment_infra.names import ARTIFACT_BUCKET, STAGE_NAME
 from payment_infra.naming import parameter, suffixed
+from payment_infra.rules import ARCHITECTURES, RUNTIMES
 
 HEALTH_MONITOR_NAME = "health-monitor"
 HEALTH_LOG_GROUP = f"/aws/lambda/{HEALTH_MONITOR_NAME}"

@@ -8,17 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from payment_infra.artifacts import code_keys
-from payment_infra.config import (
-    FIELDS,
-    MAX_SUFFIX_LENGTH,
-    NAME_LIMITS,
-    PRESETS,
-    SUFFIX_PATTERN,
-    StackConfig,
-    check_suffix,
-)
+from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.errors import UsageError
 from payment_infra.names import STACK_NAME_PREFIX
+from payment_infra.rules import MAX_SUFFIX_LENGTH, NAME_LIMITS, SUFFIX_PATTERN, check_suffix
 from payment_infra.sources import resolve
 from payment_infra.template import build_template
 

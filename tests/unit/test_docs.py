@@ -146,12 +146,20 @@ def test_every_setting_is_told_with_its_defaults_and_no_other() -> None:
         assert told == {name: default(name, getattr(config, name)) for name in FIELDS}
 
 
+def test_what_a_setting_costs_is_told_in_its_own_words() -> None:
+    rows = page("configuration").rows("## What settings cost")
+    costs = {f"`{name}`": field.metadata["costs"] for name, field in FIELDS.items()}
+    assert dict(rows) == {name: text for name, text in costs.items() if text}
+
+
 def default(name: str, value: object) -> str:
     """Return how the documents say a default."""
     if name == "gateway":
         return gateway_name(str(value))
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return ", ".join(value) or "-"
     return "none" if name == "tags" else str(value) or "-"
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from payment_infra.artifacts import HANDLERS, zip_files
-from payment_infra.config import RUNTIMES, StackConfig
+from payment_infra.config import StackConfig
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.gateway_check import RUNTIME_MODULES, check_gateway
+from payment_infra.rules import RUNTIMES
 from tests.gateways import GATEWAY, gateway
 from tests.offline import TINY_LAYER, installed_files, keep_layer
 

@@ -26,21 +26,22 @@ IMPORTS = {
     "names": "",
     "errors": "",
     "checks": "",
-    "config": "",
+    "rules": "",
+    "config": "rules",
     "foreign": "",
     "gateway_probe": "",  # it runs where there is the standard library alone
     "wording": "",
     "moments": "errors",
     "files": "errors",
     "linting": "errors | cfnlint",
-    "sources": "config errors",
+    "sources": "config errors rules",
     "artifacts": "config errors",
     "layer": "artifacts errors files",
     "gateway_check": "artifacts config errors gateway_probe layer names",
     "openapi": "artifacts errors",
-    "naming": "config names | troposphere",
+    "naming": "config names rules | troposphere",
     "record": "__version__ config names",
-    "groups": "config names naming | awacs troposphere",
+    "groups": "config names naming rules | awacs troposphere",
     "template": "config groups names naming record | troposphere",
     "rendering": "| troposphere yaml",
     "grants": "rendering",
@@ -75,7 +76,17 @@ IMPORTS = {
 ROOMS = [place.removeprefix("cloud.") for place in IMPORTS if place.startswith("cloud.")]
 ROOMS.remove("events")
 # What is a value of its arguments alone: no clock, files, processes, network or environment.
-PURE = ("names", "config", "naming", "record", "groups", "template", "grants", "difference")
+PURE = (
+    "names",
+    "rules",
+    "config",
+    "naming",
+    "record",
+    "groups",
+    "template",
+    "grants",
+    "difference",
+)
 IMPURE = {
     *("asyncio", "calendar", "datetime", "glob", "http", "io", "locale", "logging", "os"),
     *("pathlib", "platform", "random", "requests", "secrets", "shutil", "socket", "subprocess"),

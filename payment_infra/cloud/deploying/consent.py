@@ -169,8 +169,7 @@ def _flag(field: str, value: object) -> str:
         return f"--{flag}" if value else f"--no-{flag}"
     if isinstance(value, Mapping):
         return " ".join(f"--tag {shlex.quote(f'{key}={text}')}" for key, text in value.items())
-    text = gateway_name(str(value)) if field == "gateway" else str(value)
-    return f"--{flag} {shlex.quote(text)}"
+    return f"--{flag} {shlex.quote(_joined(field, value))}"
 
 
 def _text(field: str, value: object) -> str:
@@ -178,4 +177,11 @@ def _text(field: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={text}" for key, text in value.items()) or "none"
-    return (gateway_name(str(value)) if field == "gateway" else str(value)) or "none"
+    return _joined(field, value) or "none"
+
+
+def _joined(field: str, value: object) -> str:
+    """Return a value as a flag takes it."""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return gateway_name(str(value)) if field == "gateway" else str(value)

@@ -1,0 +1,124 @@
+"""What a setting's value may be: patterns and limits, each with its source, and rules made of them.
+
+A rule returns what is wrong with a value, or None.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# The longest names that AWS allows for what carries the suffix, by base name (the services' quotas
+# pages; API Gateway's and DynamoDB's limits are far longer).
+NAME_LIMITS = {
+    "payment-validation": 64,
+    "payment-processing": 64,
+    "payment-retry": 64,
+    "payment-dependencies": 140,
+    "health-monitor": 64,
+    "health-monitor-schedule": 64,
+    "failed-transactions": 80,
+    "failed-transactions-dlq": 80,
+    "payment-alarms": 256,
+    "payment-dashboard": 255,
+    "transactions": 255,
+    "dynamodb-index-throttle": 255,
+    "health-monitor-throttles": 255,
+    "payment-infra": 128,
+}
+MAX_SUFFIX_LENGTH = min(30, *(limit - len(base) - 1 for base, limit in NAME_LIMITS.items()))
+SUFFIX_PATTERN = r"^[a-z0-9](-?[a-z0-9])*$"
+
+# The values that a log group's RetentionInDays takes (CloudWatch Logs API, PutRetentionPolicy).
+RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+# Lambda's Python runtimes that the handlers are written for.
+RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
+ARCHITECTURES = ("arm64", "x86_64")
+# Amazon S3, "General purpose bucket naming rules".
+BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
+# A class of the handlers: the module's dotted name, and its own.
+GATEWAY_PATTERN = r"^handlers\.shared(\.[a-z_][a-z0-9_]*)+:[A-Z][A-Za-z0-9]*$"
+# AWS Secrets Manager, "Determine access to secrets": an ARN ends in six random characters.
+SECRET_ARN_PATTERN = (
+    r"^$|^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
+)
+# Tag restrictions of AWS: "Tag naming limits and requirements".
+TAG_PATTERN = r"^[\w .:/=+@-]*$"
+MAX_TAGS = 40
+# A slip of the keyboard is caught here; the account's own quota is what really limits.
+MAX_LIMIT = 1_000_000
+
+Tags = Mapping[str, str]
+# Several values of one setting, in the order in which they were given.
+Values = tuple[str, ...]
+Rule = Callable[[Any], str | None]
+
+
+def check_suffix(value: str) -> str | None:
+    """Say what is wrong with an environment suffix, or None."""
+    if not value:
+        return "must not be empty"
+    if len(value) > MAX_SUFFIX_LENGTH:
+        return (
+            f"has {len(value)} characters, at most {MAX_SUFFIX_LENGTH} are allowed"
+            " (it becomes part of names that AWS limits)"
+        )
+    if not re.fullmatch(SUFFIX_PATTERN, value):
+        return "must be lower-case letters and digits, with single dashes between them"
+    return None
+
+
+def one_of(*allowed: object) -> Rule:
+    """Return the rule that a value is one of these."""
+
+    def check(value: object) -> str | None:
+        return None if value in allowed else f"must be one of {', '.join(map(str, allowed))}"
+
+    return check
+
+
+def check_limit(value: int) -> str | None:
+    """Say what is wrong with a number of requests, or None."""
+    return None if 1 <= value <= MAX_LIMIT else f"must be from 1 to {MAX_LIMIT}"
+
+
+def between(low: int, high: int) -> Rule:
+    """Return the rule that a number is not outside of these."""
+
+    def check(value: int) -> str | None:
+        return None if low <= value <= high else f"must be from {low} to {high}"
+
+    return check
+
+
+def each(rule: Rule) -> Rule:
+    """Return the rule that each of several values keeps a rule, and none comes twice."""
+
+    def check(values: Values) -> str | None:
+        if len(set(values)) < len(values):
+            return "has the same value twice"
+        return next((f"has {v!r}, which {rule(v)}" for v in values if rule(v)), None)
+
+    return check
+
+
+def matching(pattern: str, meaning: str) -> Rule:
+    """Return the rule that a text matches a pattern, which means this."""
+
+    def check(value: str) -> str | None:
+        return None if re.fullmatch(pattern, value) else f"must be {meaning}"
+
+    return check
+
+
+def check_tags(tags: Tags) -> str | None:
+    """Say what is wrong with the tags for every resource, or None."""
+    for key, value in tags.items():
+        if key == "Environment" or key.lower().startswith("aws:") or not 1 <= len(key) <= 128:
+            return f"has the key {key!r}: 1 to 128 characters, not Environment, not aws:..."
+        if len(value) > 256 or not re.fullmatch(TAG_PATTERN, key + value):
+            return f"has {key}={value}: letters, digits, spaces and _ . : / = + - @, at most 256"
+    return None if len(tags) <= MAX_TAGS else f"has {len(tags)} tags, at most {MAX_TAGS} fit"
