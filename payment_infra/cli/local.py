@@ -77,6 +77,8 @@ def command(
         note(f"Deploying to {running.url} ...")
         deployed = local.deploy(session, resolved, stack_name)
         note(f"Deployed {deployed.resources} resources.\n")
+        for setting, reason in deployed.left_out.items():
+            note(f"Left out: {setting}: {reason}")
         print_outputs(deployed.outputs, "text")
         note(f"\nHere the API answers at {deployed.api.url}; it is open (authorization none).")
         if smoke:

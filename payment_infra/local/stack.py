@@ -20,6 +20,7 @@ from payment_infra.cloud.sdk.session import Boto, Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT
 from payment_infra.local.emulator import ACCESS_KEY
+from payment_infra.local.refused import without_refused
 from payment_infra.names import STACK_NAME_PREFIX, TABLE_OUTPUT
 
 if TYPE_CHECKING:
@@ -34,12 +35,16 @@ CONFIG = Config(connect_timeout=2, read_timeout=60, proxies={})
 
 @dataclass(frozen=True)
 class LocalStack:
-    """The deployed stack: its outputs, its API, and the log groups of its functions."""
+    """The deployed stack: its outputs, its API, and the log groups of its functions.
+
+    left_out is setting to reason of what this AWS refuses.
+    """
 
     outputs: Mapping[str, str]
     api: Api
     resources: int
     log_groups: tuple[str, ...]
+    left_out: Mapping[str, str]
 
 
 def open_session(emulator: Emulator) -> Session:
@@ -52,11 +57,8 @@ def open_session(emulator: Emulator) -> Session:
 
 def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> LocalStack:
     """Deploy the stack, with the API open, since nobody here can sign."""
-    config = replace(
-        resolved.config,
-        authorization="none",
-        suffix=resolved.config.suffix or DEFAULT_SUFFIX,
-    )
+    config, left_out = without_refused(resolved.config)
+    config = replace(config, authorization="none", suffix=config.suffix or DEFAULT_SUFFIX)
     name = stack_name or f"{STACK_NAME_PREFIX}-{config.suffix}"
     stack = Stack(session.client("cloudformation"), name)
     # An earlier run that was killed may have left it held, and took its AWS with it.
@@ -74,6 +76,7 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
         api=Api(url, session.region, session.credentials),
         resources=len(resources),
         log_groups=tuple(resource for resource in resources if resource.startswith("/aws/lambda/")),
+        left_out=left_out,
     )
 
 
