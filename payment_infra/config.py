@@ -79,6 +79,8 @@ class StackConfig:
         "S3 bucket that holds the zips.",
         matching(BUCKET_PATTERN, "a bucket name: 3 to 63 lower-case letters, digits, dots, -"),
     )
+
+    # Who may call, and how.
     authorization: str = _setting(
         "iam",
         "Who may call the POST methods: iam (SigV4) or none.",
@@ -91,8 +93,12 @@ class StackConfig:
         one_of("caller", "account"),
         kept=True,
     )
-    runtime: str = _setting("python3.13", "Lambda runtime.", one_of(*RUNTIMES))
-    architecture: str = _setting("arm64", "Lambda architecture.", one_of(*ARCHITECTURES))
+
+    # Load.
+    throttle_rate_limit: int = _setting(1000, "Requests a second that the API admits.", check_limit)
+    throttle_burst_limit: int = _setting(2000, "Requests that the API admits at once.", check_limit)
+
+    # Payments.
     gateway: str = _setting(
         SIMULATED_GATEWAY,
         "Class of the payment gateway, or simulated.",
@@ -107,20 +113,8 @@ class StackConfig:
         kept=True,
         costs="0.40 USD a month for the secret, and 0.05 USD for 10,000 reads of it.",
     )
-    alarm_email: str = _setting(
-        "", "Address subscribed to the alarms.", matching(EMAIL_PATTERN, "an email address")
-    )
-    throttle_rate_limit: int = _setting(1000, "Requests a second that the API admits.", check_limit)
-    throttle_burst_limit: int = _setting(2000, "Requests that the API admits at once.", check_limit)
-    log_retention_days: int = _setting(
-        7,
-        "Days that logs are kept.",
-        one_of(*RETENTION_DAYS),
-        costs="0.03 USD a month for a GB that is kept.",
-    )
-    manage_api_gateway_account: bool = _setting(
-        True, "Make the region's CloudWatch role for API Gateway."
-    )
+
+    # Data.
     retain_data: bool = _setting(
         False,
         "Keep table, queues and logs when the stack is deleted.",
@@ -131,6 +125,26 @@ class StackConfig:
     termination_protection: bool = _setting(
         False, "Refuse to delete the stack (on `deploy`).", kept=True
     )
+
+    # Functions.
+    runtime: str = _setting("python3.13", "Lambda runtime.", one_of(*RUNTIMES))
+    architecture: str = _setting("arm64", "Lambda architecture.", one_of(*ARCHITECTURES))
+
+    # Logs and alarms.
+    alarm_email: str = _setting(
+        "", "Address subscribed to the alarms.", matching(EMAIL_PATTERN, "an email address")
+    )
+    log_retention_days: int = _setting(
+        7,
+        "Days that logs are kept.",
+        one_of(*RETENTION_DAYS),
+        costs="0.03 USD a month for a GB that is kept.",
+    )
+
+    # The account.
+    manage_api_gateway_account: bool = _setting(
+        True, "Make the region's CloudWatch role for API Gateway."
+    )
     tags: Tags = field(
         default_factory=dict,
         metadata=_metadata("Tag for every resource: KEY=VALUE.", check_tags),
@@ -140,10 +154,16 @@ class StackConfig:
 PRESETS: Mapping[str, Mapping[str, object]] = {
     "development": {},
     "production": {
-        "log_retention_days": 365,
+        # Who may call, and how.
+        # Load.
+        # Data.
         "retain_data": True,
         "deletion_protection": True,
         "termination_protection": True,
+        # Functions.
+        # Logs and alarms.
+        "log_retention_days": 365,
+        # The account.
     },
 }
 # The settings: what has a flag, a variable and a key of its own.
