@@ -10,7 +10,7 @@ from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import Emulator, emulator
 from payment_infra.local.stack import open_session
 from payment_infra.sources import resolve
-from tests.e2e.harness import Deployed
+from tests.e2e.harness import Deployed, settings_taken
 from tests.operators import FakeOperator
 
 Deploy = Callable[..., Deployed]
@@ -35,7 +35,7 @@ def deploy() -> Deploy:
     def deploy(running: Emulator, suffix: str, **flags: object) -> Deployed:
         session = open_session(running)
         stack = Stack(session.client("cloudformation"), f"payment-infra-{suffix}")
-        resolved = resolve({"suffix": suffix, **flags}, {})
+        resolved = resolve({"suffix": suffix, **flags}, settings_taken())
         options = DeployOptions(yes=True, allow=frozenset({"broaden", "replace"}))
         Deployment(session, stack, resolved, options, FakeOperator()).run()
         return Deployed(session, stack)

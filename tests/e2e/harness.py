@@ -14,7 +14,10 @@ from typing import Any
 from payment_infra.cloud.environment.smoke import Api, invoke_url
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
+from payment_infra.config import StackConfig
 from payment_infra.local.emulator import ACCESS_KEY, Emulator
+from payment_infra.local.refused import REFUSED
+from payment_infra.sources import ENVIRONMENT_PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -74,12 +77,25 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def aws_variables(url: str) -> dict[str, str]:
-    """Return what points the AWS CLI and boto3 at the emulator."""
+    """Return what points the AWS CLI and boto3 at the emulator, and asks it for nothing that it
+    refuses."""
     return {
+        **settings_taken(),
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
         "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def settings_taken() -> dict[str, str]:
+    """Return the variables that give the settings that the emulator refuses their default."""
+    values = {name: getattr(StackConfig(), name) for name in REFUSED}
+    return {
+        ENVIRONMENT_PREFIX + name.upper(): str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+        for name, value in values.items()
     }
 
 
