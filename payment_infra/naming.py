@@ -34,6 +34,15 @@ def suffixed(base: str) -> Sub:
     return Sub(f"{base}-${{{ENVIRONMENT_SUFFIX}}}")
 
 
+def arn_of(service: str, base: str, rest: str = "") -> Sub:
+    """Return the ARN of what has the physical name `base-<EnvironmentSuffix>` in this account and
+    region; the rest follows it."""
+    return Sub(
+        f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:"
+        f"{base}-${{{ENVIRONMENT_SUFFIX}}}{rest}"
+    )
+
+
 def parameter(name: str) -> Ref:
     """Return the value of a parameter."""
     return Ref(name)

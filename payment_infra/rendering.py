@@ -21,7 +21,7 @@ RESOURCE_KEYS = (
     "Properties",
 )
 FORMATS = ("yaml", "json")
-YAML_WIDTH = 120
+YAML_WIDTH = 200
 # A collection that takes no more characters than these stands on one line.
 FLOW_WIDTH = 200
 

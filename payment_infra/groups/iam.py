@@ -13,7 +13,8 @@ from awacs import (
     sqs,
     xray,
 )
-from awacs.aws import Allow, PolicyDocument, Statement
+from awacs.aws import Action, Allow, Bool, Deny, PolicyDocument, Principal, Statement
+from awacs.aws import Condition as When
 from awacs.helpers.trust import get_lambda_assumerole_policy
 from troposphere import Sub
 from troposphere.apigateway import RestApi
@@ -25,7 +26,7 @@ from troposphere.sqs import Queue
 
 from payment_infra.groups.storage import Storage
 from payment_infra.names import STAGE_NAME
-from payment_infra.naming import suffixed
+from payment_infra.naming import arn_of
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def read_metrics() -> Statement:
 
 def read_alarm(name: str) -> Statement:
     """Grant reading the state of the alarm with this base name."""
-    return _allow("ReadAlarms", [cloudwatch.DescribeAlarms], _arn("cloudwatch", f"alarm:{name}"))
+    return _allow("ReadAlarms", [cloudwatch.DescribeAlarms], arn_of("cloudwatch", f"alarm:{name}"))
 
 
 def read_stage(rest_api: RestApi) -> Statement:
@@ -121,7 +122,7 @@ def read_event_source(mapping: EventSourceMapping) -> Statement:
 
 def read_log_stream(log_group: str, stream: str) -> Statement:
     """Grant reading one stream of the log group with this base name."""
-    arn = _arn("logs", f"log-group:{log_group}", f":log-stream:{stream}")
+    arn = arn_of("logs", f"log-group:{log_group}", f":log-stream:{stream}")
     return _allow("ReadLatestReport", [logs.GetLogEvents], arn)
 
 
@@ -137,11 +138,15 @@ def send_traces() -> Statement:
     return _allow("SendTraces", [xray.PutTraceSegments, xray.PutTelemetryRecords], "*")
 
 
-def _arn(service: str, base_name: str, rest: str = "") -> Sub:
-    """Return the ARN of what has a suffixed name in this account and region."""
-    name = suffixed(base_name).data["Fn::Sub"]
-    return Sub(
-        f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{name}{rest}"
+def require_tls(action: Action, resource: object) -> Statement:
+    """Refuse whoever does not use TLS; a service that acts for itself does, or does not say (IAM,
+    "AWS global condition context keys", aws:SecureTransport)."""
+    return Statement(
+        Effect=Deny,
+        Principal=Principal("*"),
+        Action=[action],
+        Resource=[resource],
+        Condition=When(Bool("aws:SecureTransport", "false")),
     )
 
 

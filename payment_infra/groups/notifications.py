@@ -8,6 +8,7 @@ from awacs.aws import Condition as When
 from troposphere import AccountId, Condition, Equals, Not, Sub
 from troposphere.sns import SubscriptionResource, Topic, TopicPolicy
 
+from payment_infra.groups.iam import require_tls
 from payment_infra.names import ALARM_EMAIL
 from payment_infra.naming import parameter, suffixed
 
@@ -51,7 +52,8 @@ def build_notifications() -> Notifications:
                             ArnLike("aws:SourceArn", Sub(ALARM_ARNS)),
                         ]
                     ),
-                )
+                ),
+                require_tls(sns.Publish, topic.ref()),
             ],
         ),
     )

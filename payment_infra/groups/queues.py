@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
-from troposphere.sqs import Queue, RedrivePolicy
+from awacs.aws import Action, PolicyDocument
+from troposphere.sqs import Queue, QueuePolicy, RedrivePolicy
 
 from payment_infra.config import StackConfig
+from payment_infra.groups.iam import require_tls
 from payment_infra.groups.retention import stateful
-from payment_infra.naming import suffixed
+from payment_infra.names import DEAD_LETTERS, FAILED_TRANSACTIONS
+from payment_infra.naming import arn_of, suffixed
 
 VISIBILITY_TIMEOUT_SECONDS = 300
 MAX_RECEIVES = 3
@@ -22,21 +25,28 @@ class Queues:
 
     failed: Queue
     dead_letter: Queue
+    policy: QueuePolicy
 
 
 def build_queues(config: StackConfig) -> Queues:
-    """Build both queues; a message moves to the second after three receives."""
+    """Build both queues; a message moves to the second after three receives, and back to no other
+    than the first. Both take no request without TLS."""
     dead_letter = Queue(
         "FailedTransactionsDLQ",
         **stateful(config),
-        QueueName=suffixed("failed-transactions-dlq"),
+        QueueName=suffixed(DEAD_LETTERS),
         MessageRetentionPeriod=DEAD_LETTER_RETENTION_SECONDS,
         SqsManagedSseEnabled=True,
+        # By its name: the queue itself refers to this one.
+        RedriveAllowPolicy={
+            "redrivePermission": "byQueue",
+            "sourceQueueArns": [arn_of("sqs", FAILED_TRANSACTIONS)],
+        },
     )
     failed = Queue(
         "FailedTransactionsQueue",
         **stateful(config),
-        QueueName=suffixed("failed-transactions"),
+        QueueName=suffixed(FAILED_TRANSACTIONS),
         VisibilityTimeout=VISIBILITY_TIMEOUT_SECONDS,
         MessageRetentionPeriod=RETENTION_SECONDS,
         RedrivePolicy=RedrivePolicy(
@@ -44,4 +54,11 @@ def build_queues(config: StackConfig) -> Queues:
         ),
         SqsManagedSseEnabled=True,
     )
-    return Queues(failed=failed, dead_letter=dead_letter)
+    policy = QueuePolicy(
+        "QueuesPolicy",
+        Queues=[failed.ref(), dead_letter.ref()],
+        PolicyDocument=PolicyDocument(
+            Version="2012-10-17", Statement=[require_tls(Action("sqs", "*"), "*")]
+        ),
+    )
+    return Queues(failed=failed, dead_letter=dead_letter, policy=policy)

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import boto3
 import pytest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from payment_infra.cloud.environment.smoke import Api, run
-from payment_infra.local.emulator import Emulator
+from payment_infra.local.emulator import ACCESS_KEY, Emulator
+from payment_infra.names import ALARM_TOPIC, DEAD_LETTER_QUEUE, FAILED_QUEUE
 from tests.e2e.conftest import Deploy
 from tests.e2e.harness import PAYMENT, Deployed
 
@@ -31,12 +34,45 @@ AS_ASKED: dict[str, dict[str, Any]] = {
 }
 GET = {"httpMethod": "GET", "path": "/health", "requestContext": {"requestId": "get"}}
 WAIT_SECONDS = 10.0
+QUEUES = (FAILED_QUEUE, DEAD_LETTER_QUEUE)
 UNAVAILABLE = PAYMENT | {"customer_id": "sim-unavailable"}
 
 
 @pytest.fixture(scope="module")
 def deployed(enforcing_aws: Emulator, deploy: Deploy) -> Deployed:
-    return deploy(enforcing_aws, "iam-1")
+    """Return a stack whose queues and topic take requests without TLS, which the emulator lacks."""
+    deployed = deploy(enforcing_aws, "iam-1")
+    ids, sns = deployed.stack.physical_ids(), as_if_by_tls(deployed, "sns")
+    for queue in QUEUES:
+        as_if_by_tls(deployed, "sqs").set_queue_attributes(
+            QueueUrl=ids[queue], Attributes={"Policy": ""}
+        )
+    policy = json.loads(sns.get_topic_attributes(TopicArn=ids[ALARM_TOPIC])["Attributes"]["Policy"])
+    allowed = [statement for statement in policy["Statement"] if statement["Effect"] == "Allow"]
+    sns.set_topic_attributes(
+        TopicArn=ids[ALARM_TOPIC],
+        AttributeName="Policy",
+        AttributeValue=json.dumps(policy | {"Statement": allowed}),
+    )
+    return deployed
+
+
+def as_if_by_tls(deployed: Deployed, service: str) -> Any:
+    """Return a client that the emulator takes for one behind a proxy that ends TLS."""
+    session = deployed.session
+    client = boto3.client(
+        service,
+        endpoint_url=session.endpoint_url,
+        region_name=session.region,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=ACCESS_KEY,
+    )
+
+    def add_header(request: Any, **_: object) -> None:
+        request.headers["X-Forwarded-Proto"] = "https"
+
+    client.meta.events.register("before-send", add_header)
+    return client
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +160,25 @@ def new_caller(deployed: Deployed, name: str) -> Api:
 
 def validated(api: Api, payment: dict[str, object]) -> dict[str, object]:
     return {"transaction_id": api.call("POST", "validate", payment).field("transaction_id")}
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_a_queue_takes_no_request_without_tls(
+    enforcing_aws: Emulator, deploy: Deploy, queue: str
+) -> None:
+    deployed = deploy(enforcing_aws, "tls-1")
+    message = {"QueueUrl": deployed.stack.physical_ids()[queue], "MessageBody": "a message"}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        deployed.session.client("sqs").send_message(**message)
+    as_if_by_tls(deployed, "sqs").send_message(**message)
+
+
+def test_the_topic_takes_no_request_without_tls(enforcing_aws: Emulator, deploy: Deploy) -> None:
+    deployed = deploy(enforcing_aws, "tls-1")
+    message = {"TopicArn": deployed.stack.physical_ids()[ALARM_TOPIC], "Message": "a message"}
+    with pytest.raises(ClientError, match="AuthorizationError"):
+        deployed.session.client("sns").publish(**message)
+    as_if_by_tls(deployed, "sns").publish(**message)
 
 
 def test_every_check_passes_under_the_functions_own_roles(deployed: Deployed) -> None:
