@@ -9,12 +9,15 @@ from payment_infra.rules import (
     BUCKET_PATTERN,
     EMAIL_PATTERN,
     GATEWAY_PATTERN,
+    POLICY_ARN_PATTERN,
     RETENTION_DAYS,
+    ROLE_PREFIX_PATTERN,
     RUNTIMES,
     SECRET_ARN_PATTERN,
     Rule,
     Tags,
     check_limit,
+    check_role_path,
     check_suffix,
     check_tags,
     matching,
@@ -144,6 +147,19 @@ class StackConfig:
     # The account.
     manage_api_gateway_account: bool = _setting(
         True, "Make the region's CloudWatch role for API Gateway."
+    )
+    permissions_boundary: str = _setting(
+        "",
+        "ARN of the policy that bounds what every role may do.",
+        matching(POLICY_ARN_PATTERN, "the ARN of a managed policy of IAM"),
+        kept=True,
+    )
+    role_path: str = _setting("/", "Path of every role.", check_role_path, kept=True)
+    role_prefix: str = _setting(
+        "",
+        "What every role's name begins with.",
+        matching(ROLE_PREFIX_PATTERN, "1 to 24 letters, digits and _ + = , . @ -"),
+        kept=True,
     )
     tags: Tags = field(
         default_factory=dict,

@@ -24,6 +24,7 @@ from payment_infra.names import (
     PARAMETER_FIELDS,
     PROCESS_METHOD,
     PROCESSING_FUNCTION,
+    PROCESSING_ROLE,
     RETRY_FUNCTION,
     TRANSACTIONS_TABLE,
 )
@@ -136,4 +137,13 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         policies = {resources.get(name, {}).get("DeletionPolicy", "Delete") for name in HOLDING}
         values["retain_data"] = policies != {"Delete"}
         values["deletion_protection"] = str(protected).lower() == "true"
+    if PROCESSING_ROLE in resources:
+        properties = resources[PROCESSING_ROLE].get("Properties", {})
+        values["permissions_boundary"] = str(properties.get("PermissionsBoundary", ""))
+        values["role_path"] = str(properties.get("Path", "/"))
+        match properties.get("RoleName"):
+            case {"Fn::Join": [_, [str(first), *_]]}:
+                values["role_prefix"] = first.removesuffix(PROCESSING_ROLE)
+            case None:
+                values["role_prefix"] = ""
     return values

@@ -45,6 +45,13 @@ GATEWAY_PATTERN = r"^handlers\.shared(\.[a-z_][a-z0-9_]*)+:[A-Z][A-Za-z0-9]*$"
 SECRET_ARN_PATTERN = (
     r"^$|^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
 )
+# IAM, "IAM identifiers": a policy of the account, or one that AWS manages.
+POLICY_ARN_PATTERN = r"^$|^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[\w+=,.@/-]{1,512}$"
+# IAM API, CreateRole: a path has 512 characters at most.
+ROLE_PATH_PATTERN = r"^/$|^/[!-.0-~]+(/[!-.0-~]+)*/$"
+MAX_ROLE_PATH_LENGTH = 512
+# IAM API, CreateRole: a name has 64 characters at most. What follows the prefix takes up to 40.
+ROLE_PREFIX_PATTERN = r"^$|^[\w+=,.@-]{1,24}$"
 # Tag restrictions of AWS: "Tag naming limits and requirements".
 TAG_PATTERN = r"^[\w .:/=+@-]*$"
 MAX_TAGS = 40
@@ -112,6 +119,15 @@ def matching(pattern: str, meaning: str) -> Rule:
         return None if re.fullmatch(pattern, value) else f"must be {meaning}"
 
     return check
+
+
+def check_role_path(path: str) -> str | None:
+    """Say what is wrong with the path of the roles, or None."""
+    if len(path) > MAX_ROLE_PATH_LENGTH:
+        return f"has {len(path)} characters, at most {MAX_ROLE_PATH_LENGTH} are allowed"
+    if not re.fullmatch(ROLE_PATH_PATTERN, path, re.ASCII):
+        return "must begin and end with a slash, such as /payments/"
+    return None
 
 
 def check_tags(tags: Tags) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 
 from troposphere import AWSObject, Output, Tags, Template
 from troposphere.cloudwatch import Dashboard
+from troposphere.iam import Role
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.alarms import Alarms, build_alarms
@@ -12,6 +13,7 @@ from payment_infra.groups.api import Api, build_api, build_rest_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
 from payment_infra.groups.dashboard import build_dashboard
 from payment_infra.groups.functions import Functions, build_functions
+from payment_infra.groups.iam import under_account_rules
 from payment_infra.groups.notifications import Notifications, build_notifications
 from payment_infra.groups.queues import Queues, build_queues
 from payment_infra.groups.stage import ApiStage, build_stage
@@ -54,6 +56,8 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
             template.add_condition(name, condition)
         for resource in _resources(group):
             _tag(resource, config.tags)
+            if isinstance(resource, Role):
+                under_account_rules(resource, config)
             template.add_resource(resource)
     template.resources[RECORD_HOLDER].Metadata = build_record(config)
     for output in (

@@ -1,5 +1,6 @@
 """Grants, each a statement, and the execution roles that are made of them."""
 
+import hashlib
 from dataclasses import dataclass
 
 from awacs import (
@@ -16,7 +17,7 @@ from awacs import (
 from awacs.aws import Action, Allow, Bool, Deny, PolicyDocument, Principal, Statement
 from awacs.aws import Condition as When
 from awacs.helpers.trust import get_lambda_assumerole_policy
-from troposphere import Sub
+from troposphere import Join, Select, Split, StackId, Sub
 from troposphere.apigateway import RestApi
 from troposphere.awslambda import EventSourceMapping
 from troposphere.iam import ManagedPolicy, Role
@@ -24,6 +25,7 @@ from troposphere.logs import LogGroup
 from troposphere.sns import Topic
 from troposphere.sqs import Queue
 
+from payment_infra.config import StackConfig
 from payment_infra.groups.storage import Storage
 from payment_infra.names import STAGE_NAME
 from payment_infra.naming import arn_of
@@ -51,6 +53,26 @@ def execution_role(function: str, *grants: Statement) -> ExecutionRole:
         ManagedPolicyArns=[policy.ref()],
     )
     return ExecutionRole(role=role, policy=policy)
+
+
+def under_account_rules(role: Role, config: StackConfig) -> None:
+    """Give a role what the account asks of every role: boundary, path, and a name with its prefix.
+
+    A name has a part of the stack's id, since roles are the account's and not a region's, and since
+    a role that an earlier stack has kept still has its own. It has a digest of the path as well:
+    CloudFormation makes a role anew in another path before it deletes the old one (AWS::IAM::Role,
+    Path), and an account has no two roles of one name.
+    """
+    place: list[str] = []
+    if config.permissions_boundary:
+        role.PermissionsBoundary = config.permissions_boundary
+    if config.role_path != "/":
+        role.Path = config.role_path
+        place = [hashlib.sha256(config.role_path.encode()).hexdigest()[:4]]
+    if config.role_prefix:
+        # The id's UUID begins with eight characters of the time at which the stack was made.
+        own = Select(0, Split("-", Select(2, Split("/", StackId))))
+        role.RoleName = Join("-", [f"{config.role_prefix}{role.title}", *place, own])
 
 
 def record_payments(storage: Storage) -> Statement:

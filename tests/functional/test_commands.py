@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import re
 import shlex
@@ -23,6 +24,7 @@ from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
 from tests.functional.conftest import REPOSITORY, Cli, Program, refused
 from tests.http import URL, Response, answering
 from tests.offline import TINY_LAYER
+from tests.settings import OTHER
 
 STACK = "payment-infra-dev"
 DEPLOY = ("deploy", "--suffix", "dev", "--bucket", "zips", "--yes")
@@ -91,38 +93,24 @@ def test_check_refuses_what_is_no_text(cli: Cli, clean: Path) -> None:
     assert result.stderr == "Error: out.yaml: is not a text in UTF-8, so no template\n"
 
 
+def flags(name: str) -> list[str]:
+    """Return the flags that give a setting its value in `OTHER`."""
+    flag, value = name.replace("_", "-"), OTHER[name]
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    if isinstance(value, dict):
+        return [f"--tag={key}={text}" for key, text in value.items()]
+    if isinstance(value, tuple):
+        return [f"--{flag}={one}" for one in value]
+    return [f"--{flag}={value}"]
+
+
 def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None:
-    given = {
-        "suffix": "dev",
-        "bucket": "zips",
-        "authorization": "none",
-        "payment_access": "account",
-        "runtime": "python3.12",
-        "architecture": "x86_64",
-        "gateway": "handlers.shared.acme:Acme",
-        "gateway_secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:acme-AbCdEf",
-        "alarm_email": "ops@example.com",
-        "throttle_rate_limit": 5,
-        "throttle_burst_limit": 6,
-        "log_retention_days": 30,
-        "manage_api_gateway_account": False,
-        "retain_data": True,
-        "deletion_protection": True,
-        "termination_protection": True,
-        "tags": {"Team": "payments", "Cost": "7=8"},
-    }
-    assert set(given) == set(FIELDS)
-    arguments = [
-        *("--suffix=dev", "--bucket=zips", "--authorization=none", "--runtime=python3.12"),
-        *("--architecture=x86_64", "--alarm-email=ops@example.com", "--throttle-rate-limit=5"),
-        *("--throttle-burst-limit=6", "--log-retention-days=30", "--no-manage-api-gateway-account"),
-        *("--retain-data", "--deletion-protection", "--termination-protection"),
-        "--payment-access=account",
-        *("--tag=Team=payments", "--tag=Cost=7=8"),
-        *(f"--gateway={given['gateway']}", f"--gateway-secret={given['gateway_secret']}"),
-    ]
-    shown = json.loads(cli("config", "--output", "json", *arguments).stdout)
-    assert {name: one["value"] for name, one in shown.items()} == given
+    shown = json.loads(
+        cli("config", "--output", "json", *itertools.chain(*map(flags, OTHER))).stdout
+    )
+    assert list(shown) == list(FIELDS)
+    assert {name: one["value"] for name, one in shown.items()} == json.loads(json.dumps(OTHER))
     assert all(one["source"].startswith("--") for one in shown.values())
 
 

@@ -20,6 +20,10 @@ PSEUDO_PARAMETERS = {
     "AWS::AccountId": "123456789012",
     "AWS::URLSuffix": "amazonaws.com",
     "AWS::StackName": "payment-infra-dev",
+    "AWS::StackId": (
+        "arn:aws:cloudformation:eu-central-1:123456789012:stack/payment-infra-dev/"
+        "51af3dc0-da77-11e4-872e-1234567abcdb"
+    ),
 }
 PARAMETERS = {"EnvironmentSuffix": "dev", "ArtifactBucket": "zips"}
 
@@ -97,6 +101,10 @@ class Evaluated:
                 return self.value(left) == self.value(right)
             case {"Fn::Not": [inner]}:
                 return not self.value(inner)
+            case {"Fn::Select": [index, parts]}:
+                return self.value(parts)[int(index)]
+            case {"Fn::Split": [separator, whole]}:
+                return self.value(whole).split(separator)
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(self.value(part) for part in parts)
             case {"Fn::Sub": [text, variables]}:

@@ -59,7 +59,7 @@ def test_a_stack_without_anything_is_created_and_any_other_updated(
     assert change_set.creates == (kind == "CREATE")
     [request] = aws.called(CREATE)
     assert request["ChangeSetType"] == kind
-    assert request["Capabilities"] == ["CAPABILITY_IAM"]
+    assert request["Capabilities"] == ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
     assert not request.keys() & {"RoleARN", "NotificationARNs"}
     [change] = change_set.changes
     assert (change.action, change.logical_id) == ("Add", "Queue")

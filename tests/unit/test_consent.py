@@ -22,23 +22,21 @@ from payment_infra.record import RECORDED, Record, read_record
 from payment_infra.sources import DEFAULTS, resolve
 from tests.aws import FakeAws, FakeBucket
 from tests.operators import FakeOperator
+from tests.settings import OTHER
 from tests.stacks import template
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Result
 
 NAME = "payment-infra-dev"
-ACME = "handlers.shared.acme:Acme"
-SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
 # Values that are no default.
 OTHERS: dict[str, Any] = {
-    "authorization": "none",
-    "payment_access": "account",
-    "gateway": ACME,
-    "gateway_secret": SECRET,
-    "retain_data": True,
-    "deletion_protection": True,
+    name: value
+    for name, value in OTHER.items()
+    if name in KEPT and name != "termination_protection"
 }
+ACME = OTHERS["gateway"]
+SECRET = OTHERS["gateway_secret"]
 PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
 ENTERED = "payment-infra deploy --suffix dev --parameter LogLevel=INFO --yes"
 ALL = frozenset({"broaden", "open", "replace"})
@@ -96,7 +94,12 @@ def refusal(record: Record, command: str = ENTERED, **flags: object) -> str:
 
 
 def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang() -> None:
-    assert set(KEPT) == {*OTHERS, "termination_protection"}
+    assert set(KEPT) == {
+        *("authorization", "payment_access"),
+        *("gateway", "gateway_secret"),
+        *("retain_data", "deletion_protection", "termination_protection"),
+        *("permissions_boundary", "role_path", "role_prefix"),
+    }
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -114,9 +117,12 @@ def test_a_variable_or_the_file_names_a_setting_too(name: str, tmp_path: Path) -
     record = Record(values={name: OTHERS[name]})
     value = getattr(DEFAULTS, name)
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if value == ():
+        text = ""
     check_kept(NAME, record, resolve({}, {f"PAYMENT_INFRA_{name.upper()}": text}), ENTERED)
     file = tmp_path / "settings.toml"
-    file.write_text(f"{name} = {text if isinstance(value, bool) else repr(value)}")
+    written = text if isinstance(value, bool) else repr(value)
+    file.write_text(f"{name} = {'[]' if value == () else written}")
     check_kept(NAME, record, resolve({}, {}, file), ENTERED)
 
 

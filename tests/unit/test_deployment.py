@@ -483,6 +483,13 @@ def test_the_command_for_the_aws_cli_copies_the_template_and_creates_the_stack(
     )
 
 
+def test_the_command_for_the_aws_cli_says_that_roles_have_names_of_ones_own(
+    session: Session,
+) -> None:
+    command = releases.deploy_command(session, NAME, release(session, role_prefix="acme-"))
+    assert " --capabilities CAPABILITY_NAMED_IAM --region " in command
+
+
 def test_the_command_for_the_aws_cli_passes_on_an_update_what_was_asked_for(
     session: Session, aws: FakeAws
 ) -> None:

@@ -24,6 +24,7 @@ TYPES = {
     "FUNCTION": "AWS::Lambda::Function",
     "LOG_GROUP": "AWS::Logs::LogGroup",
     "QUEUE": "AWS::SQS::Queue",
+    "ROLE": "AWS::IAM::Role",
     "REST_API": "AWS::ApiGateway::RestApi",
     "RETRY_EVENT_SOURCE": "AWS::Lambda::EventSourceMapping",
     "HEALTH_SCHEDULE": "AWS::Events::Rule",

@@ -83,10 +83,10 @@ def test_a_template_that_needs_more_capabilities_is_a_failure(
     aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def validated(_: Answer) -> Answer:
-        return {"Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]}
+        return {"Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]}
 
     monkeypatch.setattr(aws, "validate_template", validated)
-    assert checks(aws)["template"].message == "the template needs CAPABILITY_NAMED_IAM"
+    assert checks(aws)["template"].message == "the template needs CAPABILITY_AUTO_EXPAND"
 
 
 @pytest.mark.parametrize(

@@ -20,20 +20,14 @@ from payment_infra.record import (
 from payment_infra.rendering import document, read_document, render
 from payment_infra.sources import resolve
 from payment_infra.template import build_template
+from tests import settings
 
-SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
 OTHER = StackConfig(
     preset="production",
-    authorization="none",
-    payment_access="account",
-    runtime="python3.12",
-    architecture="x86_64",
-    gateway="handlers.shared.acme:Acme",
-    gateway_secret=SECRET,
-    retain_data=True,
-    deletion_protection=True,
+    **{name: settings.OTHER[name] for name in RECORDED if name != "tags"},
     tags={"Ref": "a=b", "Team": "payments"},
 )
+SECRET = OTHER.gateway_secret
 EVERY_CONFIG = pytest.mark.parametrize("config", [StackConfig(), OTHER], ids=["default", "other"])
 
 
@@ -57,6 +51,12 @@ def test_what_is_recorded_is_read_again(config: StackConfig, form: str) -> None:
     record = read_record(template(config, form))
     assert (record.version, record.preset) == (__version__, config.preset)
     assert record.values == {name: getattr(config, name) for name in RECORDED}
+
+
+def test_no_setting_is_tried_with_its_default_alone() -> None:
+    assert list(settings.OTHER) == list(FIELDS)
+    for name, value in settings.OTHER.items():
+        assert value != getattr(StackConfig(), name)
 
 
 def test_a_stack_holds_every_setting_as_parameter_record_or_attribute_of_its_own() -> None:
@@ -87,6 +87,7 @@ def test_without_a_record_the_resources_say_what_money_access_and_protection_han
 ) -> None:
     names: tuple[str, ...] = ("gateway", "gateway_secret", "payment_access", "authorization")
     names += ("retain_data", "deletion_protection")
+    names += ("permissions_boundary", "role_path", "role_prefix")
     expected = {name: getattr(config, name) for name in names}
     assert read_record(without_record(config)) == Record("0.0.9", "", expected)
 
@@ -146,6 +147,13 @@ GATEWAY = ("Properties", "Environment", "Variables", "GATEWAY")
             )
             for value in (True, "true")
         ),
+        (
+            "ProcessingRole",
+            ("Properties", "PermissionsBoundary"),
+            OTHER.permissions_boundary,
+            {"permissions_boundary": OTHER.permissions_boundary},
+        ),
+        ("ProcessingRole", ("Properties", "Path"), "/other/", {"role_path": "/other/"}),
     ],
 )
 def test_what_was_changed_by_hand_counts_more_than_the_record(
@@ -175,14 +183,16 @@ def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
         "9.0.0",
         "staging",
         {
+            # What is left out is as this release has it; what has another type is not known.
+            **{name: getattr(StackConfig(), name) for name in RECORDED if name != "tags"},
             "gateway": OTHER.gateway,
             "gateway_secret": SECRET,
             "payment_access": "account",
             "authorization": "none",
             "retain_data": True,
             "deletion_protection": True,
-            # Left out, so it is as this release has it; what has another type is not known.
-            "runtime": "python3.13",
-            "architecture": "arm64",
+            "permissions_boundary": OTHER.permissions_boundary,
+            "role_path": OTHER.role_path,
+            "role_prefix": OTHER.role_prefix,
         },
     )

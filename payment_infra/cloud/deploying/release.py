@@ -15,7 +15,7 @@ from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, code_key
 from payment_infra.cloud.deploying.bootstrap import exists, find_bucket
 from payment_infra.cloud.deploying.parameters import parameters
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
+from payment_infra.cloud.stacks.change_sets import MAX_BODY_BYTES
 from payment_infra.errors import UsageError
 from payment_infra.layer import build_layer
 from payment_infra.rendering import document, render_document
@@ -168,13 +168,15 @@ def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) ->
 def deploy_command(session: Session, stack_name: str, release: Release) -> str:
     """Return the shell command that deploys a release with the plain AWS CLI."""
     file = f"{stack_name}.yaml"
+    # CloudFormation API, CreateStack: the second is for roles with names of one's own.
+    capability = "CAPABILITY_NAMED_IAM" if release.plan.config.role_prefix else "CAPABILITY_IAM"
     options = session.aws_flags
     copy = ["aws", "s3", "cp", release.template.uri, file, *options]
     # What is left out keeps the stack's value in an update, and has the template's in a creation.
     overrides = [f"{name}={value}" for name, value in release.parameters.items() if value]
     deploy = [
         *("aws", "cloudformation", "deploy", "--template-file", file),
-        *("--stack-name", stack_name, "--capabilities", *CAPABILITIES, *options),
+        *("--stack-name", stack_name, "--capabilities", capability, *options),
         *("--parameter-overrides", *overrides),
     ]
     if release.template_bytes > MAX_BODY_BYTES:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from payment_infra.cloud.stacks.stack import Stack, StackState
 
 NAME_PREFIX = "payment-infra-"
-CAPABILITIES = ("CAPABILITY_IAM",)
+# What an operation may make: a template that was deployed before may name its roles too.
+CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM")
 # CloudFormation takes a larger template only from a bucket ("CloudFormation quotas").
 MAX_BODY_BYTES = 51_200
 # What CloudFormation says in StatusReason when a change set would change nothing.

@@ -1,0 +1,30 @@
+"""A value of every setting that is not its default, for tests of all settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# In the order of the fields.
+OTHER: Mapping[str, Any] = {
+    "suffix": "dev",
+    "bucket": "zips",
+    "authorization": "none",
+    "payment_access": "account",
+    "throttle_rate_limit": 5,
+    "throttle_burst_limit": 6,
+    "gateway": "handlers.shared.acme:Acme",
+    "gateway_secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:acme-AbCdEf",
+    "retain_data": True,
+    "deletion_protection": True,
+    "termination_protection": True,
+    "runtime": "python3.12",
+    "architecture": "x86_64",
+    "alarm_email": "ops@example.com",
+    "log_retention_days": 30,
+    "manage_api_gateway_account": False,
+    "permissions_boundary": "arn:aws:iam::123456789012:policy/boundary",
+    "role_path": "/payments/",
+    "role_prefix": "acme-",
+    "tags": {"Team": "payments", "Cost": "7=8"},
+}
