@@ -96,6 +96,22 @@ class StackConfig:
         one_of("caller", "account"),
         kept=True,
     )
+    endpoint_type: str = _setting(
+        "edge",
+        "Where the API's endpoint is: edge (CloudFront), regional or private (a VPC).",
+        one_of("edge", "regional", "private"),
+        kept=True,
+        costs="private needs VPC endpoints, each 0.01 USD an hour and Availability Zone, and "
+        "0.01 USD a GB.",
+    )
+    endpoint_access_mode: str = _setting(
+        "basic",
+        "Whether a request must come in by the API's own endpoint and name: basic or strict.",
+        one_of("basic", "strict"),
+        kept=True,
+        costs="With strict the endpoint's type cannot change, and the way back to basic takes the "
+        "API away for some 15 minutes.",
+    )
 
     # Load.
     throttle_rate_limit: int = _setting(1000, "Requests a second that the API admits.", check_limit)
@@ -171,6 +187,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     "development": {},
     "production": {
         # Who may call, and how.
+        "endpoint_type": "regional",
         # Load.
         # Data.
         "retain_data": True,

@@ -25,6 +25,7 @@ from payment_infra.names import (
     PROCESS_METHOD,
     PROCESSING_FUNCTION,
     PROCESSING_ROLE,
+    REST_API,
     RETRY_FUNCTION,
     TRANSACTIONS_TABLE,
 )
@@ -130,6 +131,8 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         properties = resources[PROCESS_METHOD].get("Properties", {})
         signed = properties.get("AuthorizationType") == "AWS_IAM"
         values["authorization"] = "iam" if signed else "none"
+    if REST_API in resources:
+        values |= _of_endpoint(resources[REST_API].get("Properties", {}))
     if TRANSACTIONS_TABLE in resources:
         properties = resources[TRANSACTIONS_TABLE].get("Properties", {})
         protected = properties.get("DeletionProtectionEnabled", False)
@@ -147,3 +150,22 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
             case None:
                 values["role_prefix"] = ""
     return values
+
+
+def _of_endpoint(properties: Mapping[str, Any]) -> dict[str, object]:
+    """Return what the properties of an API say of its endpoint.
+
+    Without a type it is edge-optimized, without a mode basic (API Gateway API, CreateRestApi, and
+    "Security policies for REST APIs in API Gateway").
+    """
+    [kind] = properties.get("EndpointConfiguration", {}).get("Types") or ["EDGE"]
+    mode = properties.get("EndpointAccessMode", "BASIC")
+    return {
+        "endpoint_type": str(_chosen(kind)).lower(),
+        "endpoint_access_mode": str(_chosen(mode)).lower(),
+    }
+
+
+def _chosen(value: Any) -> Any:
+    """Return what an Fn::If gives if its condition holds."""
+    return value["Fn::If"][1] if isinstance(value, Mapping) and "Fn::If" in value else value

@@ -112,7 +112,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
     notifications = build_notifications()
     storage = build_storage(config)
     queues = build_queues(config)
-    rest_api = build_rest_api()
+    rest_api = build_rest_api(config)
     functions = build_functions(config, code, storage, queues, notifications.topic, rest_api)
     api = build_api(config, rest_api, functions)
     alarms = build_alarms(notifications.topic, queues, functions)

@@ -11,6 +11,8 @@ OTHER: Mapping[str, Any] = {
     "bucket": "zips",
     "authorization": "none",
     "payment_access": "account",
+    "endpoint_type": "regional",
+    "endpoint_access_mode": "strict",
     "throttle_rate_limit": 5,
     "throttle_burst_limit": 6,
     "gateway": "handlers.shared.acme:Acme",

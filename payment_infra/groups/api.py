@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from awacs import execute_api
 from awacs.aws import Allow, PolicyDocument, Statement
-from troposphere import Sub
+from troposphere import Condition, Sub
 from troposphere.apigateway import (
     Deployment,
     EndpointConfiguration,
@@ -24,6 +24,7 @@ from troposphere.iam import ManagedPolicy
 from payment_infra.config import StackConfig
 from payment_infra.groups.functions import Functions
 from payment_infra.groups.refusals import build_refusals
+from payment_infra.groups.tls import CONDITIONS, endpoint_type, enhanced
 from payment_infra.names import STAGE_NAME
 from payment_infra.naming import suffixed
 
@@ -52,15 +53,17 @@ class Api:
     deployment: Deployment
     caller_policy: ManagedPolicy
     url: Sub
+    conditions: dict[str, Condition]
 
 
-def build_rest_api() -> RestApi:
+def build_rest_api(config: StackConfig) -> RestApi:
     """Build the REST API itself, which a function looks at."""
     return RestApi(
         "PaymentAPI",
         Name=suffixed("payment-api"),
         Description="Payment Processing API with disaster recovery",
-        EndpointConfiguration=EndpointConfiguration(Types=["EDGE"]),
+        EndpointConfiguration=EndpointConfiguration(Types=[endpoint_type(config)]),
+        **enhanced(config),
     )
 
 
@@ -114,6 +117,7 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
             "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/" + STAGE_NAME + "/",
             Api=rest_api.ref(),
         ),
+        conditions=CONDITIONS,
     )
 
 
@@ -170,18 +174,22 @@ def _build_deployment(
     refusals: tuple[GatewayResponse, ...],
 ) -> Deployment:
     """Build the deployment; its logical id changes with what it is a snapshot of, since
-    CloudFormation would not make another one for the same id."""
+    CloudFormation would not make another one for the same id.
+
+    What the API itself says of its endpoint and its policy reaches the stage by a deployment too
+    ("How to change a security policy": "Redeploy your API for the changes to take effect").
+    """
     resources = [endpoint.resource for endpoint in endpoints]
     methods = [endpoint.method for endpoint in endpoints]
     snapshot = {
         resource.title: resource.to_dict()
-        for resource in (validator, model, *resources, *methods, *refusals)
+        for resource in (rest_api, validator, model, *resources, *methods, *refusals)
     }
     canonical = json.dumps(snapshot, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     return Deployment(
         f"PaymentAPIDeployment{digest}",
-        Description="The methods, models and responses as of this template.",
+        Description="The API as of this template.",
         DependsOn=[resource.title for resource in (*methods, *refusals)],
         RestApiId=rest_api.ref(),
     )

@@ -25,6 +25,8 @@ PSEUDO_PARAMETERS = {
         "51af3dc0-da77-11e4-872e-1234567abcdb"
     ),
 }
+# What Ref gives of AWS::NoValue: a property with it is left out.
+NO_VALUE = object()
 PARAMETERS = {"EnvironmentSuffix": "dev", "ArtifactBucket": "zips"}
 
 
@@ -113,13 +115,16 @@ class Evaluated:
                 return self._sub(text, {})
             case dict():
                 assert not any(key.startswith("Fn::") for key in value), value
-                return {key: self.value(inner) for key, inner in value.items()}
+                inner_values = {key: self.value(inner) for key, inner in value.items()}
+                return {key: one for key, one in inner_values.items() if one is not NO_VALUE}
             case list():
-                return [self.value(inner) for inner in value]
+                return [one for one in map(self.value, value) if one is not NO_VALUE]
             case _:
                 return value
 
     def _ref(self, name: str) -> Json:
+        if name == "AWS::NoValue":
+            return NO_VALUE
         if name in self._values:
             return self._values[name]
         assert name in self._present, name

@@ -16,7 +16,7 @@ from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Preview, PropertyChange
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.config import KEPT, SIMULATED_GATEWAY, StackConfig
+from payment_infra.config import KEPT, PRESETS, SIMULATED_GATEWAY, StackConfig
 from payment_infra.errors import Declined, UsageError
 from payment_infra.record import RECORDED, Record, read_record
 from payment_infra.sources import DEFAULTS, resolve
@@ -96,6 +96,7 @@ def refusal(record: Record, command: str = ENTERED, **flags: object) -> str:
 def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang() -> None:
     assert set(KEPT) == {
         *("authorization", "payment_access"),
+        *("endpoint_type", "endpoint_access_mode"),
         *("gateway", "gateway_secret"),
         *("retain_data", "deletion_protection", "termination_protection"),
         *("permissions_boundary", "role_path", "role_prefix"),
@@ -191,8 +192,7 @@ def test_a_stack_from_before_the_record_keeps_its_access_too(
 
 def test_the_record_alone_makes_a_change_set(session: Session, aws: FakeAws) -> None:
     run(session)
-    named: dict[str, Any] = {"retain_data": False, "deletion_protection": False}
-    named |= {"termination_protection": False, "log_retention_days": 7}
+    named = {name: getattr(DEFAULTS, name) for name in PRESETS["production"]}
     operator = FakeOperator()
     assert run(session, operator, **PRODUCTION, **named).changed
     [preview] = operator.of(Preview)

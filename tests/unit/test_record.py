@@ -72,7 +72,7 @@ def test_each_recorded_setting_alone_changes_a_resource(name: str) -> None:
 
 
 def test_the_preset_is_recorded_even_where_it_changes_nothing_else() -> None:
-    named = dict.fromkeys(PRESETS["production"], False) | {"log_retention_days": 7}
+    named = {name: getattr(StackConfig(), name) for name in PRESETS["production"]}
     same = resolve({"preset": "production", **named}, {}).config
     before, after = (
         document(build_template(one, code_keys()))["Resources"] for one in (StackConfig(), same)
@@ -88,6 +88,7 @@ def test_without_a_record_the_resources_say_what_money_access_and_protection_han
     names: tuple[str, ...] = ("gateway", "gateway_secret", "payment_access", "authorization")
     names += ("retain_data", "deletion_protection")
     names += ("permissions_boundary", "role_path", "role_prefix")
+    names += ("endpoint_type", "endpoint_access_mode")
     expected = {name: getattr(config, name) for name in names}
     assert read_record(without_record(config)) == Record("0.0.9", "", expected)
 
@@ -189,6 +190,8 @@ def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
             "gateway_secret": SECRET,
             "payment_access": "account",
             "authorization": "none",
+            "endpoint_type": "regional",
+            "endpoint_access_mode": "strict",
             "retain_data": True,
             "deletion_protection": True,
             "permissions_boundary": OTHER.permissions_boundary,
