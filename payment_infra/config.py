@@ -8,6 +8,8 @@ from payment_infra.rules import (
     ARCHITECTURES,
     BUCKET_PATTERN,
     EMAIL_PATTERN,
+    FIREWALL_LIMITS,
+    FIREWALL_WINDOW_SECONDS,
     GATEWAY_PATTERN,
     POLICY_ARN_PATTERN,
     RETENTION_DAYS,
@@ -16,6 +18,7 @@ from payment_infra.rules import (
     SECRET_ARN_PATTERN,
     Rule,
     Tags,
+    between,
     check_limit,
     check_role_path,
     check_suffix,
@@ -112,10 +115,34 @@ class StackConfig:
         costs="With strict the endpoint's type cannot change, and the way back to basic takes the "
         "API away for some 15 minutes.",
     )
+    firewall: bool = _setting(
+        False,
+        "Filter the API's requests by AWS WAF.",
+        kept=True,
+        costs="10.00 USD a month, and 0.60 USD for a million requests.",
+    )
+    client_certificate: bool = _setting(
+        False,
+        "Give the stage a client certificate.",
+        costs="API Gateway's certificate expires after a year, and is then made anew by hand.",
+    )
 
     # Load.
     throttle_rate_limit: int = _setting(1000, "Requests a second that the API admits.", check_limit)
     throttle_burst_limit: int = _setting(2000, "Requests that the API admits at once.", check_limit)
+    firewall_rate_limit: int = _setting(
+        650_000,
+        "Requests in five minutes that the firewall admits from one address.",
+        between(*FIREWALL_LIMITS),
+        kept=True,
+        costs="What an address sends beyond it is answered with 429.",
+    )
+    firewall_health_rate_limit: int = _setting(
+        300,
+        "Of these, requests to /health.",
+        between(*FIREWALL_LIMITS),
+        costs="What an address sends beyond it is answered with 429.",
+    )
 
     # Payments.
     gateway: str = _setting(
@@ -188,6 +215,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     "production": {
         # Who may call, and how.
         "endpoint_type": "regional",
+        "firewall": True,
+        "client_certificate": True,
         # Load.
         # Data.
         "retain_data": True,
@@ -217,7 +246,29 @@ class Combination:
     problem: str
 
 
-COMBINATIONS: tuple[Combination, ...] = ()
+def _admits_the_throttle(config: StackConfig) -> bool:
+    """Whether the firewall lets one address, as a merchant has it, send what the stage admits: the
+    throttle is each method's own (API Gateway, "Throttle requests to your REST APIs"), and there
+    are two for payments."""
+    admitted = FIREWALL_WINDOW_SECONDS * config.throttle_rate_limit + config.throttle_burst_limit
+    return not config.firewall or config.firewall_rate_limit >= 2 * admitted
+
+
+COMBINATIONS: tuple[Combination, ...] = (
+    Combination(
+        ("firewall_rate_limit", "throttle_rate_limit", "throttle_burst_limit"),
+        _admits_the_throttle,
+        "the firewall admits less from one address than the API does; give a firewall_rate_limit"
+        f" of at least 2 x ({FIREWALL_WINDOW_SECONDS} x throttle_rate_limit + "
+        "throttle_burst_limit)",
+    ),
+    Combination(
+        ("firewall_health_rate_limit", "firewall_rate_limit"),
+        lambda config: config.firewall_health_rate_limit <= config.firewall_rate_limit,
+        "the firewall admits more to /health than to all paths; give a lower "
+        "firewall_health_rate_limit",
+    ),
+)
 
 
 def conflicts(config: StackConfig) -> list[Combination]:

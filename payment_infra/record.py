@@ -21,12 +21,14 @@ from payment_infra.names import (
     ALARM_TOPIC,
     DEAD_LETTER_QUEUE,
     FAILED_QUEUE,
+    FIREWALL_ASSOCIATION,
     PARAMETER_FIELDS,
     PROCESS_METHOD,
     PROCESSING_FUNCTION,
     PROCESSING_ROLE,
     REST_API,
     RETRY_FUNCTION,
+    STAGE,
     TRANSACTIONS_TABLE,
 )
 
@@ -133,6 +135,8 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         values["authorization"] = "iam" if signed else "none"
     if REST_API in resources:
         values |= _of_endpoint(resources[REST_API].get("Properties", {}))
+    if STAGE in resources:
+        values["firewall"] = FIREWALL_ASSOCIATION in resources
     if TRANSACTIONS_TABLE in resources:
         properties = resources[TRANSACTIONS_TABLE].get("Properties", {})
         protected = properties.get("DeletionProtectionEnabled", False)

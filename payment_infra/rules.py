@@ -57,6 +57,11 @@ TAG_PATTERN = r"^[\w .:/=+@-]*$"
 MAX_TAGS = 40
 # A slip of the keyboard is caught here; the account's own quota is what really limits.
 MAX_LIMIT = 1_000_000
+# What a rate-based rule of AWS WAF counts over, by default, and the least and most that it takes as
+# its limit (AWS re:Post, "How do I use AWS WAF to apply rate-based rules on an API Gateway REST
+# API?").
+FIREWALL_WINDOW_SECONDS = 300
+FIREWALL_LIMITS = (10, 2_000_000_000)
 
 Tags = Mapping[str, str]
 # Several values of one setting, in the order in which they were given.

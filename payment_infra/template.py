@@ -12,6 +12,7 @@ from payment_infra.groups.alarms import Alarms, build_alarms
 from payment_infra.groups.api import Api, build_api, build_rest_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
 from payment_infra.groups.dashboard import build_dashboard
+from payment_infra.groups.firewall import Firewall, build_firewall
 from payment_infra.groups.functions import Functions, build_functions
 from payment_infra.groups.iam import under_account_rules
 from payment_infra.groups.notifications import Notifications, build_notifications
@@ -35,6 +36,7 @@ class Groups:
     functions: Functions
     api: Api
     stage: ApiStage
+    firewall: Firewall | None
     alarms: Alarms
     dashboard: Dashboard
 
@@ -115,6 +117,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
     rest_api = build_rest_api(config)
     functions = build_functions(config, code, storage, queues, notifications.topic, rest_api)
     api = build_api(config, rest_api, functions)
+    stage = build_stage(config, api)
     alarms = build_alarms(notifications.topic, queues, functions)
     return Groups(
         notifications=notifications,
@@ -122,7 +125,8 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
         queues=queues,
         functions=functions,
         api=api,
-        stage=build_stage(config, api),
+        stage=stage,
+        firewall=build_firewall(config, stage.stage),
         alarms=alarms,
         dashboard=build_dashboard(functions, storage, queues, alarms),
     )

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from awacs.helpers.trust import make_simple_assume_policy
 from troposphere import Condition, Equals, If, Sub
-from troposphere.apigateway import AccessLogSetting, Account, MethodSetting, RestApi, Stage
+from troposphere.apigateway import (
+    AccessLogSetting,
+    Account,
+    ClientCertificate,
+    MethodSetting,
+    RestApi,
+    Stage,
+)
 from troposphere.iam import Role
 from troposphere.logs import LogGroup
 
@@ -46,12 +53,16 @@ ACCESS_LOG_FIELDS = {
 
 @dataclass(frozen=True)
 class ApiStage:
-    """The stage, its log groups, and the region's CloudWatch role for API Gateway."""
+    """The stage, its log groups and certificate, and the region's CloudWatch role for API Gateway.
+
+    certificate is what the stage shows to a backend that asks for one.
+    """
 
     account_role: Role
     account: Account
     access_log: LogGroup
     execution_log: LogGroup
+    certificate: ClientCertificate | None
     stage: Stage
     conditions: dict[str, Condition]
 
@@ -67,6 +78,11 @@ def build_stage(config: StackConfig, api: Api) -> ApiStage:
         config,
         "PaymentAPIExecutionLogGroup",
         Sub(f"API-Gateway-Execution-Logs_${{Api}}/{STAGE_NAME}", Api=rest_api.ref()),
+    )
+    certificate = (
+        ClientCertificate("PaymentAPICertificate", Description="Shown by the stage of the API.")
+        if config.client_certificate
+        else None
     )
     stage = Stage(
         "PaymentAPIStage",
@@ -90,12 +106,14 @@ def build_stage(config: StackConfig, api: Api) -> ApiStage:
             Format=json.dumps(ACCESS_LOG_FIELDS, separators=(",", ":")),
         ),
         TracingEnabled=True,
+        **({"ClientCertificateId": certificate.ref()} if certificate else {}),
     )
     return ApiStage(
         account_role=account_role,
         account=account,
         access_log=access_log,
         execution_log=execution_log,
+        certificate=certificate,
         stage=stage,
         conditions={ACCOUNT_CONDITION: Equals(parameter(MANAGE_API_GATEWAY_ACCOUNT), "true")},
     )

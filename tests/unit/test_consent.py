@@ -97,6 +97,7 @@ def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang(
     assert set(KEPT) == {
         *("authorization", "payment_access"),
         *("endpoint_type", "endpoint_access_mode"),
+        *("firewall", "firewall_rate_limit"),
         *("gateway", "gateway_secret"),
         *("retain_data", "deletion_protection", "termination_protection"),
         *("permissions_boundary", "role_path", "role_prefix"),

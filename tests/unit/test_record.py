@@ -89,6 +89,7 @@ def test_without_a_record_the_resources_say_what_money_access_and_protection_han
     names += ("retain_data", "deletion_protection")
     names += ("permissions_boundary", "role_path", "role_prefix")
     names += ("endpoint_type", "endpoint_access_mode")
+    names += ("firewall",)
     expected = {name: getattr(config, name) for name in names}
     assert read_record(without_record(config)) == Record("0.0.9", "", expected)
 
@@ -192,6 +193,7 @@ def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
             "authorization": "none",
             "endpoint_type": "regional",
             "endpoint_access_mode": "strict",
+            "firewall": True,
             "retain_data": True,
             "deletion_protection": True,
             "permissions_boundary": OTHER.permissions_boundary,
