@@ -175,6 +175,15 @@ class StackConfig:
     # Functions.
     runtime: str = _setting("python3.13", "Lambda runtime.", one_of(*RUNTIMES))
     architecture: str = _setting("arm64", "Lambda architecture.", one_of(*ARCHITECTURES))
+    versions: bool = _setting(
+        False, "Publish each function as a version, which the alias live names."
+    )
+    snap_start: bool = _setting(
+        False,
+        "Start functions from a snapshot (Lambda SnapStart).",
+        costs="For a version of all functions 5.85 USD a month, and two are kept; 0.14 USD for"
+        " 1,000 GB restored; some minutes for each update.",
+    )
 
     # Logs and alarms.
     alarm_email: str = _setting(
@@ -223,6 +232,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "deletion_protection": True,
         "termination_protection": True,
         # Functions.
+        "versions": True,
+        "snap_start": True,
         # Logs and alarms.
         "log_retention_days": 365,
         # The account.
@@ -267,6 +278,17 @@ COMBINATIONS: tuple[Combination, ...] = (
         lambda config: config.firewall_health_rate_limit <= config.firewall_rate_limit,
         "the firewall admits more to /health than to all paths; give a lower "
         "firewall_health_rate_limit",
+    ),
+    Combination(
+        ("snap_start", "versions"),
+        lambda config: config.versions or not config.snap_start,
+        "a snapshot is taken of a published version: set versions, or unset snap_start",
+    ),
+    Combination(
+        ("snap_start", "runtime"),
+        # Lambda, "Improving startup performance with Lambda SnapStart".
+        lambda config: config.runtime != "python3.11" or not config.snap_start,
+        "SnapStart takes python3.12 and later: choose another runtime, or unset snap_start",
     ),
 )
 

@@ -8,6 +8,8 @@ STACK_NAME_PREFIX = "payment-infra"
 # The table that all environments of an account and region share; no stack makes it.
 OPERATIONS_TABLE = "payment-infra-operations"
 STAGE_NAME = "prod"
+# The alias of a function that is published.
+LIVE = "live"
 
 # Physical base names, each of which the suffix follows (see `physical`).
 TRANSACTIONS = "transactions"
@@ -53,6 +55,10 @@ VALIDATION_FUNCTION = "ValidationFunction"
 PROCESSING_FUNCTION = "ProcessingFunction"
 RETRY_FUNCTION = "RetryFunction"
 HEALTH_FUNCTION = "HealthMonitorFunction"
+VALIDATION_ALIAS = "ValidationAlias"
+PROCESSING_ALIAS = "ProcessingAlias"
+RETRY_ALIAS = "RetryAlias"
+HEALTH_ALIAS = "HealthMonitorAlias"
 RETRY_EVENT_SOURCE = "RetryEventSource"
 HEALTH_SCHEDULE = "HealthMonitorSchedule"
 REST_API = "PaymentAPI"

@@ -26,6 +26,8 @@ OTHER: Mapping[str, Any] = {
     "termination_protection": True,
     "runtime": "python3.12",
     "architecture": "x86_64",
+    "versions": True,
+    "snap_start": True,
     "alarm_email": "ops@example.com",
     "log_retention_days": 30,
     "manage_api_gateway_account": False,

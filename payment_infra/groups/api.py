@@ -18,11 +18,11 @@ from troposphere.apigateway import (
     Resource,
     RestApi,
 )
-from troposphere.awslambda import Function, Permission
+from troposphere.awslambda import Permission
 from troposphere.iam import ManagedPolicy
 
 from payment_infra.config import StackConfig
-from payment_infra.groups.functions import Functions
+from payment_infra.groups.functions import FunctionParts, Functions
 from payment_infra.groups.refusals import build_refusals
 from payment_infra.groups.tls import CONDITIONS, endpoint_type, enhanced
 from payment_infra.names import STAGE_NAME
@@ -92,19 +92,21 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
         "RequestModels": {"application/json": model.ref(), "$default": model.ref()},
     }
     endpoints = (
-        _build_endpoint(rest_api, "Validate", "POST", functions.validation.function, payment),
-        _build_endpoint(rest_api, "Process", "POST", functions.processing.function, payment),
+        _build_endpoint(rest_api, "Validate", "POST", functions.validation, payment),
+        _build_endpoint(rest_api, "Process", "POST", functions.processing, payment),
         _build_endpoint(
             rest_api,
             "Health",
             "GET",
-            functions.health_monitor.function,
+            functions.health_monitor,
             # Load balancers and uptime probes cannot sign.
             {"AuthorizationType": "NONE"},
         ),
     )
     refusals = build_refusals(rest_api)
-    deployment = _build_deployment(rest_api, validator, model, endpoints, refusals)
+    deployment = _build_deployment(
+        rest_api, validator, model, endpoints, refusals, published=config.versions
+    )
     return Api(
         rest_api=rest_api,
         validator=validator,
@@ -122,7 +124,11 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
 
 
 def _build_endpoint(
-    rest_api: RestApi, prefix: str, verb: str, function: Function, properties: dict[str, object]
+    rest_api: RestApi,
+    prefix: str,
+    verb: str,
+    function: FunctionParts,
+    properties: dict[str, object],
 ) -> Endpoint:
     path = prefix.lower()
     resource = Resource(
@@ -142,7 +148,7 @@ def _build_endpoint(
             Uri=Sub(
                 "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path"
                 "/2015-03-31/functions/${Function}/invocations",
-                Function=function.get_att("Arn"),
+                Function=function.invoked_arn,
             ),
             TimeoutInMillis=INTEGRATION_TIMEOUT_MILLISECONDS,
         ),
@@ -151,7 +157,7 @@ def _build_endpoint(
     permission = Permission(
         f"{prefix}Permission",
         Action="lambda:InvokeFunction",
-        FunctionName=function.ref(),
+        FunctionName=function.invoked,
         Principal="apigateway.amazonaws.com",
         SourceArn=_execution_arn(rest_api, verb, path),
     )
@@ -172,6 +178,8 @@ def _build_deployment(
     model: Model,
     endpoints: tuple[Endpoint, ...],
     refusals: tuple[GatewayResponse, ...],
+    *,
+    published: bool,
 ) -> Deployment:
     """Build the deployment; its logical id changes with what it is a snapshot of, since
     CloudFormation would not make another one for the same id.
@@ -180,6 +188,8 @@ def _build_deployment(
     ("How to change a security policy": "Redeploy your API for the changes to take effect").
     """
     resources = [endpoint.resource for endpoint in endpoints]
+    # Where methods begin to invoke an alias, that may not be invoked before.
+    permissions = [endpoint.permission for endpoint in endpoints] if published else []
     methods = [endpoint.method for endpoint in endpoints]
     snapshot = {
         resource.title: resource.to_dict()
@@ -190,7 +200,7 @@ def _build_deployment(
     return Deployment(
         f"PaymentAPIDeployment{digest}",
         Description="The API as of this template.",
-        DependsOn=[resource.title for resource in (*methods, *refusals)],
+        DependsOn=[resource.title for resource in (*methods, *permissions, *refusals)],
         RestApiId=rest_api.ref(),
     )
 

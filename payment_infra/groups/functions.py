@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar
 
 from awacs.aws import Statement
-from troposphere import Join
+from troposphere import GetAtt, Join, Ref
 from troposphere.apigateway import RestApi
 from troposphere.awslambda import (
     Code,
@@ -18,6 +18,7 @@ from troposphere.awslambda import (
     LoggingConfig,
     Permission,
     ScalingConfig,
+    SnapStart,
     TracingConfig,
 )
 from troposphere.events import Rule, Target
@@ -48,6 +49,7 @@ from payment_infra.groups.iam import (
 from payment_infra.groups.logs import build_log_group
 from payment_infra.groups.queues import VISIBILITY_TIMEOUT_SECONDS, Queues
 from payment_infra.groups.storage import Storage
+from payment_infra.groups.versions import Release, build_release
 from payment_infra.names import ARTIFACT_BUCKET, STAGE_NAME
 from payment_infra.naming import parameter, suffixed
 from payment_infra.rules import ARCHITECTURES, RUNTIMES
@@ -77,12 +79,23 @@ class SourceScaling(ScalingConfig):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class FunctionParts:
-    """A function and what belongs to it alone."""
+    """A function and what belongs to it alone; release is None if none is published."""
 
     function: Function
     log_group: LogGroup
     role: Role
     policy: ManagedPolicy
+    release: Release | None = None
+
+    @property
+    def invoked(self) -> Ref:
+        """What is invoked: the alias's ARN, or the function's name."""
+        return self.release.alias.ref() if self.release else self.function.ref()
+
+    @property
+    def invoked_arn(self) -> Ref | GetAtt:
+        """The ARN of what is invoked."""
+        return self.release.alias.ref() if self.release else self.function.get_att("Arn")
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,7 @@ def build_functions(
         CompatibleRuntimes=list(RUNTIMES),
         CompatibleArchitectures=list(ARCHITECTURES),
     )
-    build = partial(_build_function, config, code, dependencies)
+    build = partial(_build_function, config, code, dependencies, storage)
     payments = {"TRANSACTIONS_TABLE": storage.name, "FAILED_QUEUE_URL": queues.failed.ref()}
     charging = [claim_and_finish(storage)]
     chosen = {}
@@ -174,7 +187,7 @@ def build_functions(
     retry_source = EventSourceMapping(
         "RetryEventSource",
         EventSourceArn=queues.failed.get_att("Arn"),
-        FunctionName=retry.function.ref(),
+        FunctionName=retry.invoked,
         BatchSize=RETRY_BATCH_SIZE,
         ScalingConfig=SourceScaling(MaximumConcurrency=RETRY_CONCURRENCY),
         FunctionResponseTypes=["ReportBatchItemFailures"],
@@ -222,12 +235,12 @@ def build_functions(
         Name=suffixed("health-monitor-schedule"),
         ScheduleExpression=HEALTH_SCHEDULE,
         State="ENABLED",
-        Targets=[Target(Id="health-monitor", Arn=health_monitor.function.get_att("Arn"))],
+        Targets=[Target(Id="health-monitor", Arn=health_monitor.invoked_arn)],
     )
     schedule_permission = Permission(
         "HealthMonitorSchedulePermission",
         Action="lambda:InvokeFunction",
-        FunctionName=health_monitor.function.ref(),
+        FunctionName=health_monitor.invoked,
         Principal="events.amazonaws.com",
         SourceArn=schedule.get_att("Arn"),
     )
@@ -247,6 +260,7 @@ def _build_function(
     config: StackConfig,
     code: Mapping[str, str],
     dependencies: LayerVersion,
+    storage: Storage,
     prefix: str,
     name: str,
     module: str,
@@ -267,10 +281,19 @@ def _build_function(
         Role=owner.role.get_att("Arn"),
         LoggingConfig=LoggingConfig(LogGroup=log_group.ref()),
         TracingConfig=TracingConfig(Mode="Active"),
+        **({"SnapStart": SnapStart(ApplyOn="PublishedVersions")} if config.snap_start else {}),
         **properties,
     )
     return FunctionParts(
-        function=function, log_group=log_group, role=owner.role, policy=owner.policy
+        function=function,
+        log_group=log_group,
+        role=owner.role,
+        policy=owner.policy,
+        release=(
+            build_release(config, prefix, function, dependencies, storage)
+            if config.versions
+            else None
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra.cloud.stacks.stack import Stack
+from payment_infra.config import PRESETS, StackConfig
 from payment_infra.local.stack import open_session
 from payment_infra.record import RECORD_HOLDER, Record, read_record
 from tests.e2e.harness import Program
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator
 
 NAMED = ("--no-retain-data", "--no-deletion-protection", "--no-termination-protection")
+# What else the preset gives goes back to its default.
+DEFAULTS = tuple(
+    f"--no-{name.replace('_', '-')}"
+    if value is True
+    else f"--{name.replace('_', '-')}={getattr(StackConfig(), name)}"
+    for name, value in PRESETS["production"].items()
+)
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ def test_the_record_alone_makes_a_change_set(aws: Emulator, program: Program) ->
     deploy = ("deploy", "--suffix", "rec-1", "--yes")
     first = program(*deploy)
     assert first.returncode == 0, first.stderr
-    preset = ("--preset", "production", "--log-retention-days", "7", *NAMED)
+    preset = ("--preset", "production", *DEFAULTS)
     second = program(*deploy, *preset, "--output", "json")
     assert second.returncode == 0, second.stderr
     lines = [json.loads(line) for line in second.stdout.splitlines()]
@@ -48,7 +56,7 @@ def test_the_record_alone_makes_a_change_set(aws: Emulator, program: Program) ->
     assert (preview["gateway"], preview["back_to_default"]) == ("simulated", [])
     assert (lines[-1]["changed"], lines[-1]["status"]) == (True, "UPDATE_COMPLETE")
     assert recorded(aws, "rec-1").preset == "production"
-    third = program(*deploy, *NAMED)
+    third = program(*deploy, *DEFAULTS)
     assert third.returncode == 0, third.stderr
     assert "no changes" in third.stderr
     assert recorded(aws, "rec-1").preset == "production"

@@ -328,9 +328,10 @@ def test_protection_stays_unless_it_is_lifted_by_name(session: Session, aws: Fak
         "retain_data": False,
         "deletion_protection": False,
     }
-    run(session, **others)
+    options = DeployOptions(yes=True, allow=frozenset({"broaden"}))
+    run(session, options=options, **others)
     assert aws.stacks[NAME].protected
-    run(session, **others, termination_protection=False)
+    run(session, options=options, **others, termination_protection=False)
     assert not aws.stacks[NAME].protected
 
 

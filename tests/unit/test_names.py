@@ -18,6 +18,7 @@ TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
 EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
 # How the name of a logical id ends, to the type of what it names.
 TYPES = {
+    "ALIAS": "AWS::Lambda::Alias",
     "ALARM_TOPIC": "AWS::SNS::Topic",
     "CALLER_POLICY": "AWS::IAM::ManagedPolicy",
     "DASHBOARD": "AWS::CloudWatch::Dashboard",
@@ -40,7 +41,10 @@ LOGICAL_IDS = {
     if name.isupper() and name.endswith(ending)
 }
 # What a preset's template may lack, to the setting that asks for it.
-ASKED_FOR = {"FIREWALL_ASSOCIATION": "firewall"}
+ASKED_FOR = {
+    "FIREWALL_ASSOCIATION": "firewall",
+    **{name: "versions" for name in LOGICAL_IDS if name.endswith("_ALIAS")},
+}
 PARAMETERS = (
     *names.PARAMETER_FIELDS,
     names.TRANSACTIONS_TABLE_OVERRIDE,
@@ -51,7 +55,7 @@ BASES = (
 )
 OTHERS = {
     "LOG_GROUPS",
-    *("STACK_NAME_PREFIX", "OPERATIONS_TABLE", "STAGE_NAME", "PARAMETER_FIELDS"),
+    *("STACK_NAME_PREFIX", "OPERATIONS_TABLE", "STAGE_NAME", "PARAMETER_FIELDS", "LIVE"),
     *("ARTIFACT_BUCKET_OUTPUT", "TABLE_OUTPUT", "API_OUTPUT"),
 }
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # What failed to be created may have failed because its name is an earlier stack's.
 NOT_THERE = frozenset({"DELETE_COMPLETE", "CREATE_FAILED"})
 RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
+# What goes with its function, whatever its policy (Lambda API, DeleteFunction).
+VERSION = "AWS::Lambda::Version"
 RETAIN_DATA = "the stack was deployed to retain its data"
 
 
@@ -82,7 +84,10 @@ def examine(environment: Environment) -> Destruction:
     ]
     made = [resource for resource in resources if resource.get("PhysicalResourceId")]
     stays = [
-        resource for resource in made if policies.get(resource["LogicalResourceId"]) in RETAINED
+        resource
+        for resource in made
+        if policies.get(resource["LogicalResourceId"]) in RETAINED
+        and resource["ResourceType"] != VERSION
     ]
     goes = [resource for resource in made if resource not in stays]
     table = next(

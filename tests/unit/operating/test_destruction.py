@@ -96,3 +96,23 @@ def test_what_the_stack_failed_to_make_is_not_taken_for_its_own(aws: FakeAws) ->
     stack.physical_ids = {"Ours": "/aws/lambda/ours", "Taken": "/aws/lambda/an-earlier-stacks"}
     stack.types = dict.fromkeys(stack.resources, "AWS::Logs::LogGroup")
     assert examine(found(aws)).log_groups == ("/aws/lambda/ours",)
+
+
+def test_a_version_goes_with_its_function_and_is_not_told_as_kept(aws: FakeAws) -> None:
+    [stack] = aws.stacks.values()
+    kind = "AWS::Lambda::Version"
+    stack.template = json.dumps(
+        {
+            "Resources": {
+                **template()["Resources"],
+                "RetryVersion1": {"Type": kind, "DeletionPolicy": "RetainExceptOnCreate"},
+            },
+            "Parameters": {},
+        }
+    )
+    stack.resources = {"RetryVersion1": "CREATE_COMPLETE"}
+    stack.physical_ids = {"RetryVersion1": "arn:aws:lambda:eu-central-1:1:function:retry:1"}
+    stack.types = {"RetryVersion1": kind}
+    destruction = examine(found(aws))
+    assert destruction.goes == {kind: 1}
+    assert destruction.kept == ()
