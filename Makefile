@@ -2,11 +2,12 @@
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14,\
 	$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
+AUDIT := .venv-audit
 TEMPLATES := templates/payment-infra.yaml templates/payment-infra-production.yaml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo demo-says test check format render bench chaos clean
+.PHONY: demo demo-says test check audit format render bench chaos clean
 
 demo-says:
 	@echo "The demo sets up .venv, deploys the stack to an embedded AWS on this machine, pays, and stops all again."
@@ -15,7 +16,7 @@ demo: demo-says .venv/installed-local
 	$(BIN)/payment-infra render --suffix local --authorization none -o .venv/payment-infra-local.yaml
 	$(BIN)/payment-infra local --port 0 --smoke --verbose
 
-test: .venv/installed-dev
+test: .venv/installed-dev $(AUDIT)/installed-checkov
 	$(BIN)/python -m pytest
 
 check: .venv/installed-dev
@@ -23,6 +24,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	for template in $(TEMPLATES); do $(BIN)/payment-infra validate --strict $$template || exit 1; done
+
+# Every checker's findings in the production template; refreshes the list of those suppressed.
+audit: .venv/installed-dev $(AUDIT)/installed-checkov $(AUDIT)/installed-nag
+	$(BIN)/python -m tests.audit
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .
@@ -43,7 +48,21 @@ chaos: .venv/installed-dev
 	$(BIN)/python -m tests.model.chaos --payments $(N) --seed $(SEED)
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv $(AUDIT) build *.egg-info
+
+# checkov pins an older boto3 than the embedded AWS, so it has an environment of its own.
+$(AUDIT)/installed-checkov: tests/audit/requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(AUDIT)/bin/pip || $(PYTHON) -m venv $(AUDIT)
+	@echo "Installing checkov into $(AUDIT): a minute or two the first time"
+	@$(AUDIT)/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+$(AUDIT)/installed-nag: tests/audit/package.json tests/audit/package-lock.json
+	@command -v npm >/dev/null || { echo "make audit needs Node 20 or newer with npm" >&2; exit 1; }
+	@mkdir -p $(AUDIT)/node && cp $^ $(AUDIT)/node
+	npm ci --prefix $(AUDIT)/node --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
 
 # pip says nothing but what fails; a line every 5 s shows that it works, until it ends.
 .venv/installed-%: setup.cfg pyproject.toml

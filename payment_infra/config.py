@@ -213,6 +213,11 @@ class StackConfig:
         matching(ROLE_PREFIX_PATTERN, "1 to 24 letters, digits and _ + = , . @ -"),
         kept=True,
     )
+    suppressions: bool = _setting(
+        False,
+        "Say in the template which checkers' rules do not fit a resource, and why.",
+        costs="Nothing but a longer template.",
+    )
     tags: Tags = field(
         default_factory=dict,
         metadata=_metadata("Tag for every resource: KEY=VALUE.", check_tags),
@@ -234,9 +239,11 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         # Functions.
         "versions": True,
         "snap_start": True,
+        "runtime": "python3.14",
         # Logs and alarms.
         "log_retention_days": 365,
         # The account.
+        "suppressions": True,
     },
 }
 # The settings: what has a flag, a variable and a key of its own.

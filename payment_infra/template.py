@@ -19,6 +19,7 @@ from payment_infra.groups.notifications import Notifications, build_notification
 from payment_infra.groups.queues import Queues, build_queues
 from payment_infra.groups.stage import ApiStage, build_stage
 from payment_infra.groups.storage import Storage, build_storage
+from payment_infra.groups.suppressions import suppressed
 from payment_infra.names import API_OUTPUT, ARTIFACT_BUCKET_OUTPUT, ENVIRONMENT_SUFFIX, TABLE_OUTPUT
 from payment_infra.naming import PARAMETER_GROUPS, build_parameters, parameter
 from payment_infra.record import RECORD_HOLDER, build_record
@@ -61,7 +62,11 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
             if isinstance(resource, Role):
                 under_account_rules(resource, config)
             template.add_resource(resource)
-    template.resources[RECORD_HOLDER].Metadata = build_record(config)
+    metadata = {**suppressed(config)}
+    metadata[RECORD_HOLDER] = {**build_record(config), **metadata.get(RECORD_HOLDER, {})}
+    for name, of_resource in metadata.items():
+        if name in template.resources:
+            template.resources[name].Metadata = of_resource
     for output in (
         Output(API_OUTPUT, Description="Payment API Endpoint", Value=groups.api.url),
         Output(

@@ -34,5 +34,6 @@ OTHER: Mapping[str, Any] = {
     "permissions_boundary": "arn:aws:iam::123456789012:policy/boundary",
     "role_path": "/payments/",
     "role_prefix": "acme-",
+    "suppressions": True,
     "tags": {"Team": "payments", "Cost": "7=8"},
 }

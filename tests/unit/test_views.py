@@ -146,7 +146,7 @@ def test_a_preview_warns_of_each_data_that_may_be_lost() -> None:
 def test_a_diff(width: int) -> None:
     comparison = compare_all(
         load(),
-        load(**PRESETS["production"], runtime="python3.12"),
+        load(**{**PRESETS["production"], "runtime": "python3.12"}),
         {"LogRetentionDays": "7"},
         {"LogRetentionDays": "365"},
     )

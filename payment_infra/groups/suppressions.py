@@ -1,0 +1,205 @@
+"""Which rules of checkers do not fit which resource, and why: the template says it in the Metadata
+of that one resource, by each checker's own key.
+
+No rule is suppressed for all resources, and none about encryption, logging or backups. Of the rules
+about least privilege, only what AWS itself leaves no narrower way for is suppressed, finding by
+finding. `make audit` shows that each one suppresses a finding.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from payment_infra.config import StackConfig
+from payment_infra.names import (
+    DEAD_LETTER_QUEUE,
+    HEALTH_FUNCTION,
+    PROCESS_METHOD,
+    PROCESSING_FUNCTION,
+    REST_API,
+    RETRY_EVENT_SOURCE,
+    RETRY_FUNCTION,
+    STAGE,
+    VALIDATION_FUNCTION,
+)
+
+FUNCTIONS = (VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION, HEALTH_FUNCTION)
+# What the ids of cdk-nag's rules begin with, pack by pack (cdk-nag, "Rules").
+AWS_SOLUTIONS = "AwsSolutions"
+PCI_DSS = "PCI.DSS.321"
+NIST_R4 = "NIST.800.53.R4"
+NIST_R5 = "NIST.800.53.R5"
+HIPAA = "HIPAA.Security"
+SERVERLESS = "Serverless"
+COMPLIANCE = (PCI_DSS, NIST_R4, NIST_R5, HIPAA)
+
+
+def _always(_: StackConfig) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """A rule that does not fit some resources, as the checkers call it.
+
+    Attributes:
+        resources: logical ids; one that a template does not have is passed over.
+        reason: one sentence.
+        nag: ids of cdk-nag's rules; "RULE[FINDING]" is one finding of a rule that makes several.
+        checkov: ids of checkov's checks.
+        when: whether the rule does not fit under a configuration.
+    """
+
+    resources: tuple[str, ...]
+    reason: str
+    nag: tuple[str, ...] = ()
+    checkov: tuple[str, ...] = ()
+    when: Callable[[StackConfig], bool] = _always
+
+
+def _in_packs(packs: tuple[str, ...], rule: str) -> tuple[str, ...]:
+    return tuple(f"{pack}-{rule}" for pack in packs)
+
+
+SUPPRESSIONS = (
+    Suppression(
+        resources=FUNCTIONS,
+        # AWS Compute Blog, "Introducing public preview runtimes on AWS Lambda" (2026).
+        reason=(
+            "Lambda supports no newer runtime for production: python3.15 is a public preview"
+            " outside of its SLA."
+        ),
+        nag=(f"{AWS_SOLUTIONS}-L1", f"{SERVERLESS}-LambdaLatestVersion"),
+        when=lambda config: config.runtime == "python3.14",
+    ),
+    Suppression(
+        resources=FUNCTIONS,
+        reason=(
+            "The function calls AWS's public endpoints alone, each call signed and by TLS, and"
+            " nothing in a VPC; the setting subnets puts it into one."
+        ),
+        nag=_in_packs(COMPLIANCE, "LambdaInsideVPC"),
+        checkov=("CKV_AWS_117",),
+    ),
+    Suppression(
+        resources=(VALIDATION_FUNCTION, PROCESSING_FUNCTION),
+        reason=(
+            "API Gateway invokes the function synchronously, so Lambda would never use a"
+            " dead-letter queue; what fails is queued by the function itself."
+        ),
+        nag=_in_packs((NIST_R5, HIPAA, SERVERLESS), "LambdaDLQ"),
+        checkov=("CKV_AWS_116",),
+    ),
+    Suppression(
+        resources=(RETRY_FUNCTION,),
+        reason=(
+            "SQS gives the function its messages, and the queue moves what fails to its own"
+            " dead-letter queue, as Lambda documents for this event source."
+        ),
+        nag=_in_packs((NIST_R5, HIPAA, SERVERLESS), "LambdaDLQ"),
+        checkov=("CKV_AWS_116",),
+    ),
+    Suppression(
+        resources=(RETRY_EVENT_SOURCE,),
+        reason=(
+            "Lambda takes no failure destination for SQS: the queue moves what fails to its own"
+            " dead-letter queue."
+        ),
+        nag=(f"{SERVERLESS}-LambdaEventSourceMappingDestination",),
+    ),
+    Suppression(
+        resources=(DEAD_LETTER_QUEUE,),
+        reason="It is the dead-letter queue, where messages end; an alarm watches it.",
+        nag=(f"{SERVERLESS}-SQSRedrivePolicy",),
+    ),
+    Suppression(
+        resources=("AlarmEmailSubscription",),
+        reason=(
+            "Nobody would read a queue of mails that could not be delivered; the alarm keeps its"
+            " state, which status shows."
+        ),
+        nag=(f"{SERVERLESS}-SNSRedrivePolicy",),
+    ),
+    Suppression(
+        resources=(STAGE,),
+        reason=(
+            "Answers about payments must be today's, and GET /health is answered from a report"
+            " that is there already, so a cache would hold old states of payments or nothing."
+        ),
+        nag=_in_packs(COMPLIANCE, "APIGWCacheEnabledAndEncrypted"),
+        checkov=("CKV_AWS_120",),
+    ),
+    Suppression(
+        resources=(REST_API,),
+        reason=(
+            "The API's validator checks every body by its schema; no method takes a parameter that"
+            " it could check."
+        ),
+        nag=(f"{AWS_SOLUTIONS}-APIG2",),
+    ),
+    Suppression(
+        resources=("ValidateMethod", PROCESS_METHOD),
+        reason="Callers are services that sign their requests with IAM, not users of Cognito.",
+        nag=(f"{AWS_SOLUTIONS}-COG4",),
+    ),
+    Suppression(
+        resources=("HealthMethod",),
+        reason=(
+            "Load balancers and uptime probes cannot sign; the report holds no payments and the"
+            " method has a low throttle of its own."
+        ),
+        nag=(f"{AWS_SOLUTIONS}-APIG4", f"{AWS_SOLUTIONS}-COG4"),
+        checkov=("CKV_AWS_59",),
+    ),
+    Suppression(
+        resources=("ValidationPolicy", "ProcessingPolicy", "RetryPolicy"),
+        reason=(
+            "X-Ray has no resource-level permission for PutTraceSegments and PutTelemetryRecords;"
+            " all other statements name their resources."
+        ),
+        nag=(f"{AWS_SOLUTIONS}-IAM5[Resource::*]",),
+    ),
+    Suppression(
+        resources=("HealthMonitorPolicy",),
+        reason=(
+            "X-Ray and CloudWatch have no resource-level permission for PutTraceSegments,"
+            " PutTelemetryRecords and GetMetricData; all other statements name their resources."
+        ),
+        nag=(f"{AWS_SOLUTIONS}-IAM5[Resource::*]",),
+    ),
+    Suppression(
+        resources=("PaymentAPICloudWatchRole",),
+        reason=(
+            "The role serves all APIs of the region, and this policy is the one that AWS documents"
+            " for it; the stack leaves the role out where the region has one."
+        ),
+        nag=(
+            f"{AWS_SOLUTIONS}-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+            "AmazonAPIGatewayPushToCloudWatchLogs]",
+        ),
+    ),
+)
+
+
+def suppressed(config: StackConfig) -> Mapping[str, Mapping[str, object]]:
+    """Return the Metadata of each resource, by its logical id, for what does not fit it.
+
+    cdk-nag reads `cdk_nag` (its README, "Suppressing a Rule"), checkov reads `checkov` (
+    "Suppressing and Skipping Policies" in its documentation).
+    """
+    chosen = [one for one in SUPPRESSIONS if config.suppressions and one.when(config)]
+    metadata: dict[str, dict[str, object]] = {}
+    for resource in dict.fromkeys(name for one in chosen for name in one.resources):
+        of_resource = [one for one in chosen if resource in one.resources]
+        nag = [_nag_entry(rule, one.reason) for one in of_resource for rule in one.nag]
+        skip = [{"id": rule, "comment": one.reason} for one in of_resource for rule in one.checkov]
+        metadata[resource] = {
+            **({"cdk_nag": {"rules_to_suppress": nag}} if nag else {}),
+            **({"checkov": {"skip": skip}} if skip else {}),
+        }
+    return metadata
+
+
+def _nag_entry(rule: str, reason: str) -> dict[str, object]:
+    name, bracket, finding = rule.partition("[")
+    only = {"applies_to": [finding.removesuffix("]")]} if bracket else {}
+    return {"id": name, "reason": reason, **only}

@@ -1,0 +1,153 @@
+"""The checkers that `make audit` runs over a rendered template, and what they find.
+
+checkov and the rule packs of cdk-nag run in `.venv-audit`, which the Makefile installs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cfnlint import api
+from cfnlint.config import ManualArgs
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENVIRONMENT = REPOSITORY / ".venv-audit"
+NODE_MODULES = ENVIRONMENT / "node" / "node_modules"
+NAG = REPOSITORY / "tests" / "audit" / "nag.js"
+CHECK_SECONDS = 300
+CFN_LINT = "cfn-lint"
+CHECKOV = "checkov"
+TRIVY = "trivy config"
+PACKS = (
+    "AwsSolutions",
+    "PCI DSS 3.2.1",
+    "NIST 800-53 R4",
+    "NIST 800-53 R5",
+    "HIPAA Security",
+    "Serverless",
+)
+Template = dict[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """What one rule of a checker says of one resource; reason is why it is suppressed, or ""."""
+
+    checker: str
+    rule: str
+    resource: str
+    says: str
+    reason: str = ""
+
+
+def install(target: str) -> None:
+    """Have the Makefile install a part of `.venv-audit`, unless it is there."""
+    subprocess.run(
+        ["make", "--silent", f"{ENVIRONMENT.name}/{target}"],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def cfn_lint(file: Path) -> list[Finding]:
+    """Return what cfn-lint finds with its informational rules; it drops what is suppressed."""
+    arguments = ManualArgs(include_checks=["I"])
+    return [
+        Finding(CFN_LINT, match.rule.id, _resource(match.path), match.message)
+        for match in api.lint_file(file, config=arguments)
+    ]
+
+
+def _resource(path: list[Any]) -> str:
+    return str(path[1]) if path[:1] == ["Resources"] and len(path) > 1 else "(template)"
+
+
+def checkov(file: Path) -> list[Finding]:
+    """Return what checkov finds; it asks no server."""
+    options = ("--framework", "cloudformation", "--skip-download", "--compact", "--output", "json")
+    program = str(ENVIRONMENT / "bin" / CHECKOV)
+    output = _run(program, "--file", str(file), *options, CKV_SKIP_PACKAGE_UPDATE_CHECK="true")
+    results = json.loads(output)["results"]
+    return [
+        Finding(
+            checker=CHECKOV,
+            rule=one["check_id"],
+            resource=one["resource"].rpartition(".")[2],
+            says=one["check_name"],
+            reason=one["check_result"].get("suppress_comment", ""),
+        )
+        for one in (*results["failed_checks"], *results["skipped_checks"])
+    ]
+
+
+def nag(file: Path) -> list[Finding]:
+    """Return what the rule packs of cdk-nag find in a template of JSON."""
+    template = json.loads(file.read_text())
+    # CloudFormation takes a schema as text as well, CDK does not.
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::ApiGateway::Model":
+            schema = resource["Properties"]["Schema"]
+            resource["Properties"]["Schema"] = json.loads(schema)
+    included = file.with_name("included.json")
+    included.write_text(json.dumps(template))
+    output = _run(
+        "node", str(NAG), str(included), NODE_PATH=str(NODE_MODULES), TMPDIR=str(file.parent)
+    )
+    findings = [Finding(**json.loads(line)) for line in output.splitlines()]
+    return [replace(one, says=one.says.partition(" - (Control ID")[0]) for one in findings]
+
+
+def trivy(file: Path) -> list[Finding] | None:
+    """Return what trivy finds, with the checks that come with it; None if it is not installed."""
+    program = shutil.which("trivy")
+    if program is None:
+        return None
+    options = ("--skip-check-update", "--skip-version-check", "--format", "json", "--quiet")
+    results = json.loads(_run(program, "config", *options, str(file))).get("Results", [])
+    return [
+        Finding(TRIVY, one["ID"], one["CauseMetadata"].get("Resource", ""), one["Title"])
+        for result in results
+        for one in result.get("Misconfigurations", [])
+        if one["Status"] == "FAIL"
+    ]
+
+
+def _run(*command: str, **variables: str) -> str:
+    """Run a checker; return what it prints, whatever it found."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(Path.home()), "LANG": "C.UTF-8"}
+    result = subprocess.run(
+        command,
+        env=environment | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=CHECK_SECONDS,
+        check=False,
+    )
+    assert result.stdout or not result.returncode, result.stderr
+    return result.stdout
+
+
+def suppressed_in(template: Template) -> Iterator[Finding]:
+    """Yield what the Metadata of a template's resources suppresses, by each checker's own key.
+
+    The checker of cdk-nag's rules is "cdk-nag", whichever pack the rule is in.
+    """
+    for name, resource in template["Resources"].items():
+        metadata = resource.get("Metadata", {})
+        for rule in metadata.get("cdk_nag", {}).get("rules_to_suppress", []):
+            for part in rule.get("applies_to", [""]):
+                whole = f"{rule['id']}[{part}]" if part else rule["id"]
+                yield Finding("cdk-nag", whole, name, "", rule["reason"])
+        for rule in metadata.get(CHECKOV, {}).get("skip", []):
+            yield Finding(CHECKOV, rule["id"], name, "", rule["comment"])
+        for rule in metadata.get(CFN_LINT, {}).get("config", {}).get("ignore_checks", []):
+            yield Finding(CFN_LINT, rule, name, "")
