@@ -195,6 +195,24 @@ class StackConfig:
         one_of(*RETENTION_DAYS),
         costs="0.03 USD a month for a GB that is kept.",
     )
+    execution_log_level: str = _setting(
+        "info",
+        "What API Gateway logs of how it carries a request out: info (of each), error or off.",
+        one_of("info", "error", "off"),
+        costs="With info 0.50 USD for a GB, some 1 KB a request.",
+    )
+    platform_logs: str = _setting(
+        "info",
+        "What Lambda logs of its own: info (of each invocation) or warn (of those that fail).",
+        one_of("info", "warn"),
+        costs="With info 0.50 USD for a GB, some 0.4 KB an invocation; with warn no line has the "
+        "memory that an invocation took.",
+    )
+    mask_logs: bool = _setting(
+        False,
+        "Mask card data, keys and email addresses in the logs.",
+        costs="0.12 USD for a GB that is logged; only who may logs:Unmask sees what is masked.",
+    )
 
     # The account.
     manage_api_gateway_account: bool = _setting(
@@ -242,6 +260,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "runtime": "python3.14",
         # Logs and alarms.
         "log_retention_days": 365,
+        "execution_log_level": "error",
+        "platform_logs": "warn",
         # The account.
         "suppressions": True,
     },

@@ -77,6 +77,12 @@ class SourceScaling(ScalingConfig):  # type: ignore[misc]
     props: ClassVar = {"MaximumConcurrency": (integer, False)}
 
 
+class FunctionLogging(LoggingConfig):  # type: ignore[misc]
+    """Where and how a function logs; hidden by a class of the same name, as above."""
+
+    props: ClassVar = {**LoggingConfig.props, "LogFormat": (str, False)}
+
+
 @dataclass(frozen=True)
 class FunctionParts:
     """A function and what belongs to it alone; release is None if none is published."""
@@ -279,7 +285,7 @@ def _build_function(
         Code=Code(S3Bucket=parameter(ARTIFACT_BUCKET), S3Key=code[module]),
         Layers=[dependencies.ref()],
         Role=owner.role.get_att("Arn"),
-        LoggingConfig=LoggingConfig(LogGroup=log_group.ref()),
+        LoggingConfig=_logging(config, log_group),
         TracingConfig=TracingConfig(Mode="Active"),
         **({"SnapStart": SnapStart(ApplyOn="PublishedVersions")} if config.snap_start else {}),
         **properties,
@@ -294,6 +300,16 @@ def _build_function(
             if config.versions
             else None
         ),
+    )
+
+
+def _logging(config: StackConfig, log_group: LogGroup) -> FunctionLogging:
+    """Return how a function logs. Lambda has levels for its own lines only with the format JSON,
+    which leaves what is JSON already, as the handlers' lines are, as it is (Lambda, "Log-level
+    filtering", "Configuring JSON and plain text log formats")."""
+    levels = {"LogFormat": "JSON", "SystemLogLevel": config.platform_logs.upper()}
+    return FunctionLogging(
+        LogGroup=log_group.ref(), **(levels if config.platform_logs != "info" else {})
     )
 
 

@@ -8,6 +8,13 @@ from payment_infra.groups.retention import stateful
 from payment_infra.names import LOG_RETENTION_DAYS
 from payment_infra.naming import parameter
 
+# CloudWatch Logs, "CloudWatch Logs managed data identifiers for sensitive data types". No names,
+# addresses and numbers of an IP: what tells callers apart is to be seen.
+MASKED = (
+    *("CreditCardNumber", "CreditCardExpiration", "CreditCardSecurityCode"),
+    *("AwsSecretKey", "PkcsPrivateKey", "EmailAddress"),
+)
+
 
 def build_log_group(config: StackConfig, title: str, name: Sub) -> LogGroup:
     """Build one log group; `name` is its physical name."""
@@ -16,4 +23,26 @@ def build_log_group(config: StackConfig, title: str, name: Sub) -> LogGroup:
         **stateful(config),
         LogGroupName=name,
         RetentionInDays=parameter(LOG_RETENTION_DAYS),
+        **({"DataProtectionPolicy": _protection()} if config.mask_logs else {}),
     )
+
+
+def _protection() -> dict[str, object]:
+    """Return the policy that masks what is sensitive and counts it in a metric: one statement each,
+    with the same identifiers (CloudWatch Logs, "Understanding data protection policies")."""
+    identifiers = [
+        Sub(f"arn:${{AWS::Partition}}:dataprotection::aws:data-identifier/{name}")
+        for name in MASKED
+    ]
+    operations: dict[str, object] = {
+        "Audit": {"Audit": {"FindingsDestination": {}}},
+        "Mask": {"Deidentify": {"MaskConfig": {}}},
+    }
+    return {
+        "Name": "mask",
+        "Version": "2021-06-01",
+        "Statement": [
+            {"Sid": sid, "DataIdentifier": identifiers, "Operation": operation}
+            for sid, operation in operations.items()
+        ],
+    }

@@ -98,8 +98,23 @@ def build_stage(config: StackConfig, api: Api) -> ApiStage:
         DeploymentId=api.deployment.ref(),
         StageName=STAGE_NAME,
         MethodSettings=[
-            _settings("/*", "*", parameter(THROTTLE_RATE_LIMIT), parameter(THROTTLE_BURST_LIMIT)),
-            _settings("/~1health", "GET", HEALTH_RATE_LIMIT, HEALTH_BURST_LIMIT),
+            _settings(
+                config,
+                "/*",
+                "*",
+                ThrottlingRateLimit=parameter(THROTTLE_RATE_LIMIT),
+                ThrottlingBurstLimit=parameter(THROTTLE_BURST_LIMIT),
+                MetricsEnabled=True,
+            ),
+            _settings(
+                config,
+                "/~1health",
+                "GET",
+                ThrottlingRateLimit=HEALTH_RATE_LIMIT,
+                ThrottlingBurstLimit=HEALTH_BURST_LIMIT,
+                # Nothing reads the metrics of this method; the stage's own have its requests.
+                MetricsEnabled=False,
+            ),
         ],
         AccessLogSetting=AccessLogSetting(
             DestinationArn=access_log.get_att("Arn"),
@@ -149,14 +164,12 @@ def _build_account(rest_api: RestApi) -> tuple[Role, Account]:
     return role, account
 
 
-def _settings(path: str, verb: str, rate: object, burst: object) -> MethodSetting:
+def _settings(config: StackConfig, path: str, verb: str, **properties: object) -> MethodSetting:
     """A method's settings replace the stage's as a whole, so each states all of them."""
     return MethodSetting(
         ResourcePath=path,
         HttpMethod=verb,
-        LoggingLevel="INFO",
+        LoggingLevel=config.execution_log_level.upper(),
         DataTraceEnabled=False,
-        MetricsEnabled=True,
-        ThrottlingRateLimit=rate,
-        ThrottlingBurstLimit=burst,
+        **properties,
     )

@@ -393,13 +393,13 @@ def test_the_stage_is_prod_throttled_logged_measured_and_without_data_trace() ->
     assert stage["StageName"] == "prod"
     assert stage["DeploymentId"] == f"<{deployment_id(DEVELOPMENT)}>"
     assert stage["TracingEnabled"] is True
-    every = {"LoggingLevel": "INFO", "DataTraceEnabled": False, "MetricsEnabled": True}
+    every = {"LoggingLevel": "INFO", "DataTraceEnabled": False}
     assert stage["MethodSettings"] == [
         every
-        | {"ResourcePath": "/*", "HttpMethod": "*"}
+        | {"ResourcePath": "/*", "HttpMethod": "*", "MetricsEnabled": True}
         | {"ThrottlingRateLimit": 1000, "ThrottlingBurstLimit": 2000},
         every
-        | {"ResourcePath": "/~1health", "HttpMethod": "GET"}
+        | {"ResourcePath": "/~1health", "HttpMethod": "GET", "MetricsEnabled": False}
         | {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20},
     ]
 

@@ -11,8 +11,9 @@ from aws_lambda_powertools import Logger
 
 from handlers.shared.failures import error_code
 
-# Without the place in the source: it is the same function for every line, and costs time.
-logger = Logger(location=None)
+# Without the place in the source: it is the same function for every line, and costs time. Lambda
+# takes a line's level only beside a time as RFC 3339 has it (Lambda, "Log-level filtering").
+logger = Logger(location=None, use_rfc3339=True)
 
 
 def begin(**ids: str) -> None:

@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 COLORS = {"DEBUG": "bright_black", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
-# What Lambda itself writes about every call ("Lambda function logs").
+# What Lambda itself writes about every call ("Lambda function logs"), as text; as JSON it has a
+# type that begins so ("Lambda Telemetry API Event schema reference").
 PLATFORM = re.compile(r"(START|END|REPORT|INIT_START|INIT_REPORT|EXTENSION|XRAY|RESTORE_START)\b")
+PLATFORM_TYPE = "platform."
 FAILURES = ("Task timed out", "Runtime exited", "Runtime.", "[ERROR]", "Traceback")
 # What is in a column of its own, or says nothing to a person.
-HIDDEN = frozenset({"level", "message", "timestamp", "service", "xray_trace_id", "report"})
+HIDDEN = frozenset(
+    {"level", "message", "timestamp", "service", "xray_trace_id", "report"}
+    | {"time", "type", "log_level", "errorMessage"}
+)
 NAME_WIDTH = 10
 INDENT = "    "
 
@@ -104,14 +109,28 @@ def entry(line: LogLine, function: str) -> Entry:
         return Entry(line, function, "ERROR" if failed else "INFO", line.text, {}, platform)
     if "httpMethod" in content:
         return _access(line, function, content)
-    level = str(content.get("level", "INFO")).upper()
+    if str(content.get("type", "")).startswith(PLATFORM_TYPE):
+        return _platform(line, function, content)
+    # Lambda's own names are those of an exception that a handler let pass.
+    level = str(content.get("level", content.get("log_level", "INFO"))).upper()
     return Entry(
         line=line,
         function=function,
         level=level if level in LEVELS else "INFO",
-        message=str(content.get("message", "")),
+        message=str(content.get("message", content.get("errorMessage", ""))),
         fields=content,
         platform="_aws" in content,
+    )
+
+
+def _platform(line: LogLine, function: str, parsed: Mapping[str, Any]) -> Entry:
+    """Take a line apart that Lambda wrote as JSON about a call, which may have failed."""
+    record = parsed.get("record")
+    status = str(record.get("status", "success")) if isinstance(record, dict) else "success"
+    failed = status != "success"
+    message = f"{parsed['type']}: {status}"
+    return Entry(
+        line, function, "ERROR" if failed else "INFO", message, parsed, platform=not failed
     )
 
 
