@@ -11,8 +11,10 @@ from payment_infra.rules import (
     FIREWALL_LIMITS,
     FIREWALL_WINDOW_SECONDS,
     GATEWAY_PATTERN,
+    MAX_LIMIT,
     POLICY_ARN_PATTERN,
     RETENTION_DAYS,
+    RETRIES_AT_ONCE,
     ROLE_PREFIX_PATTERN,
     RUNTIMES,
     SECRET_ARN_PATTERN,
@@ -24,12 +26,15 @@ from payment_infra.rules import (
     check_suffix,
     check_tags,
     matching,
+    nothing_or,
     one_of,
 )
 
 SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
 # What a person may call a gateway instead of its class.
 GATEWAY_NAMES = {"simulated": SIMULATED_GATEWAY}
+# What a reserved concurrency costs (Lambda, "Configuring reserved concurrency for a function").
+RESERVES = "The account's other functions may run so many fewer at once, and this one no more."
 NO_NAMES: Mapping[str, str] = {}
 
 
@@ -184,10 +189,44 @@ class StackConfig:
         costs="For a version of all functions 5.85 USD a month, and two are kept; 0.14 USD for"
         " 1,000 GB restored; some minutes for each update.",
     )
+    validation_concurrency: int = _setting(
+        0,
+        "Requests to validate that are served at once, reserved; 0 reserves nothing.",
+        nothing_or(1, MAX_LIMIT),
+        costs=RESERVES,
+    )
+    processing_concurrency: int = _setting(
+        0,
+        "Requests to process that are served at once, reserved; 0 reserves nothing.",
+        nothing_or(1, MAX_LIMIT),
+        costs=RESERVES,
+    )
+    retry_concurrency: int = _setting(
+        0,
+        "Retries that run at once, reserved; 0 reserves nothing.",
+        nothing_or(RETRIES_AT_ONCE, MAX_LIMIT),
+        costs=RESERVES,
+    )
+    health_concurrency: int = _setting(
+        0,
+        "Runs of the health monitor at once, reserved; 0 reserves nothing.",
+        nothing_or(1, MAX_LIMIT),
+        costs=RESERVES,
+    )
 
     # Logs and alarms.
     alarm_email: str = _setting(
         "", "Address subscribed to the alarms.", matching(EMAIL_PATTERN, "an email address")
+    )
+    latency_alarms: bool = _setting(
+        False,
+        "Alarm when one in a hundred payments is very slow.",
+        costs="0.20 USD a month for two alarms.",
+    )
+    concurrency_alarms: bool = _setting(
+        False,
+        "Alarm when a function comes near its reserved concurrency.",
+        costs="0.10 USD a month for each function that has some reserved.",
     )
     log_retention_days: int = _setting(
         7,
@@ -258,7 +297,15 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "versions": True,
         "snap_start": True,
         "runtime": "python3.14",
+        # The throttle's 1,000 requests a second at 0.1 s each to validate, 0.4 s to process; twice
+        # the retries that the queue gives at once; what /health admits at once, and the schedule.
+        "validation_concurrency": 100,
+        "processing_concurrency": 400,
+        "retry_concurrency": 10,
+        "health_concurrency": 25,
         # Logs and alarms.
+        "latency_alarms": True,
+        "concurrency_alarms": True,
         "log_retention_days": 365,
         "execution_log_level": "error",
         "platform_logs": "warn",

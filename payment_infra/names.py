@@ -28,6 +28,10 @@ ALARM_EMAIL = "AlarmEmail"
 THROTTLE_RATE_LIMIT = "ThrottleRateLimit"
 THROTTLE_BURST_LIMIT = "ThrottleBurstLimit"
 LOG_RETENTION_DAYS = "LogRetentionDays"
+VALIDATION_CONCURRENCY = "ValidationConcurrency"
+PROCESSING_CONCURRENCY = "ProcessingConcurrency"
+RETRY_CONCURRENCY = "RetryConcurrency"
+HEALTH_CONCURRENCY = "HealthConcurrency"
 TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
 MANAGE_API_GATEWAY_ACCOUNT = "ManageApiGatewayAccount"
 # Those that take their value from a field of the configuration.
@@ -39,6 +43,10 @@ PARAMETER_FIELDS = {
     THROTTLE_BURST_LIMIT: "throttle_burst_limit",
     LOG_RETENTION_DAYS: "log_retention_days",
     MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
+    VALIDATION_CONCURRENCY: "validation_concurrency",
+    PROCESSING_CONCURRENCY: "processing_concurrency",
+    RETRY_CONCURRENCY: "retry_concurrency",
+    HEALTH_CONCURRENCY: "health_concurrency",
 }
 
 # Outputs: of the bucket's own stack, and of an environment's.
@@ -59,6 +67,14 @@ VALIDATION_ALIAS = "ValidationAlias"
 PROCESSING_ALIAS = "ProcessingAlias"
 RETRY_ALIAS = "RetryAlias"
 HEALTH_ALIAS = "HealthMonitorAlias"
+# A function to the parameter of its reserved concurrency. A template has it only where the
+# configuration reserves something.
+CONCURRENCIES = {
+    VALIDATION_FUNCTION: VALIDATION_CONCURRENCY,
+    PROCESSING_FUNCTION: PROCESSING_CONCURRENCY,
+    RETRY_FUNCTION: RETRY_CONCURRENCY,
+    HEALTH_FUNCTION: HEALTH_CONCURRENCY,
+}
 RETRY_EVENT_SOURCE = "RetryEventSource"
 HEALTH_SCHEDULE = "HealthMonitorSchedule"
 REST_API = "PaymentAPI"

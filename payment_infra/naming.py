@@ -6,9 +6,11 @@ from payment_infra.config import StackConfig
 from payment_infra.names import (
     ALARM_EMAIL,
     ARTIFACT_BUCKET,
+    CONCURRENCIES,
     ENVIRONMENT_SUFFIX,
     LOG_RETENTION_DAYS,
     MANAGE_API_GATEWAY_ACCOUNT,
+    PARAMETER_FIELDS,
     THROTTLE_BURST_LIMIT,
     THROTTLE_RATE_LIMIT,
     TRANSACTIONS_TABLE_OVERRIDE,
@@ -25,6 +27,7 @@ from payment_infra.rules import (
 PARAMETER_GROUPS = {
     "Environment": (ENVIRONMENT_SUFFIX, ARTIFACT_BUCKET),
     "API": (THROTTLE_RATE_LIMIT, THROTTLE_BURST_LIMIT, MANAGE_API_GATEWAY_ACCOUNT),
+    "Functions": tuple(CONCURRENCIES.values()),
     "Operations": (ALARM_EMAIL, LOG_RETENTION_DAYS, TRANSACTIONS_TABLE_OVERRIDE),
 }
 
@@ -49,7 +52,10 @@ def parameter(name: str) -> Ref:
 
 
 def build_parameters(config: StackConfig) -> list[Parameter]:
-    """Build the parameters; suffix and bucket have a default only where the config gives one."""
+    """Build the parameters; suffix and bucket have a default only where the config gives one.
+
+    A function has one for its concurrency only where the config reserves some.
+    """
     return [
         Parameter(
             ENVIRONMENT_SUFFIX,
@@ -117,6 +123,17 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
             ),
             AllowedValues=["true", "false"],
             Default=str(config.manage_api_gateway_account).lower(),
+        ),
+        *(
+            Parameter(
+                name,
+                Type="Number",
+                Description=f"Executions at once reserved for {function}. 0 means none.",
+                MinValue=0,
+                Default=reserved,
+            )
+            for function, name in CONCURRENCIES.items()
+            if (reserved := getattr(config, PARAMETER_FIELDS[name]))
         ),
     ]
 

@@ -55,6 +55,9 @@ ROLE_PREFIX_PATTERN = r"^$|^[\w+=,.@-]{1,24}$"
 # Tag restrictions of AWS: "Tag naming limits and requirements".
 TAG_PATTERN = r"^[\w .:/=+@-]*$"
 MAX_TAGS = 40
+# How many retries the queue's event source lets run at once. What is reserved for the function is
+# not to be less (Lambda, "Configuring maximum concurrency for SQS event sources").
+RETRIES_AT_ONCE = 5
 # A slip of the keyboard is caught here; the account's own quota is what really limits.
 MAX_LIMIT = 1_000_000
 # What a rate-based rule of AWS WAF counts over, by default, and the least and most that it takes as
@@ -102,6 +105,15 @@ def between(low: int, high: int) -> Rule:
 
     def check(value: int) -> str | None:
         return None if low <= value <= high else f"must be from {low} to {high}"
+
+    return check
+
+
+def nothing_or(low: int, high: int) -> Rule:
+    """Return the rule that a number is 0, which means off, or not outside of these."""
+
+    def check(value: int) -> str | None:
+        return None if value == 0 or low <= value <= high else f"must be 0, or from {low} to {high}"
 
     return check
 

@@ -1,6 +1,6 @@
 """The whole template: the groups in order, their tags, the parameters and the outputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass
 
 from troposphere import AWSObject, Output, Tags, Template
@@ -51,8 +51,9 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     """
     groups = _build_groups(config, code)
     template = _new_template(DESCRIPTION)
-    template.set_metadata(_metadata())
-    for declaration in build_parameters(config):
+    declarations = build_parameters(config)
+    template.set_metadata(_metadata({declaration.title for declaration in declarations}))
+    for declaration in declarations:
         template.add_parameter(declaration)
     for group in (getattr(groups, field.name) for field in fields(groups)):
         for name, condition in getattr(group, "conditions", {}).items():
@@ -123,7 +124,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
     functions = build_functions(config, code, storage, queues, notifications.topic, rest_api)
     api = build_api(config, rest_api, functions)
     stage = build_stage(config, api)
-    alarms = build_alarms(notifications.topic, queues, functions)
+    alarms = build_alarms(config, notifications.topic, queues, functions)
     return Groups(
         notifications=notifications,
         storage=storage,
@@ -160,12 +161,17 @@ def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
         resource.Tags = Tags(Environment=parameter(ENVIRONMENT_SUFFIX)) + Tags(dict(tags))
 
 
-def _metadata() -> dict[str, object]:
+def _metadata(parameters: Set[str]) -> dict[str, object]:
+    groups = {
+        label: [name for name in names if name in parameters]
+        for label, names in PARAMETER_GROUPS.items()
+    }
     return {
         "AWS::CloudFormation::Interface": {
             "ParameterGroups": [
-                {"Label": {"default": label}, "Parameters": list(names)}
-                for label, names in PARAMETER_GROUPS.items()
+                {"Label": {"default": label}, "Parameters": names}
+                for label, names in groups.items()
+                if names
             ]
         },
     }

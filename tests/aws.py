@@ -108,6 +108,7 @@ class FakeAws(FakeCloudFormation):
                     "UnreservedConcurrentExecutions": 1000,
                 }
             },
+            "lambda:GetFunctionConcurrency": lambda _: {},
             "dynamodb:ListTables": lambda _: {"TableNames": []},
             "dynamodb:DescribeTable": self._describe_table,
             "dynamodb:DescribeContinuousBackups": self._nothing("TableNotFoundException"),

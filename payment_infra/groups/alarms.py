@@ -3,18 +3,24 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from troposphere.cloudwatch import Alarm, MetricDimension
+from troposphere import Sub
+from troposphere.cloudwatch import Alarm, Metric, MetricDataQuery, MetricDimension, MetricStat
 from troposphere.sns import Topic
 
+from payment_infra.config import StackConfig
 from payment_infra.groups.functions import DEGRADED_ALARM_NAME, SERVICE_NAME, Functions
 from payment_infra.groups.queues import Queues
-from payment_infra.names import STAGE_NAME
+from payment_infra.names import CONCURRENCIES, PARAMETER_FIELDS, STAGE_NAME
 from payment_infra.naming import suffixed
 
 PERIOD_SECONDS = 300
 # The namespace of the handlers' own metrics.
 NAMESPACE = "PaymentInfra"
 MAX_LATENCY_MILLISECONDS = 1000
+# Of the slowest hundredth; a client that waits so long may give up, and ask again.
+MAX_SLOWEST_MILLISECONDS = 5000
+# Of what is reserved for a function; at 100 it is throttled.
+MAX_CONCURRENCY_PERCENT = 80
 MAX_ERRORS = 10
 MAX_THROTTLES = 10
 MAX_MESSAGE_AGE_SECONDS = 15 * 60
@@ -41,8 +47,8 @@ class Alarms:
 class Rule:
     """When an alarm fires, and the command of payment-infra that shows why.
 
-    metric is namespace/name; the threshold is in the metric's unit, and is reached in every one of
-    the periods.
+    metric is namespace/name; the threshold is in the metric's unit, or in percent of the parameter
+    `share_of`, and is reached in every one of the periods.
     """
 
     title: str
@@ -54,10 +60,11 @@ class Rule:
     threshold: int
     periods: int = 1
     statistic: str = "Sum"
+    share_of: str = ""
     properties: Mapping[str, object] = field(default_factory=dict)
 
 
-def build_alarms(topic: Topic, queues: Queues, functions: Functions) -> Alarms:
+def build_alarms(config: StackConfig, topic: Topic, queues: Queues, functions: Functions) -> Alarms:
     """Build the alarms: those that bear noise fire on several periods in a row, others on one."""
     rules = (
         *_throttle_rules(),
@@ -66,26 +73,57 @@ def build_alarms(topic: Topic, queues: Queues, functions: Functions) -> Alarms:
         *_queue_rules(queues),
         *_payment_rules(),
         *_run_rules(topic),
+        *(_slowest_rules() if config.latency_alarms else ()),
+        *(_concurrency_rules(config, functions) if config.concurrency_alarms else ()),
     )
     return Alarms(tuple(_build_alarm(rule, topic) for rule in rules))
 
 
 def _build_alarm(rule: Rule, topic: Topic) -> Alarm:
-    namespace, _, metric_name = rule.metric.rpartition("/")
     return Alarm(
         rule.title,
         AlarmName=suffixed(rule.name),
         AlarmDescription=f"{rule.description}. Run payment-infra {rule.command}",
-        Namespace=namespace,
-        MetricName=metric_name,
-        Dimensions=[MetricDimension(Name=k, Value=v) for k, v in rule.dimensions.items()],
-        Statistic=rule.statistic,
-        Period=PERIOD_SECONDS,
+        **(_share(rule) if rule.share_of else _measured(rule)),
         EvaluationPeriods=rule.periods,
         Threshold=rule.threshold,
         AlarmActions=[topic.ref()],
         **{**QUIET, **rule.properties},
     )
+
+
+def _measured(rule: Rule) -> dict[str, object]:
+    """Return what an alarm measures that watches a metric as it is."""
+    namespace, _, name = rule.metric.rpartition("/")
+    percentile = rule.statistic.startswith("p")
+    return {
+        "Namespace": namespace,
+        "MetricName": name,
+        "Dimensions": _dimensions(rule),
+        "ExtendedStatistic" if percentile else "Statistic": rule.statistic,
+        "Period": PERIOD_SECONDS,
+    }
+
+
+def _share(rule: Rule) -> dict[str, object]:
+    """Return what an alarm measures that watches how much of a parameter's value is used.
+
+    A parameter of 0 gives no data, since CloudWatch drops what is divided by nothing.
+    """
+    namespace, _, name = rule.metric.rpartition("/")
+    metric = Metric(Namespace=namespace, MetricName=name, Dimensions=_dimensions(rule))
+    stat = MetricStat(Metric=metric, Period=PERIOD_SECONDS, Stat=rule.statistic)
+    share = Sub(f"100 * used / ${{{rule.share_of}}}")
+    return {
+        "Metrics": [
+            MetricDataQuery(Id="used", MetricStat=stat, ReturnData=False),
+            MetricDataQuery(Id="percent", Expression=share, Label=name, ReturnData=True),
+        ]
+    }
+
+
+def _dimensions(rule: Rule) -> list[MetricDimension]:
+    return [MetricDimension(Name=k, Value=v) for k, v in rule.dimensions.items()]
 
 
 def _errors_in(function: str = "") -> str:
@@ -307,3 +345,47 @@ def _run_rules(topic: Topic) -> Iterator[Rule]:
         STOPPED_PERIODS,
         "Maximum",
     )
+
+
+def _slowest_rules() -> Iterator[Rule]:
+    api = {"ApiName": suffixed("payment-api"), "Stage": STAGE_NAME}
+    for method in ("Validate", "Process"):
+        path = f"/{method.lower()}"
+        yield Rule(
+            f"{method}SlowestAlarm",
+            f"{method.lower()}-slowest",
+            f"One in a hundred POST {path} is very slow",
+            "metrics --since 1h",
+            "AWS/ApiGateway/Latency",
+            api | {"Method": "POST", "Resource": path},
+            MAX_SLOWEST_MILLISECONDS,
+            periods=2,
+            statistic="p99",
+            # Fewer than 1,000 requests in the alarm's periods say nothing of one in a hundred
+            # (CloudWatch, "Percentile-based alarms and low data samples").
+            properties={"EvaluateLowSampleCountPercentile": "ignore"},
+        )
+
+
+def _concurrency_rules(config: StackConfig, functions: Functions) -> Iterator[Rule]:
+    """A function is throttled next that comes near what is reserved for it."""
+    for name, parts in (
+        ("validation", functions.validation),
+        ("processing", functions.processing),
+        ("retry", functions.retry),
+        ("health-monitor", functions.health_monitor),
+    ):
+        parameter = CONCURRENCIES[parts.function.title]
+        if getattr(config, PARAMETER_FIELDS[parameter]):
+            yield Rule(
+                parts.function.title.replace("Function", "ConcurrencyAlarm"),
+                f"{name}-concurrency",
+                f"The function {name} nears its reserved concurrency: raise {parameter}",
+                "status",
+                "AWS/Lambda/ConcurrentExecutions",
+                {"FunctionName": parts.function.ref()},
+                MAX_CONCURRENCY_PERCENT,
+                periods=2,
+                statistic="Maximum",
+                share_of=parameter,
+            )

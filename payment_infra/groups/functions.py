@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar
 
 from awacs.aws import Statement
-from troposphere import GetAtt, Join, Ref
+from troposphere import Condition, Equals, GetAtt, If, Join, Not, NoValue, Ref
 from troposphere.apigateway import RestApi
 from troposphere.awslambda import (
     Code,
@@ -50,9 +50,9 @@ from payment_infra.groups.logs import build_log_group
 from payment_infra.groups.queues import VISIBILITY_TIMEOUT_SECONDS, Queues
 from payment_infra.groups.storage import Storage
 from payment_infra.groups.versions import Release, build_release
-from payment_infra.names import ARTIFACT_BUCKET, STAGE_NAME
+from payment_infra.names import ARTIFACT_BUCKET, CONCURRENCIES, PARAMETER_FIELDS, STAGE_NAME
 from payment_infra.naming import parameter, suffixed
-from payment_infra.rules import ARCHITECTURES, RUNTIMES
+from payment_infra.rules import ARCHITECTURES, RETRIES_AT_ONCE, RUNTIMES
 
 HEALTH_MONITOR_NAME = "health-monitor"
 HEALTH_LOG_GROUP = f"/aws/lambda/{HEALTH_MONITOR_NAME}"
@@ -64,7 +64,6 @@ RETRY_TIMEOUT_SECONDS = VISIBILITY_TIMEOUT_SECONDS // 6
 # One message an invocation, so that none is handed back untried, which would cost it a receive: at
 # a slow gateway a message takes half of the function's timeout.
 RETRY_BATCH_SIZE = 1
-RETRY_CONCURRENCY = 5
 # Powertools: the only dimension of the stack's own metrics.
 SERVICE_NAME = suffixed("payment")
 HEALTH_SCHEDULE = "rate(5 minutes)"
@@ -116,6 +115,7 @@ class Functions:
     health_monitor: FunctionParts
     health_schedule: Rule
     health_schedule_permission: Permission
+    conditions: dict[str, Condition]
 
 
 def build_functions(
@@ -195,7 +195,7 @@ def build_functions(
         EventSourceArn=queues.failed.get_att("Arn"),
         FunctionName=retry.invoked,
         BatchSize=RETRY_BATCH_SIZE,
-        ScalingConfig=SourceScaling(MaximumConcurrency=RETRY_CONCURRENCY),
+        ScalingConfig=SourceScaling(MaximumConcurrency=RETRIES_AT_ONCE),
         FunctionResponseTypes=["ReportBatchItemFailures"],
     )
     watched = [
@@ -259,7 +259,28 @@ def build_functions(
         health_monitor=health_monitor,
         health_schedule=schedule,
         health_schedule_permission=schedule_permission,
+        conditions={
+            _reserves(name): Not(Equals(parameter(name), 0))
+            for name in CONCURRENCIES.values()
+            if getattr(config, PARAMETER_FIELDS[name])
+        },
     )
+
+
+def _reserves(name: str) -> str:
+    """Return the condition that a parameter of reserved concurrency is not 0."""
+    return f"Has{name}"
+
+
+def _reserved(config: StackConfig, function: str) -> dict[str, object]:
+    """Return the reserved concurrency of the function with this logical id, as its parameter says.
+
+    Lambda's own 0 would keep the function from running (Lambda API, PutFunctionConcurrency).
+    """
+    name = CONCURRENCIES[function]
+    if not getattr(config, PARAMETER_FIELDS[name]):
+        return {}
+    return {"ReservedConcurrentExecutions": If(_reserves(name), parameter(name), NoValue)}
 
 
 def _build_function(
@@ -288,6 +309,7 @@ def _build_function(
         LoggingConfig=_logging(config, log_group),
         TracingConfig=TracingConfig(Mode="Active"),
         **({"SnapStart": SnapStart(ApplyOn="PublishedVersions")} if config.snap_start else {}),
+        **_reserved(config, f"{prefix}Function"),
         **properties,
     )
     return FunctionParts(

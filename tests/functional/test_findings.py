@@ -201,6 +201,18 @@ def test_a_function_that_may_not_run(number: int, cli: Cli, aws: FakeAws) -> Non
     assert findings(cli, code=len(expected)) == expected
 
 
+def test_a_function_that_may_not_run_gets_back_what_its_stack_reserves(
+    cli: Cli, aws: FakeAws
+) -> None:
+    aws.answers["lambda:GetFunctionConcurrency"] = {"ReservedConcurrentExecutions": 0}
+    aws.stacks["payment-infra-dev"].parameters["RetryConcurrency"] = "7"
+    told = dict(findings(cli, code=1))
+    assert told["RetryFunction does not run: its reserved concurrency is 0"] == (
+        "`aws lambda put-function-concurrency --function-name RetryFunction "
+        "--reserved-concurrent-executions 7 --region eu-central-1`"
+    )
+
+
 def test_payments_are_not_let_in_by_functions_that_may_not_run(cli: Cli, aws: FakeAws) -> None:
     told = "ProcessingFunction does not run: its reserved concurrency is 0"
     aws.answers["lambda:GetFunctionConcurrency"] = lambda params: (

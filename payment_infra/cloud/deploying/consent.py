@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud.deploying.parameters import reserving
 from payment_infra.cloud.events import PropertyChange
 from payment_infra.config import FIELDS, KEPT, PRESETS, SIMULATED_GATEWAY, gateway_name
 from payment_infra.errors import UsageError
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 def continued(resolved: Resolved, record: Record, state: StackState) -> Resolved:
     """Return the configuration of an update of a stack.
 
-    Without a preset of its own it has the stack's, and the stack's termination protection unless
-    that is asked for.
+    Without a preset of its own it has the stack's, and the stack's reserved concurrency and
+    termination protection unless these are asked for.
     """
-    resolved = on_recorded_preset(resolved, record)
+    resolved = reserving(on_recorded_preset(resolved, record), state.parameters)
     if resolved.asked_for("termination_protection"):
         return resolved
     kept = replace(resolved.config, termination_protection=state.termination_protection)

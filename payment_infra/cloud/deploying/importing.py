@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from payment_infra import names
 from payment_infra.cloud.deploying.consent import on_recorded_preset
 from payment_infra.cloud.deploying.existing import LOOKUPS, find_existing
+from payment_infra.cloud.deploying.parameters import reserving
 from payment_infra.cloud.environment.journal import find_copies
 from payment_infra.cloud.environment.ownership import is_ours
 from payment_infra.cloud.sdk.errors import translated
@@ -24,7 +25,7 @@ from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.stack import Stack, StackState
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import UsageError
-from payment_infra.names import PARAMETER_FIELDS
+from payment_infra.names import CONCURRENCIES, PARAMETER_FIELDS
 from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
@@ -116,13 +117,18 @@ def configuration(
         UsageError: it is unknown how it was configured, and not said either.
     """
     if gone is not None:
+        resolved = reserving(on_recorded_preset(resolved, gone.record), gone.state.parameters)
         kept = {
             name: value
             for name, value in gone.state.parameters.items()
             if name in {*PARAMETER_FIELDS, OVERRIDE} - DECIDED_ANEW
             and not (name in PARAMETER_FIELDS and resolved.asked_for(PARAMETER_FIELDS[name]))
+            and (
+                name not in CONCURRENCIES.values()
+                or getattr(resolved.config, PARAMETER_FIELDS[name])
+            )
         }
-        return on_recorded_preset(resolved, gone.record), gone.record, {**kept, **given}
+        return resolved, gone.record, {**kept, **given}
     if not resolved.preset_chosen:
         raise UsageError(
             f"{FLAG}: CloudFormation no longer knows how {stack.name} was configured; say "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.names import PARAMETER_FIELDS
+from payment_infra.names import CONCURRENCIES, PARAMETER_FIELDS
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -29,6 +30,23 @@ def parameters(
     if state is None:
         return _of_create(session, resolved, bucket)
     return _of_update(state, resolved, bucket)
+
+
+def reserving(resolved: Resolved, values: Mapping[str, str]) -> Resolved:
+    """Return the configuration with the concurrency that a stack reserves, unless told otherwise.
+
+    The template has these parameters only where the configuration reserves something.
+
+    Args:
+        resolved: the configuration.
+        values: the stack's parameters.
+    """
+    kept: dict[str, Any] = {}
+    for name in CONCURRENCIES.values():
+        field, value = PARAMETER_FIELDS[name], int(values.get(name, "0"))
+        if value and not resolved.asked_for(field):
+            kept[field] = value
+    return replace(resolved, config=replace(resolved.config, **kept))
 
 
 def _of_create(session: Session, resolved: Resolved, bucket: str) -> Mapping[str, str | None]:

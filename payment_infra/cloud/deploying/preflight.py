@@ -8,15 +8,23 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
 from payment_infra.checks import Check
 from payment_infra.cloud.deploying.bootstrap import own_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
-from payment_infra.cloud.deploying.existing import find_existing
+from payment_infra.cloud.deploying.existing import find_existing, physical_name
 from payment_infra.cloud.sdk import tables
-from payment_infra.cloud.sdk.errors import is_unavailable, translated
+from payment_infra.cloud.sdk.errors import code_of, is_unavailable, translated
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.errors import AwsError
-from payment_infra.names import TRANSACTIONS_TABLE, TRANSACTIONS_TABLE_OVERRIDE, own_table
+from payment_infra.names import (
+    CONCURRENCIES,
+    ENVIRONMENT_SUFFIX,
+    TRANSACTIONS_TABLE,
+    TRANSACTIONS_TABLE_OVERRIDE,
+    own_table,
+)
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.release import Plan
@@ -24,8 +32,10 @@ if TYPE_CHECKING:
     from payment_infra.cloud.stacks.change_sets import Existing
 
 # A new account can have as few as 10 in all, by default it is 1,000 ("Lambda quotas"). The retries
-# alone take up to 5 (`RETRY_CONCURRENCY`); what is left are the requests that are served at once.
+# alone take up to 5 (`RETRIES_AT_ONCE`); what is left are the requests that are served at once.
 MIN_CONCURRENCY = 50
+# What Lambda keeps for functions that reserve nothing ("Configuring reserved concurrency").
+UNRESERVABLE = 100
 CHECKS = ("bucket", "template", "names", "table", "quotas")
 
 
@@ -57,7 +67,7 @@ def check_all(
             else Check("names", "ok")
         ),
         "table": lambda: _check_table(session, planned, imports=imports),
-        "quotas": lambda: _check_quotas(session) if creates else Check("quotas", "ok"),
+        "quotas": lambda: _check_quotas(session, planned, creates=creates),
     }
     chosen = [check for name, check in checks.items() if name not in skip]
     with ThreadPoolExecutor() as pool:  # what takes time is waiting for AWS
@@ -142,14 +152,26 @@ def _check_table(session: Session, planned: Plan, *, imports: bool) -> Check:
     return Check("table", "fail", f"{problem}; {advice}")
 
 
-def _check_quotas(session: Session) -> Check:
+def _check_quotas(session: Session, planned: Plan, *, creates: bool) -> Check:
+    """Look whether Lambda can reserve what is asked for, and may run enough at once besides."""
     try:
         with translated("Lambda's quotas"):
+            more = _more_reserved(session, planned, creates=creates)
+            if not creates and more <= 0:
+                return Check("quotas", "ok")
             limits = session.client("lambda").get_account_settings()["AccountLimit"]
     except AwsError as error:
         return _not_allowed("quotas", error) or Check("quotas", "warn", str(error))
     free = limits.get("UnreservedConcurrentExecutions", limits.get("ConcurrentExecutions", 0))
-    if free < MIN_CONCURRENCY:
+    if more > 0 and free - more < UNRESERVABLE:
+        return Check(
+            "quotas",
+            "fail",
+            f"{more} more executions at once are to be reserved, and Lambda has {free} in"
+            f" {session.region}, of which it keeps {UNRESERVABLE}: raise the quota (Service Quotas,"
+            " Lambda, concurrent executions), or reserve less, such as --processing-concurrency 0",
+        )
+    if creates and free - more < MIN_CONCURRENCY:
         return Check(
             "quotas",
             "warn",
@@ -158,6 +180,32 @@ def _check_quotas(session: Session) -> Check:
             " at least",
         )
     return Check("quotas", "ok")
+
+
+def _more_reserved(session: Session, planned: Plan, *, creates: bool) -> int:
+    """Return how much more concurrency is reserved than is now; fails as the SDK."""
+    more = 0
+    for function, name in CONCURRENCIES.items():
+        value = planned.parameters.get(name)
+        # What keeps the stack's value reserves nothing more.
+        if value is not None:
+            more += int(value) - (0 if creates else _reserved(session, planned, function))
+    return more
+
+
+def _reserved(session: Session, planned: Plan, function: str) -> int:
+    """Return the reserved concurrency of a function, 0 without any; fails as the SDK."""
+    properties = planned.template["Resources"][function]["Properties"]
+    suffix = {ENVIRONMENT_SUFFIX: planned.config.suffix}
+    name = physical_name(properties["FunctionName"], suffix) or function
+    try:
+        answer = session.client("lambda").get_function_concurrency(FunctionName=name)
+    except ClientError as error:
+        if code_of(error) != "ResourceNotFoundException":
+            raise
+        return 0
+    reserved: int = answer.get("ReservedConcurrentExecutions", 0)
+    return reserved
 
 
 def _not_allowed(name: str, error: AwsError) -> Check | None:

@@ -162,7 +162,9 @@ def upload(session: Session, planned: Plan, tell: Tell) -> Release:
 
 def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) -> Plan:
     config, keys = replace(config, bucket=bucket), code_keys()
-    return Plan(config, bucket, keys, document(build_template(config, keys)), values)
+    template = document(build_template(config, keys))
+    sent = {name: value for name, value in values.items() if name in template["Parameters"]}
+    return Plan(config, bucket, keys, template, sent)
 
 
 def deploy_command(session: Session, stack_name: str, release: Release) -> str:

@@ -15,6 +15,7 @@ from payment_infra.cloud.sdk.tables import GONE, LOST
 from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.moments import shown
 from payment_infra.names import (
+    CONCURRENCIES,
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
     PROCESSING_FUNCTION,
@@ -78,15 +79,27 @@ def find_idle_functions(
     environment: Environment, functions: Iterable[str] = FUNCTIONS
 ) -> list[Check]:
     """Find which of these functions a reserved concurrency of zero keeps from running."""
-    session, client, found = environment.session, environment.client("lambda"), []
+    client, found = environment.client("lambda"), []
     with translated("reserved concurrency of the functions"):
-        for name in map(environment.resource, functions):
+        for function in functions:
+            name = environment.resource(function)
             answer = client.get_function_concurrency(FunctionName=name)
             if answer.get("ReservedConcurrentExecutions") == 0:
                 message = f"{name} does not run: its reserved concurrency is 0"
-                lift = session.aws(f"lambda delete-function-concurrency --function-name {name}")
-                found.append(Check("functions", "fail", message, f"`{lift}`"))
+                found.append(
+                    Check("functions", "fail", message, f"`{_lift(environment, function)}`")
+                )
     return found
+
+
+def _lift(environment: Environment, function: str) -> str:
+    """Return the command that gives a function the reserved concurrency that its stack says."""
+    reserved = environment.state.parameters.get(CONCURRENCIES[function], "0")
+    which = f"--function-name {environment.resource(function)}"
+    if reserved == "0":
+        return environment.session.aws(f"lambda delete-function-concurrency {which}")
+    put = f"put-function-concurrency {which} --reserved-concurrent-executions {reserved}"
+    return environment.session.aws(f"lambda {put}")
 
 
 def find_idle_schedule(environment: Environment) -> list[Check]:
