@@ -5,6 +5,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from payment_infra.rules import (
+    ACCOUNT_PATTERN,
     ARCHITECTURES,
     BUCKET_PATTERN,
     EMAIL_PATTERN,
@@ -18,13 +19,16 @@ from payment_infra.rules import (
     ROLE_PREFIX_PATTERN,
     RUNTIMES,
     SECRET_ARN_PATTERN,
+    VPC_ENDPOINT_PATTERN,
     Rule,
     Tags,
     between,
+    check_cidr,
     check_limit,
     check_role_path,
     check_suffix,
     check_tags,
+    each,
     matching,
     nothing_or,
     one_of,
@@ -119,6 +123,37 @@ class StackConfig:
         kept=True,
         costs="With strict the endpoint's type cannot change, and the way back to basic takes the "
         "API away for some 15 minutes.",
+    )
+    allowed_accounts: tuple[str, ...] = _setting(
+        (),
+        "Accounts whose principals may call, too, if they are granted it there.",
+        each(matching(ACCOUNT_PATTERN, "the 12 digits of an AWS account")),
+        kept=True,
+    )
+    allowed_vpc_endpoints: tuple[str, ...] = _setting(
+        (),
+        "VPC endpoints, and no others, by which a private API may be called.",
+        each(matching(VPC_ENDPOINT_PATTERN, "the id of a VPC endpoint, vpce-...")),
+        kept=True,
+    )
+    vpc_endpoints: tuple[str, ...] = _setting(
+        (),
+        "VPC endpoints that get names for a private API, for VPCs without private DNS.",
+        each(matching(VPC_ENDPOINT_PATTERN, "the id of a VPC endpoint, vpce-...")),
+        kept=True,
+    )
+    allowed_cidrs: tuple[str, ...] = _setting(
+        (),
+        "Ranges of addresses, and no others, from which the API may be called.",
+        each(check_cidr),
+        kept=True,
+    )
+    health_access: str = _setting(
+        "open",
+        "Who may GET /health: everybody (open), the same without names (status), or signed "
+        "requests of who is granted it (closed).",
+        one_of("open", "status", "closed"),
+        kept=True,
     )
     firewall: bool = _setting(
         False,
@@ -286,6 +321,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     "production": {
         # Who may call, and how.
         "endpoint_type": "regional",
+        "health_access": "status",
         "firewall": True,
         "client_certificate": True,
         # Load.
@@ -363,6 +399,23 @@ COMBINATIONS: tuple[Combination, ...] = (
         # Lambda, "Improving startup performance with Lambda SnapStart".
         lambda config: config.runtime != "python3.11" or not config.snap_start,
         "SnapStart takes python3.12 and later: choose another runtime, or unset snap_start",
+    ),
+    Combination(
+        ("allowed_accounts", "authorization"),
+        lambda config: not config.allowed_accounts or config.authorization == "iam",
+        "only who signs has an account; ask for signatures with authorization iam, or allow no "
+        "accounts",
+    ),
+    Combination(
+        ("endpoint_type", "allowed_vpc_endpoints"),
+        lambda config: (config.endpoint_type == "private") == bool(config.allowed_vpc_endpoints),
+        "a private API, and no other, is called by VPC endpoints; name those that may with "
+        "endpoint_type private, or none",
+    ),
+    Combination(
+        ("vpc_endpoints", "allowed_vpc_endpoints"),
+        lambda config: set(config.vpc_endpoints) <= set(config.allowed_vpc_endpoints),
+        "a name is of use to an endpoint that may call; allow each that gets one",
     ),
 )
 

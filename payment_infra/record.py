@@ -22,6 +22,8 @@ from payment_infra.names import (
     DEAD_LETTER_QUEUE,
     FAILED_QUEUE,
     FIREWALL_ASSOCIATION,
+    HEALTH_FUNCTION,
+    HEALTH_METHOD,
     PARAMETER_FIELDS,
     PROCESS_METHOD,
     PROCESSING_FUNCTION,
@@ -124,8 +126,7 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
     if PROCESSING_FUNCTION in resources:
         variables: dict[str, object] = {}
         for name in reversed(CHARGING):
-            properties = resources.get(name, {}).get("Properties", {})
-            variables |= properties.get("Environment", {}).get("Variables", {})
+            variables |= _variables(resources, name)
         values["gateway"] = str(variables.get("GATEWAY", SIMULATED_GATEWAY))
         values["gateway_secret"] = str(variables.get("GATEWAY_SECRET_ARN", ""))
         values["payment_access"] = str(variables.get("PAYMENT_ACCESS", "caller"))
@@ -133,6 +134,11 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         properties = resources[PROCESS_METHOD].get("Properties", {})
         signed = properties.get("AuthorizationType") == "AWS_IAM"
         values["authorization"] = "iam" if signed else "none"
+    if HEALTH_METHOD in resources:
+        properties = resources[HEALTH_METHOD].get("Properties", {})
+        signed = properties.get("AuthorizationType") == "AWS_IAM"
+        shown = _variables(resources, HEALTH_FUNCTION).get("HEALTH_ACCESS", "open")
+        values["health_access"] = "closed" if signed else str(shown)
     if REST_API in resources:
         values |= _of_endpoint(resources[REST_API].get("Properties", {}))
     if STAGE in resources:
@@ -156,18 +162,41 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
     return values
 
 
+def _variables(resources: Mapping[str, Any], function: str) -> Mapping[str, Any]:
+    """Return the environment variables of a function, {} for one that is not there."""
+    properties = resources.get(function, {}).get("Properties", {})
+    variables: Mapping[str, Any] = properties.get("Environment", {}).get("Variables", {})
+    return variables
+
+
 def _of_endpoint(properties: Mapping[str, Any]) -> dict[str, object]:
-    """Return what the properties of an API say of its endpoint.
+    """Return what the properties of an API say of its endpoint, and of who may reach it.
 
     Without a type it is edge-optimized, without a mode basic (API Gateway API, CreateRestApi, and
     "Security policies for REST APIs in API Gateway").
     """
-    [kind] = properties.get("EndpointConfiguration", {}).get("Types") or ["EDGE"]
+    endpoint = properties.get("EndpointConfiguration", {})
+    policy = {
+        statement.get("Sid"): statement
+        for statement in properties.get("Policy", {}).get("Statement", [])
+    }
+    [kind] = endpoint.get("Types") or ["EDGE"]
     mode = properties.get("EndpointAccessMode", "BASIC")
     return {
         "endpoint_type": str(_chosen(kind)).lower(),
         "endpoint_access_mode": str(_chosen(mode)).lower(),
+        # The first is the stack's own.
+        "allowed_accounts": _listed(policy, "DenyOtherAccounts", "StringNotEquals")[1:],
+        "allowed_vpc_endpoints": _listed(policy, "DenyOtherVpcEndpoints", "StringNotEquals"),
+        "vpc_endpoints": tuple(map(str, endpoint.get("VpcEndpointIds", []))),
+        "allowed_cidrs": _listed(policy, "DenyOtherAddresses", "NotIpAddress"),
     }
+
+
+def _listed(policy: Mapping[str, Any], sid: str, operator: str) -> tuple[str, ...]:
+    """Return the values of the one condition of a statement, () if there is no such statement."""
+    conditions = policy.get(sid, {}).get("Condition", {}).get(operator, {})
+    return tuple(str(value) for values in conditions.values() for value in values)
 
 
 def _chosen(value: Any) -> Any:

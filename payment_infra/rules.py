@@ -5,6 +5,7 @@ A rule returns what is wrong with a value, or None.
 
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 # The longest names that AWS allows for what carries the suffix, by base name (the services' quotas
@@ -52,6 +53,9 @@ ROLE_PATH_PATTERN = r"^/$|^/[!-.0-~]+(/[!-.0-~]+)*/$"
 MAX_ROLE_PATH_LENGTH = 512
 # IAM API, CreateRole: a name has 64 characters at most. What follows the prefix takes up to 40.
 ROLE_PREFIX_PATTERN = r"^$|^[\w+=,.@-]{1,24}$"
+ACCOUNT_PATTERN = r"^[0-9]{12}$"
+# Amazon EC2: an id is its prefix with 8 or 17 hexadecimal digits ("Resource IDs").
+VPC_ENDPOINT_PATTERN = r"^vpce-[0-9a-f]{8}([0-9a-f]{9})?$"
 # Tag restrictions of AWS: "Tag naming limits and requirements".
 TAG_PATTERN = r"^[\w .:/=+@-]*$"
 MAX_TAGS = 40
@@ -144,6 +148,18 @@ def check_role_path(path: str) -> str | None:
         return f"has {len(path)} characters, at most {MAX_ROLE_PATH_LENGTH} are allowed"
     if not re.fullmatch(ROLE_PATH_PATTERN, path, re.ASCII):
         return "must begin and end with a slash, such as /payments/"
+    return None
+
+
+def check_cidr(value: str) -> str | None:
+    """Say what is wrong with a range of addresses, or None."""
+    problem = "must be a range of addresses, such as 203.0.113.0/24 or 2001:db8::/32"
+    if "/" not in value:
+        return problem
+    try:
+        ip_network(value)
+    except ValueError as error:
+        return f"{problem} ({error})" if "host bits" in str(error) else problem
     return None
 
 

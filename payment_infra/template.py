@@ -86,6 +86,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
             Description="Managed policy for those who call the payment methods",
             Value=groups.api.caller_policy.ref(),
         ),
+        *_monitor_outputs(groups.api),
     ):
         template.add_output(output)
     return template
@@ -159,6 +160,15 @@ def _resources(group: object) -> Iterator[AWSObject]:
 def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
     if "Tags" in resource.props:
         resource.Tags = Tags(Environment=parameter(ENVIRONMENT_SUFFIX)) + Tags(dict(tags))
+
+
+def _monitor_outputs(api: Api) -> Iterator[Output]:
+    if api.monitor_policy:
+        yield Output(
+            "MonitorPolicyArn",
+            Description="Managed policy for those who ask how the system is",
+            Value=api.monitor_policy.ref(),
+        )
 
 
 def _metadata(parameters: Set[str]) -> dict[str, object]:

@@ -11,8 +11,13 @@ OTHER: Mapping[str, Any] = {
     "bucket": "zips",
     "authorization": "none",
     "payment_access": "account",
-    "endpoint_type": "regional",
+    "endpoint_type": "private",
     "endpoint_access_mode": "strict",
+    "allowed_accounts": ("210987654321", "111122223333"),
+    "allowed_vpc_endpoints": ("vpce-0123456789abcdef0",),
+    "vpc_endpoints": ("vpce-0123456789abcdef0",),
+    "allowed_cidrs": ("203.0.113.0/24",),
+    "health_access": "closed",
     "firewall": True,
     "client_certificate": True,
     "throttle_rate_limit": 5,
@@ -46,3 +51,14 @@ OTHER: Mapping[str, Any] = {
     "suppressions": True,
     "tags": {"Team": "payments", "Cost": "7=8"},
 }
+# What a setting needs besides, where its value above does not fit to the others' defaults.
+WITH: Mapping[str, Mapping[str, Any]] = {
+    "endpoint_type": {"allowed_vpc_endpoints": OTHER["allowed_vpc_endpoints"]},
+    "allowed_vpc_endpoints": {"endpoint_type": OTHER["endpoint_type"]},
+    "vpc_endpoints": {
+        "endpoint_type": OTHER["endpoint_type"],
+        "allowed_vpc_endpoints": OTHER["allowed_vpc_endpoints"],
+    },
+}
+# Those whose value does not fit to what the others have above.
+APART = ("allowed_accounts",)

@@ -22,6 +22,7 @@ from troposphere.awslambda import Permission
 from troposphere.iam import ManagedPolicy
 
 from payment_infra.config import StackConfig
+from payment_infra.groups.access import build_policy
 from payment_infra.groups.functions import FunctionParts, Functions
 from payment_infra.groups.refusals import build_refusals
 from payment_infra.groups.tls import CONDITIONS, endpoint_type, enhanced
@@ -52,18 +53,24 @@ class Api:
     refusals: tuple[GatewayResponse, ...]
     deployment: Deployment
     caller_policy: ManagedPolicy
+    monitor_policy: ManagedPolicy | None
     url: Sub
     conditions: dict[str, Condition]
 
 
 def build_rest_api(config: StackConfig) -> RestApi:
     """Build the REST API itself, which a function looks at."""
+    policy = build_policy(config)
     return RestApi(
         "PaymentAPI",
         Name=suffixed("payment-api"),
         Description="Payment Processing API with disaster recovery",
-        EndpointConfiguration=EndpointConfiguration(Types=[endpoint_type(config)]),
+        EndpointConfiguration=EndpointConfiguration(
+            Types=[endpoint_type(config)],
+            **({"VpcEndpointIds": list(config.vpc_endpoints)} if config.vpc_endpoints else {}),
+        ),
         **enhanced(config),
+        **({"Policy": policy} if policy else {}),
     )
 
 
@@ -100,7 +107,7 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
             "GET",
             functions.health_monitor,
             # Load balancers and uptime probes cannot sign.
-            {"AuthorizationType": "NONE"},
+            {"AuthorizationType": "AWS_IAM" if config.health_access == "closed" else "NONE"},
         ),
     )
     refusals = build_refusals(rest_api)
@@ -114,7 +121,22 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
         endpoints=endpoints,
         refusals=refusals,
         deployment=deployment,
-        caller_policy=_build_caller_policy(rest_api),
+        caller_policy=_build_invoke_policy(
+            "PaymentCallerPolicy",
+            "Lets those who have it call the payment methods of the API.",
+            "CallPayments",
+            _execution_arn(rest_api, "POST", "validate"),
+            _execution_arn(rest_api, "POST", "process"),
+        ),
+        # Whoever watches the system pays nothing, and who pays need not watch it.
+        monitor_policy=_build_invoke_policy(
+            "PaymentMonitorPolicy",
+            "Lets those who have it ask the API how it is.",
+            "AskHealth",
+            _execution_arn(rest_api, "GET", "health"),
+        )
+        if config.health_access == "closed"
+        else None,
         url=Sub(
             "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/" + STAGE_NAME + "/",
             Api=rest_api.ref(),
@@ -205,21 +227,18 @@ def _build_deployment(
     )
 
 
-def _build_caller_policy(rest_api: RestApi) -> ManagedPolicy:
+def _build_invoke_policy(title: str, description: str, sid: str, *methods: Sub) -> ManagedPolicy:
     return ManagedPolicy(
-        "PaymentCallerPolicy",
-        Description="Lets those who have it call the payment methods of the API.",
+        title,
+        Description=description,
         PolicyDocument=PolicyDocument(
             Version="2012-10-17",
             Statement=[
                 Statement(
-                    Sid="CallPayments",
+                    Sid=sid,
                     Effect=Allow,
                     Action=[execute_api.Invoke],
-                    Resource=[
-                        _execution_arn(rest_api, "POST", "validate"),
-                        _execution_arn(rest_api, "POST", "process"),
-                    ],
+                    Resource=list(methods),
                 )
             ],
         ),

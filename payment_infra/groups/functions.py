@@ -234,6 +234,7 @@ def build_functions(
             DEGRADED_ALARM_NAME=suffixed(DEGRADED_ALARM_NAME),
             LOG_GROUP=suffixed(HEALTH_LOG_GROUP),
             RETRY_SOURCE_ID=retry_source.ref(),
+            **({"HEALTH_ACCESS": "status"} if config.health_access == "status" else {}),
         ),
     )
     schedule = Rule(

@@ -24,7 +24,7 @@ from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
 from tests.functional.conftest import REPOSITORY, Cli, Program, refused
 from tests.http import URL, Response, answering
 from tests.offline import TINY_LAYER
-from tests.settings import OTHER
+from tests.settings import APART, OTHER, WITH
 
 STACK = "payment-infra-dev"
 DEPLOY = ("deploy", "--suffix", "dev", "--bucket", "zips", "--yes")
@@ -106,12 +106,14 @@ def flags(name: str) -> list[str]:
 
 
 def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None:
-    shown = json.loads(
-        cli("config", "--output", "json", *itertools.chain(*map(flags, OTHER))).stdout
-    )
-    assert list(shown) == list(FIELDS)
-    assert {name: one["value"] for name, one in shown.items()} == json.loads(json.dumps(OTHER))
-    assert all(one["source"].startswith("--") for one in shown.values())
+    together = [name for name in OTHER if name not in APART]
+    for chosen in (together, *([name, *WITH.get(name, ())] for name in APART)):
+        given = itertools.chain(*map(flags, chosen))
+        shown = json.loads(cli("config", "--output", "json", *given).stdout)
+        assert list(shown) == list(FIELDS)
+        found = {name: shown[name]["value"] for name in chosen}
+        assert found == json.loads(json.dumps({name: OTHER[name] for name in chosen}))
+        assert all(shown[name]["source"].startswith("--") for name in chosen)
 
 
 # config

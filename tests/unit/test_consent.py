@@ -22,7 +22,7 @@ from payment_infra.record import RECORDED, Record, read_record
 from payment_infra.sources import DEFAULTS, resolve
 from tests.aws import FakeAws, FakeBucket
 from tests.operators import FakeOperator
-from tests.settings import OTHER
+from tests.settings import OTHER, WITH
 from tests.stacks import template
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def refusal(record: Record, command: str = ENTERED, **flags: object) -> str:
 def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang() -> None:
     assert set(KEPT) == {
         *("authorization", "payment_access"),
-        *("endpoint_type", "endpoint_access_mode"),
+        *("endpoint_type", "endpoint_access_mode", "health_access"),
+        *("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs"),
         *("firewall", "firewall_rate_limit"),
         *("gateway", "gateway_secret"),
         *("retain_data", "deletion_protection", "termination_protection"),
@@ -110,8 +111,8 @@ def test_no_update_takes_a_marked_setting_back_to_a_default_that_nobody_named(na
     line = refusal(record)
     assert line.startswith(f"stack {NAME}: this update would change settings that were not given: ")
     assert name in line
-    for value in (OTHERS[name], getattr(DEFAULTS, name)):
-        check_kept(NAME, record, resolve({"suffix": "dev", name: value}, {}), ENTERED)
+    for given in ({**WITH.get(name, {}), name: OTHERS[name]}, {name: getattr(DEFAULTS, name)}):
+        check_kept(NAME, record, resolve({"suffix": "dev", **given}, {}), ENTERED)
 
 
 @pytest.mark.parametrize("name", OTHERS)

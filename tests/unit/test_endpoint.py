@@ -19,7 +19,7 @@ PARTITIONS = {
     "aws-cn": ("cn-north-1", "amazonaws.com.cn"),
 }
 TYPES = ("edge", "regional", "private")
-ENDPOINTS = ["vpce-0123456789abcdef0"]
+ENDPOINTS = ("vpce-0123456789abcdef0",)
 # What each policy takes, and for which endpoints it is ("Supported security policies").
 TAKES = {
     "SecurityPolicy_TLS12_PFS_2025_EDGE": ({"EDGE"}, {"1.2", "1.3"}),
@@ -30,7 +30,8 @@ TAKES = {
 
 def endpoint(kind: str, **fields: Any) -> dict[str, Any]:
     """Return the settings that make an endpoint of a type."""
-    return {"endpoint_type": kind} | fields
+    private = {"allowed_vpc_endpoints": ENDPOINTS} if kind == "private" else {}
+    return {"endpoint_type": kind} | private | fields
 
 
 def deployed(template: Json, partition: str = "aws") -> Evaluated:
@@ -98,6 +99,11 @@ REGIONAL = {"endpoint_type": "regional"}
     [
         pytest.param({}, REGIONAL, id="type and policy"),
         pytest.param(REGIONAL, REGIONAL | {"endpoint_access_mode": "strict"}, id="access mode"),
+        pytest.param({}, {"allowed_accounts": ("210987654321",)}, id="policy"),
+        pytest.param(
+            {"allowed_cidrs": ("10.0.0.0/8",)}, {"allowed_cidrs": ("10.0.0.0/16",)}, id="addresses"
+        ),
+        pytest.param({}, {"health_access": "closed"}, id="health"),
     ],
 )
 def test_what_the_api_says_of_its_endpoint_makes_a_new_deployment(

@@ -88,7 +88,8 @@ def test_without_a_record_the_resources_say_what_money_access_and_protection_han
     names: tuple[str, ...] = ("gateway", "gateway_secret", "payment_access", "authorization")
     names += ("retain_data", "deletion_protection")
     names += ("permissions_boundary", "role_path", "role_prefix")
-    names += ("endpoint_type", "endpoint_access_mode")
+    names += ("endpoint_type", "endpoint_access_mode", "health_access")
+    names += ("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs")
     names += ("firewall",)
     expected = {name: getattr(config, name) for name in names}
     assert read_record(without_record(config)) == Record("0.0.9", "", expected)
@@ -191,8 +192,13 @@ def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
             "gateway_secret": SECRET,
             "payment_access": "account",
             "authorization": "none",
-            "endpoint_type": "regional",
-            "endpoint_access_mode": "strict",
+            **{
+                name: getattr(OTHER, name)
+                for name in (
+                    *("endpoint_type", "endpoint_access_mode", "health_access", "allowed_cidrs"),
+                    *("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints"),
+                )
+            },
             "firewall": True,
             "retain_data": True,
             "deletion_protection": True,

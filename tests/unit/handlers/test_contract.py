@@ -20,7 +20,7 @@ VALIDATE, PROCESS, HEALTH = "POST /validate", "POST /process", "GET /health"
 GATEWAY_STATUSES = {
     VALIDATE: {403, 413, 429, 502, 504},
     PROCESS: {403, 413, 429, 502, 504},
-    HEALTH: {429, 502, 504},
+    HEALTH: {403, 429, 502, 504},
 }
 
 
@@ -77,6 +77,10 @@ class World:
 
     def degraded(self) -> World:
         self.aws.cloudwatch.data[("Errors", "Sum")] = [10]
+        return self
+
+    def reduced(self) -> World:
+        self.monkeypatch.setenv("HEALTH_ACCESS", "status")
         return self
 
     def without(self, variable: str) -> World:
@@ -150,6 +154,7 @@ CASES: dict[str, tuple[str, int, Ask]] = {
         lambda world: world.without("TRANSACTIONS_TABLE").process("t"),
     ),
     "healthy": (HEALTH, 200, lambda world: world.health()),
+    "healthy, without names": (HEALTH, 200, lambda world: world.reduced().health()),
     "degraded": (HEALTH, 200, lambda world: world.degraded().health()),
     "nothing known": (HEALTH, 200, lambda world: world.failing("GetMetricData").health()),
     "healthy, strictly": (HEALTH, 200, lambda world: world.health(strict="true")),

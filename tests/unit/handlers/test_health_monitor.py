@@ -65,6 +65,33 @@ def test_a_system_without_data_is_healthy_and_every_resource_is_checked(aws: Aws
     assert list(answer.body["checks"][0]) == names
 
 
+@pytest.mark.parametrize(("query", "status"), [({}, 200), ({"strict": "true"}, 503)])
+def test_an_api_that_tells_no_names_tells_the_status_alone(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], status: int
+) -> None:
+    monkeypatch.setenv("HEALTH_ACCESS", "status")
+    aws.cloudwatch.data[("Errors", "Sum")] = [10]
+    answer = get(**query)
+    assert (answer.status, list(answer.body)) == (status, ["timestamp", "overall_status"])
+    assert answer.body["overall_status"] == "degraded"
+
+
+@pytest.mark.parametrize("event", [{}, {"requestContext": {"requestId": "direct"}}])
+def test_who_may_invoke_the_function_itself_is_told_the_names(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("HEALTH_ACCESS", "status")
+    report = json.loads(handler(event, LambdaContext())["body"])
+    assert len(report["checks"]) == 8
+
+
+def test_the_scheduled_run_tells_people_the_names_whatever_the_api_tells(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEALTH_ACCESS", "status")
+    assert len(scheduled()["checks"]) == 8
+
+
 def test_all_checks_are_one_call_over_seven_minutes_with_explicit_dimensions(
     aws: Aws, clock: Clock
 ) -> None:
