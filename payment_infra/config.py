@@ -18,6 +18,7 @@ from payment_infra.rules import (
     RETRIES_AT_ONCE,
     ROLE_PREFIX_PATTERN,
     RUNTIMES,
+    SAMPLING_RULE_PATTERN,
     SECRET_ARN_PATTERN,
     VPC_ENDPOINT_PATTERN,
     Rule,
@@ -287,6 +288,20 @@ class StackConfig:
         "Mask card data, keys and email addresses in the logs.",
         costs="0.12 USD for a GB that is logged; only who may logs:Unmask sees what is masked.",
     )
+    trace_percent: int = _setting(
+        -1,
+        "Percent of the requests that X-Ray records; -1: by its default rule.",
+        between(-1, 100),
+        costs="5.00 USD for a million requests that are recorded.",
+    )
+    sampling_rule_name: str = _setting(
+        "",
+        "Name of X-Ray's sampling rule; none: p-SUFFIX.",
+        matching(SAMPLING_RULE_PATTERN, "at most 32 letters, digits, dashes and the like"),
+    )
+    sampling_priority: int = _setting(
+        1000, "Priority of X-Ray's sampling rule: the lowest number wins.", between(1, 9999)
+    )
 
     # The account.
     manage_api_gateway_account: bool = _setting(
@@ -345,6 +360,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "log_retention_days": 365,
         "execution_log_level": "error",
         "platform_logs": "warn",
+        "trace_percent": 5,
         # The account.
         "suppressions": True,
     },

@@ -64,6 +64,8 @@ MAX_TAGS = 40
 RETRIES_AT_ONCE = 5
 # A slip of the keyboard is caught here; the account's own quota is what really limits.
 MAX_LIMIT = 1_000_000
+# AWS X-Ray API, SamplingRule: a name has 1 to 32 characters.
+SAMPLING_RULE_PATTERN = r"^[A-Za-z0-9_.-]{0,32}$"
 # What a rate-based rule of AWS WAF counts over, by default, and the least and most that it takes as
 # its limit (AWS re:Post, "How do I use AWS WAF to apply rate-based rules on an API Gateway REST
 # API?").

@@ -20,6 +20,7 @@ from payment_infra.groups.queues import Queues, build_queues
 from payment_infra.groups.stage import ApiStage, build_stage
 from payment_infra.groups.storage import Storage, build_storage
 from payment_infra.groups.suppressions import suppressed
+from payment_infra.groups.tracing import Tracing, build_tracing
 from payment_infra.names import API_OUTPUT, ARTIFACT_BUCKET_OUTPUT, ENVIRONMENT_SUFFIX, TABLE_OUTPUT
 from payment_infra.naming import PARAMETER_GROUPS, build_parameters, parameter
 from payment_infra.record import RECORD_HOLDER, build_record
@@ -38,6 +39,7 @@ class Groups:
     api: Api
     stage: ApiStage
     firewall: Firewall | None
+    tracing: Tracing | None
     alarms: Alarms
     dashboard: Dashboard
 
@@ -133,7 +135,8 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
         functions=functions,
         api=api,
         stage=stage,
-        firewall=build_firewall(config, stage.stage),
+        firewall=build_firewall(config, stage),
+        tracing=build_tracing(config, stage),
         alarms=alarms,
         dashboard=build_dashboard(functions, storage, queues, alarms),
     )

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from troposphere import Sub
-from troposphere.apigateway import Stage
 from troposphere.logs import LogGroup
 from troposphere.wafv2 import (
     ActionCondition,
@@ -39,6 +38,7 @@ from troposphere.wafv2 import (
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.logs import build_log_group
+from payment_infra.groups.stage import ApiStage
 from payment_infra.names import FIREWALL_ASSOCIATION
 from payment_infra.naming import suffixed
 from payment_infra.rules import FIREWALL_WINDOW_SECONDS
@@ -70,7 +70,7 @@ class Firewall:
     association: WebACLAssociation
 
 
-def build_firewall(config: StackConfig, stage: Stage) -> Firewall | None:
+def build_firewall(config: StackConfig, stage: ApiStage) -> Firewall | None:
     """Build what filters the requests to the stage, None if nothing does.
 
     What a managed group refuses, API Gateway answers by its response WAF_FILTERED, which is as
@@ -146,11 +146,7 @@ def build_firewall(config: StackConfig, stage: Stage) -> Firewall | None:
     )
     association = WebACLAssociation(
         FIREWALL_ASSOCIATION,
-        ResourceArn=Sub(
-            "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${Api}/stages/${Stage}",
-            Api=stage.RestApiId,
-            Stage=stage.ref(),
-        ),
+        ResourceArn=stage.arn,
         WebACLArn=web_acl.get_att("Arn"),
     )
     return Firewall(web_acl=web_acl, log_group=log_group, logging=logging, association=association)

@@ -55,7 +55,7 @@ ACCESS_LOG_FIELDS = {
 class ApiStage:
     """The stage, its log groups and certificate, and the region's CloudWatch role for API Gateway.
 
-    certificate is what the stage shows to a backend that asks for one.
+    certificate is what the stage shows to a backend that asks for one; arn is the stage's.
     """
 
     account_role: Role
@@ -64,6 +64,7 @@ class ApiStage:
     execution_log: LogGroup
     certificate: ClientCertificate | None
     stage: Stage
+    arn: Sub
     conditions: dict[str, Condition]
 
 
@@ -130,6 +131,11 @@ def build_stage(config: StackConfig, api: Api) -> ApiStage:
         execution_log=execution_log,
         certificate=certificate,
         stage=stage,
+        arn=Sub(
+            "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${Api}/stages/${Stage}",
+            Api=rest_api.ref(),
+            Stage=stage.ref(),
+        ),
         conditions={ACCOUNT_CONDITION: Equals(parameter(MANAGE_API_GATEWAY_ACCOUNT), "true")},
     )
 

@@ -9,6 +9,7 @@ from payment_infra.config import StackConfig
 REFUSED: Mapping[str, str] = {
     "firewall": "it has no association of a web ACL with a stage",
     "client_certificate": "it has no client certificates",
+    "trace_percent": "it has no sampling rules of X-Ray",
     "concurrency_alarms": "it has no alarms on metric math",
 }
 DEFAULTS = StackConfig()
