@@ -7,72 +7,43 @@ itself. Where it asks for another action or resource than AWS does, a test gives
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import boto3
 import pytest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.environment.smoke import Api, run
-from payment_infra.local.emulator import ACCESS_KEY, Emulator
-from payment_infra.names import ALARM_TOPIC, DEAD_LETTER_QUEUE, FAILED_QUEUE
+from payment_infra.local.emulator import Emulator
+from payment_infra.names import ALARM_TOPIC
 from tests.e2e.conftest import Deploy
+from tests.e2e.grants import (
+    GET,
+    QUEUES,
+    SCHEDULED,
+    UNAVAILABLE,
+    as_asked,
+    as_if_by_tls,
+    make_degraded,
+    sqs_record,
+    start_anew,
+    take_requests_without_tls,
+    validated,
+    without,
+    without_action,
+)
 from tests.e2e.harness import PAYMENT, Deployed
 
-SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
 HEALTH_ALERT = "Payment System Health Alert"
-AS_ASKED: dict[str, dict[str, Any]] = {
-    "ReadAlarms": {"Resource": ["*"]},
-    "ReadEventSource": {"Action": ["lambda:ListEventSourceMappings"]},
-    # It asks for the log group, whichever stream of it is meant.
-    "ReadLatestReport": {"Resource": ["*"]},
-    "WriteLogs": {"Resource": ["*"]},
-}
-GET = {"httpMethod": "GET", "path": "/health", "requestContext": {"requestId": "get"}}
 WAIT_SECONDS = 10.0
-QUEUES = (FAILED_QUEUE, DEAD_LETTER_QUEUE)
-UNAVAILABLE = PAYMENT | {"customer_id": "sim-unavailable"}
 
 
 @pytest.fixture(scope="module")
 def deployed(enforcing_aws: Emulator, deploy: Deploy) -> Deployed:
-    """Return a stack whose queues and topic take requests without TLS, which the emulator lacks."""
     deployed = deploy(enforcing_aws, "iam-1")
-    ids, sns = deployed.stack.physical_ids(), as_if_by_tls(deployed, "sns")
-    for queue in QUEUES:
-        as_if_by_tls(deployed, "sqs").set_queue_attributes(
-            QueueUrl=ids[queue], Attributes={"Policy": ""}
-        )
-    policy = json.loads(sns.get_topic_attributes(TopicArn=ids[ALARM_TOPIC])["Attributes"]["Policy"])
-    allowed = [statement for statement in policy["Statement"] if statement["Effect"] == "Allow"]
-    sns.set_topic_attributes(
-        TopicArn=ids[ALARM_TOPIC],
-        AttributeName="Policy",
-        AttributeValue=json.dumps(policy | {"Statement": allowed}),
-    )
+    take_requests_without_tls(deployed)
     return deployed
-
-
-def as_if_by_tls(deployed: Deployed, service: str) -> Any:
-    """Return a client that the emulator takes for one behind a proxy that ends TLS."""
-    session = deployed.session
-    client = boto3.client(
-        service,
-        endpoint_url=session.endpoint_url,
-        region_name=session.region,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=ACCESS_KEY,
-    )
-
-    def add_header(request: Any, **_: object) -> None:
-        request.headers["X-Forwarded-Proto"] = "https"
-
-    client.meta.events.register("before-send", add_header)
-    return client
 
 
 @pytest.fixture(scope="module")
@@ -83,71 +54,6 @@ def api(deployed: Deployed) -> Api:
     return api
 
 
-@contextmanager
-def without(deployed: Deployed, function: str, *sids: str) -> Iterator[None]:
-    """Take statements out of a function's policy while the block lasts."""
-    iam = deployed.session.client("iam")
-    arn = deployed.stack.physical_ids()[f"{function}Policy"]
-    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    stored = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
-    original = stored["Document"]
-    kept = [one for one in original["Statement"] if one["Sid"] not in sids]
-    assert len(kept) == len(original["Statement"]) - len(sids)
-    replace_policy(deployed, arn, original | {"Statement": kept})
-    try:
-        yield
-    finally:
-        replace_policy(deployed, arn, original)
-
-
-@contextmanager
-def without_action(deployed: Deployed, function: str, sid: str, action: str) -> Iterator[None]:
-    """Take one action out of a statement of a function's policy while the block lasts."""
-    with changed(deployed, function, lambda one: kept(one, action) if one["Sid"] == sid else one):
-        yield
-
-
-def kept(statement: dict[str, Any], action: str) -> dict[str, Any]:
-    assert action in statement["Action"]
-    return statement | {"Action": [one for one in statement["Action"] if one != action]}
-
-
-@contextmanager
-def as_asked(deployed: Deployed, function: str, *sids: str) -> Iterator[None]:
-    """Change statements of a function's policy into what the emulator asks for."""
-    with changed(
-        deployed, function, lambda one: one | AS_ASKED[one["Sid"]] if one["Sid"] in sids else one
-    ):
-        yield
-
-
-@contextmanager
-def changed(
-    deployed: Deployed, function: str, change: Callable[[dict[str, Any]], dict[str, Any]]
-) -> Iterator[None]:
-    """Change each statement of a function's policy while the block lasts."""
-    iam = deployed.session.client("iam")
-    arn = deployed.stack.physical_ids()[f"{function}Policy"]
-    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    stored = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
-    original = stored["Document"]
-    statements = [change(one) for one in original["Statement"]]
-    replace_policy(deployed, arn, original | {"Statement": statements})
-    try:
-        yield
-    finally:
-        replace_policy(deployed, arn, original)
-
-
-def replace_policy(deployed: Deployed, arn: str, document: dict[str, Any]) -> None:
-    """Make the document the policy's only version but for the one it replaces."""
-    iam = deployed.session.client("iam")
-    for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
-        if not version["IsDefaultVersion"]:
-            iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
-    iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
-
-
 def new_caller(deployed: Deployed, name: str) -> Api:
     """Return the API as a new IAM user without any policy calls it."""
     iam = deployed.session.client("iam")
@@ -156,10 +62,6 @@ def new_caller(deployed: Deployed, name: str) -> Api:
     api = deployed.api(lambda: Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
     api.find_authorization()
     return api
-
-
-def validated(api: Api, payment: dict[str, object]) -> dict[str, object]:
-    return {"transaction_id": api.call("POST", "validate", payment).field("transaction_id")}
 
 
 @pytest.mark.parametrize("queue", QUEUES)
@@ -308,17 +210,6 @@ def test_the_health_monitor_needs_its_grants_to_share_a_report(deployed: Deploye
     assert (len(unknown()), len(lost())) == (before[0] + 1, before[1] + 1)
 
 
-def start_anew(deployed: Deployed, function: str) -> None:
-    """Let the next invocation find a container that remembers nothing, by other settings."""
-    client = deployed.session.client("lambda")
-    name = deployed.stack.physical_ids()[f"{function}Function"]
-    variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    container = str(int(variables.get("CONTAINER", "0")) + 1)
-    client.update_function_configuration(
-        FunctionName=name, Environment={"Variables": variables | {"CONTAINER": container}}
-    )
-
-
 def test_the_health_monitor_needs_its_grant_to_find_payments(deployed: Deployed) -> None:
     assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is None
     with without(deployed, "HealthMonitor", "FindPaymentsInFlight"):
@@ -383,20 +274,6 @@ def test_the_retry_needs_its_grants_to_repeat_what_failed(
     assert deployed.invoke("Retry", event)[1] == {"batchItemFailures": []}
 
 
-def sqs_record(body: str) -> dict[str, object]:
-    return {
-        "messageId": "message-1",
-        "receiptHandle": "handle",
-        "body": body,
-        "attributes": {"ApproximateReceiveCount": "1"},
-        "messageAttributes": {},
-        "md5OfBody": "",
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:failed-transactions-iam-1",
-        "awsRegion": "us-east-1",
-    }
-
-
 def test_an_alarm_may_publish_to_the_topic(deployed: Deployed) -> None:
     inbox = subscribe(deployed, "alarms")
     deployed.session.client("cloudwatch").set_alarm_state(
@@ -438,17 +315,3 @@ def received(deployed: Deployed, url: str, subject: str, seconds: float = 0) -> 
         found = [body for body in bodies if subject in body["Subject"]]
         if found or time.monotonic() >= deadline:
             return found
-
-
-def make_degraded(deployed: Deployed) -> None:
-    """Publish errors of the validation function, as Lambda would."""
-    deployed.session.client("cloudwatch").put_metric_data(
-        Namespace="AWS/Lambda",
-        MetricData=[
-            {
-                "MetricName": "Errors",
-                "Dimensions": [{"Name": "FunctionName", "Value": "payment-validation-iam-1"}],
-                "Value": 10,
-            }
-        ],
-    )

@@ -1,0 +1,254 @@
+"""Least privilege, shown: what each function may do is what it does, call by call.
+
+A stack of each preset runs on the emulator in enforcing mode while a recorder in the functions'
+processes writes down their calls: whatever a role allows is a recorded call, or one that an AWS
+service makes in the function's name; and no call is without its permission.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payment_infra.cloud.environment.smoke import run
+from payment_infra.config import PRESETS, StackConfig
+from payment_infra.local.emulator import Emulator
+from payment_infra.local.refused import without_refused
+from payment_infra.local.stack import open_session
+from tests.e2e.conftest import Deploy
+from tests.e2e.grants import (
+    GET,
+    SCHEDULED,
+    UNAVAILABLE,
+    make_degraded,
+    start_anew,
+    take_requests_without_tls,
+    validated,
+    without,
+)
+from tests.e2e.harness import PAYMENT, Deployed, until
+
+FUNCTIONS = ("Validation", "Processing", "Retry", "HealthMonitor")
+RECORDER = Path(__file__).with_name("recorder")
+
+
+@dataclass(frozen=True, order=True)
+class Permission:
+    """An action on a resource, or on what matches a pattern."""
+
+    function: str
+    action: str
+    resource: str
+
+    def covers(self, call: "Permission") -> bool:
+        """Whether it allows the call."""
+        asked = (call.function, call.action)
+        return (self.function, self.action) == asked and fnmatchcase(call.resource, self.resource)
+
+
+@dataclass(frozen=True)
+class Use:
+    """Actions that a service uses in functions' names, on resources that match a pattern."""
+
+    functions: tuple[str, ...]
+    actions: frozenset[str]
+    resource: str
+    source: str
+
+    def permissions(self) -> Iterator[Permission]:
+        for function, action in product(self.functions, self.actions):
+            yield Permission(function, action, self.resource)
+
+
+# What no handler calls itself.
+USES = (
+    Use(
+        FUNCTIONS,
+        frozenset({"logs:CreateLogStream", "logs:PutLogEvents"}),
+        "arn:*:logs:*:log-group:/aws/lambda/*",
+        "AWS Lambda Developer Guide, Sending Lambda function logs to CloudWatch Logs",
+    ),
+    Use(
+        FUNCTIONS,
+        frozenset({"xray:PutTraceSegments", "xray:PutTelemetryRecords"}),
+        "*",
+        "AWS Lambda Developer Guide, Visualize Lambda function invocations using AWS X-Ray",
+    ),
+    Use(
+        ("Retry",),
+        frozenset({"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}),
+        "arn:*:sqs:*:failed-transactions-*",
+        "AWS Lambda Developer Guide, Creating and configuring an Amazon SQS event source mapping",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Privileges:
+    """What the functions of a stack are allowed, and what they were recorded asking for."""
+
+    allowed: frozenset[Permission]
+    calls: frozenset[Permission]
+
+
+@pytest.fixture(scope="module", params=list(PRESETS))
+def used(
+    request: pytest.FixtureRequest,
+    enforcing_aws: Emulator,
+    deploy: Deploy,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Privileges:
+    suffix = f"used-{request.param}"
+    secret = (
+        open_session(enforcing_aws)
+        .client("secretsmanager")
+        .create_secret(Name=suffix, SecretString="key")
+    )
+    deployed = deploy(enforcing_aws, suffix, **flags(request.param), gateway_secret=secret["ARN"])
+    take_requests_without_tls(deployed)
+    calls = tmp_path_factory.mktemp(suffix) / "calls.jsonl"
+    record(deployed, calls)
+    exercise(deployed)
+    until(lambda: asked("Retry", "dynamodb:UpdateItem", calls))
+    until(lambda: asked("Retry", "dynamodb:PutItem", calls))
+    return Privileges(
+        frozenset(allowed(deployed)),
+        frozenset(permission_of(deployed, call) for call in read(calls)),
+    )
+
+
+def flags(preset: str) -> dict[str, object]:
+    """Return the preset, and what the emulator refuses of it as `local` would leave it out."""
+    config = StackConfig(preset=preset, **PRESETS[preset])  # type: ignore[arg-type]
+    _, left_out = without_refused(config)
+    return {"preset": preset} | {name: getattr(StackConfig(), name) for name in left_out}
+
+
+def record(deployed: Deployed, calls: Path) -> None:
+    """Have the functions write down their calls from now on."""
+    client, ids = deployed.session.client("lambda"), deployed.stack.physical_ids()
+    for function in FUNCTIONS:
+        name = ids[f"{function}Function"]
+        variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        client.update_function_configuration(
+            FunctionName=name,
+            Environment={
+                "Variables": variables | {"PYTHONPATH": str(RECORDER), "RECORDED_CALLS": str(calls)}
+            },
+        )
+        for alias in client.list_aliases(FunctionName=name)["Aliases"]:
+            version = client.publish_version(FunctionName=name)["Version"]
+            client.update_alias(FunctionName=name, Name=alias["Name"], FunctionVersion=version)
+
+
+def exercise(deployed: Deployed) -> None:
+    """Bring the functions to every call that they can make."""
+    api = deployed.api()
+    api.find_authorization()
+    run(api, charge=True)
+    with without(deployed, "Validation", "RecordPayments"):
+        assert api.call("POST", "validate", PAYMENT).field("retry") == "queued"
+    unavailable = validated(api, UNAVAILABLE)
+    assert api.call("POST", "process", unavailable).field("retry") == "queued"
+    lost = validated(api, UNAVAILABLE)
+    with without(deployed, "Processing", "QueueFailedTransactions"):
+        api.call("POST", "process", lost)
+    deployed.session.client("dynamodb").update_item(
+        TableName=deployed.stack.outputs()["TransactionsTableName"],
+        Key={"transaction_id": {"S": str(lost["transaction_id"])}},
+        UpdateExpression="SET lease_expires_at = :long_ago",
+        ExpressionAttributeValues={":long_ago": {"N": "1"}},
+    )
+    make_degraded(deployed)
+    deployed.invoke("HealthMonitor", SCHEDULED)
+    # Only a container that has no report yet looks for the latest one.
+    start_anew(deployed, "HealthMonitor")
+    deployed.invoke("HealthMonitor", GET)
+
+
+def read(calls: Path) -> Iterator[dict[str, Any]]:
+    yield from map(json.loads, calls.read_text().splitlines())
+
+
+def asked(function: str, action: str, calls: Path) -> bool:
+    service, _, operation = action.partition(":")
+    return any(
+        (call["service"], call["operation"]) == (service, operation)
+        and call["function"].startswith(f"payment-{function.lower()}")
+        for call in read(calls)
+    )
+
+
+def permission_of(deployed: Deployed, call: dict[str, Any]) -> Permission:
+    """Return what a call has to be allowed, by the Service Authorization Reference."""
+    ids = {name: key for key, name in deployed.stack.physical_ids().items()}
+    function = ids[call["function"]].removesuffix("Function")
+    region = deployed.session.region
+    here = f"{region}:000000000000"
+    action = f"{call['service']}:{call['operation']}"
+    match call["operation"], call["parameters"]:
+        case _, {"TableName": table, "IndexName": index}:
+            resource = f"arn:aws:dynamodb:{here}:table/{table}/index/{index}"
+        case _, {"TableName": table}:
+            resource = f"arn:aws:dynamodb:{here}:table/{table}"
+        case _, {"QueueUrl": url}:
+            resource = f"arn:aws:sqs:{here}:{url.rpartition('/')[2]}"
+        case _, {"TopicArn": arn} | {"SecretId": arn}:
+            resource = arn
+        case _, {"AlarmNames": [name]}:
+            resource = f"arn:aws:cloudwatch:{here}:alarm:{name}"
+        case _, {"logGroupName": group, "logStreamName": stream}:
+            resource = f"arn:aws:logs:{here}:log-group:{group}:log-stream:{stream}"
+        case "GetStage", {"restApiId": api, "stageName": stage}:
+            action = "apigateway:GET"
+            resource = f"arn:aws:apigateway:{region}::/restapis/{api}/stages/{stage}"
+        case "GetEventSourceMapping", {"UUID": uuid}:
+            resource = f"arn:aws:lambda:{here}:event-source-mapping:{uuid}"
+        case "GetMetricData", _:
+            resource = "*"
+        case other:
+            raise AssertionError(other)
+    return Permission(function, action, resource)
+
+
+def allowed(deployed: Deployed) -> Iterator[Permission]:
+    """Yield what the functions' roles allow."""
+    iam, ids = deployed.session.client("iam"), deployed.stack.physical_ids()
+    for function in FUNCTIONS:
+        role = ids[f"{function}Role"]
+        assert iam.list_role_policies(RoleName=role)["PolicyNames"] == []
+        for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+            arn = policy["PolicyArn"]
+            version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+            stored = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+            for statement in stored["Document"]["Statement"]:
+                for action in statement["Action"]:
+                    for resource in statement["Resource"]:
+                        yield Permission(function, action, resource)
+
+
+def test_no_call_is_without_its_permission(used: Privileges) -> None:
+    missing = {call for call in used.calls if not any(one.covers(call) for one in used.allowed)}
+    assert sorted(missing) == []
+
+
+def test_no_permission_is_without_a_use(used: Privileges) -> None:
+    by_services = [permission for use in USES for permission in use.permissions()]
+    unused = {
+        one
+        for one in used.allowed
+        if not any(one.covers(call) for call in used.calls)
+        and not any(use.covers(one) for use in by_services)
+    }
+    assert sorted(unused) == []
+
+
+def test_each_use_of_a_service_is_allowed(used: Privileges) -> None:
+    for use in USES:
+        for permission in use.permissions():
+            assert any(permission.covers(one) for one in used.allowed), (permission, use.source)
