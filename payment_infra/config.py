@@ -36,6 +36,9 @@ from payment_infra.rules import (
 )
 
 SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
+# How far back DynamoDB's point-in-time recovery reaches, at most and by default (DynamoDB API,
+# PointInTimeRecoverySpecification).
+RECOVERY_DAYS = 35
 # What a person may call a gateway instead of its class.
 GATEWAY_NAMES = {"simulated": SIMULATED_GATEWAY}
 # What a reserved concurrency costs (Lambda, "Configuring reserved concurrency for a function").
@@ -208,7 +211,18 @@ class StackConfig:
         kept=True,
         costs="What is kept costs as before, and has to be deleted by hand.",
     )
+    recovery_days: int = _setting(
+        RECOVERY_DAYS,
+        "Days that point-in-time recovery reaches back.",
+        between(1, RECOVERY_DAYS),
+    )
     deletion_protection: bool = _setting(False, "Refuse to delete the table.", kept=True)
+    replacement_protection: bool = _setting(
+        False,
+        "Refuse updates that replace or delete what holds data (on `deploy`).",
+        kept=True,
+        costs="An update that has to needs `deploy --allow replace`.",
+    )
     termination_protection: bool = _setting(
         False, "Refuse to delete the stack (on `deploy`).", kept=True
     )
@@ -343,6 +357,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         # Data.
         "retain_data": True,
         "deletion_protection": True,
+        "replacement_protection": True,
         "termination_protection": True,
         # Functions.
         "versions": True,

@@ -34,6 +34,7 @@ RETRY_CONCURRENCY = "RetryConcurrency"
 HEALTH_CONCURRENCY = "HealthConcurrency"
 TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
 MANAGE_API_GATEWAY_ACCOUNT = "ManageApiGatewayAccount"
+DELETION_PROTECTION = "DeletionProtection"
 # Those that take their value from a field of the configuration.
 PARAMETER_FIELDS = {
     ENVIRONMENT_SUFFIX: "suffix",

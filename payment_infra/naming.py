@@ -7,6 +7,7 @@ from payment_infra.names import (
     ALARM_EMAIL,
     ARTIFACT_BUCKET,
     CONCURRENCIES,
+    DELETION_PROTECTION,
     ENVIRONMENT_SUFFIX,
     LOG_RETENTION_DAYS,
     MANAGE_API_GATEWAY_ACCOUNT,
@@ -29,6 +30,7 @@ PARAMETER_GROUPS = {
     "API": (THROTTLE_RATE_LIMIT, THROTTLE_BURST_LIMIT, MANAGE_API_GATEWAY_ACCOUNT),
     "Functions": tuple(CONCURRENCIES.values()),
     "Operations": (ALARM_EMAIL, LOG_RETENTION_DAYS, TRANSACTIONS_TABLE_OVERRIDE),
+    "Data": (DELETION_PROTECTION,),
 }
 
 
@@ -135,7 +137,21 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
             for function, name in CONCURRENCIES.items()
             if (reserved := getattr(config, PARAMETER_FIELDS[name]))
         ),
+        *([_deletion_protection()] if config.deletion_protection else []),
     ]
+
+
+def _deletion_protection() -> Parameter:
+    return Parameter(
+        DELETION_PROTECTION,
+        Type="String",
+        Description=(
+            "Whether DynamoDB refuses to delete the table: false while the stack is created, so "
+            "that a creation that fails can be undone, true from then on."
+        ),
+        AllowedValues=["true", "false"],
+        Default="false",
+    )
 
 
 def _default(value: str) -> dict[str, str]:

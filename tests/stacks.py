@@ -354,6 +354,10 @@ class FakeCloudFormation:
         self.find_stack(params["StackName"]).policy = params["StackPolicyBody"]
         return {}
 
+    def get_stack_policy(self, params: Answer) -> Answer:
+        policy = self.find_stack(params["StackName"]).policy
+        return {"StackPolicyBody": policy} if policy else {}
+
     def validate_template(self, params: Answer) -> Answer:
         return {"Capabilities": ["CAPABILITY_IAM"], "Parameters": []}
 

@@ -43,19 +43,21 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     require_suffix(resolved)
     from payment_infra.cloud.deploying import forecast
     from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
-    from payment_infra.cloud.deploying.release import deploy_command
+    from payment_infra.cloud.deploying.release import deploy_command, protect_commands
 
     stack = stack_of(session, resolved, stack_name)
     with at_terminal(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
         release = forecast.prepare(session, stack, resolved, operator.tell, entered())
     objects = (*release.code, release.template)
     shell = deploy_command(session, stack.name, release)
+    protect = protect_commands(session, stack.name, release)
     if output == "json":
         print_json(
             {
                 "bucket": release.bucket.name,
                 "objects": [asdict(item) for item in objects],
                 "command": shell,
+                "protect": protect,
             }
         )
         return
@@ -64,3 +66,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
         click.echo(item.uri)
     note("To deploy it with the AWS CLI:")
     click.echo(shell)
+    if protect:
+        note("Once the stack stands, to protect it:")
+    for line in protect:
+        click.echo(line)

@@ -21,7 +21,10 @@ Replacement = Literal["no", "may replace", "replaces"]
 STACK_TYPE = "AWS::CloudFormation::Stack"
 # What holds data that nothing can make again.
 STATEFUL_TYPES = frozenset(
-    {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::S3::Bucket"}
+    {
+        *("AWS::Backup::BackupVault", "AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket"),
+        "AWS::SQS::Queue",
+    }
 )
 
 
@@ -51,7 +54,7 @@ class Change:
 
     @property
     def loses_data(self) -> bool:
-        """Whether a table, queue, key or bucket is replaced, perhaps replaced, or removed."""
+        """Whether what holds data is replaced, perhaps replaced, or removed."""
         goes = self.action == "Remove" or self.replacement != "no"
         return goes and self.resource_type in STATEFUL_TYPES
 

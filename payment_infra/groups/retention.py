@@ -4,6 +4,10 @@ from payment_infra.config import StackConfig
 
 DELETE = "Delete"
 RETAIN = "Retain"
+# Retains in every operation but a creation that fails: what that has made is empty, and would only
+# take the names that the next attempt needs ("DeletionPolicy attribute"). An UpdateReplacePolicy
+# cannot have it.
+RETAIN_EXCEPT_ON_CREATE = "RetainExceptOnCreate"
 
 
 def stateful(config: StackConfig) -> dict[str, str]:
@@ -12,6 +16,6 @@ def stateful(config: StackConfig) -> dict[str, str]:
     A replacement always retains, since a changed suffix would replace the resource with its data.
     """
     return {
-        "DeletionPolicy": RETAIN if config.retain_data else DELETE,
+        "DeletionPolicy": RETAIN_EXCEPT_ON_CREATE if config.retain_data else DELETE,
         "UpdateReplacePolicy": RETAIN,
     }

@@ -12,13 +12,14 @@ from troposphere.dynamodb import (
     Table,
 )
 
-from payment_infra.config import StackConfig
+from payment_infra.config import RECOVERY_DAYS, StackConfig
 from payment_infra.groups.retention import stateful
-from payment_infra.names import TRANSACTIONS, TRANSACTIONS_TABLE_OVERRIDE
+from payment_infra.names import DELETION_PROTECTION, TRANSACTIONS, TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.naming import parameter, suffixed
 
 IN_FLIGHT_INDEX = "in-flight-index"
 OVERRIDE_CONDITION = "Restored"
+PROTECTION_CONDITION = "Protected"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,14 @@ class Storage:
 
 def build_storage(config: StackConfig) -> Storage:
     """Build the table: on-demand, recoverable to a point in time, with the index of payments
-    that are in flight (sparse: only such items have the key)."""
+    that are in flight (sparse: only such items have the key).
+
+    Where it is to be protected, a parameter says from when: a rollback cannot delete a table that
+    is ("Using deletion protection"), and one that a failed creation left would keep its name.
+    """
+    recovery: dict[str, object] = {"PointInTimeRecoveryEnabled": True}
+    if config.recovery_days != RECOVERY_DAYS:
+        recovery["RecoveryPeriodInDays"] = config.recovery_days
     table = Table(
         "TransactionsTable",
         **stateful(config),
@@ -56,20 +64,23 @@ def build_storage(config: StackConfig) -> Storage:
                 Projection=Projection(ProjectionType="KEYS_ONLY"),
             )
         ],
-        PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(
-            PointInTimeRecoveryEnabled=True
+        PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(**recovery),
+        DeletionProtectionEnabled=(
+            If(PROTECTION_CONDITION, True, False) if config.deletion_protection else False
         ),
-        DeletionProtectionEnabled=config.deletion_protection,
     )
     override = parameter(TRANSACTIONS_TABLE_OVERRIDE)
     override_arn = Sub(
         "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}"
         f":table/${{{TRANSACTIONS_TABLE_OVERRIDE}}}"
     )
+    conditions = {OVERRIDE_CONDITION: Not(Equals(override, ""))}
+    if config.deletion_protection:
+        conditions[PROTECTION_CONDITION] = Equals(parameter(DELETION_PROTECTION), "true")
     arn = If(OVERRIDE_CONDITION, override_arn, table.get_att("Arn"))
     return Storage(
         table=table,
-        conditions={OVERRIDE_CONDITION: Not(Equals(override, ""))},
+        conditions=conditions,
         name=If(OVERRIDE_CONDITION, override, table.ref()),
         arn=arn,
         index_arn=Sub(f"${{TableArn}}/index/{IN_FLIGHT_INDEX}", TableArn=arn),

@@ -15,7 +15,7 @@ from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.config import FIELDS
+from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.names import PARAMETER_FIELDS
 from payment_infra.naming import build_parameters
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
 
 NAME = "payment-infra-dev"
+DEFAULTS = StackConfig()
 BOOTSTRAP = "payment-artifacts"
 PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated"}
 
@@ -229,7 +230,8 @@ def test_a_stack_that_never_came_to_be_differs_in_everything(
 
 def test_protection_ends_when_that_is_asked_for(session: Session, aws: FakeAws) -> None:
     deploy(session, **PRODUCTION)
-    assert deploy(session, preset="development", retain_data=False, deletion_protection=False)
+    named = {name: getattr(DEFAULTS, name) for name in PRESETS["production"]}
+    assert deploy(session, preset="development", **named)
     assert "DeletionProtectionEnabled: false" in aws.stacks[NAME].template
 
 

@@ -12,8 +12,9 @@ from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
+from payment_infra.config import PRESETS
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError, UsageError
-from payment_infra.sources import resolve
+from payment_infra.sources import DEFAULTS, resolve
 from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
 
 if TYPE_CHECKING:
@@ -323,11 +324,9 @@ def test_production_is_protected_before_it_is_created(session: Session, aws: Fak
 
 def test_protection_stays_unless_it_is_lifted_by_name(session: Session, aws: FakeAws) -> None:
     run(session, **PRODUCTION)
-    others: dict[str, Any] = {
-        "preset": "development",
-        "retain_data": False,
-        "deletion_protection": False,
-    }
+    others = {name: getattr(DEFAULTS, name) for name in PRESETS["production"]}
+    del others["termination_protection"]
+    others["preset"] = "development"
     options = DeployOptions(yes=True, allow=frozenset({"broaden"}))
     run(session, options=options, **others)
     assert aws.stacks[NAME].protected

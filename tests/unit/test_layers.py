@@ -51,7 +51,7 @@ IMPORTS = {
     "cloud.stacks": "cloud.events cloud.sdk errors moments names rendering | boto3",
     "cloud.environment": """
         cloud.events cloud.sdk cloud.stacks
-        checks config errors foreign moments names | boto3""",
+        checks config errors foreign moments names record | boto3""",
     "cloud.deploying": """
         cloud.environment cloud.events cloud.sdk cloud.stacks
         artifacts checks config difference errors gateway_check grants layer names record rendering
@@ -61,7 +61,7 @@ IMPORTS = {
         checks config errors files foreign moments names record wording | boto3""",
     "cloud.restoring": """
         cloud.environment cloud.events cloud.sdk cloud.stacks
-        errors moments names wording | boto3""",
+        errors moments names record wording | boto3""",
     "cloud.destroying": """
         cloud.deploying cloud.environment cloud.events cloud.operating cloud.sdk cloud.stacks
         errors files names record sources wording | boto3""",

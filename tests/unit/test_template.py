@@ -659,7 +659,7 @@ def test_the_callers_policy_grants_the_two_post_methods_and_nothing_else() -> No
 
 @pytest.mark.parametrize(
     ("template", "policy"),
-    [(DEVELOPMENT, "Delete"), (PRODUCTION, "Retain")],
+    [(DEVELOPMENT, "Delete"), (PRODUCTION, "RetainExceptOnCreate")],
     ids=["development", "production"],
 )
 def test_what_holds_data_says_what_becomes_of_it(template: Json, policy: str) -> None:
@@ -687,7 +687,22 @@ def test_development_goes_completely_but_for_what_serves_the_whole_region() -> N
     }
     assert kept == {"PaymentAPICloudWatchRole", "PaymentAPIAccount"}
     assert not DEPLOYED.resources["TransactionsTable"]["DeletionProtectionEnabled"]
-    assert Evaluated(PRODUCTION).resources["TransactionsTable"]["DeletionProtectionEnabled"]
+
+
+def test_production_protects_its_table_but_for_its_creation_which_could_not_be_undone() -> None:
+    for value, protected in (("false", False), ("true", True)):
+        found = Evaluated(PRODUCTION, DeletionProtection=value).resources["TransactionsTable"]
+        assert found["DeletionProtectionEnabled"] is protected
+    assert PRODUCTION["Parameters"]["DeletionProtection"]["Default"] == "false"
+    assert "DeletionProtection" not in DEVELOPMENT["Parameters"]
+
+
+@pytest.mark.parametrize(("days", "stated"), [(35, None), (7, 7)])
+def test_the_recovery_reaches_back_as_far_as_is_asked_for(days: int, stated: int | None) -> None:
+    table = load(recovery_days=days)["Resources"]["TransactionsTable"]["Properties"]
+    recovery = table["PointInTimeRecoverySpecification"]
+    assert recovery["PointInTimeRecoveryEnabled"] is True
+    assert recovery.get("RecoveryPeriodInDays") == stated
 
 
 def test_every_log_is_kept_for_the_time_that_the_parameter_says() -> None:

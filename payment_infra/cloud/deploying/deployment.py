@@ -28,8 +28,10 @@ from payment_infra.cloud.deploying.consent import (
     still_protected,
 )
 from payment_infra.cloud.deploying.options import OPEN, DeployOptions
+from payment_infra.cloud.deploying.parameters import protection_request
 from payment_infra.cloud.deploying.previewing import import_preview, questions, update_preview
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
+from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.environment.ownership import check_environment
@@ -69,6 +71,10 @@ CLOSES = (
     "(SigV4); its callers need the managed policy of the output CallerPolicyArn"
 )
 
+UNPROTECTED = (
+    "once the stack is created, `{}` has to be repeated: only then is the table protected from "
+    "deletion"
+)
 OPENS = "This update lets everybody call the API, without a signature. Go ahead?"
 
 
@@ -330,7 +336,7 @@ class Deployment:
         """Whether something of the environment is to be changed, not only previewed."""
         if self._is_up_to_date(found):
             protects = self._protection(found.live) is not None
-            return protects or self._options.stack_policy is not None
+            return protects or self._policy(found.live) is not None
         return self._options.execute
 
     def _deploy(self, found: Found) -> Result:
@@ -479,6 +485,8 @@ class Deployment:
     ) -> Iterator[StackEvent | Waiting]:
         """Start the execution; protection and policy come first, where there is what to lose."""
         self._protect(change_set.stack_id, live)
+        if live is not None and any(change.loses_data for change in change_set.changes):
+            self._lift_policy(live)
         token = change_sets.token_of(self._session.principal())
         rollback = self._options.rollback
         try:
@@ -498,8 +506,41 @@ class Deployment:
     def _protect(self, stack_id: str, live: StackState | None) -> None:
         if (wanted := self._protection(live)) is not None:
             self._stack.protect(stack_id, on=wanted)
+        if live is not None and (policy := self._policy(live)) is not None:
+            self._stack.set_policy(stack_id, policy)
+
+    def _policy(self, live: StackState | None) -> str | None:
+        """Return the stack policy to set, None if there is none to be, or it is there."""
         if self._options.stack_policy is not None:
-            self._stack.set_policy(stack_id, self._options.stack_policy)
+            return self._options.stack_policy
+        protects = self._resolved.config.replacement_protection
+        if live is None or not (protects or self._record.values.get("replacement_protection")):
+            return None
+        return stack_policy.wanted(self._stack.policy(), protects=protects)
+
+    def _lift_policy(self, live: StackState) -> None:
+        """Lift the stack policy for what was agreed to: until the end, or where nobody waits for
+        that, until the next command."""
+        assert self._lock is not None
+        if self._options.detach:
+            stack_policy.lift(self._lock.table, self._stack, live.id)
+            return
+        tell = self._operator.tell
+        self._exits.enter_context(stack_policy.lifted(self._lock.table, self._stack, live.id, tell))
+
+    def _complete(self, state: StackState) -> StackState:
+        """Protect what a creation has made: its rollback would have been refused before."""
+        request = protection_request(state, self._options.parameters)
+        if request is not None:
+            with change_sets.created(self._stack, state, request) as change_set:
+                if change_set is not None:
+                    token = change_sets.token_of(self._session.principal())
+                    events = change_sets.execute(self._stack, change_set, token)
+            if change_set is not None:
+                self._follow_to_end(events)
+                state = self._stack.state_for_sure() or state
+        self._protect(state.id, state)
+        return state
 
     def _end(self, change_set: ChangeSet, events: Iterator[StackEvent | Waiting]) -> Result:
         name = self._stack.name
@@ -509,11 +550,15 @@ class Deployment:
             if self._lock is not None:
                 self._lock.hand_over(change_set.stack_id)
             status = "CREATE_IN_PROGRESS" if change_set.creates else "UPDATE_IN_PROGRESS"
+            if change_set.creates and self._resolved.config.deletion_protection:
+                self._operator.tell(Caution(UNPROTECTED.format(self._stack.command("deploy"))))
             return Result(name, status, changed=True)
         self._follow_to_end(events)
         state = self._stack.state_for_sure()
         if state is None:
             raise AwsError(f"stack {name} was deleted by somebody else")
+        if change_set.creates:
+            state = self._complete(state)
         self._operator.tell(Outputs(state.outputs))
         return Result(name, state.status, changed=True)
 

@@ -128,13 +128,18 @@ def configuration(
                 or getattr(resolved.config, PARAMETER_FIELDS[name])
             )
         }
-        return resolved, gone.record, {**kept, **given}
+        return resolved, gone.record, {**kept, **_protected(resolved), **given}
     if not resolved.preset_chosen:
         raise UsageError(
             f"{FLAG}: CloudFormation no longer knows how {stack.name} was configured; say "
             "it by --preset, and by what was set besides"
         )
-    return resolved, Record(), given
+    return resolved, Record(), {**_protected(resolved), **given}
+
+
+def _protected(resolved: Resolved) -> dict[str, str]:
+    """Return the parameter of a table that was protected, and was kept like that."""
+    return {names.DELETION_PROTECTION: "true"} if resolved.config.deletion_protection else {}
 
 
 def check_gateway_known(name: str, record: Record, resolved: Resolved, session: Session) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
 from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.stacks.change_sets import Request
 from payment_infra.names import CONCURRENCIES, PARAMETER_FIELDS
 
 if TYPE_CHECKING:
@@ -49,9 +50,28 @@ def reserving(resolved: Resolved, values: Mapping[str, str]) -> Resolved:
     return replace(resolved, config=replace(resolved.config, **kept))
 
 
+def protection_request(state: StackState, given: Collection[str]) -> Request | None:
+    """Return what a change set is made of that protects the table of a stack, created as it is.
+
+    Args:
+        state: the stack.
+        given: the parameters that have the values which somebody wanted.
+
+    Returns:
+        None if the table is not to be protected, or is.
+    """
+    name = names.DELETION_PROTECTION
+    if name in given or state.parameters.get(name) != "false":
+        return None
+    return Request({"UsePreviousTemplate": True}, dict.fromkeys(state.parameters) | {name: "true"})
+
+
 def _of_create(session: Session, resolved: Resolved, bucket: str) -> Mapping[str, str | None]:
     """Return the template's own values, but for the account's role where the region has one."""
     values = _values(resolved, bucket)
+    if resolved.config.deletion_protection:
+        # A rollback could not delete a table that is protected.
+        values[names.DELETION_PROTECTION] = "false"
     asked = resolved.asked_for("manage_api_gateway_account")
     if not asked and _region_has_api_role(session):
         values[names.MANAGE_API_GATEWAY_ACCOUNT] = "false"
@@ -66,6 +86,8 @@ def _of_update(state: StackState, resolved: Resolved, bucket: str) -> Mapping[st
         if name in state.parameters and not asked:
             values[name] = None
     values[names.ARTIFACT_BUCKET] = bucket
+    if resolved.config.deletion_protection:
+        values[names.DELETION_PROTECTION] = "true"
     return values
 
 

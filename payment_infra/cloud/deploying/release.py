@@ -14,6 +14,7 @@ from payment_infra import names
 from payment_infra.artifacts import KEY_PREFIX, LAYER, build_artifacts, code_keys
 from payment_infra.cloud.deploying.bootstrap import exists, find_bucket
 from payment_infra.cloud.deploying.parameters import parameters
+from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import MAX_BODY_BYTES
 from payment_infra.errors import UsageError
@@ -169,21 +170,43 @@ def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) ->
 
 def deploy_command(session: Session, stack_name: str, release: Release) -> str:
     """Return the shell command that deploys a release with the plain AWS CLI."""
-    file = f"{stack_name}.yaml"
+    copy = ["aws", "s3", "cp", release.template.uri, f"{stack_name}.yaml", *session.aws_flags]
+    return f"{shlex.join(copy)} && {_deploy(session, stack_name, release, release.parameters)}"
+
+
+def protect_commands(session: Session, stack_name: str, release: Release) -> list[str]:
+    """Return the shell commands that protect the stack once it stands, as `deploy` does."""
+    config, commands = release.plan.config, []
+    if release.parameters.get(names.DELETION_PROTECTION) == "false":
+        on = {names.DELETION_PROTECTION: "true"}
+        commands.append(_deploy(session, stack_name, release, on))
+    named = f"--stack-name {shlex.quote(stack_name)}"
+    if config.replacement_protection:
+        policy = shlex.quote(stack_policy.POLICY)
+        words = f"cloudformation set-stack-policy {named} --stack-policy-body {policy}"
+        commands.append(session.aws(words))
+    if config.termination_protection:
+        words = f"cloudformation update-termination-protection {named}"
+        commands.append(session.aws(f"{words} --enable-termination-protection"))
+    return commands
+
+
+def _deploy(
+    session: Session, stack_name: str, release: Release, values: Mapping[str, str | None]
+) -> str:
+    """Return the command that deploys the template, as it was copied, with these parameters."""
     # CloudFormation API, CreateStack: the second is for roles with names of one's own.
     capability = "CAPABILITY_NAMED_IAM" if release.plan.config.role_prefix else "CAPABILITY_IAM"
-    options = session.aws_flags
-    copy = ["aws", "s3", "cp", release.template.uri, file, *options]
     # What is left out keeps the stack's value in an update, and has the template's in a creation.
-    overrides = [f"{name}={value}" for name, value in release.parameters.items() if value]
+    overrides = [f"{name}={value}" for name, value in values.items() if value]
     deploy = [
-        *("aws", "cloudformation", "deploy", "--template-file", file),
-        *("--stack-name", stack_name, "--capabilities", capability, *options),
+        *("aws", "cloudformation", "deploy", "--template-file", f"{stack_name}.yaml"),
+        *("--stack-name", stack_name, "--capabilities", capability, *session.aws_flags),
         *("--parameter-overrides", *overrides),
     ]
     if release.template_bytes > MAX_BODY_BYTES:
         deploy += ["--s3-bucket", release.bucket.name, "--s3-prefix", f"{KEY_PREFIX}/template"]
-    return f"{shlex.join(copy)} && {shlex.join(deploy)}"
+    return shlex.join(deploy)
 
 
 def _put(

@@ -4,4 +4,5 @@
 finds all of them, `smoke` calls its API. `locking` lets one operation work on it at a time,
 `journal` says how far its restores have come; both are kept in the `operations_table`. `intake`
 stops payments and lets them in, `findings` tells what stops them, `callers` who may call.
+`stack_policy` keeps updates from replacing what holds data.
 """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from payment_infra.checks import Check
+from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.intake import stopped
 from payment_infra.cloud.environment.journal import Phase, find_journals
 from payment_infra.cloud.sdk.errors import code_of, translated
@@ -16,6 +17,7 @@ from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.moments import shown
 from payment_infra.names import (
     CONCURRENCIES,
+    DELETION_PROTECTION,
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
     PROCESSING_FUNCTION,
@@ -24,6 +26,7 @@ from payment_infra.names import (
     STAGE,
     VALIDATION_FUNCTION,
 )
+from payment_infra.record import RECORD_HOLDER, read_record
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -139,6 +142,38 @@ def find_restores(environment: Environment) -> list[Check]:
             remedy = f"`{go_on}` continues it, `{undo}` ends it"
             found.append(Check("restore", "fail", message, remedy))
     return found
+
+
+def find_missing_policy(environment: Environment) -> list[Check]:
+    """Find out whether updates may replace or delete what holds data, and are not to."""
+    holder = {RECORD_HOLDER: {"Metadata": environment.stack.metadata(RECORD_HOLDER)}}
+    record = read_record({"Resources": holder})
+    if not record.values.get("replacement_protection"):
+        return []
+    if not stack_policy.is_missing(environment.stack.policy()):
+        return []
+    message = "the stack policy is missing or lifted: an update may replace what holds data"
+    return [Check("policy", "warn", message, f"`{environment.command('deploy')}` sets it")]
+
+
+def find_unprotected_table(environment: Environment, name: str, *, protected: bool) -> list[Check]:
+    """Find out whether the active table can be deleted, and is not to be.
+
+    Args:
+        environment: whose stack has a parameter for that where its table is to be protected.
+        name: the table's.
+        protected: whether DynamoDB refuses to delete it.
+    """
+    wanted = environment.state.parameters.get(DELETION_PROTECTION)
+    if protected or wanted is None:
+        return []
+    message = f"the table {name} can be deleted: its deletion protection is off"
+    if wanted == "false":
+        return [Check("table", "warn", message, f"`{environment.command('deploy')}` protects it")]
+    protect = environment.session.aws(
+        f"dynamodb update-table --deletion-protection-enabled --table-name {name}"
+    )
+    return [Check("table", "warn", message, f"`{protect}`")]
 
 
 def lost_table(name: str, status: str) -> str:

@@ -26,6 +26,7 @@ from threading import Event as Signal
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS, OperationsTable
 from payment_infra.cloud.events import Caution, Waiting
 from payment_infra.cloud.sdk.polling import persistently
@@ -176,8 +177,16 @@ class Lock:
         return lock
 
     def __enter__(self) -> Lock:
-        """Have the session's clients ask before they change anything."""
+        """Have the session's clients ask before they change anything.
+
+        What an earlier holder that was killed has lifted is put back first.
+        """
         self._session.guard = self.check
+        try:
+            stack_policy.put_back(self.table, self._stack, self._tell)
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(

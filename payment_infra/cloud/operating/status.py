@@ -63,7 +63,7 @@ class FunctionStatus:
 class TableStatus:
     """The active table. items and size are DynamoDB's own, some six hours old; the window is that
     of its point-in-time recovery, None while that is off. status is GONE where there is no such
-    table."""
+    table; protected is whether DynamoDB refuses to delete it."""
 
     name: str
     status: str
@@ -71,6 +71,7 @@ class TableStatus:
     size_bytes: int
     restorable_from: datetime | None
     restorable_to: datetime | None
+    protected: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
         idle = find("concurrency", findings.find_idle_functions)
         schedule = find("schedule", findings.find_idle_schedule)
         restores = find("restores", findings.find_restores)
+        policy = find("policy", findings.find_missing_policy)
         lock = parts.read(
             "lock", lambda: locking.find(environment.session, environment.stack), None
         )
@@ -173,9 +175,13 @@ def read_status(environment: Environment, now: datetime) -> Status:
         alarms = parts.read(ALARMS, lambda: find_alarms(environment), list[Alarm]())
         measured = numbers()
         active, stopped, resting = table(), stops(), idle()
-        found = [*stopped, *resting, *schedule(), *restores()]
+        found = [*stopped, *resting, *schedule(), *restores(), *policy()]
         if active:
             found[:0] = findings.find_table(environment, active.name, active.status)
+            if active.status != tables.GONE:
+                found += findings.find_unprotected_table(
+                    environment, active.name, protected=active.protected
+                )
         found[:0] = findings.find_stack_state(environment)
         known = not {"payments", "concurrency"} & parts.unknown.keys()
         return Status(
@@ -303,6 +309,7 @@ def _table(environment: Environment) -> TableStatus:
         size_bytes=table["TableSizeBytes"],
         restorable_from=recovery.get("EarliestRestorableDateTime"),
         restorable_to=recovery.get("LatestRestorableDateTime"),
+        protected=table.get("DeletionProtectionEnabled", False),
     )
 
 

@@ -22,6 +22,7 @@ from payment_infra.cloud.sdk.errors import code_of, is_unavailable, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.names import TRANSACTIONS_TABLE
+from payment_infra.record import read_record
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -175,7 +176,7 @@ def settings_of_template(
     return copies.Settings(
         recovery_days=recovery.get("RecoveryPeriodInDays"),
         tags={tag["Key"]: _value(tag["Value"], parameters) for tag in table.get("Tags", [])},
-        protected=table.get("DeletionProtectionEnabled", False),
+        protected=read_record(template).values["deletion_protection"] is True,
     )
 
 

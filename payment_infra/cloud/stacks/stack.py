@@ -252,6 +252,12 @@ class Stack:
                 StackName=state_id, EnableTerminationProtection=on
             )
 
+    def policy(self) -> str:
+        """Return the stack policy as JSON, "" if there is none."""
+        with translated(f"stack {self.name}"):
+            answer = self.client.get_stack_policy(StackName=self.name)
+        return answer.get("StackPolicyBody", "")
+
     def set_policy(self, state_id: str, body: str) -> None:
         """Set the stack policy, which says what updates may do to which resource."""
         with translated(f"stack {self.name}"):
