@@ -92,6 +92,14 @@ RETRY_LOG_GROUP = "RetryLogGroup"
 HEALTH_LOG_GROUP = "HealthMonitorLogGroup"
 ACCESS_LOG_GROUP = "PaymentAPIAccessLogGroup"
 
+# Function to the alias that names its published version, where it is published.
+LIVE_ALIASES = {
+    VALIDATION_FUNCTION: VALIDATION_ALIAS,
+    PROCESSING_FUNCTION: PROCESSING_ALIAS,
+    RETRY_FUNCTION: RETRY_ALIAS,
+    HEALTH_FUNCTION: HEALTH_ALIAS,
+}
+
 
 def physical(base: str, suffix: str) -> str:
     """Return the physical name of an environment's resource."""

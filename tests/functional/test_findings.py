@@ -13,6 +13,7 @@ from tests.aws import FakeAws, FakeStack, Refused
 from tests.intake import EVERY, PROCESS, VALIDATE, FakeIntake
 from tests.queues import FakeQueues
 from tests.tables import START, FakeTables
+from tests.versions import FakeVersions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -379,3 +380,23 @@ def test_the_gateway_is_the_one_of_the_function_that_charges(cli: Cli, aws: Fake
 
     aws.answers["lambda:GetFunctionConfiguration"] = configuration
     assert "gateway    acme:Acme" in cli(*STATUS).stdout.splitlines()
+
+
+def test_a_function_whose_live_version_works_on_another_table(cli: Cli, aws: FakeAws) -> None:
+    versions = FakeVersions(lambda: TABLE)
+    versions.give(aws.stacks[NAME])
+    details = {"CodeSha256": "digest", "LastModified": "2026-11-21T07:00:00.000+0000"}
+    configuration = versions.answers()["lambda:GetFunctionConfiguration"]
+    aws.answers |= {
+        **versions.answers(),
+        "lambda:GetFunctionConfiguration": lambda params: {**configuration(params), **details},
+    }
+    assert findings(cli, code=0) == []
+    versions.named["ValidationFunction"] = "1"
+    [(message, remedy)] = findings(cli)
+    assert message == (
+        "live of ValidationFunction names version 1, which works on old, and not on "
+        "TransactionsTable"
+    )
+    assert "`aws lambda publish-version --function-name ValidationFunction " in remedy
+    assert "`aws lambda update-alias --function-name ValidationFunction --name live " in remedy

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
 
 from tests.operators import FakeOperator
+from tests.versions import FakeVersions
 
 NAME = "payment-infra-dev"
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
@@ -536,3 +537,22 @@ def test_a_warning_of_the_checks_is_told_and_ends_only_a_strict_deployment(
     aws.stacks.clear()
     skipped = DeployOptions(yes=True, strict=True, skip_checks=frozenset({"quotas"}))
     assert run(session, options=skipped).changed
+
+
+@pytest.mark.parametrize("flags", [{}, READY], ids=["unchanged", "updated"])
+def test_a_deployment_fails_where_live_works_on_another_table(
+    flags: dict[str, Any], session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    stack = aws.stacks[NAME]
+    versions = FakeVersions(lambda: stack.outputs["TransactionsTableName"])
+    versions.give(stack)
+    aws.answers |= versions.answers()
+    aws.answers["dynamodb:DescribeTable"] = {"Table": {"TableStatus": "ACTIVE"}}
+    aws.answers["lambda:GetFunctionConcurrency"] = {}
+    versions.named["RetryFunction"] = "1"
+    told = "live of RetryFunction names version 1, which works on old, and not on "
+    with pytest.raises(AwsError, match=told):
+        run(session, **flags)
+    versions.named["RetryFunction"] = "2"
+    run(session, **flags)

@@ -33,6 +33,7 @@ from payment_infra.cloud.deploying.previewing import import_preview, questions, 
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.environment import Environment
+from payment_infra.cloud.environment.live import check_live
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.environment.ownership import check_environment
 from payment_infra.cloud.events import (
@@ -415,9 +416,11 @@ class Deployment:
     def _unchanged(self, live: StackState | None) -> Result:
         if live is None:
             raise AwsError(f"stack {self._stack.name} would have no resources")
-        if lost := find_lost_table(self._environment(live), self._operator.tell):
+        environment = self._environment(live)
+        if lost := find_lost_table(environment, self._operator.tell):
             raise AwsError(lost)
-        tell_stopped(self._environment(live), self._operator.tell)
+        check_live(environment)
+        tell_stopped(environment, self._operator.tell)
         self._protect(live.id, live)
         self._operator.tell(Outputs(live.outputs))
         return Result(self._stack.name, live.status, changed=False)
@@ -560,6 +563,7 @@ class Deployment:
         if change_set.creates:
             state = self._complete(state)
         self._operator.tell(Outputs(state.outputs))
+        check_live(self._environment(state))
         return Result(name, state.status, changed=True)
 
     def _follow_to_end(self, events: Iterator[StackEvent | Waiting]) -> None:

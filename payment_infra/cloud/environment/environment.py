@@ -15,7 +15,13 @@ from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
-from payment_infra.names import PROCESSING_FUNCTION, TABLE_OUTPUT, TRANSACTIONS_TABLE
+from payment_infra.names import (
+    LIVE,
+    LIVE_ALIASES,
+    PROCESSING_FUNCTION,
+    TABLE_OUTPUT,
+    TRANSACTIONS_TABLE,
+)
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -79,10 +85,22 @@ class Environment:
         Raises:
             AwsError: it cannot be read.
         """
-        name = self.resource(PROCESSING_FUNCTION)
+        return gateway_of_function(self.function(PROCESSING_FUNCTION))
+
+    def function(self, logical_id: str) -> Mapping[str, Any]:
+        """Return the configuration of a function as it is invoked: the version that `live` names,
+        where it is published.
+
+        Raises:
+            AwsError: it cannot be read.
+        """
+        name = self.resource(logical_id)
+        qualifier = {"Qualifier": LIVE} if self.has(LIVE_ALIASES[logical_id]) else {}
         with translated(f"function {name}"):
-            found = self.client("lambda").get_function_configuration(FunctionName=name)
-        return gateway_of_function(found)
+            found: Mapping[str, Any] = self.client("lambda").get_function_configuration(
+                FunctionName=name, **qualifier
+            )
+        return found
 
     def command(self, arguments: str) -> str:
         """Return a command line for this environment, for a person to repeat."""
@@ -182,10 +200,23 @@ def gateway_of_function(function: Mapping[str, Any]) -> str:
     Raises:
         AwsError: its variables cannot be read (Lambda API, EnvironmentError).
     """
+    return str(variables_of(function).get("GATEWAY", SIMULATED_GATEWAY))
+
+
+def variables_of(function: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the environment variables of a function.
+
+    Args:
+        function: the answer of GetFunctionConfiguration.
+
+    Raises:
+        AwsError: they cannot be read (Lambda API, EnvironmentError).
+    """
     environment = function.get("Environment", {})
     if error := environment.get("Error"):
         raise AwsError(
-            f"function {function.get('FunctionName')}: its variables, and so the payment gateway, "
-            f"cannot be read ({error.get('Message') or error.get('ErrorCode')})"
+            f"function {function.get('FunctionName')}: its variables, and so its table and the "
+            f"payment gateway, cannot be read ({error.get('Message') or error.get('ErrorCode')})"
         )
-    return str(environment.get("Variables", {}).get("GATEWAY", SIMULATED_GATEWAY))
+    variables: Mapping[str, str] = environment.get("Variables", {})
+    return variables

@@ -147,16 +147,7 @@ def let_in(environment: Environment, intake: Intake, sleep: Callable[[float], No
 
 def seconds_to_end(environment: Environment) -> int:
     """Return how long a request that has begun may take: the longest timeout."""
-    client = environment.client("lambda")
-    with translated("functions"):
-        return max(
-            int(
-                client.get_function_configuration(FunctionName=environment.resource(name))[
-                    "Timeout"
-                ]
-            )
-            for name in FUNCTIONS
-        )
+    return max(int(environment.function(name)["Timeout"]) for name in FUNCTIONS)
 
 
 def drain(

@@ -13,6 +13,7 @@ from payment_infra.checks import Check
 from payment_infra.cloud.environment import findings, locking
 from payment_infra.cloud.environment.environment import gateway_of_function
 from payment_infra.cloud.environment.findings import FUNCTIONS
+from payment_infra.cloud.environment.live import find_misdirected
 from payment_infra.cloud.operating.alarms import Alarm, find_alarms
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
@@ -162,6 +163,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
         stops = find("payments", findings.find_stops)
         idle = find("concurrency", findings.find_idle_functions)
         schedule = find("schedule", findings.find_idle_schedule)
+        misdirected = find("live", find_misdirected)
         restores = find("restores", findings.find_restores)
         policy = find("policy", findings.find_missing_policy)
         lock = parts.read(
@@ -175,7 +177,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
         alarms = parts.read(ALARMS, lambda: find_alarms(environment), list[Alarm]())
         measured = numbers()
         active, stopped, resting = table(), stops(), idle()
-        found = [*stopped, *resting, *schedule(), *restores(), *policy()]
+        found = [*stopped, *resting, *misdirected(), *schedule(), *restores(), *policy()]
         if active:
             found[:0] = findings.find_table(environment, active.name, active.status)
             if active.status != tables.GONE:
@@ -286,12 +288,7 @@ def _gateway(configurations: Mapping[str, Any], parts: _Parts) -> str:
 
 
 def _configurations(environment: Environment) -> dict[str, Any]:
-    client = environment.client("lambda")
-    with translated("functions"):
-        return {
-            name: client.get_function_configuration(FunctionName=environment.resource(name))
-            for name in FUNCTIONS
-        }
+    return {name: environment.function(name) for name in FUNCTIONS}
 
 
 def _table(environment: Environment) -> TableStatus:

@@ -16,6 +16,7 @@ from payment_infra.cloud.environment.intake import (
     wanted,
 )
 from payment_infra.cloud.environment.journal import find_journals
+from payment_infra.cloud.environment.live import check_live
 from payment_infra.cloud.events import Caution, Report
 from payment_infra.cloud.stacks.operator import going_on
 from payment_infra.cloud.stacks.settling import Step, step_of
@@ -33,8 +34,8 @@ def resume(work: Work) -> Report:
     A restore that is continued afterwards stops them again, and looks anew at all that has changed.
 
     Raises:
-        AwsError: the stack is being updated, something has changed since the question, or payments
-            are still stopped.
+        AwsError: the stack is being updated, something has changed since the question, what
+            payments would go through does not work on the active table, or they are still stopped.
         Declined: the answer was no; nothing was changed.
     """
     work.operator.check_answers(work.options.yes)
@@ -72,7 +73,9 @@ def _resume(work: Work) -> Report:
             work.note(journal, let_in_at=work.clock())
 
     def let_in_at_rest() -> None:
-        let_in(_at_rest(environment), intake, work.sleep)
+        at_rest = _at_rest(environment)
+        check_live(at_rest)
+        let_in(at_rest, intake, work.sleep)
 
     work.persist(let_in_at_rest)
     if left := work.persist(lambda: stopped(environment)):

@@ -10,6 +10,7 @@ from payment_infra.cloud.environment.intake import (
     EVERYTHING,
     stopped,
 )
+from payment_infra.cloud.environment.live import check_live
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restoring import row_log
 from payment_infra.cloud.restoring.marking import Marking
@@ -89,8 +90,13 @@ def switch(
 
 
 def start(work: Work, journal: Journal) -> Journal:
-    """Let payments in as the template says, if they are stopped; return the journal of that."""
+    """Let payments in as the template says, if they are stopped; return the journal of that.
+
+    Raises:
+        AwsError: what they would go through does not work on the active table.
+    """
     if journal.stopped:
+        work.persist(lambda: check_live(work.environment))
         work.let_payments_in()
     return work.note(journal, stopped=False, let_in_at=None)
 
