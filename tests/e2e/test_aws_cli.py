@@ -74,14 +74,22 @@ def test_the_committed_template_deploys_and_takes_payments(
     assert json.loads(groups.stdout)["logGroups"][0]["retentionInDays"] == 30
 
 
+@pytest.mark.parametrize(
+    ("preset", "suffix", "through_bucket"),
+    [("development", "cli-2", False), ("production", "cli-3", True)],
+)
 def test_the_command_that_upload_prints_deploys_what_was_uploaded(
-    aws: Emulator, bucket: str, tmp_path: Path
+    aws: Emulator, bucket: str, tmp_path: Path, preset: str, suffix: str, through_bucket: bool
 ) -> None:
     variables = aws_variables(aws.url)
-    arguments = ("upload", "--suffix", "cli-2", "--bucket", bucket, "--endpoint-url", aws.url)
+    arguments = (
+        *("upload", "--suffix", suffix, "--bucket", bucket, "--preset", preset),
+        *("--endpoint-url", aws.url),
+    )
     uploaded = run("payment-infra", *arguments, "--output", "json", cwd=tmp_path, **variables)
     printed = json.loads(uploaded.stdout)
     assert all(one["uri"].startswith(f"s3://{bucket}/") for one in printed["objects"])
+    assert (f"--s3-bucket {bucket}" in printed["command"]) is through_bucket
     done = subprocess.run(
         ["sh", "-c", printed["command"]],
         cwd=tmp_path,
@@ -94,13 +102,40 @@ def test_the_command_that_upload_prints_deploys_what_was_uploaded(
     assert done.returncode == 0, done.stderr
     outputs = run(
         "payment-infra",
-        *("outputs", "--suffix", "cli-2", "--output", "json", "--endpoint-url", aws.url),
+        *("outputs", "--suffix", suffix, "--output", "json", "--endpoint-url", aws.url),
         cwd=tmp_path,
         **variables,
     )
-    assert json.loads(outputs.stdout)["TransactionsTableName"] == "transactions-cli-2"
+    assert json.loads(outputs.stdout)["TransactionsTableName"] == f"transactions-{suffix}"
     again = run("payment-infra", *arguments, "--output", "json", cwd=tmp_path, **variables)
     assert not any(one["new"] for one in json.loads(again.stdout)["objects"])
+
+
+def test_the_production_template_goes_through_a_bucket(
+    aws: Emulator, bucket: str, tmp_path: Path
+) -> None:
+    variables = aws_variables(aws.url)
+    named = ("--preset", "production", "--suffix", "cli-4", "--bucket", bucket)
+    endpoint = ("--endpoint-url", aws.url)
+    template = tmp_path / "production.yaml"
+    for arguments in (("render", "-o", str(template)), ("upload", *endpoint)):
+        made = run("payment-infra", *arguments, *named, cwd=tmp_path, **variables)
+        assert made.returncode == 0, made.stderr
+    deploy = (
+        *("cloudformation", "deploy", "--template-file", template),
+        *("--stack-name", "plain-cli-4", "--capabilities", "CAPABILITY_IAM"),
+    )
+    refused = run("aws", *deploy, cwd=tmp_path, **variables)
+    assert "must be deployed via an S3 Bucket" in refused.stderr
+    deployed = run("aws", *deploy, "--s3-bucket", bucket, cwd=tmp_path, **variables)
+    assert deployed.returncode == 0, deployed.stderr
+    smoke = run(
+        "payment-infra",
+        *("smoke", "--suffix", "cli-4", "--stack-name", "plain-cli-4", *endpoint),
+        cwd=tmp_path,
+        **variables,
+    )
+    assert smoke.returncode == 0, smoke.stderr
 
 
 def test_smoke_fails_when_the_api_is_gone(aws: Emulator, bucket: str, tmp_path: Path) -> None:
