@@ -31,6 +31,7 @@ RESOURCE_POLICIES = {
     "AWS::SNS::TopicPolicy": "PolicyDocument",
     "AWS::SQS::QueuePolicy": "PolicyDocument",
     "AWS::S3::BucketPolicy": "PolicyDocument",
+    "AWS::KMS::Key": "KeyPolicy",
 }
 
 # Role, effect, actions, resources, condition.

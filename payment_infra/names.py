@@ -18,6 +18,7 @@ FAILED_TRANSACTIONS = "failed-transactions"
 DEAD_LETTERS = "failed-transactions-dlq"
 ALARMS = "payment-alarms"
 PROCESSING_ERRORS = "processing-errors"
+KEY_NAME = "alias/payment-infra"
 # What the name of a function's log group begins with; the function's follows.
 LOG_GROUPS = "/aws/lambda/"
 
@@ -57,6 +58,8 @@ API_OUTPUT = "APIEndpoint"
 
 # Logical ids.
 TRANSACTIONS_TABLE = "TransactionsTable"
+ENCRYPTION_KEY = "EncryptionKey"
+ENCRYPTION_KEY_NAME = "EncryptionKeyAlias"
 FAILED_QUEUE = "FailedTransactionsQueue"
 DEAD_LETTER_QUEUE = "FailedTransactionsDLQ"
 ALARM_TOPIC = "AlarmTopic"

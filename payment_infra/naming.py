@@ -33,6 +33,9 @@ PARAMETER_GROUPS = {
     "Data": (DELETION_PROTECTION,),
 }
 
+# Every alarm of this account and region.
+ALARM_ARNS = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*"
+
 
 def suffixed(base: str) -> Sub:
     """Return the physical name `base-<EnvironmentSuffix>`."""

@@ -149,6 +149,7 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         # CloudFormation deletes a table or a queue that does not say ("DeletionPolicy attribute").
         policies = {resources.get(name, {}).get("DeletionPolicy", "Delete") for name in HOLDING}
         values["retain_data"] = policies != {"Delete"}
+        values["customer_key"] = "SSESpecification" in properties
         # One that a parameter switches on is meant to be on.
         switched = isinstance(protected, Mapping)
         values["deletion_protection"] = switched or str(protected).lower() == "true"

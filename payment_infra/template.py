@@ -12,6 +12,7 @@ from payment_infra.groups.alarms import Alarms, build_alarms
 from payment_infra.groups.api import Api, build_api, build_rest_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
 from payment_infra.groups.dashboard import build_dashboard
+from payment_infra.groups.encryption import Encryption, build_encryption
 from payment_infra.groups.firewall import Firewall, build_firewall
 from payment_infra.groups.functions import Functions, build_functions
 from payment_infra.groups.iam import under_account_rules
@@ -32,6 +33,7 @@ DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch
 class Groups:
     """The groups in the order in which they are built, each named as the module that builds it."""
 
+    encryption: Encryption
     notifications: Notifications
     storage: Storage
     queues: Queues
@@ -120,26 +122,43 @@ def build_bootstrap_template() -> Template:
 
 
 def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
-    notifications = build_notifications()
-    storage = build_storage(config)
-    queues = build_queues(config)
     rest_api = build_rest_api(config)
-    functions = build_functions(config, code, storage, queues, notifications.topic, rest_api)
+    encryption = build_encryption(config, rest_api)
+    notifications = build_notifications(encryption)
+    storage = build_storage(config, encryption)
+    queues = build_queues(config, encryption)
+    functions = build_functions(
+        config, code, encryption, storage, queues, notifications.topic, rest_api
+    )
+    if encryption.key:
+        _grant_first(storage, queues, functions)
     api = build_api(config, rest_api, functions)
-    stage = build_stage(config, api)
+    stage = build_stage(config, encryption, api)
     alarms = build_alarms(config, notifications.topic, queues, functions)
     return Groups(
+        encryption=encryption,
         notifications=notifications,
         storage=storage,
         queues=queues,
         functions=functions,
         api=api,
         stage=stage,
-        firewall=build_firewall(config, stage),
+        firewall=build_firewall(config, encryption, stage),
         tracing=build_tracing(config, stage),
         alarms=alarms,
         dashboard=build_dashboard(functions, storage, queues, alarms),
     )
+
+
+def _grant_first(storage: Storage, queues: Queues, functions: Functions) -> None:
+    """Let those who take payments have the key before table and queue are encrypted with it, or an
+    update that brings the key would keep them out for its minutes.
+
+    The health monitor, whose policy needs the queue, gets it afterwards.
+    """
+    paying = (functions.validation, functions.processing, functions.retry)
+    for resource in (storage.table, queues.failed):
+        resource.DependsOn = [parts.policy.title for parts in paying]
 
 
 def _new_template(description: str) -> Template:

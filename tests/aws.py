@@ -51,6 +51,8 @@ class FakeAws(FakeCloudFormation):
     # or what makes one of the parameters.
     answers: dict[str, Answer | Callable[[Answer], Answer]] = field(default_factory=dict)
     calls: list[tuple[str, Answer]] = field(default_factory=list)
+    # Keys of AWS KMS by id, ARN or alias.
+    keys: dict[str, Answer] = field(default_factory=dict)
     # What IAM's simulator says no to, and what the Date header of every answer says.
     forbidden: set[str] = field(default_factory=set)
     date: str = ""
@@ -112,6 +114,9 @@ class FakeAws(FakeCloudFormation):
             "dynamodb:ListTables": lambda _: {"TableNames": []},
             "dynamodb:DescribeTable": self._describe_table,
             "dynamodb:DescribeContinuousBackups": self._nothing("TableNotFoundException"),
+            "kms:DescribeKey": self._describe_key,
+            "kms:DeleteAlias": lambda _: {},
+            "kms:ScheduleKeyDeletion": lambda _: {},
             "sqs:GetQueueUrl": self._nothing("AWS.SimpleQueueService.NonExistentQueue"),
             "lambda:GetFunctionConfiguration": self._nothing("ResourceNotFoundException"),
             "cloudwatch:DescribeAlarms": lambda _: {"MetricAlarms": []},
@@ -135,6 +140,18 @@ class FakeAws(FakeCloudFormation):
         if any(one.outputs.get(TABLE_OUTPUT) == name for one in self.stacks.values()):
             return {"Table": {"TableName": name, "TableStatus": "ACTIVE"}}
         raise Refused("ResourceNotFoundException")
+
+    def add_key(self, key_id: str, alias: str = "", state: str = "Enabled") -> str:
+        """Have a key in the account; return its ARN."""
+        arn = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{key_id}"
+        described = {"KeyId": key_id, "Arn": arn, "KeyState": state, "KeyManager": "CUSTOMER"}
+        self.keys |= dict.fromkeys((key_id, arn, alias), described)
+        return arn
+
+    def _describe_key(self, params: Answer) -> Answer:
+        if params["KeyId"] not in self.keys:
+            raise Refused("NotFoundException")
+        return {"KeyMetadata": self.keys[params["KeyId"]]}
 
     def _bucket(self, params: Answer) -> FakeBucket:
         bucket = self.buckets.get(params["Bucket"])

@@ -28,6 +28,7 @@ OTHER: Mapping[str, Any] = {
     "gateway_secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:acme-AbCdEf",
     "retain_data": True,
     "recovery_days": 7,
+    "customer_key": True,
     "deletion_protection": True,
     "replacement_protection": True,
     "termination_protection": True,

@@ -37,6 +37,7 @@ from troposphere.wafv2 import (
 )
 
 from payment_infra.config import StackConfig
+from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.logs import build_log_group
 from payment_infra.groups.stage import ApiStage
 from payment_infra.names import FIREWALL_ASSOCIATION
@@ -70,7 +71,7 @@ class Firewall:
     association: WebACLAssociation
 
 
-def build_firewall(config: StackConfig, stage: ApiStage) -> Firewall | None:
+def build_firewall(config: StackConfig, encryption: Encryption, stage: ApiStage) -> Firewall | None:
     """Build what filters the requests to the stage, None if nothing does.
 
     What a managed group refuses, API Gateway answers by its response WAF_FILTERED, which is as
@@ -111,6 +112,7 @@ def build_firewall(config: StackConfig, stage: ApiStage) -> Firewall | None:
     )
     log_group = build_log_group(
         config,
+        encryption,
         "PaymentAPIFirewallLogGroup",
         # It has to begin so (AWS WAF, "Sending web ACL traffic logs to a CloudWatch Logs log
         # group"), and WAF itself gives the log group the policy that lets it write.

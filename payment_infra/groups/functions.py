@@ -28,6 +28,7 @@ from troposphere.sns import Topic
 from troposphere.validators import integer
 
 from payment_infra.config import SIMULATED_GATEWAY, StackConfig
+from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.iam import (
     claim_and_finish,
     execution_role,
@@ -44,6 +45,7 @@ from payment_infra.groups.iam import (
     recover_payments,
     send_to,
     send_traces,
+    use_key,
     write_logs,
 )
 from payment_infra.groups.logs import build_log_group
@@ -121,6 +123,7 @@ class Functions:
 def build_functions(
     config: StackConfig,
     code: Mapping[str, str],
+    encryption: Encryption,
     storage: Storage,
     queues: Queues,
     topic: Topic,
@@ -131,6 +134,7 @@ def build_functions(
     Args:
         config: gives runtime, architecture, gateway and access.
         code: entry module of handlers/ ("validation"), or "dependencies", to the S3 key of its zip.
+        encryption: whose key, if there is one, encrypts what they work on.
         storage: whose active table they work on.
         queues: where failed transactions go, and what the health monitor watches.
         topic: where the health monitor publishes.
@@ -145,7 +149,7 @@ def build_functions(
         CompatibleRuntimes=list(RUNTIMES),
         CompatibleArchitectures=list(ARCHITECTURES),
     )
-    build = partial(_build_function, config, code, dependencies, storage)
+    build = partial(_build_function, config, code, encryption, dependencies, storage)
     payments = {"TRANSACTIONS_TABLE": storage.name, "FAILED_QUEUE_URL": queues.failed.ref()}
     charging = [claim_and_finish(storage)]
     chosen = {}
@@ -161,7 +165,8 @@ def build_functions(
         "payment-validation",
         "validation",
         record_payments(storage),
-        send_to(queues.failed),
+        send_to(queues.failed_arn),
+        *use_key(encryption, "Table", "Sending"),
         Description="Checks a payment and records it.",
         MemorySize=256,
         Timeout=30,
@@ -172,7 +177,8 @@ def build_functions(
         "payment-processing",
         "processing",
         *charging,
-        send_to(queues.failed),
+        send_to(queues.failed_arn),
+        *use_key(encryption, "Table", "Sending"),
         Description="Charges a recorded payment, once.",
         MemorySize=512,
         Timeout=60,
@@ -182,9 +188,10 @@ def build_functions(
         "Retry",
         "payment-retry",
         "retry",
-        receive_from(queues.failed),
+        receive_from(queues.failed_arn),
         record_payments(storage),
         *charging,
+        *use_key(encryption, "Table", "Receiving"),
         Description="Repeats what failed, from the queue.",
         MemorySize=512,
         Timeout=RETRY_TIMEOUT_SECONDS,
@@ -217,7 +224,8 @@ def build_functions(
         publish_to(topic),
         find_in_flight(storage),
         recover_payments(storage),
-        send_to(queues.failed),
+        send_to(queues.failed_arn),
+        *use_key(encryption, "Table", "Sending", "Publishing"),
         Description="Answers how the system is, and tells when it is not well.",
         MemorySize=256,
         Timeout=60,
@@ -287,6 +295,7 @@ def _reserved(config: StackConfig, function: str) -> dict[str, object]:
 def _build_function(
     config: StackConfig,
     code: Mapping[str, str],
+    encryption: Encryption,
     dependencies: LayerVersion,
     storage: Storage,
     prefix: str,
@@ -296,8 +305,16 @@ def _build_function(
     **properties: object,
 ) -> FunctionParts:
     """Build a function with its log group and role; `prefix` starts their logical ids."""
-    log_group = build_log_group(config, f"{prefix}LogGroup", suffixed(f"/aws/lambda/{name}"))
-    owner = execution_role(prefix, *grants, write_logs(log_group), send_traces())
+    log_group = build_log_group(
+        config, encryption, f"{prefix}LogGroup", suffixed(f"/aws/lambda/{name}")
+    )
+    owner = execution_role(
+        prefix,
+        *grants,
+        write_logs(log_group),
+        send_traces(),
+        *use_key(encryption, "Variables"),
+    )
     function = Function(
         f"{prefix}Function",
         FunctionName=suffixed(name),
@@ -311,6 +328,7 @@ def _build_function(
         TracingConfig=TracingConfig(Mode="Active"),
         **({"SnapStart": SnapStart(ApplyOn="PublishedVersions")} if config.snap_start else {}),
         **_reserved(config, f"{prefix}Function"),
+        **encryption.by("KmsKeyArn"),
         **properties,
     )
     return FunctionParts(

@@ -1,6 +1,7 @@
 """Grants, each a statement, and the execution roles that are made of them."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from awacs import (
@@ -8,13 +9,23 @@ from awacs import (
     awslambda,
     cloudwatch,
     dynamodb,
+    kms,
     logs,
     secretsmanager,
     sns,
     sqs,
     xray,
 )
-from awacs.aws import Action, Allow, Bool, Deny, PolicyDocument, Principal, Statement
+from awacs.aws import (
+    Action,
+    Allow,
+    Bool,
+    Deny,
+    PolicyDocument,
+    Principal,
+    Statement,
+    StringEquals,
+)
 from awacs.aws import Condition as When
 from awacs.helpers.trust import get_lambda_assumerole_policy
 from troposphere import Join, Select, Split, StackId, Sub
@@ -23,12 +34,24 @@ from troposphere.awslambda import EventSourceMapping
 from troposphere.iam import ManagedPolicy, Role
 from troposphere.logs import LogGroup
 from troposphere.sns import Topic
-from troposphere.sqs import Queue
 
 from payment_infra.config import StackConfig
+from payment_infra.groups.encryption import SEND, USE, Encryption, service_name
 from payment_infra.groups.storage import Storage
 from payment_infra.names import STAGE_NAME
 from payment_infra.naming import arn_of
+
+# What a function does with what the key encrypts, to the service that it does that through, and
+# what that needs of the key in the function's name. Where Lambda takes messages from a queue for a
+# function, that is the function's role ("Using Lambda with Amazon SQS"); so it is for its variables
+# ("Securing Lambda environment variables"). The rest: see `encryption.py`.
+KEY_USES = {
+    "Table": ("dynamodb", USE),
+    "Sending": ("sqs", SEND),
+    "Receiving": ("sqs", (kms.Decrypt,)),
+    "Publishing": ("sns", SEND),
+    "Variables": ("lambda", (kms.Decrypt,)),
+}
 
 
 @dataclass(frozen=True)
@@ -95,23 +118,38 @@ def recover_payments(storage: Storage) -> Statement:
     return _allow("RecoverPayments", [dynamodb.Scan, dynamodb.UpdateItem], storage.arn)
 
 
+def use_key(encryption: Encryption, *uses: str) -> Iterator[Statement]:
+    """Grant using the key, if there is one, for these KEY_USES, and through their service only."""
+    if encryption.key is None:
+        return
+    for use in uses:
+        service, actions = KEY_USES[use]
+        yield Statement(
+            Sid=f"UseKeyFor{use}",
+            Effect=Allow,
+            Action=list(actions),
+            Resource=[encryption.key.get_att("Arn")],
+            Condition=When(StringEquals("kms:ViaService", service_name(service))),
+        )
+
+
 def read_secret(arn: str) -> Statement:
     """Grant reading one secret."""
     return _allow("ReadGatewaySecret", [secretsmanager.GetSecretValue], arn)
 
 
-def receive_from(queue: Queue) -> Statement:
+def receive_from(queue_arn: object) -> Statement:
     """Grant what Lambda needs to take messages from a queue for the function."""
     return _allow(
         "TakeFailedTransactions",
         [sqs.ReceiveMessage, sqs.DeleteMessage, sqs.GetQueueAttributes],
-        queue.get_att("Arn"),
+        queue_arn,
     )
 
 
-def send_to(queue: Queue) -> Statement:
+def send_to(queue_arn: object) -> Statement:
     """Grant sending messages to a queue."""
-    return _allow("QueueFailedTransactions", [sqs.SendMessage], queue.get_att("Arn"))
+    return _allow("QueueFailedTransactions", [sqs.SendMessage], queue_arn)
 
 
 def publish_to(topic: Topic) -> Statement:

@@ -4,6 +4,7 @@ from troposphere import Sub
 from troposphere.logs import LogGroup
 
 from payment_infra.config import StackConfig
+from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.retention import stateful
 from payment_infra.names import LOG_RETENTION_DAYS
 from payment_infra.naming import parameter
@@ -16,14 +17,19 @@ MASKED = (
 )
 
 
-def build_log_group(config: StackConfig, title: str, name: Sub) -> LogGroup:
-    """Build one log group; `name` is its physical name."""
+def build_log_group(config: StackConfig, encryption: Encryption, title: str, name: Sub) -> LogGroup:
+    """Build one log group; `name` is its physical name, which the key's policy has to admit.
+
+    Its class is the default, STANDARD. The other one extracts no metrics from the functions' logs,
+    and a class cannot be changed (Amazon CloudWatch Logs, "Log classes").
+    """
     return LogGroup(
         title,
         **stateful(config),
         LogGroupName=name,
         RetentionInDays=parameter(LOG_RETENTION_DAYS),
         **({"DataProtectionPolicy": _protection()} if config.mask_logs else {}),
+        **encryption.by("KmsKeyId"),
     )
 
 

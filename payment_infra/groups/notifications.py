@@ -8,12 +8,12 @@ from awacs.aws import Condition as When
 from troposphere import AccountId, Condition, Equals, Not, Sub
 from troposphere.sns import SubscriptionResource, Topic, TopicPolicy
 
+from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.iam import require_tls
 from payment_infra.names import ALARM_EMAIL
-from payment_infra.naming import parameter, suffixed
+from payment_infra.naming import ALARM_ARNS, parameter, suffixed
 
 EMAIL_CONDITION = "HasAlarmEmail"
-ALARM_ARNS = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*"
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,13 @@ class Notifications:
     conditions: dict[str, Condition]
 
 
-def build_notifications() -> Notifications:
+def build_notifications(encryption: Encryption) -> Notifications:
     """Build the topic; the alarms may publish to it, and roles that are granted it."""
     topic = Topic(
         "AlarmTopic",
         TopicName=suffixed("payment-alarms"),
         DisplayName="Payment Processing Alarms",
+        **encryption.by("KmsMasterKeyId"),
     )
     policy = TopicPolicy(
         "AlarmTopicPolicy",

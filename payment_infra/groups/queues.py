@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from awacs.aws import Action, PolicyDocument
+from troposphere import AWSHelperFn
 from troposphere.sqs import Queue, QueuePolicy, RedrivePolicy
 
 from payment_infra.config import StackConfig
+from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.iam import require_tls
 from payment_infra.groups.retention import stateful
 from payment_infra.names import DEAD_LETTERS, FAILED_TRANSACTIONS
@@ -17,26 +19,40 @@ MAX_RECEIVES = 3
 RETENTION_SECONDS = 10 * 24 * 60 * 60
 # SQS keeps a message for 14 days at most; one that moves to the dead-letter queue keeps its age.
 DEAD_LETTER_RETENTION_SECONDS = 14 * 24 * 60 * 60
+# How long SQS uses a data key before it asks for another one, from a minute to a day: each asking
+# costs (Amazon SQS, "Key management", "Estimating AWS KMS costs").
+DATA_KEY_REUSE_SECONDS = 60 * 60
 
 
 @dataclass(frozen=True)
 class Queues:
-    """Where a failed transaction waits for its retry, and where it ends after the last one."""
+    """Where a failed transaction waits for its retry, and where it ends after the last one.
+
+    failed_arn is the ARN of the first for those who are granted something there.
+    """
 
     failed: Queue
     dead_letter: Queue
     policy: QueuePolicy
+    failed_arn: AWSHelperFn
 
 
-def build_queues(config: StackConfig) -> Queues:
+def build_queues(config: StackConfig, encryption: Encryption) -> Queues:
     """Build both queues; a message moves to the second after three receives, and back to no other
     than the first. Both take no request without TLS."""
+    encrypted: dict[str, object] = {"SqsManagedSseEnabled": True}
+    if encryption.key:
+        # A queue has one of the two (SQS API, SetQueueAttributes).
+        encrypted = {
+            **encryption.by("KmsMasterKeyId"),
+            "KmsDataKeyReusePeriodSeconds": DATA_KEY_REUSE_SECONDS,
+        }
     dead_letter = Queue(
         "FailedTransactionsDLQ",
         **stateful(config),
         QueueName=suffixed(DEAD_LETTERS),
         MessageRetentionPeriod=DEAD_LETTER_RETENTION_SECONDS,
-        SqsManagedSseEnabled=True,
+        **encrypted,
         # By its name: the queue itself refers to this one.
         RedriveAllowPolicy={
             "redrivePermission": "byQueue",
@@ -52,7 +68,7 @@ def build_queues(config: StackConfig) -> Queues:
         RedrivePolicy=RedrivePolicy(
             deadLetterTargetArn=dead_letter.get_att("Arn"), maxReceiveCount=MAX_RECEIVES
         ),
-        SqsManagedSseEnabled=True,
+        **encrypted,
     )
     policy = QueuePolicy(
         "QueuesPolicy",
@@ -61,4 +77,12 @@ def build_queues(config: StackConfig) -> Queues:
             Version="2012-10-17", Statement=[require_tls(Action("sqs", "*"), "*")]
         ),
     )
-    return Queues(failed=failed, dead_letter=dead_letter, policy=policy)
+    return Queues(
+        failed=failed,
+        dead_letter=dead_letter,
+        policy=policy,
+        # By its name where grants have to be there before the queue changes (see `template.py`).
+        failed_arn=(
+            arn_of("sqs", FAILED_TRANSACTIONS) if encryption.key else failed.get_att("Arn")
+        ),
+    )

@@ -18,6 +18,7 @@ from troposphere.logs import LogGroup
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.api import Api
+from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.logs import build_log_group
 from payment_infra.groups.retention import RETAIN
 from payment_infra.names import (
@@ -68,15 +69,16 @@ class ApiStage:
     conditions: dict[str, Condition]
 
 
-def build_stage(config: StackConfig, api: Api) -> ApiStage:
+def build_stage(config: StackConfig, encryption: Encryption, api: Api) -> ApiStage:
     """Build the stage that serves the API's deployment."""
     rest_api = api.rest_api
     account_role, account = _build_account(rest_api)
     access_log = build_log_group(
-        config, "PaymentAPIAccessLogGroup", suffixed("/aws/apigateway/payment-api")
+        config, encryption, "PaymentAPIAccessLogGroup", suffixed("/aws/apigateway/payment-api")
     )
     execution_log = build_log_group(
         config,
+        encryption,
         "PaymentAPIExecutionLogGroup",
         Sub(f"API-Gateway-Execution-Logs_${{Api}}/{STAGE_NAME}", Api=rest_api.ref()),
     )

@@ -9,13 +9,15 @@ from troposphere.dynamodb import (
     KeySchema,
     PointInTimeRecoverySpecification,
     Projection,
+    SSESpecification,
     Table,
 )
 
 from payment_infra.config import RECOVERY_DAYS, StackConfig
+from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.retention import stateful
 from payment_infra.names import DELETION_PROTECTION, TRANSACTIONS, TRANSACTIONS_TABLE_OVERRIDE
-from payment_infra.naming import parameter, suffixed
+from payment_infra.naming import arn_of, parameter, suffixed
 
 IN_FLIGHT_INDEX = "in-flight-index"
 OVERRIDE_CONDITION = "Restored"
@@ -33,7 +35,7 @@ class Storage:
     index_arn: Sub
 
 
-def build_storage(config: StackConfig) -> Storage:
+def build_storage(config: StackConfig, encryption: Encryption) -> Storage:
     """Build the table: on-demand, recoverable to a point in time, with the index of payments
     that are in flight (sparse: only such items have the key).
 
@@ -43,6 +45,15 @@ def build_storage(config: StackConfig) -> Storage:
     recovery: dict[str, object] = {"PointInTimeRecoveryEnabled": True}
     if config.recovery_days != RECOVERY_DAYS:
         recovery["RecoveryPeriodInDays"] = config.recovery_days
+    encrypted = (
+        {
+            "SSESpecification": SSESpecification(
+                SSEEnabled=True, SSEType="KMS", **encryption.by("KMSMasterKeyId")
+            )
+        }
+        if encryption.key
+        else {}
+    )
     table = Table(
         "TransactionsTable",
         **stateful(config),
@@ -68,6 +79,7 @@ def build_storage(config: StackConfig) -> Storage:
         DeletionProtectionEnabled=(
             If(PROTECTION_CONDITION, True, False) if config.deletion_protection else False
         ),
+        **encrypted,
     )
     override = parameter(TRANSACTIONS_TABLE_OVERRIDE)
     override_arn = Sub(
@@ -77,7 +89,11 @@ def build_storage(config: StackConfig) -> Storage:
     conditions = {OVERRIDE_CONDITION: Not(Equals(override, ""))}
     if config.deletion_protection:
         conditions[PROTECTION_CONDITION] = Equals(parameter(DELETION_PROTECTION), "true")
-    arn = If(OVERRIDE_CONDITION, override_arn, table.get_att("Arn"))
+    # By its name where grants have to be there before the table changes (see `template.py`).
+    own_arn = (
+        arn_of("dynamodb", f"table/{TRANSACTIONS}") if encryption.key else table.get_att("Arn")
+    )
+    arn = If(OVERRIDE_CONDITION, override_arn, own_arn)
     return Storage(
         table=table,
         conditions=conditions,

@@ -100,7 +100,8 @@ def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang(
         *("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs"),
         *("firewall", "firewall_rate_limit"),
         *("gateway", "gateway_secret"),
-        *("retain_data", "deletion_protection", "replacement_protection", "termination_protection"),
+        *("retain_data", "customer_key"),
+        *("deletion_protection", "replacement_protection", "termination_protection"),
         *("permissions_boundary", "role_path", "role_prefix"),
     }
 

@@ -118,10 +118,11 @@ def test_the_presets_differ_in_what_they_are_for() -> None:
     table = "Resources.TransactionsTable"
     assert f"{table}.DeletionPolicy" in paths
     assert f"{table}.Properties.DeletionProtectionEnabled" in paths
-    assert comparison.grants == ()
+    assert {one.actions for one in comparison.grants if one.role == "EncryptionKey"} >= {
+        ("kms:Decrypt", "kms:GenerateDataKey")
+    }
     assert not comparison.same
-    assert as_json(comparison)["same"] is False
-    assert json.loads(json.dumps(as_json(comparison))) == as_json(comparison)
+    assert json.loads(json.dumps(as_json(comparison)))["same"] is False
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,8 @@ def test_the_order_of_actions_is_no_change() -> None:
 
 def test_the_order_of_a_condition_is_no_change() -> None:
     new = copy.deepcopy(TEMPLATE)
-    [statement] = new["Resources"]["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    policy = new["Resources"]["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]
+    statement = policy["Statement"][0]
     statement["Condition"] = dict(reversed(statement["Condition"].items()))
     assert compare_grants(TEMPLATE, new) == ()
 

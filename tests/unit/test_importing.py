@@ -75,9 +75,13 @@ class World:
 
     def keep(self) -> FakeTable:
         """Have in the account what a production stack keeps."""
+        self.aws.add_key("key-1", "alias/payment-infra-dev")
         self.aws.answers |= {
             **self.tables.answers(),
             "sqs:GetQueueUrl": lambda asked: {"QueueUrl": f"https://sqs/{asked['QueueName']}"},
+            "kms:DescribeKey": {
+                "KeyMetadata": {"KeyId": "key-1", "Arn": "arn", "KeyState": "Enabled"}
+            },
             "logs:DescribeLogGroups": lambda asked: {
                 "logGroups": [{"logGroupName": asked["logGroupNamePrefix"]}]
             },
@@ -131,12 +135,21 @@ def test_what_exists_is_imported_and_then_an_update_makes_the_rest(gone: World) 
         "QueueUrl": "https://sqs/failed-transactions-dev"
     }
     whole = read_document(gone.aws.stacks[NAME].template)["Resources"]
+    assert imported["EncryptionKey"]["ResourceIdentifier"] == {"KeyId": "key-1"}
+    assert imported["EncryptionKeyAlias"]["ResourceIdentifier"] == {
+        "AliasName": "alias/payment-infra-dev"
+    }
     stateful = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
+    stateful |= {"AWS::KMS::Key", "AWS::KMS::Alias"}
     # The execution log is named for the API, and a new API is another.
     assert {*imported, "PaymentAPIExecutionLogGroup"} == {
         name for name, one in whole.items() if one["Type"] in stateful
     }
     body = read_document(first["TemplateBody"])
+    # What needs others, which only the update makes: the key's policy names the API, and table and
+    # queue wait for grants.
+    del whole["EncryptionKey"]["Properties"]["KeyPolicy"]
+    del whole["TransactionsTable"]["DependsOn"], whole["FailedTransactionsQueue"]["DependsOn"]
     assert body["Resources"] == {name: whole[name] for name in body["Resources"]}
     assert "Outputs" not in body
 
@@ -178,12 +191,14 @@ def test_both_operations_are_shown_and_asked_about(gone: World) -> None:
     gone.operator.answer = True
     gone.deploy(DeployOptions(import_existing=True), gateway="simulated")
     assert gone.operator.asked == [
-        "Import 8 resources into payment-infra-dev?",
+        "Import 11 resources into payment-infra-dev?",
         "Update the stack payment-infra-dev in eu-central-1?",
     ]
     first, second = gone.operator.of(Preview)
     assert {one.action for one in first.changes} == {"Import"}
-    assert {one.action for one in second.changes} == {"Add"}
+    changed = {one.logical_id for one in second.changes if one.action != "Add"}
+    # Its policy names the API; the others wait for grants.
+    assert changed == {"EncryptionKey", "TransactionsTable", "FailedTransactionsQueue"}
     assert (first.creates, first.gateway, second.gateway) == (True, "simulated", "simulated")
 
 

@@ -76,6 +76,23 @@ def test_a_log_group_goes(aws: FakeAws) -> None:
     assert aws.called("logs:DeleteLogGroup") == [{"logGroupName": "/aws/lambda/one"}]
 
 
+def test_a_key_goes_last_and_its_alias_with_it(aws: FakeAws, tables: FakeTables) -> None:
+    tables.add(TABLE)
+    kept = [skipped("AWS::KMS::Key", "key"), skipped("AWS::KMS::Alias", "alias/of-it")]
+    assert remove(aws, *kept, skipped("AWS::DynamoDB::Table", TABLE)) == []
+    assert aws.changes() == ["kms:DeleteAlias", "dynamodb:DeleteTable", "kms:ScheduleKeyDeletion"]
+    assert aws.called("kms:ScheduleKeyDeletion") == [{"KeyId": "key"}]
+
+
+def test_a_key_stays_while_anything_stays_that_it_could_encrypt(
+    aws: FakeAws, tables: FakeTables
+) -> None:
+    tables.add(TABLE).write(START, "one", {"transaction_id": {"S": "one"}})
+    kept = [skipped("AWS::KMS::Key", "key"), skipped("AWS::DynamoDB::Table", TABLE)]
+    assert remove(aws, *kept) == [TABLE, "key"]
+    assert aws.changes() == []
+
+
 @pytest.mark.parametrize("kind", ["AWS::DynamoDB::Table", "AWS::Logs::LogGroup"])
 def test_what_is_gone_already_is_in_nobodys_way(aws: FakeAws, kind: str) -> None:
     aws.errors["logs:DeleteLogGroup"] = Refused("ResourceNotFoundException")
@@ -84,8 +101,8 @@ def test_what_is_gone_already_is_in_nobodys_way(aws: FakeAws, kind: str) -> None
 
 def test_what_nobody_may_remove_or_knows_how_to_is_told(aws: FakeAws) -> None:
     aws.errors["logs:DeleteLogGroup"] = Refused("AccessDeniedException")
-    kept = (skipped("AWS::Logs::LogGroup", "group"), skipped("AWS::KMS::Key", "key"))
-    assert remove(aws, *kept) == ["group", "key"]
+    kept = (skipped("AWS::Logs::LogGroup", "group"), skipped("AWS::S3::Bucket", "zips"))
+    assert remove(aws, *kept) == ["group", "zips"]
 
 
 def test_what_serves_the_whole_region_stays_and_is_in_nobodys_way(aws: FakeAws) -> None:
@@ -125,7 +142,9 @@ ACCOUNT = (
         ("AWS::Logs::LogGroup", f"aws logs delete-log-group --log-group-name it --region {REGION}"),
         ("AWS::ApiGateway::Account", f"{ACCOUNT} --region {REGION}"),
         ("AWS::IAM::Role", f"{DETACH} && aws iam delete-role --role-name it --region {REGION}"),
-        ("AWS::KMS::Key", ""),
+        ("AWS::KMS::Key", f"aws kms schedule-key-deletion --key-id it --region {REGION}"),
+        ("AWS::KMS::Alias", f"aws kms delete-alias --alias-name it --region {REGION}"),
+        ("AWS::S3::Bucket", ""),
     ],
 )
 def test_the_command_that_removes_a_resource_is_told_whole(kind: str, command: str) -> None:
@@ -134,7 +153,7 @@ def test_the_command_that_removes_a_resource_is_told_whole(kind: str, command: s
 
 @pytest.mark.parametrize("preset", ["development", "production"])
 def test_whatever_the_template_can_retain_can_be_removed(preset: str) -> None:
-    flags = {"preset": preset, "suffix": "dev", "retain_data": True}
+    flags = {"preset": preset, "suffix": "dev", "retain_data": True, "customer_key": True}
     template = document(build_template(resolve(flags, {}).config, code_keys()))
     retained = {
         one["Type"]

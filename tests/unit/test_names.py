@@ -21,6 +21,8 @@ TYPES = {
     "ALIAS": "AWS::Lambda::Alias",
     "ALARM_TOPIC": "AWS::SNS::Topic",
     "CALLER_POLICY": "AWS::IAM::ManagedPolicy",
+    "ENCRYPTION_KEY": "AWS::KMS::Key",
+    "ENCRYPTION_KEY_NAME": "AWS::KMS::Alias",
     "DASHBOARD": "AWS::CloudWatch::Dashboard",
     "FUNCTION": "AWS::Lambda::Function",
     "LOG_GROUP": "AWS::Logs::LogGroup",
@@ -42,6 +44,7 @@ LOGICAL_IDS = {
 }
 # What a preset's template may lack, to the setting that asks for it.
 ASKED_FOR = {
+    **dict.fromkeys(("ENCRYPTION_KEY", "ENCRYPTION_KEY_NAME", "KEY_NAME"), "customer_key"),
     "FIREWALL_ASSOCIATION": "firewall",
     **{name: "versions" for name in LOGICAL_IDS if name.endswith("_ALIAS")},
 }
@@ -52,7 +55,7 @@ PARAMETERS = (
 )
 BASES = (
     *("TRANSACTIONS", "PROCESSING", "FAILED_TRANSACTIONS", "DEAD_LETTERS", "ALARMS"),
-    "PROCESSING_ERRORS",
+    *("PROCESSING_ERRORS", "KEY_NAME"),
 )
 OTHERS = {
     *("LOG_GROUPS", "CONCURRENCIES"),
@@ -98,7 +101,8 @@ def test_the_stacks_own_table_is_named_by_the_suffix(preset: str) -> None:
 def test_a_base_name_is_that_of_a_resource(base: str, preset: str) -> None:
     suffixed = {"Fn::Sub": f"{getattr(names, base)}-${{{names.ENVIRONMENT_SUFFIX}}}"}
     given = [one.get("Properties", {}) for one in TEMPLATES[preset]["Resources"].values()]
-    assert suffixed in [value for properties in given for value in properties.values()]
+    is_there = suffixed in [value for properties in given for value in properties.values()]
+    assert is_there is (base not in ASKED_FOR or bool(PRESETS[preset].get(ASKED_FOR[base])))
 
 
 @EVERY_PRESET

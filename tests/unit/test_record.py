@@ -86,7 +86,7 @@ def test_without_a_record_the_resources_say_what_money_access_and_protection_han
     config: StackConfig,
 ) -> None:
     names: tuple[str, ...] = ("gateway", "gateway_secret", "payment_access", "authorization")
-    names += ("retain_data", "deletion_protection")
+    names += ("retain_data", "customer_key", "deletion_protection")
     names += ("permissions_boundary", "role_path", "role_prefix")
     names += ("endpoint_type", "endpoint_access_mode", "health_access")
     names += ("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs")
@@ -201,6 +201,7 @@ def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
             },
             "firewall": True,
             "retain_data": True,
+            "customer_key": True,
             "deletion_protection": True,
             "permissions_boundary": OTHER.permissions_boundary,
             "role_path": OTHER.role_path,

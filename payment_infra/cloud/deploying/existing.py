@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from payment_infra.cloud.deploying.release import Plan
     from payment_infra.cloud.sdk.session import Session
 
+KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
+
 
 def find_existing(session: Session, planned: Plan) -> tuple[list[Existing], list[AwsError]]:
     """Return what exists of the resources of a plan that a stack may keep, one call for each.
@@ -26,21 +28,30 @@ def find_existing(session: Session, planned: Plan) -> tuple[list[Existing], list
         AwsError: a look-up failed for another reason than a missing permission.
     """
     found, unknown = [], []
-    for logical_id, resource in planned.template["Resources"].items():
-        key, find = LOOKUPS.get(resource["Type"], ("", None))
-        name = physical_name(resource.get("Properties", {}).get(key), planned.parameters)
-        if not find or not name:
-            continue
+    for logical_id, kind, name in _named(planned):
         try:
-            identifier = find(session, name)
+            identifier = FINDERS[kind](session, name)
         except AwsError as error:
             if not is_unavailable(error):
                 raise
             unknown.append(error)
             continue
         if identifier:
-            found.append(Existing(logical_id, resource["Type"], name, identifier))
+            found.append(Existing(logical_id, kind, identifier.get("KeyId", name), identifier))
     return found, unknown
+
+
+def _named(planned: Plan) -> Iterator[tuple[str, str, str]]:
+    """Yield the logical id and type of what a stack may keep, and the name to look for it by: that
+    of its alias for a key."""
+    for logical_id, resource in planned.template["Resources"].items():
+        kind, properties = resource["Type"], resource.get("Properties", {})
+        name = physical_name(properties.get(NAMED_BY.get(kind, "")), planned.parameters)
+        if not name:
+            continue
+        if kind == ALIAS:
+            yield properties["TargetKeyId"]["Ref"], KEY, name
+        yield logical_id, kind, name
 
 
 def physical_name(value: Any, parameters: Mapping[str, str | None]) -> str | None:
@@ -83,9 +94,27 @@ def _read(name: str, call: Callable[[], Any]) -> Any:
             raise
 
 
+def _find_key(session: Session, alias: str) -> dict[str, str]:
+    client = session.client("kms")
+    found = _read(alias, lambda: client.describe_key(KeyId=alias))
+    return {"KeyId": found["KeyMetadata"]["KeyId"]} if found else {}
+
+
+def _find_alias(session: Session, alias: str) -> dict[str, str]:
+    return {"AliasName": alias} if _find_key(session, alias) else {}
+
+
 # What a stack may keep, with the property that names it, and how it is looked for.
-LOOKUPS: Mapping[str, tuple[str, Callable[[Session, str], dict[str, str]]]] = {
-    "AWS::DynamoDB::Table": ("TableName", _find_table),
-    "AWS::SQS::Queue": ("QueueName", _find_queue),
-    "AWS::Logs::LogGroup": ("LogGroupName", _find_log_group),
+NAMED_BY = {
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    ALIAS: "AliasName",
+}
+FINDERS: Mapping[str, Callable[[Session, str], dict[str, str]]] = {
+    "AWS::DynamoDB::Table": _find_table,
+    "AWS::SQS::Queue": _find_queue,
+    "AWS::Logs::LogGroup": _find_log_group,
+    ALIAS: _find_alias,
+    KEY: _find_key,
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
 from payment_infra.cloud.deploying.consent import on_recorded_preset
-from payment_infra.cloud.deploying.existing import LOOKUPS, find_existing
+from payment_infra.cloud.deploying.existing import FINDERS, find_existing
 from payment_infra.cloud.deploying.parameters import reserving
 from payment_infra.cloud.environment.journal import find_copies
 from payment_infra.cloud.environment.ownership import is_ours
@@ -61,7 +61,7 @@ class Gone:
 
 def is_incomplete(deployed: Mapping[str, Any]) -> bool:
     """Whether a template, {} for none, has not come further than to import what there was."""
-    return all(resource["Type"] in LOOKUPS for resource in deployed.get("Resources", {}).values())
+    return all(resource["Type"] in FINDERS for resource in deployed.get("Resources", {}).values())
 
 
 def find_gone(stack: Stack, suffix: str) -> Gone | None:
@@ -213,12 +213,13 @@ def request(
 def import_template(template: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     """Return a template of nothing but these resources, as the whole one has them.
 
-    A property that refers to another resource is left to the update that makes that.
+    A property that refers to another resource is left to the update that makes that, and so is the
+    order in which resources are made.
     """
     known = {*names, *template["Parameters"]}
     resources = {
         name: {
-            **template["Resources"][name],
+            **{key: of for key, of in template["Resources"][name].items() if key != "DependsOn"},
             "Properties": {
                 key: value
                 for key, value in template["Resources"][name]["Properties"].items()

@@ -14,7 +14,13 @@ from payment_infra.cloud.environment.journal import find_journals
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.queues import read_depth
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
-from payment_infra.cloud.stacks.leftovers import LOG_GROUP, delete, removal_command, why_shared
+from payment_infra.cloud.stacks.leftovers import (
+    KEY,
+    LOG_GROUP,
+    delete,
+    removal_command,
+    why_shared,
+)
 from payment_infra.errors import AwsError
 from payment_infra.names import (
     CALLER_POLICY,
@@ -38,6 +44,7 @@ RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
 # What goes with its function, whatever its policy (Lambda API, DeleteFunction).
 VERSION = "AWS::Lambda::Version"
 RETAIN_DATA = "the stack was deployed to retain its data"
+READ_WITH_KEY = "what is kept, and every backup, can be read only with it"
 
 
 @dataclass(frozen=True)
@@ -222,7 +229,7 @@ def _messages(environment: Environment, goes: list[Any]) -> dict[str, int]:
 
 def _kept(session: Session, resource: Any) -> Kept:
     kind, name = resource["ResourceType"], resource["PhysicalResourceId"]
-    reason = why_shared(kind) or RETAIN_DATA
+    reason = why_shared(kind) or (READ_WITH_KEY if kind == KEY else RETAIN_DATA)
     return Kept(name, kind, reason, removal_command(session, kind, name))
 
 

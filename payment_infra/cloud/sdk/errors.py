@@ -30,6 +30,7 @@ MISSING = frozenset(
         "AWS.SimpleQueueService.NonExistentQueue",
         "QueueDoesNotExist",
         "NotFound",  # Amazon SNS
+        "NotFoundException",  # AWS KMS
         "NoSuchEntity",  # AWS IAM
     }
 )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Sleep = Callable[[float], None]
 LOG_GROUP = "AWS::Logs::LogGroup"
+KEY = "AWS::KMS::Key"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def remove(
 ) -> list[StackEvent]:
     """Delete tables and queues that are empty, and log groups; return what stays in the way.
 
+    A key goes last, and only if nothing stays that could be encrypted with it.
+
     Args:
         session: whose account.
         sleep: waits between two looks at a table that changes.
@@ -55,11 +58,12 @@ def remove(
             perhaps an earlier stack's, and is left as it is.
     """
     wanted = [event for event in kept if event.physical_id and not why_shared(event.resource_type)]
-    return [
-        event
-        for event in wanted
-        if event.logical_id not in made or not _removed(session, event, sleep)
-    ]
+    stays: list[StackEvent] = []
+    for event in sorted(wanted, key=lambda event: event.resource_type == KEY):
+        needed = event.resource_type == KEY and stays
+        if needed or event.logical_id not in made or not _removed(session, event, sleep):
+            stays.append(event)
+    return stays
 
 
 def delete(session: Session, sleep: Sleep, resource_type: str, physical_id: str) -> bool:
@@ -109,10 +113,24 @@ def _remove_log_group(session: Session, name: str, _: Sleep) -> bool:
     return True
 
 
+def _remove_alias(session: Session, name: str, _: Sleep) -> bool:
+    with translated(f"key {name}"):
+        session.client("kms").delete_alias(AliasName=name)
+    return True
+
+
+def _remove_key(session: Session, key_id: str, _: Sleep) -> bool:
+    with translated(f"key {key_id}"):
+        session.client("kms").schedule_key_deletion(KeyId=key_id)
+    return True
+
+
 REMOVALS: Mapping[str, Removal] = {
     "AWS::DynamoDB::Table": Removal((tables.DELETE,), _remove_table),
     "AWS::SQS::Queue": Removal(("sqs delete-queue --queue-url {}",), _remove_queue),
     LOG_GROUP: Removal(("logs delete-log-group --log-group-name {}",), _remove_log_group),
+    KEY: Removal(("kms schedule-key-deletion --key-id {}",), _remove_key),
+    "AWS::KMS::Alias": Removal(("kms delete-alias --alias-name {}",), _remove_alias),
     "AWS::ApiGateway::Account": Removal(
         ("apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=",),
         shared="it serves every API of the region",

@@ -1,0 +1,167 @@
+"""The customer-managed key that encrypts what the stack stores, and who may use it."""
+
+from dataclasses import dataclass
+
+from awacs import kms
+from awacs.aws import (
+    Allow,
+    ArnLike,
+    Bool,
+    Condition,
+    ConditionElement,
+    PolicyDocument,
+    Principal,
+    Statement,
+    StringEquals,
+)
+from troposphere import AccountId, Sub
+from troposphere.apigateway import RestApi
+from troposphere.kms import Alias, Key
+
+from payment_infra.config import StackConfig
+from payment_infra.groups.retention import stateful
+from payment_infra.names import ENCRYPTION_KEY, ENCRYPTION_KEY_NAME, KEY_NAME, STAGE_NAME
+from payment_infra.naming import ALARM_ARNS, arn_of, suffixed
+
+# The longest that there is: until then a deletion can be cancelled (KMS API, ScheduleKeyDeletion).
+PENDING_WINDOW_DAYS = 30
+# Who may do these can always give themselves the rest: without them the key could become
+# unmanageable (KMS, "Default key policy", "Allows key administrators to administer the KMS key").
+MANAGEMENT = (
+    *(kms.CancelKeyDeletion, kms.CreateAlias, kms.DeleteAlias, kms.DescribeKey, kms.DisableKey),
+    *(kms.DisableKeyRotation, kms.EnableKey, kms.EnableKeyRotation, kms.GetKeyPolicy),
+    *(kms.GetKeyRotationStatus, kms.ListGrants, kms.ListKeyPolicies, kms.ListKeyRotations),
+    *(kms.ListResourceTags, kms.PutKeyPolicy, kms.RevokeGrant, kms.RotateKeyOnDemand),
+    *(kms.ScheduleKeyDeletion, kms.TagResource, kms.UntagResource, kms.UpdateAlias),
+    kms.UpdateKeyDescription,
+)
+# What a service does with a key for data (Amazon DynamoDB, "DynamoDB encryption at rest usage
+# notes", "Authorizing use of your customer managed key", without the wildcards).
+USE = (
+    *(kms.Decrypt, kms.DescribeKey, kms.Encrypt, kms.GenerateDataKey),
+    *(kms.GenerateDataKeyWithoutPlaintext, kms.ReEncryptFrom, kms.ReEncryptTo),
+)
+# Who publishes to a topic (Amazon SNS, "Managing Amazon SNS encryption keys and costs"), or sends
+# to a queue (Amazon SQS, "Key management").
+SEND = (kms.Decrypt, kms.GenerateDataKey)
+# The services that use the key for whoever calls them. Those that keep using it when nobody calls
+# have a grant for that: DynamoDB, and Lambda for the variables of its functions.
+SERVICES = ("dynamodb", "lambda", "sns", "sqs")
+GRANTED_SERVICES = ("dynamodb", "lambda")
+# The stack's log groups that have a suffixed name.
+LOG_GROUPS = (
+    *("/aws/lambda/payment-validation", "/aws/lambda/payment-processing"),
+    *("/aws/lambda/payment-retry", "/aws/lambda/health-monitor", "/aws/apigateway/payment-api"),
+    "aws-waf-logs-payment-api",
+)
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """The key and its alias; without them, what is stored is encrypted with keys of AWS."""
+
+    key: Key | None
+    alias: Alias | None
+
+    def by(self, name: str) -> dict[str, object]:
+        """Return the property of this name that takes the ARN of the key, none without a key."""
+        return {name: self.key.get_att("Arn")} if self.key else {}
+
+
+def build_encryption(config: StackConfig, rest_api: RestApi) -> Encryption:
+    """Build the key, if it is asked for: rotated every year, and kept wherever data is kept.
+
+    Its alias is how it is found again once the stack is gone, and is kept for that.
+    """
+    if not config.customer_key:
+        return Encryption(None, None)
+    key = Key(
+        ENCRYPTION_KEY,
+        **stateful(config),
+        Description=Sub("Encrypts what ${AWS::StackName} stores."),
+        EnableKeyRotation=True,
+        PendingWindowInDays=PENDING_WINDOW_DAYS,
+        KeyPolicy=PolicyDocument(
+            Version="2012-10-17",
+            Statement=[*_account_statements(), _alarms_statement(), _logs_statement(rest_api)],
+        ),
+    )
+    alias = Alias(
+        ENCRYPTION_KEY_NAME,
+        **stateful(config),
+        AliasName=suffixed(KEY_NAME),
+        TargetKeyId=key.ref(),
+    )
+    return Encryption(key, alias)
+
+
+def _account_statements() -> tuple[Statement, ...]:
+    """What the account's own policies may allow its principals: to manage the key, and to use it
+    through a service, never by itself."""
+    account = Principal("AWS", Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root"))
+    return (
+        _allow("ManageKey", account, MANAGEMENT),
+        _allow("UseThroughServices", account, USE, _through(SERVICES)),
+        # "Allows key users to use the key with AWS services" (KMS, "Default key policy").
+        _allow(
+            "GrantToServices",
+            account,
+            (kms.CreateGrant,),
+            Bool("kms:GrantIsForAWSResource", "true"),
+            _through(GRANTED_SERVICES),
+        ),
+    )
+
+
+def _through(services: tuple[str, ...]) -> StringEquals:
+    """Return what holds for a call that one of these services makes for the account's caller (KMS,
+    "AWS KMS condition keys", kms:ViaService; AWS managed keys have both, too)."""
+    return StringEquals(
+        {
+            "kms:CallerAccount": AccountId,
+            "kms:ViaService": [service_name(service) for service in services],
+        }
+    )
+
+
+def service_name(service: str) -> Sub:
+    """Return how a service in this region is called, for a principal or kms:ViaService."""
+    return Sub(f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}")
+
+
+def _alarms_statement() -> Statement:
+    """Amazon SNS, "Managing Amazon SNS encryption keys and costs", "Enable compatibility between
+    event sources from AWS services and encrypted topics"."""
+    return _allow(
+        "AlarmsOfThisAccount",
+        Principal("Service", "cloudwatch.amazonaws.com"),
+        SEND,
+        StringEquals("aws:SourceAccount", AccountId),
+        ArnLike("aws:SourceArn", Sub(ALARM_ARNS)),
+    )
+
+
+def _logs_statement(rest_api: RestApi) -> Statement:
+    """Amazon CloudWatch Logs, "Encrypt log data in CloudWatch Logs using AWS KMS"."""
+    execution_log = Sub(
+        "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
+        f"API-Gateway-Execution-Logs_${{Api}}/{STAGE_NAME}",
+        Api=rest_api.ref(),
+    )
+    groups = [*(arn_of("logs", f"log-group:{name}") for name in LOG_GROUPS), execution_log]
+    return _allow(
+        "LogGroupsOfThisStack",
+        Principal("Service", service_name("logs")),
+        USE,
+        ArnLike("kms:EncryptionContext:aws:logs:arn", groups),
+    )
+
+
+def _allow(
+    sid: str, principal: Principal, actions: tuple[object, ...], *conditions: ConditionElement
+) -> Statement:
+    """Return a statement of the key's policy, in which "*" is the key ("Key policies in KMS")."""
+    when = {"Condition": Condition(list(conditions))} if conditions else {}
+    return Statement(
+        Sid=sid, Effect=Allow, Principal=principal, Action=list(actions), Resource=["*"], **when
+    )
