@@ -60,6 +60,7 @@ def _in_packs(packs: tuple[str, ...], rule: str) -> tuple[str, ...]:
     return tuple(f"{pack}-{rule}" for pack in packs)
 
 
+SIGNED = "Callers are services that sign their requests with IAM, not users of Cognito."
 SUPPRESSIONS = (
     Suppression(
         resources=FUNCTIONS,
@@ -138,17 +139,36 @@ SUPPRESSIONS = (
     ),
     Suppression(
         resources=("ValidateMethod", PROCESS_METHOD),
-        reason="Callers are services that sign their requests with IAM, not users of Cognito.",
+        reason=SIGNED,
         nag=(f"{AWS_SOLUTIONS}-COG4",),
+        when=lambda config: config.authorization == "iam",
+    ),
+    Suppression(
+        resources=("HealthMethod",),
+        reason=SIGNED,
+        nag=(f"{AWS_SOLUTIONS}-COG4",),
+        when=lambda config: config.health_access == "closed",
     ),
     Suppression(
         resources=("HealthMethod",),
         reason=(
-            "Load balancers and uptime probes cannot sign; the report holds no payments and the"
+            "Load balancers and uptime probes cannot sign; the answer holds no payments, and the"
             " method has a low throttle of its own."
         ),
         nag=(f"{AWS_SOLUTIONS}-APIG4", f"{AWS_SOLUTIONS}-COG4"),
         checkov=("CKV_AWS_59",),
+        when=lambda config: config.health_access != "closed",
+    ),
+    Suppression(
+        resources=FUNCTIONS,
+        reason=(
+            "The function's reserved concurrency is a parameter, whose value this checker does not"
+            " compute; production's is over 0."
+        ),
+        nag=tuple(
+            f"CdkNagValidationFailure[{rule}]"
+            for rule in _in_packs((NIST_R5, HIPAA), "LambdaConcurrency")
+        ),
     ),
     Suppression(
         resources=("ValidationPolicy", "ProcessingPolicy", "RetryPolicy"),

@@ -18,19 +18,24 @@ class Printer {
     this.pack = pack;
   }
   print(data, reason) {
-    // A rule that cannot be tried is a finding as well.
-    const says = data.errorMessage ? `cannot be tried: ${data.errorMessage}` : data.ruleInfo;
     const rule = data.findingId ? `${data.ruleId}[${data.findingId}]` : data.ruleId;
-    console.log(JSON.stringify({
-      checker: this.pack, rule, resource: data.resource.node.id, says, reason,
-    }));
+    this.write(data, rule, data.ruleInfo, reason);
+  }
+  // A rule that cannot be tried is a finding as well.
+  printError(data, reason) {
+    const says = `The rule cannot be tried (${data.ruleInfo})`;
+    this.write(data, `CdkNagValidationFailure[${data.ruleId}]`, says, reason);
+  }
+  write(data, rule, says, reason) {
+    const resource = data.resource.node.id;
+    console.log(JSON.stringify({ checker: this.pack, rule, resource, says, reason }));
   }
   onCompliance() {}
   onNotApplicable() {}
   onNonCompliance(data) { this.print(data, ''); }
   onSuppressed(data) { this.print(data, data.suppressionReason); }
-  onError(data) { this.print(data, ''); }
-  onSuppressedError(data) { this.print(data, data.errorSuppressionReason); }
+  onError(data) { this.printError(data, ''); }
+  onSuppressedError(data) { this.printError(data, data.errorSuppressionReason); }
 }
 
 const [templateFile] = process.argv.slice(2);
