@@ -294,7 +294,7 @@ class StackConfig:
         "info",
         "What API Gateway logs of how it carries a request out: info (of each), error or off.",
         one_of("info", "error", "off"),
-        costs="With info 0.50 USD for a GB, some 1 KB a request.",
+        costs="With info 0.50 USD for a GB, some 3 KB a request.",
     )
     platform_logs: str = _setting(
         "info",

@@ -37,6 +37,7 @@ from payment_infra.grants import GrantChange
 from payment_infra.rendering import render
 from payment_infra.sources import ENVIRONMENT_PREFIX, resolve
 from payment_infra.template import build_template
+from tests import costs
 from tests.documents import PROGRAM, REPOSITORY, RUNNABLE, Page, pages
 from tests.reference import commands, flags, reference
 from tests.unit.template import Evaluated, load
@@ -423,8 +424,30 @@ def test_the_numbers_are_those_of_the_template() -> None:
     assert f"{len(alarms())} alarms" in README.text
     assert f"{len(alarms())} alarms" in page("monitoring").text
     assert f"{len(alarms())} alarms" in page("deploying").text
-    [in_cost] = [row for row in page("cost").rows("# Cost") if row[0] == "Alarms"]
-    assert in_cost[1].split()[0] == str(len(alarms()))
+
+
+def test_the_tables_of_the_cost_are_the_arithmetic_of_the_prices() -> None:
+    written = page("cost")
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        for heading, rows in costs.tables():
+            section = written.section(heading)
+            head = section[: re.search(r"^\|(-+\|)+\n", section, re.MULTILINE).end()]  # type: ignore[union-attr]
+            rest = re.sub(r"\A(\|.*\n)*", "", section.removeprefix(head))
+            table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+            text = written.path.read_text(encoding="utf-8")
+            written.path.write_text(text.replace(section, head + table + rest), encoding="utf-8")
+        written = Page(written.path)
+    for heading, rows in costs.tables():
+        assert written.rows(heading) == rows
+
+
+def test_production_costs_at_most_nine_tenths_of_the_reference() -> None:
+    """For a million payments; what is on besides is told beside it."""
+    sums = {name: costs.total(costs.per_million(one)) for name, one in costs.SYSTEMS.items()}
+    assert sums["production"] <= 0.9 * min(sums["reference"], 16.0)
+    told = page("cost").text
+    for name in ("reference", "production"):
+        assert f"{sums[name]:.2f} USD" in told
 
 
 def test_runnable_blocks_are_marked_in_one_way() -> None:
