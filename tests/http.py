@@ -30,10 +30,12 @@ class Response:
 class FakeHttp:
     """The deployed API as a client of HTTP sees it; `answers` overrule what it would say.
 
-    One that is signed answers 403 where there is no signature; an authorizer may say 401.
+    One that is signed answers 403 where there is no signature, and one whose health is closed so
+    does there; an authorizer may say 401.
     """
 
     signed: bool = False
+    closed: bool = False
     unsigned_status: int = 403
     answers: dict[str, Response | Exception] = field(default_factory=dict)
     requests: list[Any] = field(default_factory=list)
@@ -45,7 +47,8 @@ class FakeHttp:
         overruled = self.answers.get(path)
         if isinstance(overruled, Exception):
             raise overruled
-        if self.signed and request.method == "POST" and "Authorization" not in request.headers:
+        wants = self.signed if request.method == "POST" else self.closed
+        if wants and "Authorization" not in request.headers:
             return overruled or self._answer(self.unsigned_status, {"error": "Forbidden"})
         return overruled or self._answer(*self._decide(path, json.loads(request.body or b"{}")))
 

@@ -54,8 +54,10 @@ def run_checks(api: Api, gateway: str, *, pay: bool, verbose: bool, output: str 
     from payment_infra.cloud.environment import smoke
 
     charge = smoke.charges(gateway, pay=pay)
-    checks = []
+    checks: list[Check] = []
     for check in smoke.run(api, charge=charge):
+        if api.told and not checks:
+            note(f"Warning: {api.told}")
         checks.append(check)
         if verbose:
             note(_conversation(api.url, check))

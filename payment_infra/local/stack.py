@@ -21,7 +21,7 @@ from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT
 from payment_infra.local.emulator import ACCESS_KEY
 from payment_infra.local.refused import without_refused
-from payment_infra.names import STACK_NAME_PREFIX, TABLE_OUTPUT
+from payment_infra.names import REST_API, STACK_NAME_PREFIX, TABLE_OUTPUT
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Event
@@ -69,8 +69,9 @@ def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> Loca
     Deployment(session, stack, resolved, DeployOptions(yes=True), _Quiet()).run()
     outputs = stack.outputs()
     _switch_on_recovery(session, outputs[TABLE_OUTPUT])
-    url = invoke_url(outputs, session.endpoint_url)
-    resources = stack.physical_ids().values()
+    ids = stack.physical_ids()
+    url = invoke_url(outputs, ids[REST_API], session.endpoint_url)
+    resources = ids.values()
     return LocalStack(
         outputs=outputs,
         api=Api(url, session.region, session.credentials),

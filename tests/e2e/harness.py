@@ -17,6 +17,7 @@ from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
 from payment_infra.local.emulator import ACCESS_KEY, Emulator
 from payment_infra.local.refused import REFUSED
+from payment_infra.names import REST_API
 from payment_infra.sources import ENVIRONMENT_PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -139,7 +140,8 @@ class Deployed:
 
     def api(self, credentials: Callable[[], Any] | None = None) -> Api:
         """Return the API, called with these credentials, or the session's."""
-        url = invoke_url(self.stack.outputs(), self.session.endpoint_url)
+        api_id = self.stack.physical_ids()[REST_API]
+        url = invoke_url(self.stack.outputs(), api_id, self.session.endpoint_url)
         return Api(url, self.session.region, credentials or self.session.credentials)
 
     def logged(self, function: str, text: str) -> list[str]:

@@ -10,7 +10,9 @@ import shlex
 import subprocess
 import sys
 import zipfile
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -20,6 +22,7 @@ from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys,
 from payment_infra.cli import COMMANDS, root
 from payment_infra.cloud.deploying import release
 from payment_infra.config import FIELDS
+from payment_infra.rendering import read_document
 from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
 from tests.functional.conftest import REPOSITORY, Cli, Program, refused
 from tests.http import URL, Response, answering
@@ -31,8 +34,8 @@ DEPLOY = ("deploy", "--suffix", "dev", "--bucket", "zips", "--yes")
 ESCAPE = "\x1b["
 
 
-def deployed(cli: Cli) -> None:
-    assert cli(*DEPLOY).exit_code == 0
+def deployed(cli: Cli, *flags: str) -> None:
+    assert cli(*DEPLOY, *flags).exit_code == 0
 
 
 # render
@@ -463,6 +466,72 @@ def test_health_leads_to_the_logs_of_what_did_not_answer(
     answering(monkeypatch).answers["health"] = Response(502, b'{"message": "Bad"}')
     told = f"{URL}health: 502 Bad; see `payment-infra logs health --suffix dev`"
     assert refused(cli("health", "--suffix", "dev"), 1) == told
+
+
+def invoked(aws: FakeAws, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Let every function answer with a report, and return the calls that will be made."""
+    calls: list[dict[str, Any]] = []
+    stack = aws.stacks[STACK]
+    stack.resources = dict.fromkeys(read_document(stack.template)["Resources"], "CREATE_COMPLETE")
+
+    def invoke(call: dict[str, Any]) -> dict[str, Any]:
+        calls.append(call)
+        payload = json.dumps({"statusCode": 200, "body": json.dumps(report)}).encode()
+        return {"StatusCode": 200, "Payload": BytesIO(payload)}
+
+    aws.answers["lambda:Invoke"] = invoke
+    return calls
+
+
+CHECKED = {
+    "overall_status": "healthy",
+    "checks": [
+        {"status": "healthy", "metric": "latency", "value": 1, "threshold": 2, "resource": "api"}
+    ],
+}
+
+
+def test_health_asks_the_function_for_what_the_api_does_not_tell(
+    cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(cli)
+    aws.stacks[STACK].outputs = {"APIEndpoint": URL}
+    answering(monkeypatch)  # whose report has no checks
+    calls = invoked(aws, CHECKED)
+    result = cli("health", "--suffix", "dev")
+    assert (result.exit_code, "latency" in result.stdout) == (0, True)
+    assert result.stderr == (
+        "the API tells no names, so the checks are from the function behind it\n"
+    )
+    called = [(call["FunctionName"], call.get("Qualifier")) for call in calls]
+    assert called == [("HealthMonitorFunction", None)]
+
+
+def test_health_asks_the_function_as_live_has_it_where_the_api_is_out_of_reach(
+    cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = ("--endpoint-type=private", "--allowed-vpc-endpoints=vpce-0123456789abcdef0")
+    deployed(cli, *private, "--versions")
+    aws.stacks[STACK].outputs = {"APIEndpoint": URL}
+    answering(monkeypatch).answers["health"] = Response(403, b'{"message": "Forbidden"}')
+    calls = invoked(aws, CHECKED)
+    result = cli("health", "--suffix", "dev")
+    assert (result.exit_code, "latency" in result.stdout) == (0, True)
+    assert result.stderr == (
+        f"Warning: {URL} cannot be reached from here (403 {{'message': 'Forbidden'}}), and it is "
+        "private: its functions are invoked directly, which tries neither API Gateway nor who may "
+        "call\n"
+    )
+    assert [call["Qualifier"] for call in calls] == ["live"]
+
+
+def test_an_api_that_restricts_nothing_and_refuses_is_not_gone_around(
+    cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(cli)
+    aws.stacks[STACK].outputs = {"APIEndpoint": URL}
+    answering(monkeypatch).answers["health"] = Response(403, b'{"message": "Forbidden"}')
+    assert refused(cli("health", "--suffix", "dev"), 1).startswith(f"{URL}health: 403 Forbidden")
 
 
 def test_profile_region_and_endpoint_reach_the_session(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ConnectionError as NoConnection
 
@@ -191,20 +193,22 @@ def test_that_payments_fail_is_told_whatever_the_health(http: FakeHttp) -> None:
 @pytest.mark.parametrize(
     ("endpoint_url", "expected"),
     [
-        (None, URL),
+        (None, "its output"),
         ("http://127.0.0.1:4566", "http://127.0.0.1:4566/_aws/execute-api/abc/prod/"),
         ("http://127.0.0.1:4566/", "http://127.0.0.1:4566/_aws/execute-api/abc/prod/"),
     ],
 )
+@pytest.mark.parametrize("output", [URL, "https://pay.example.com/"])
 def test_an_api_is_called_at_its_own_address_or_at_its_place_on_an_emulator(
-    endpoint_url: str | None, expected: str
+    output: str, endpoint_url: str | None, expected: str
 ) -> None:
-    assert smoke.invoke_url({"APIEndpoint": URL}, endpoint_url) == expected
+    called = output if endpoint_url is None else expected
+    assert smoke.invoke_url({"APIEndpoint": output}, "abc", endpoint_url) == called
 
 
 def test_a_stack_without_an_api_cannot_be_called() -> None:
     with pytest.raises(AwsError):
-        smoke.invoke_url({"Other": "thing"}, None)
+        smoke.invoke_url({"Other": "thing"}, "abc", None)
 
 
 def test_the_command_says_what_it_has_not_tried(
@@ -220,3 +224,99 @@ def test_the_command_says_what_it_has_not_tried(
     run_checks(api(), "acme:Acme", pay=True, verbose=False)
     told = capsys.readouterr()
     assert (told.err, "process again" in told.out) == ("", True)
+
+
+# An API that is out of reach.
+
+
+class Detour:
+    """The functions as who invokes them directly sees them."""
+
+    told = "the API cannot be reached from here"
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self._api = FakeHttp()
+
+    def call(self, verb: str, path: str, body: Any = None) -> smoke.Answer:
+        self.calls.append((verb, path))
+        content = None if body is None else json.dumps(body).encode()
+        sent = AWSRequest(method=verb, url=f"{URL}{path}", data=content)
+        answer = self._api.send(sent.prepare())
+        return smoke.Answer(answer.status_code, json.loads(answer.text), 1.0)
+
+
+def going_around(detour: Detour | None) -> tuple[smoke.Api, list[str]]:
+    """Return an API that has this way around it, and how often and why it was asked for."""
+    asked: list[str] = []
+
+    def around(how: str) -> Detour | None:
+        asked.append(how)
+        return detour
+
+    credentials = Credentials("AKIDEXAMPLE", "secret")
+    return smoke.Api(URL, "eu-central-1", lambda: credentials, around), asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "how"),
+    [
+        (NoConnection(error=OSError("timed out")), "no answer: ConnectionError"),
+        (Response(403, b'{"message": "Forbidden"}'), "403 {'message': 'Forbidden'}"),
+        (Response(403, b'{"error": "Request refused"}'), "403 Request refused"),
+    ],
+)
+def test_an_api_that_is_out_of_reach_is_gone_around_from_the_first_request_on(
+    http: FakeHttp, answer: Response | Exception, how: str
+) -> None:
+    http.answers["validate"] = answer
+    detour = Detour()
+    called, asked = going_around(detour)
+    assert all(one.passed for one in smoke.run(called, charge=True))
+    assert asked == [f"{URL} cannot be reached from here ({how})"]
+    assert called.told == detour.told
+    assert [path for _, path in detour.calls] == [
+        *("validate", "validate", "process", "process", "validate", "process", "health"),
+    ]
+    # What an unsigned request is refused, a signed one may get: that is tried first.
+    assert len(http.requests) == (1 if isinstance(answer, Exception) else 2)
+
+
+def test_the_verdict_says_that_the_api_was_gone_around(http: FakeHttp) -> None:
+    http.answers["validate"] = NoConnection(error=OSError("timed out"))
+    called, _ = going_around(Detour())
+    verdict = smoke.judge(called, SIMULATED_GATEWAY, no_pause, pay=False)
+    assert verdict == smoke.Verdict("", (Detour.told,))
+
+
+def test_an_api_that_has_answered_is_not_gone_around(http: FakeHttp) -> None:
+    called, asked = going_around(Detour())
+    called.find_authorization()
+    http.answers["process"] = NoConnection(error=OSError("reset"))
+    assert [one.name for one in smoke.run(called, charge=False) if not one.passed] == ["unknown id"]
+    assert (asked, called.told) == ([], "")
+
+
+def test_without_a_way_around_it_nothing_at_the_address_is_an_error(http: FakeHttp) -> None:
+    http.answers["validate"] = NoConnection(error=OSError("refused"))
+    called, asked = going_around(None)
+    with pytest.raises(AwsError, match="no answer"):
+        list(smoke.run(called, charge=True))
+    assert len(asked) == 1
+
+
+def test_a_health_that_is_closed_is_asked_by_a_signed_request(http: FakeHttp) -> None:
+    http.closed = True
+    assert all(one.passed for one in smoke.run(api(), charge=True))
+    refused, asked = http.requests[-2:]
+    assert [one.method for one in (refused, asked)] == ["GET", "GET"]
+    assert ["Authorization" in one.headers for one in (refused, asked)] == [False, True]
+
+
+def test_the_command_says_that_the_api_was_gone_around(
+    http: FakeHttp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    http.answers["validate"] = NoConnection(error=OSError("timed out"))
+    called, _ = going_around(Detour())
+    run_checks(called, SIMULATED_GATEWAY, pay=False, verbose=False)
+    assert capsys.readouterr().err == f"Warning: {Detour.told}\n"

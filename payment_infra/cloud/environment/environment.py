@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
+from payment_infra.cloud.environment.invoking import Functions, restrictions
 from payment_infra.cloud.environment.operations_table import OperationsTable
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.environment.smoke import Api, invoke_url
@@ -22,6 +23,14 @@ from payment_infra.names import (
     TABLE_OUTPUT,
     TRANSACTIONS_TABLE,
 )
+from payment_infra.record import read_record
+
+# Path of the API to the logical id of the function behind it.
+BEHIND = {
+    "validate": names.VALIDATION_FUNCTION,
+    "process": names.PROCESSING_FUNCTION,
+    "health": names.HEALTH_FUNCTION,
+}
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -73,9 +82,33 @@ class Environment:
         return self.session.client(service)
 
     def api(self) -> Api:
-        """Return the API."""
-        url = invoke_url(self.state.outputs, self.session.endpoint_url)
-        return Api(url, self.session.region, self.session.credentials)
+        """Return the API; where it restricts who may reach it, its functions are a way around."""
+        api_id = self.resource(names.REST_API) if self.session.endpoint_url else ""
+        url = invoke_url(self.state.outputs, api_id, self.session.endpoint_url)
+        return Api(url, self.session.region, self.session.credentials, self._around)
+
+    def functions(self, told: str = "") -> Functions:
+        """Return the functions behind the API, to be invoked directly; told says why in a line.
+
+        Raises:
+            AwsError: the stack has not made them, or who asks cannot be told.
+        """
+        targets = {path: self._invoked(logical_id) for path, logical_id in BEHIND.items()}
+        return Functions(self.client("lambda"), targets, self.session.principal(), told)
+
+    def _invoked(self, logical_id: str) -> Mapping[str, str]:
+        """Return how Lambda's calls name a function: as `live` has it, where it is published."""
+        qualifier = {"Qualifier": LIVE} if self.has(LIVE_ALIASES[logical_id]) else {}
+        return {"FunctionName": self.resource(logical_id), **qualifier}
+
+    def _around(self, unreached: str) -> Functions | None:
+        reasons = restrictions(read_record(self.stack.template()).values)
+        if not reasons:
+            return None
+        return self.functions(
+            f"{unreached}, and {', and '.join(reasons)}: its functions are invoked directly, which "
+            "tries neither API Gateway nor who may call"
+        )
 
     def gateway(self) -> str:
         """Return the class of the payment gateway, as `module:Class`.
@@ -94,12 +127,9 @@ class Environment:
         Raises:
             AwsError: it cannot be read.
         """
-        name = self.resource(logical_id)
-        qualifier = {"Qualifier": LIVE} if self.has(LIVE_ALIASES[logical_id]) else {}
-        with translated(f"function {name}"):
-            found: Mapping[str, Any] = self.client("lambda").get_function_configuration(
-                FunctionName=name, **qualifier
-            )
+        invoked = self._invoked(logical_id)
+        with translated(f"function {invoked['FunctionName']}"):
+            found: Mapping[str, Any] = self.client("lambda").get_function_configuration(**invoked)
         return found
 
     def command(self, arguments: str) -> str:

@@ -8,8 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -20,9 +19,11 @@ from botocore.utils import get_environ_proxies
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
-from payment_infra.names import API_OUTPUT
+from payment_infra.names import API_OUTPUT, STAGE_NAME
 
 TIMEOUT_SECONDS = 30
+# How API Gateway answers who has not signed, or may not call.
+REFUSED = frozenset({401, 403})
 ALREADY_PROCESSED = "Transaction already processed"
 HEALTH = "health"
 # How often, and how far apart, a stage that has been stopped is asked whether it is still.
@@ -61,15 +62,51 @@ class Check:
         return self.expected == self.got
 
 
-class Api:
-    """The deployed API; signs what it sends, once it is known that the API wants it."""
+class Detour(Protocol):
+    """Another way to what answers than the API's address; told says in a line why it is taken."""
 
-    def __init__(self, url: str, region: str, credentials: Callable[[], Any]) -> None:
+    told: str
+
+    def call(self, verb: str, path: str, body: Mapping[str, object] | None = None) -> Answer:
+        """Make a request and return what came back."""
+        ...
+
+
+class Api:
+    """The deployed API; signs what it sends, once it is known that the API wants it.
+
+    An API that is out of reach from the first request on, and may well be so, is gone around.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        region: str,
+        credentials: Callable[[], Any],
+        around: Callable[[str], Detour | None] = lambda _: None,
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            url: where the API is.
+            region: its region.
+            credentials: gives those that sign.
+            around: is told how the API answers, and gives the way around it, None for none.
+        """
         self.url = url
         self._region = region
         self._credentials = credentials
-        self._signed = False
+        self._around = around
+        self._detour: Detour | None = None
+        self._reached = False
+        # The verbs whose requests are signed.
+        self._signed: set[str] = set()
         self._http = URLLib3Session(timeout=TIMEOUT_SECONDS, proxies=get_environ_proxies(url))
+
+    @property
+    def told(self) -> str:
+        """What to know of how the API was called, "" for nothing."""
+        return self._detour.told if self._detour else ""
 
     def find_authorization(self) -> None:
         """Find out whether the payment methods want a signature, by a request that changes nothing.
@@ -82,26 +119,41 @@ class Api:
             raise AwsError(
                 f"{self.url}: no answer ({answer.body}); is the stack completely deployed?"
             )
-        self._signed = answer.status in {401, 403}
 
     def call(self, verb: str, path: str, body: Mapping[str, object] | None = None) -> Answer:
-        """Send a request and return what came back."""
+        """Send a request and return what came back; one that is refused unsigned is sent signed."""
+        if self._detour:
+            return self._detour.call(verb, path, body)
+        answer = self._send(verb, path, body)
+        if answer.status in REFUSED and verb not in self._signed:
+            self._signed.add(verb)
+            answer = self._send(verb, path, body)
+        if answer.status and answer.status not in REFUSED:
+            self._reached = True
+        elif not self._reached:
+            how = f"{answer.status or 'no answer:'} {answer.field('error') or answer.body}"
+            self._detour = self._around(f"{self.url} cannot be reached from here ({how})")
+            if self._detour:
+                return self._detour.call(verb, path, body)
+        return answer
+
+    def _send(self, verb: str, path: str, body: Mapping[str, object] | None) -> Answer:
         request = AWSRequest(
             method=verb,
             url=self.url + path,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        if self._signed and verb == "POST":
+        if verb in self._signed:
             SigV4Auth(self._credentials(), "execute-api", self._region).add_auth(request)
         start = time.perf_counter()
         try:
             response = self._http.send(request.prepare())
         except BotoCoreError as error:
-            return Answer(0, type(error).__name__, _since(start))
+            return Answer(0, type(error).__name__, since(start))
         content = parsed(response.text)
         content = response.text if content is None else content
-        return Answer(response.status_code, content, _since(start))
+        return Answer(response.status_code, content, since(start))
 
 
 @dataclass(frozen=True)
@@ -145,6 +197,8 @@ def judge(api: Api, gateway: str, sleep: Callable[[float], None], *, pay: bool) 
                 failed.append(f"{check.name}: {check.got}, not {check.expected}")
     except AwsError as error:
         failed.append(str(error))
+    if api.told:
+        cautions.append(api.told)
     return Verdict("; ".join(failed), tuple(cautions))
 
 
@@ -209,15 +263,17 @@ def _told(answer: Answer, field: str) -> object:
     return "already processed" if told == ALREADY_PROCESSED else told or answer.body
 
 
-def _since(start: float) -> float:
+def since(start: float) -> float:
+    """Return the milliseconds since a moment of `time.perf_counter`."""
     return (time.perf_counter() - start) * 1000
 
 
-def invoke_url(outputs: Mapping[str, str], endpoint_url: str | None) -> str:
+def invoke_url(outputs: Mapping[str, str], api_id: str, endpoint_url: str | None) -> str:
     """Return the address to call: the stack's own, or its place on an emulator.
 
     Args:
-        outputs: the stack's; APIEndpoint is https://<api id>.execute-api.<...>/<stage>/.
+        outputs: the stack's.
+        api_id: the API's, by which an emulator has it; of no use without one.
         endpoint_url: the emulator that stands for AWS, if any.
 
     Raises:
@@ -230,6 +286,4 @@ def invoke_url(outputs: Mapping[str, str], endpoint_url: str | None) -> str:
         )
     if endpoint_url is None:
         return api_endpoint
-    parts = urlsplit(api_endpoint)
-    api_id = parts.netloc.partition(".")[0]
-    return f"{endpoint_url.rstrip('/')}/_aws/execute-api/{api_id}{parts.path}"
+    return f"{endpoint_url.rstrip('/')}/_aws/execute-api/{api_id}/{STAGE_NAME}/"

@@ -8,7 +8,7 @@ import pytest
 from payment_infra.cloud.destroying.destruction import check_protection, examine
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.config import StackConfig
+from payment_infra.config import PRESETS, StackConfig
 from payment_infra.errors import AwsError
 from payment_infra.record import build_record
 from payment_infra.sources import DEFAULTS, resolve
@@ -71,13 +71,8 @@ def test_what_lifts_the_protection_keeps_the_data_retained(
 ) -> None:
     tables.add("TransactionsTable", protected=True)
     [stack] = aws.stacks.values()
-    config = StackConfig(
-        preset="production",
-        retain_data=True,
-        deletion_protection=True,
-        gateway="handlers.shared.acme:Acme",
-        authorization="none",
-    )
+    given: dict[str, Any] = {"gateway": "handlers.shared.acme:Acme", "authorization": "none"}
+    config = StackConfig(preset="production", **given, **PRESETS["production"])  # type: ignore[arg-type]
     stack.protected, stack.template = True, json.dumps(template(config))
     environment = found(aws)
     with pytest.raises(AwsError) as refused:
