@@ -226,6 +226,24 @@ def test_a_deployed_parameter_wins_over_what_the_preset_says(
     assert aws.stacks[NAME].parameters["LogRetentionDays"] == "30"
 
 
+def test_a_throttle_that_the_stack_keeps_is_no_higher_than_the_firewall_lets_one_address_send(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, throttle_rate_limit=5000)
+    before = aws.stacks[NAME].template
+    line = (
+        "firewall_rate_limit 650000, throttle_rate_limit 5000, throttle_burst_limit 2000: the "
+        "firewall admits less from one address than the API does; give a firewall_rate_limit of at "
+        "least 2 x (300 x throttle_rate_limit + throttle_burst_limit)"
+    )
+    with pytest.raises(UsageError) as refused:
+        run(session, **PRODUCTION)
+    assert str(refused.value) == line
+    assert aws.stacks[NAME].template == before
+    run(session, **PRODUCTION, firewall_rate_limit=3_004_000)
+    assert aws.stacks[NAME].parameters["ThrottleRateLimit"] == "5000"
+
+
 def test_a_preset_that_this_release_does_not_know_is_left_alone(
     session: Session, aws: FakeAws
 ) -> None:

@@ -17,6 +17,7 @@ from payment_infra.cloud.deploying.parameters import parameters
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import MAX_BODY_BYTES
+from payment_infra.config import conflicts
 from payment_infra.errors import UsageError
 from payment_infra.layer import build_layer
 from payment_infra.rendering import document, render_document
@@ -95,7 +96,8 @@ def plan(
         overrides: parameters and the values that they get whatever the configuration says.
 
     Raises:
-        UsageError: an override names no parameter, or one that more hangs on than its value.
+        UsageError: an override names no parameter, or one that more hangs on than its value; a
+            number that a parameter gets or keeps does not agree with the settings.
         PaymentInfraError: a handler cannot be read.
     """
     for name, flag in FLAGS_OF_PARAMETERS.items():
@@ -108,7 +110,24 @@ def plan(
     if unknown:
         known = ", ".join(planned.template["Parameters"])
         raise UsageError(f"--parameter {min(unknown)}: no such parameter; known are {known}")
-    return replace(planned, parameters={**planned.parameters, **overrides})
+    values = {**planned.parameters, **overrides}
+    _check_numbers(resolved.config, values, state.parameters if state else {})
+    return replace(planned, parameters=values)
+
+
+def _check_numbers(
+    config: StackConfig, values: Mapping[str, str | None], deployed: Mapping[str, str]
+) -> None:
+    """Make sure that the settings agree with the numbers that parameters get, or keep."""
+    numbers: dict[str, Any] = {}
+    for name, field in names.PARAMETER_FIELDS.items():
+        value = values.get(name) or deployed.get(name, "")
+        if type(getattr(config, field)) is int and value.isdecimal():
+            numbers[field] = int(value)
+    actual = replace(config, **numbers)
+    for broken in conflicts(actual):
+        told = ", ".join(f"{field} {getattr(actual, field)}" for field in broken.fields)
+        raise UsageError(f"{told}: {broken.problem}")
 
 
 def with_bucket(session: Session, planned: Plan, resolved: Resolved, tell: Tell) -> Plan:
