@@ -20,6 +20,8 @@ from payment_infra.rules import (
     RUNTIMES,
     SAMPLING_RULE_PATTERN,
     SECRET_ARN_PATTERN,
+    SECURITY_GROUP_PATTERN,
+    SUBNET_PATTERN,
     VPC_ENDPOINT_PATTERN,
     Rule,
     Tags,
@@ -245,6 +247,25 @@ class StackConfig:
         costs="For a version of all functions 5.85 USD a month, and two are kept; 0.14 USD for"
         " 1,000 GB restored; some minutes for each update.",
     )
+    subnets: tuple[str, ...] = _setting(
+        (),
+        "Subnets of the VPC that the functions are connected to.",
+        each(matching(SUBNET_PATTERN, "the id of a subnet")),
+        kept=True,
+        costs="A NAT gateway is 0.045 USD an hour and 0.045 USD a GB, a VPC endpoint 0.01 USD an"
+        " hour and Availability Zone and 0.01 USD a GB.",
+    )
+    security_groups: tuple[str, ...] = _setting(
+        (),
+        "Security groups of the functions in the VPC.",
+        each(matching(SECURITY_GROUP_PATTERN, "the id of a security group")),
+        kept=True,
+    )
+    failed_runs: bool = _setting(
+        False,
+        "Keep the scheduled runs that failed in a queue, and alarm and tell of them.",
+        costs="0.10 USD a month for the alarm.",
+    )
     validation_concurrency: int = _setting(
         0,
         "Requests to validate that are served at once, reserved; 0 reserves nothing.",
@@ -370,6 +391,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "versions": True,
         "snap_start": True,
         "runtime": "python3.14",
+        "failed_runs": True,
         # The throttle's 1,000 requests a second at 0.1 s each to validate, 0.4 s to process; twice
         # the retries that the queue gives at once; what /health admits at once, and the schedule.
         "validation_concurrency": 100,
@@ -426,6 +448,11 @@ COMBINATIONS: tuple[Combination, ...] = (
         lambda config: config.firewall_health_rate_limit <= config.firewall_rate_limit,
         "the firewall admits more to /health than to all paths; give a lower "
         "firewall_health_rate_limit",
+    ),
+    Combination(
+        ("subnets", "security_groups"),
+        lambda config: bool(config.subnets) == bool(config.security_groups),
+        "a function in a VPC has subnets and security groups: give both, or none",
     ),
     Combination(
         ("snap_start", "versions"),

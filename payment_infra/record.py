@@ -129,6 +129,9 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
             variables |= _variables(resources, name)
         values["gateway"] = str(variables.get("GATEWAY", SIMULATED_GATEWAY))
         values["gateway_secret"] = str(variables.get("GATEWAY_SECRET_ARN", ""))
+        network = resources[PROCESSING_FUNCTION].get("Properties", {}).get("VpcConfig", {})
+        values["subnets"] = tuple(map(str, network.get("SubnetIds", ())))
+        values["security_groups"] = tuple(map(str, network.get("SecurityGroupIds", ())))
         values["payment_access"] = str(variables.get("PAYMENT_ACCESS", "caller"))
     if PROCESS_METHOD in resources:
         properties = resources[PROCESS_METHOD].get("Properties", {})

@@ -56,6 +56,8 @@ ROLE_PREFIX_PATTERN = r"^$|^[\w+=,.@-]{1,24}$"
 ACCOUNT_PATTERN = r"^[0-9]{12}$"
 # Amazon EC2: an id is its prefix with 8 or 17 hexadecimal digits ("Resource IDs").
 VPC_ENDPOINT_PATTERN = r"^vpce-[0-9a-f]{8}([0-9a-f]{9})?$"
+SUBNET_PATTERN = r"^subnet-[0-9a-f]{8}([0-9a-f]{9})?$"
+SECURITY_GROUP_PATTERN = r"^sg-[0-9a-f]{8}([0-9a-f]{9})?$"
 # Tag restrictions of AWS: "Tag naming limits and requirements".
 TAG_PATTERN = r"^[\w .:/=+@-]*$"
 MAX_TAGS = 40

@@ -18,6 +18,7 @@ from payment_infra.groups.functions import Functions, build_functions
 from payment_infra.groups.iam import under_account_rules
 from payment_infra.groups.notifications import Notifications, build_notifications
 from payment_infra.groups.queues import Queues, build_queues
+from payment_infra.groups.schedule import Schedule, build_schedule
 from payment_infra.groups.stage import ApiStage, build_stage
 from payment_infra.groups.storage import Storage, build_storage
 from payment_infra.groups.suppressions import suppressed
@@ -38,6 +39,7 @@ class Groups:
     storage: Storage
     queues: Queues
     functions: Functions
+    schedule: Schedule
     api: Api
     stage: ApiStage
     firewall: Firewall | None
@@ -141,6 +143,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
         storage=storage,
         queues=queues,
         functions=functions,
+        schedule=build_schedule(functions.health_monitor, queues.failed_runs, notifications.topic),
         api=api,
         stage=stage,
         firewall=build_firewall(config, encryption, stage),

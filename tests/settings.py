@@ -36,6 +36,9 @@ OTHER: Mapping[str, Any] = {
     "architecture": "x86_64",
     "versions": True,
     "snap_start": True,
+    "subnets": ("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
+    "security_groups": ("sg-0123456789abcdef0",),
+    "failed_runs": True,
     "validation_concurrency": 7,
     "processing_concurrency": 8,
     "retry_concurrency": 9,
@@ -65,6 +68,8 @@ WITH: Mapping[str, Mapping[str, Any]] = {
         "endpoint_type": OTHER["endpoint_type"],
         "allowed_vpc_endpoints": OTHER["allowed_vpc_endpoints"],
     },
+    "subnets": {"security_groups": OTHER["security_groups"]},
+    "security_groups": {"subnets": OTHER["subnets"]},
 }
 # Those whose value does not fit to what the others have above.
 APART = ("allowed_accounts",)

@@ -241,6 +241,17 @@ def _queue_rules(queues: Queues) -> Iterator[Rule]:
         MAX_MESSAGE_AGE_SECONDS,
         statistic="Maximum",
     )
+    if queues.failed_runs:
+        yield Rule(
+            "FailedRunAlarm",
+            "failed-runs",
+            "A scheduled run failed three times, or did not reach the function",
+            _errors_in("health"),
+            # One that is there already is told once.
+            "AWS/SQS/NumberOfMessagesSent",
+            {"QueueName": queues.failed_runs.get_att("QueueName")},
+            1,
+        )
 
 
 def _payment_rules() -> Iterator[Rule]:

@@ -11,17 +11,17 @@ from troposphere.apigateway import RestApi
 from troposphere.awslambda import (
     Code,
     Content,
+    DeadLetterConfig,
     Environment,
     EventSourceMapping,
     Function,
     LayerVersion,
     LoggingConfig,
-    Permission,
     ScalingConfig,
     SnapStart,
     TracingConfig,
+    VPCConfig,
 )
-from troposphere.events import Rule, Target
 from troposphere.iam import ManagedPolicy, Role
 from troposphere.logs import LogGroup
 from troposphere.sns import Topic
@@ -33,6 +33,7 @@ from payment_infra.groups.iam import (
     claim_and_finish,
     execution_role,
     find_in_flight,
+    keep_failed_runs,
     publish_to,
     read_alarm,
     read_event_source,
@@ -46,6 +47,7 @@ from payment_infra.groups.iam import (
     send_to,
     send_traces,
     use_key,
+    use_network_interfaces,
     write_logs,
 )
 from payment_infra.groups.logs import build_log_group
@@ -68,7 +70,6 @@ RETRY_TIMEOUT_SECONDS = VISIBILITY_TIMEOUT_SECONDS // 6
 RETRY_BATCH_SIZE = 1
 # Powertools: the only dimension of the stack's own metrics.
 SERVICE_NAME = suffixed("payment")
-HEALTH_SCHEDULE = "rate(5 minutes)"
 
 
 class SourceScaling(ScalingConfig):  # type: ignore[misc]
@@ -107,7 +108,7 @@ class FunctionParts:
 
 @dataclass(frozen=True)
 class Functions:
-    """The functions, what they share, and what runs them but for the API."""
+    """The functions, what they share, and what gives the retries their messages."""
 
     dependencies: LayerVersion
     validation: FunctionParts
@@ -115,8 +116,6 @@ class Functions:
     retry: FunctionParts
     retry_source: EventSourceMapping
     health_monitor: FunctionParts
-    health_schedule: Rule
-    health_schedule_permission: Permission
     conditions: dict[str, Condition]
 
 
@@ -226,6 +225,7 @@ def build_functions(
         recover_payments(storage),
         send_to(queues.failed_arn),
         *use_key(encryption, "Table", "Sending", "Publishing"),
+        *([keep_failed_runs(queues.failed_runs)] if queues.failed_runs else []),
         Description="Answers how the system is, and tells when it is not well.",
         MemorySize=256,
         Timeout=60,
@@ -244,20 +244,11 @@ def build_functions(
             RETRY_SOURCE_ID=retry_source.ref(),
             **({"HEALTH_ACCESS": "status"} if config.health_access == "status" else {}),
         ),
-    )
-    schedule = Rule(
-        "HealthMonitorSchedule",
-        Name=suffixed("health-monitor-schedule"),
-        ScheduleExpression=HEALTH_SCHEDULE,
-        State="ENABLED",
-        Targets=[Target(Id="health-monitor", Arn=health_monitor.invoked_arn)],
-    )
-    schedule_permission = Permission(
-        "HealthMonitorSchedulePermission",
-        Action="lambda:InvokeFunction",
-        FunctionName=health_monitor.invoked,
-        Principal="events.amazonaws.com",
-        SourceArn=schedule.get_att("Arn"),
+        **(
+            {"DeadLetterConfig": DeadLetterConfig(TargetArn=queues.failed_runs.get_att("Arn"))}
+            if queues.failed_runs
+            else {}
+        ),
     )
     return Functions(
         dependencies=dependencies,
@@ -266,8 +257,6 @@ def build_functions(
         retry=retry,
         retry_source=retry_source,
         health_monitor=health_monitor,
-        health_schedule=schedule,
-        health_schedule_permission=schedule_permission,
         conditions={
             _reserves(name): Not(Equals(parameter(name), 0))
             for name in CONCURRENCIES.values()
@@ -308,12 +297,14 @@ def _build_function(
     log_group = build_log_group(
         config, encryption, f"{prefix}LogGroup", suffixed(f"/aws/lambda/{name}")
     )
+    network = _network(config)
     owner = execution_role(
         prefix,
         *grants,
         write_logs(log_group),
         send_traces(),
         *use_key(encryption, "Variables"),
+        *(use_network_interfaces(name) if network else ()),
     )
     function = Function(
         f"{prefix}Function",
@@ -329,6 +320,7 @@ def _build_function(
         **({"SnapStart": SnapStart(ApplyOn="PublishedVersions")} if config.snap_start else {}),
         **_reserved(config, f"{prefix}Function"),
         **encryption.by("KmsKeyArn"),
+        **network,
         **properties,
     )
     return FunctionParts(
@@ -352,6 +344,16 @@ def _logging(config: StackConfig, log_group: LogGroup) -> FunctionLogging:
     return FunctionLogging(
         LogGroup=log_group.ref(), **(levels if config.platform_logs != "info" else {})
     )
+
+
+def _network(config: StackConfig) -> dict[str, object]:
+    """Return the VPC that the functions are connected to, if any."""
+    if not config.subnets:
+        return {}
+    network = VPCConfig(
+        SubnetIds=list(config.subnets), SecurityGroupIds=list(config.security_groups)
+    )
+    return {"VpcConfig": network}
 
 
 def _environment(**variables: object) -> Environment:

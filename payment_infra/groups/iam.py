@@ -1,7 +1,7 @@
 """Grants, each a statement, and the execution roles that are made of them."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from awacs import (
@@ -9,6 +9,7 @@ from awacs import (
     awslambda,
     cloudwatch,
     dynamodb,
+    ec2,
     kms,
     logs,
     secretsmanager,
@@ -19,6 +20,7 @@ from awacs import (
 from awacs.aws import (
     Action,
     Allow,
+    ArnEquals,
     Bool,
     Deny,
     PolicyDocument,
@@ -34,6 +36,7 @@ from troposphere.awslambda import EventSourceMapping
 from troposphere.iam import ManagedPolicy, Role
 from troposphere.logs import LogGroup
 from troposphere.sns import Topic
+from troposphere.sqs import Queue
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.encryption import SEND, USE, Encryption, service_name
@@ -152,6 +155,44 @@ def send_to(queue_arn: object) -> Statement:
     return _allow("QueueFailedTransactions", [sqs.SendMessage], queue_arn)
 
 
+def keep_failed_runs(queue: Queue) -> Statement:
+    """Grant what Lambda needs to put events into a queue that the function has failed to handle."""
+    return _allow("KeepFailedRuns", [sqs.SendMessage], queue.get_att("Arn"))
+
+
+def use_network_interfaces(function: str) -> tuple[Statement, ...]:
+    """Grant what Lambda needs to connect a function to a VPC, and nothing of it to its code.
+
+    As documented, with the resources that are documented (Lambda, "Giving Lambda functions access
+    to resources in an Amazon VPC": required permissions, and denying them to the function's code).
+
+    Args:
+        function: the function's base name.
+    """
+    describes = [ec2.DescribeNetworkInterfaces, ec2.DescribeSubnets]
+    changes = [
+        ec2.CreateNetworkInterface,
+        ec2.DeleteNetworkInterface,
+        ec2.AssignPrivateIpAddresses,
+        ec2.UnassignPrivateIpAddresses,
+    ]
+    every = Sub("arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:*/*")
+    return (
+        # Amazon EC2 has no resource-level permission for what only describes.
+        _allow("DescribeNetwork", describes, "*"),
+        _allow("UseNetworkInterfaces", changes, every),
+        Statement(
+            Sid="NotForCode",
+            Effect=Deny,
+            Action=[*describes, *changes],
+            Resource=["*"],
+            Condition=When(
+                ArnEquals("lambda:SourceFunctionArn", arn_of("lambda", f"function:{function}"))
+            ),
+        ),
+    )
+
+
 def publish_to(topic: Topic) -> Statement:
     """Grant publishing to a topic."""
     return _allow("PublishAlerts", [sns.Publish], topic.ref())
@@ -210,5 +251,5 @@ def require_tls(action: Action, resource: object) -> Statement:
     )
 
 
-def _allow(sid: str, actions: list[object], resource: object) -> Statement:
-    return Statement(Sid=sid, Effect=Allow, Action=actions, Resource=[resource])
+def _allow(sid: str, actions: Sequence[Action], resource: object) -> Statement:
+    return Statement(Sid=sid, Effect=Allow, Action=list(actions), Resource=[resource])

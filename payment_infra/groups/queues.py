@@ -28,13 +28,15 @@ DATA_KEY_REUSE_SECONDS = 60 * 60
 class Queues:
     """Where a failed transaction waits for its retry, and where it ends after the last one.
 
-    failed_arn is the ARN of the first for those who are granted something there.
+    failed_arn is the ARN of the first for those who are granted something there. In failed_runs the
+    events of scheduled runs end that failed, if they are kept.
     """
 
     failed: Queue
     dead_letter: Queue
     policy: QueuePolicy
     failed_arn: AWSHelperFn
+    failed_runs: Queue | None
 
 
 def build_queues(config: StackConfig, encryption: Encryption) -> Queues:
@@ -77,6 +79,15 @@ def build_queues(config: StackConfig, encryption: Encryption) -> Queues:
             Version="2012-10-17", Statement=[require_tls(Action("sqs", "*"), "*")]
         ),
     )
+    failed_runs = Queue(
+        "FailedRunsQueue",
+        **stateful(config),
+        QueueName=suffixed("failed-scheduled-runs"),
+        MessageRetentionPeriod=DEAD_LETTER_RETENTION_SECONDS,
+        # A key of one's own would have to let EventBridge use it, which names no account for which
+        # it does (EventBridge, "Using dead-letter queues"); no event has a payment in it.
+        SqsManagedSseEnabled=True,
+    )
     return Queues(
         failed=failed,
         dead_letter=dead_letter,
@@ -85,4 +96,5 @@ def build_queues(config: StackConfig, encryption: Encryption) -> Queues:
         failed_arn=(
             arn_of("sqs", FAILED_TRANSACTIONS) if encryption.key else failed.get_att("Arn")
         ),
+        failed_runs=failed_runs if config.failed_runs else None,
     )

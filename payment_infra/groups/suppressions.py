@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from payment_infra.config import StackConfig
 from payment_infra.names import (
     DEAD_LETTER_QUEUE,
+    FAILED_RUNS_QUEUE,
     HEALTH_FUNCTION,
     PROCESS_METHOD,
     PROCESSING_FUNCTION,
@@ -80,6 +81,7 @@ SUPPRESSIONS = (
         ),
         nag=_in_packs(COMPLIANCE, "LambdaInsideVPC"),
         checkov=("CKV_AWS_117",),
+        when=lambda config: not config.subnets,
     ),
     Suppression(
         resources=(VALIDATION_FUNCTION, PROCESSING_FUNCTION),
@@ -108,8 +110,8 @@ SUPPRESSIONS = (
         nag=(f"{SERVERLESS}-LambdaEventSourceMappingDestination",),
     ),
     Suppression(
-        resources=(DEAD_LETTER_QUEUE,),
-        reason="It is the dead-letter queue, where messages end; an alarm watches it.",
+        resources=(DEAD_LETTER_QUEUE, FAILED_RUNS_QUEUE),
+        reason="It is a dead-letter queue, where messages end; an alarm watches it.",
         nag=(f"{SERVERLESS}-SQSRedrivePolicy",),
     ),
     Suppression(

@@ -102,6 +102,7 @@ def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang(
         *("gateway", "gateway_secret"),
         *("retain_data", "customer_key"),
         *("deletion_protection", "replacement_protection", "termination_protection"),
+        *("subnets", "security_groups"),
         *("permissions_boundary", "role_path", "role_prefix"),
     }
 

@@ -46,6 +46,7 @@ LOGICAL_IDS = {
 ASKED_FOR = {
     **dict.fromkeys(("ENCRYPTION_KEY", "ENCRYPTION_KEY_NAME", "KEY_NAME"), "customer_key"),
     "FIREWALL_ASSOCIATION": "firewall",
+    "FAILED_RUNS_QUEUE": "failed_runs",
     **{name: "versions" for name in LOGICAL_IDS if name.endswith("_ALIAS")},
 }
 PARAMETERS = (

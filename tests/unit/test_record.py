@@ -91,6 +91,7 @@ def test_without_a_record_the_resources_say_what_money_access_and_protection_han
     names += ("endpoint_type", "endpoint_access_mode", "health_access")
     names += ("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs")
     names += ("firewall",)
+    names += ("subnets", "security_groups")
     expected = {name: getattr(config, name) for name in names}
     assert read_record(without_record(config)) == Record("0.0.9", "", expected)
 
@@ -197,6 +198,7 @@ def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
                 for name in (
                     *("endpoint_type", "endpoint_access_mode", "health_access", "allowed_cidrs"),
                     *("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints"),
+                    *("subnets", "security_groups"),
                 )
             },
             "firewall": True,
