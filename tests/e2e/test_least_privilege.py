@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from payment_infra.cloud.environment.smoke import run
-from payment_infra.config import PRESETS, StackConfig
+from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.refused import without_refused
 from payment_infra.local.stack import open_session
+from payment_infra.names import ENCRYPTION_KEY
 from tests.e2e.conftest import Deploy
 from tests.e2e.grants import (
     GET,
@@ -39,16 +40,18 @@ RECORDER = Path(__file__).with_name("recorder")
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """An action on a resource, or on what matches a pattern."""
+    """An action on a resource, or on what matches a pattern; through one service alone, or ""."""
 
     function: str
     action: str
     resource: str
+    through: str = ""
 
     def covers(self, call: "Permission") -> bool:
         """Whether it allows the call."""
-        asked = (call.function, call.action)
-        return (self.function, self.action) == asked and fnmatchcase(call.resource, self.resource)
+        asked = (call.function, call.action, call.through)
+        given = (self.function, self.action, self.through)
+        return given == asked and fnmatchcase(call.resource, self.resource)
 
 
 @dataclass(frozen=True)
@@ -56,34 +59,78 @@ class Use:
     """Actions that a service uses in functions' names, on resources that match a pattern."""
 
     functions: tuple[str, ...]
-    actions: frozenset[str]
+    actions: tuple[str, ...]
     resource: str
     source: str
+    through: str = ""
 
     def permissions(self) -> Iterator[Permission]:
         for function, action in product(self.functions, self.actions):
-            yield Permission(function, action, self.resource)
+            yield Permission(function, action, self.resource, self.through)
 
 
+KEY = "arn:*:kms:*:key/*"
 # What no handler calls itself.
 USES = (
     Use(
         FUNCTIONS,
-        frozenset({"logs:CreateLogStream", "logs:PutLogEvents"}),
+        ("logs:CreateLogStream", "logs:PutLogEvents"),
         "arn:*:logs:*:log-group:/aws/lambda/*",
         "AWS Lambda Developer Guide, Sending Lambda function logs to CloudWatch Logs",
     ),
     Use(
         FUNCTIONS,
-        frozenset({"xray:PutTraceSegments", "xray:PutTelemetryRecords"}),
+        ("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
         "*",
         "AWS Lambda Developer Guide, Visualize Lambda function invocations using AWS X-Ray",
     ),
     Use(
         ("Retry",),
-        frozenset({"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}),
+        ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
         "arn:*:sqs:*:failed-transactions-*",
         "AWS Lambda Developer Guide, Creating and configuring an Amazon SQS event source mapping",
+    ),
+)
+SEND = ("kms:Decrypt", "kms:GenerateDataKey")
+# With a key of the customer's.
+KEY_USES = (
+    Use(
+        FUNCTIONS,
+        (
+            *("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"),
+            *("kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
+        ),
+        KEY,
+        "Amazon DynamoDB Developer Guide, DynamoDB encryption at rest usage notes",
+        "dynamodb",
+    ),
+    Use(
+        ("Validation", "Processing", "HealthMonitor"),
+        SEND,
+        KEY,
+        "Amazon SQS Developer Guide, Key management",
+        "sqs",
+    ),
+    Use(
+        ("Retry",),
+        ("kms:Decrypt",),
+        KEY,
+        "AWS Lambda Developer Guide, Using Lambda with Amazon SQS",
+        "sqs",
+    ),
+    Use(
+        ("HealthMonitor",),
+        SEND,
+        KEY,
+        "Amazon SNS Developer Guide, Managing Amazon SNS encryption keys and costs",
+        "sns",
+    ),
+    Use(
+        FUNCTIONS,
+        ("kms:Decrypt",),
+        KEY,
+        "AWS Lambda Developer Guide, Securing Lambda environment variables",
+        "lambda",
     ),
 )
 
@@ -94,6 +141,7 @@ class Privileges:
 
     allowed: frozenset[Permission]
     calls: frozenset[Permission]
+    uses: tuple[Use, ...]
 
 
 @pytest.fixture(scope="module", params=list(PRESETS))
@@ -119,14 +167,19 @@ def used(
     return Privileges(
         frozenset(allowed(deployed)),
         frozenset(permission_of(deployed, call) for call in read(calls)),
+        USES + KEY_USES if ENCRYPTION_KEY in deployed.stack.physical_ids() else USES,
     )
 
 
 def flags(preset: str) -> dict[str, object]:
-    """Return the preset, and what the emulator refuses of it as `local` would leave it out."""
+    """Return the preset, without what the emulator refuses of it, and without reservations."""
     config = StackConfig(preset=preset, **PRESETS[preset])  # type: ignore[arg-type]
     _, left_out = without_refused(config)
-    return {"preset": preset} | {name: getattr(StackConfig(), name) for name in left_out}
+    # The emulator has as much to reserve as this machine has memory.
+    reserved = [name for name in FIELDS if name.endswith("_concurrency")]
+    return {"preset": preset} | {
+        name: getattr(StackConfig(), name) for name in (*left_out, *reserved)
+    }
 
 
 def record(deployed: Deployed, calls: Path) -> None:
@@ -227,9 +280,19 @@ def allowed(deployed: Deployed) -> Iterator[Permission]:
             version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
             stored = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
             for statement in stored["Document"]["Statement"]:
-                for action in statement["Action"]:
-                    for resource in statement["Resource"]:
-                        yield Permission(function, action, resource)
+                for action, resource in product(statement["Action"], statement["Resource"]):
+                    yield Permission(function, action, resource, through(statement))
+
+
+def through(statement: dict[str, Any]) -> str:
+    """Return the service that a statement is limited to, "" for a statement without condition."""
+    match statement.get("Condition"):
+        case None:
+            return ""
+        case {"StringEquals": {"kms:ViaService": str(service)}, **others} if not others:
+            return service.partition(".")[0]
+        case other:
+            raise AssertionError(other)
 
 
 def test_no_call_is_without_its_permission(used: Privileges) -> None:
@@ -238,7 +301,7 @@ def test_no_call_is_without_its_permission(used: Privileges) -> None:
 
 
 def test_no_permission_is_without_a_use(used: Privileges) -> None:
-    by_services = [permission for use in USES for permission in use.permissions()]
+    by_services = [permission for use in used.uses for permission in use.permissions()]
     unused = {
         one
         for one in used.allowed
@@ -249,6 +312,6 @@ def test_no_permission_is_without_a_use(used: Privileges) -> None:
 
 
 def test_each_use_of_a_service_is_allowed(used: Privileges) -> None:
-    for use in USES:
+    for use in used.uses:
         for permission in use.permissions():
             assert any(permission.covers(one) for one in used.allowed), (permission, use.source)
