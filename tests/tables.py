@@ -24,6 +24,8 @@ START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 # How far the newest moment is behind.
 BEHIND = timedelta(minutes=5)
 KEPT = timedelta(days=35)
+# The key that AWS manages for DynamoDB in the account.
+AWS_MANAGED = "arn:aws:kms:eu-central-1:123456789012:key/aws-dynamodb"
 
 
 @dataclass
@@ -41,6 +43,8 @@ class FakeTable(ItemCalls):
     protected: bool = False
     recovery_since: datetime | None = None
     recovery_days: int = 35
+    # The ARN of a key of AWS KMS, "" for a key of DynamoDB's own.
+    encrypted_by: str = ""
     source: str = ""
     status: str = "ACTIVE"
     looks: int = 0
@@ -52,6 +56,24 @@ class FakeTable(ItemCalls):
     @property
     def arn(self) -> str:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.name}"
+
+    def encrypt(self, specification: Answer) -> None:
+        """Encrypt the table as a request says: with this key, or the one that AWS manages."""
+        self.encrypted_by = (
+            specification.get("KMSMasterKeyId", AWS_MANAGED) if specification["Enabled"] else ""
+        )
+
+    def encryption(self) -> Answer:
+        """Return what DescribeTable says of it: nothing of a key that is DynamoDB's own."""
+        if not self.encrypted_by:
+            return {}
+        return {
+            "SSEDescription": {
+                "Status": "ENABLED",
+                "SSEType": "KMS",
+                "KMSMasterKeyArn": self.encrypted_by,
+            }
+        }
 
     def write(self, at: datetime, key: str, row: Item | None) -> None:
         """Have a row since a moment; None: not any more."""
@@ -225,6 +247,7 @@ class FakeTables:
                 {**one, "IndexStatus": "ACTIVE", "ItemCount": 0} for one in table.indexes
             ],
             "DeletionProtectionEnabled": table.protected,
+            **table.encryption(),
             "ItemCount": 0,
             "TableSizeBytes": 0,
         }
@@ -275,7 +298,7 @@ class FakeTables:
         earliest, latest = self.window(source)
         if not earliest <= at <= latest:
             raise Refused("InvalidRestoreTimeException", f"{at} is not within the window")
-        self.make_copy(source, name, at)
+        self.make_copy(source, name, at).encrypt(params["SSESpecificationOverride"])
         return {}
 
     def _check_free(self, name: str) -> None:
@@ -329,12 +352,16 @@ class FakeTables:
         self._check_free(name)
         if backup.status != "AVAILABLE":
             raise Refused("BackupInUseException", f"Backup is {backup.status}")
-        self.make_copy(backup.table, name, backup.made_at)
+        copy = self.make_copy(backup.table, name, backup.made_at)
+        copy.encrypt(params["SSESpecificationOverride"])
         return {}
 
     def _update(self, params: Answer) -> Answer:
         table = self._settled(params["TableName"])
-        table.protected = params["DeletionProtectionEnabled"]
+        if "SSESpecification" in params:
+            table.encrypt(params["SSESpecification"])
+        else:
+            table.protected = params["DeletionProtectionEnabled"]
         table.become("UPDATING")
         return {}
 

@@ -14,6 +14,7 @@ import pytest
 
 from payment_infra.cloud.restoring import backups, copy
 from payment_infra.cloud.restoring.backups import begin, choose, find_backups
+from payment_infra.cloud.restoring.encryption import Encryption
 from payment_infra.errors import AwsError
 from tests.e2e.harness import PAYMENT, Program
 
@@ -43,12 +44,12 @@ def test_a_deleted_table_comes_back_from_a_backup_with_what_the_template_says(
     found = find_backups(session, OWN, print)
     assert [(one.kind, one.by_dynamodb) for one in found] == [("USER", True)] * 2
     assert {one.arn for one in found} == set(arns)
-    begin(session, choose(found, arns[0]), COPY, sleep)
+    begin(session, choose(found, arns[0]), COPY, Encryption(), sleep)
     list(copy.wait(client, COPY, sleep, lambda: datetime.now(UTC)))
     state = deployed.stack.state()
     assert state is not None
     template = deployed.stack.template()
-    backups.bring_back_from_template(client, template, state.parameters, COPY, sleep)
+    backups.bring_back_from_template(client, template, state.parameters, COPY, Encryption(), sleep)
 
     [row] = client.scan(TableName=COPY)["Items"]
     assert row["transaction_id"]["S"] == answer.field("transaction_id")

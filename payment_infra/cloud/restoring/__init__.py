@@ -1,9 +1,9 @@
 """Bringing the payments of an earlier moment back, step by step, so that it can be resumed.
 
 `restoration` and `undoing` are the orders of the steps, which share those in `switch`; `agreement`
-is what a person is asked, `work` what one run works with. `resuming` lets payments in whatever
-happened. `copy` makes the table of that moment, or `backups` that of a backup; `verification` looks
-at it, `reconciliation` carries over what was settled since, `marking` marks what may have been,
-`repointing` moves the stack. `row_log` keeps what was done about each payment. `rows` says what a
-payment's row is, `reading` reads many.
+is what a person is asked, `encryption` what a copy is encrypted with, `work` what one run works
+with. `resuming` lets payments in whatever happened. `copy` makes the table of that moment, or
+`backups` that of a backup; `verification` looks at it, `reconciliation` carries over what was
+settled since, `marking` marks what may have been, `repointing` moves the stack. `row_log` keeps
+what was done about each payment. `rows` says what a payment's row is, `reading` reads many.
 """

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from payment_infra.cloud.events import Tell
+    from payment_infra.cloud.restoring.encryption import Encryption
     from payment_infra.cloud.sdk.session import Session
 
 LATEST = "latest"
@@ -133,7 +134,13 @@ def choose(backups: Sequence[Backup], asked: str) -> Backup:
     return chosen
 
 
-def begin(session: Session, backup: Backup, copy: str, sleep: Callable[[float], None]) -> None:
+def begin(
+    session: Session,
+    backup: Backup,
+    copy: str,
+    encryption: Encryption,
+    sleep: Callable[[float], None],
+) -> None:
     """Begin to make the copy, once an earlier one that is being deleted is gone.
 
     Raises:
@@ -142,10 +149,13 @@ def begin(session: Session, backup: Backup, copy: str, sleep: Callable[[float], 
     client = session.client("dynamodb")
     copies.await_deletion(client, copy, sleep)
     if backup.by_dynamodb:
+        specification: Any = encryption.specification()
         with translated(f"table {copy}"):
-            client.restore_table_from_backup(TargetTableName=copy, BackupArn=backup.arn)
+            client.restore_table_from_backup(
+                TargetTableName=copy, BackupArn=backup.arn, SSESpecificationOverride=specification
+            )
     else:
-        _begin_job(session, backup, copy, sleep)
+        _begin_job(session, backup, copy, encryption, sleep)
 
 
 def bring_back_from_template(
@@ -153,6 +163,7 @@ def bring_back_from_template(
     template: Mapping[str, Any],
     parameters: Mapping[str, str],
     copy: str,
+    encryption: Encryption,
     sleep: Callable[[float], None],
 ) -> None:
     """Give the copy what a restore loses, as the stack's template has it: its source is gone.
@@ -162,9 +173,10 @@ def bring_back_from_template(
         template: the deployed one, with the functions in their long forms.
         parameters: the stack's, name to value.
         copy: the copy's name.
+        encryption: what it is to be encrypted with.
         sleep: waits for so many seconds.
     """
-    copies.complete(client, copy, settings_of_template(template, parameters), sleep)
+    copies.complete(client, copy, settings_of_template(template, parameters), encryption, sleep)
 
 
 def settings_of_template(
@@ -218,7 +230,13 @@ def _of_aws_backup(session: Session, table: str) -> Iterator[Backup]:
             raise
 
 
-def _begin_job(session: Session, backup: Backup, copy: str, sleep: Callable[[float], None]) -> None:
+def _begin_job(
+    session: Session,
+    backup: Backup,
+    copy: str,
+    encryption: Encryption,
+    sleep: Callable[[float], None],
+) -> None:
     """Let AWS Backup begin to make the copy, and wait until there is a table.
 
     A job that a killed run has begun makes the same table; whichever comes second fails.
@@ -233,7 +251,7 @@ def _begin_job(session: Session, backup: Backup, copy: str, sleep: Callable[[flo
         )["RestoreMetadata"]
         job = client.start_restore_job(
             RecoveryPointArn=backup.arn,
-            Metadata={**metadata, "targetTableName": copy},
+            Metadata={**metadata, **encryption.job_metadata(), "targetTableName": copy},
             IamRoleArn=role,
             ResourceType="DynamoDB",
         )["RestoreJobId"]

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.environment.journal import DELETING, PREFIX, tags_of
 from payment_infra.cloud.events import Waiting
+from payment_infra.cloud.restoring.encryption import Encryption, encrypt
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
@@ -109,12 +110,23 @@ def whole(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(microsecond=0)
 
 
-def begin(client: DynamoDBClient, source: str, copy: str, to: datetime, sleep: Sleep) -> None:
+def begin(
+    client: DynamoDBClient,
+    source: str,
+    copy: str,
+    to: datetime,
+    encryption: Encryption,
+    sleep: Sleep,
+) -> None:
     """Begin to make the copy, once an earlier one that is being deleted is gone."""
     await_deletion(client, copy, sleep)
+    specification: Any = encryption.specification()
     with translated(f"table {copy}"):
         client.restore_table_to_point_in_time(
-            SourceTableName=source, TargetTableName=copy, RestoreDateTime=to
+            SourceTableName=source,
+            TargetTableName=copy,
+            RestoreDateTime=to,
+            SSESpecificationOverride=specification,
         )
 
 
@@ -170,9 +182,11 @@ def wait(
         yield Waiting(f"{copy} is {table['TableStatus']} ({passed})")
 
 
-def bring_back(client: DynamoDBClient, source: str, copy: str, sleep: Sleep) -> None:
+def bring_back(
+    client: DynamoDBClient, source: str, copy: str, encryption: Encryption, sleep: Sleep
+) -> None:
     """Give the copy what a restore loses, as its source has it."""
-    complete(client, copy, settings_of(client, source), sleep)
+    complete(client, copy, settings_of(client, source), encryption, sleep)
 
 
 def settings_of(client: DynamoDBClient, table: str) -> Settings:
@@ -188,12 +202,19 @@ def settings_of(client: DynamoDBClient, table: str) -> Settings:
     )
 
 
-def complete(client: DynamoDBClient, copy: str, settings: Settings, sleep: Sleep) -> None:
+def complete(
+    client: DynamoDBClient,
+    copy: str,
+    settings: Settings,
+    encryption: Encryption,
+    sleep: Sleep,
+) -> None:
     """Give the copy what a restore loses; done again, it changes nothing more.
 
-    Indexes, billing mode and encryption come with the data (DynamoDB, "Point-in-time recovery: How
-    it works").
+    Indexes and billing mode come with the data (DynamoDB, "Point-in-time recovery: How it works"),
+    and its encryption was asked for; what has not heard that gets it now.
     """
+    encrypt(client, copy, encryption, sleep)
     with translated(f"table {copy}"):
         of_copy: Any = client.describe_table(TableName=copy)["Table"]
     days = settings.recovery_days

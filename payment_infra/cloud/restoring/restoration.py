@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment.journal import Journal, Phase, copy_name
 from payment_infra.cloud.events import Caution, Report
-from payment_infra.cloud.restoring import backups, copy, row_log
+from payment_infra.cloud.restoring import backups, copy, encryption, row_log
 from payment_infra.cloud.restoring.agreement import agree, check_choice, listed, marked_lines
 from payment_infra.cloud.restoring.repointing import ready
 from payment_infra.cloud.restoring.switch import Moved, is_lost, switch
@@ -21,6 +21,7 @@ from payment_infra.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from payment_infra.cloud.restoring.encryption import Encryption
     from payment_infra.cloud.restoring.work import RestoreOptions, Work
 
 STEPS, DRILL_STEPS = range(1, 10), range(1, 6)
@@ -119,6 +120,7 @@ def _begin(work: Work) -> Journal:
     if options.to and copy_name(environment.own_table, options.to) == table:
         raise UsageError(f"payments are already in {table}, restored to {shown(options.to)}")
     to = copy.moment(options.to, found)
+    encryption.wanted(environment, table)
     name = copy_name(environment.own_table, to, drill=options.drill)
     _check_name(work, name)
     lines = [
@@ -146,6 +148,7 @@ def _begin_from_backup(work: Work) -> Journal:
     found = backups.find_backups(environment.session, table, work.operator.tell)
     backup = backups.choose(found, str(options.from_backup))
     to = copy.whole(backup.made_at)
+    encryption.wanted(environment, None if is_lost(work, table) else table)
     name = copy_name(environment.own_table, to)
     _check_name(work, name)
     journal = Journal(name, table, to, exists=False)
@@ -209,20 +212,24 @@ def _copy(work: Work, journal: Journal) -> Journal:
     if journal.phase is not Phase.COPYING:
         return journal
     client = work.environment.client("dynamodb")
-    if not journal.exists:
-        _make(work, journal)
-        journal = replace(journal, exists=True)
     lost = is_lost(work, journal.source)
+    source = None if lost else journal.source
+    key = encryption.wanted(work.environment, source)
+    if not journal.exists:
+        _make(work, journal, key)
+        journal = replace(journal, exists=True)
     with work.step(2, f"Restore to {journal.copy}"):
         _wait(work, journal)
     with work.step(3, "Bring back its recovery, tags and protection"):
-        if lost:
-            template, values = work.environment.stack.template(), work.environment.state.parameters
-            backups.bring_back_from_template(client, template, values, journal.copy, work.sleep)
+        if source is None:
+            stack, values = work.environment.stack, work.environment.state.parameters
+            backups.bring_back_from_template(
+                client, stack.template(), values, journal.copy, key, work.sleep
+            )
         else:
-            copy.bring_back(client, journal.source, journal.copy, work.sleep)
+            copy.bring_back(client, source, journal.copy, key, work.sleep)
     with work.step(4, "Verify it"):
-        verification = verify(client, None if lost else journal.source, journal.copy, journal.to)
+        verification = verify(client, source, journal.copy, journal.to, key)
     for problem in verification.problems:
         work.operator.tell(Caution(f"{journal.copy}: {problem}"))
     if verification.problems and work.options.verify:
@@ -234,15 +241,15 @@ def _copy(work: Work, journal: Journal) -> Journal:
     return work.note(journal, phase=Phase.VERIFIED, facts={"verification": asdict(verification)})
 
 
-def _make(work: Work, journal: Journal) -> None:
+def _make(work: Work, journal: Journal, key: Encryption) -> None:
     """Begin to make the copy."""
     session = work.environment.session
     if journal.backup is None:
         client = session.client("dynamodb")
-        copy.begin(client, journal.source, journal.copy, journal.to, work.sleep)
+        copy.begin(client, journal.source, journal.copy, journal.to, key, work.sleep)
         return
     found = backups.find_backups(session, journal.source, work.operator.tell)
-    backups.begin(session, backups.choose(found, journal.backup), journal.copy, work.sleep)
+    backups.begin(session, backups.choose(found, journal.backup), journal.copy, key, work.sleep)
 
 
 def _end(work: Work, journal: Journal) -> str:

@@ -13,6 +13,7 @@ from payment_infra.cloud.environment.intake import (
 from payment_infra.cloud.environment.live import check_live
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restoring import row_log
+from payment_infra.cloud.restoring.encryption import check_usable
 from payment_infra.cloud.restoring.marking import Marking
 from payment_infra.cloud.restoring.reconciliation import RowChange, changes
 from payment_infra.cloud.restoring.repointing import Disturbed, repoint
@@ -71,6 +72,9 @@ def switch(
     rows: list[RowChange] = []
     marked: set[str] | None = None
     if work.environment.table != target:
+        # Whoever cannot read both cannot move payments, and is told before they are stopped.
+        names = [target] if marking.lost else [source, target]
+        check_usable(work.environment.session, names)
         journal = replace(journal, phase=phase, discard=discard)
         journal, rows, marked = _move(work, journal, marking)
     with work.step(8, "Let payments in"):

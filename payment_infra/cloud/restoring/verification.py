@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from payment_infra.cloud.restoring.encryption import Encryption
 from payment_infra.cloud.restoring.reading import each_segment, scan_segment
 from payment_infra.cloud.restoring.reconciliation import CLOCK_MARGIN
 from payment_infra.cloud.restoring.rows import is_payment, text
+from payment_infra.cloud.sdk import keys
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.moments import exact, shown
 
@@ -36,16 +38,21 @@ class Verification:
     problems: tuple[str, ...]
 
 
-def verify(client: DynamoDBClient, source: str | None, copy: str, to: datetime) -> Verification:
+def verify(
+    client: DynamoDBClient, source: str | None, copy: str, to: datetime, encryption: Encryption
+) -> Verification:
     """Compare a copy with the table that it was made of, if that is there; both are read whole.
+
+    The copy is to be encrypted as `encryption` says.
 
     A payment's creation is dated by the functions' clocks, so those within CLOCK_MARGIN of the
     copy's moment may be in it or not.
     """
     in_copy = sum(each_segment(lambda segment: _count(client, copy, segment)))
+    problems = [*_wrong_key(client, copy, encryption), *_bad_sample(client, copy)]
     if source is None:
-        return Verification(0, 0, in_copy, 0, tuple(_bad_sample(client, copy)))
-    problems = [*_differences(client, source, copy), *_bad_sample(client, copy)]
+        return Verification(0, 0, in_copy, 0, tuple(problems))
+    problems = [*_differences(client, source, copy), *problems]
     parts = each_segment(lambda segment: _created(client, source, segment, to))
     made = sum(parts, Counter[str]())
     if in_copy < made["early"]:
@@ -72,6 +79,13 @@ def _differences(client: DynamoDBClient, source: str, copy: str) -> Iterator[str
     for name, index in _indexes(origin):
         if there.get(name) != index:
             yield f"its index {name} is {there.get(name, 'missing')}, not {index}"
+
+
+def _wrong_key(client: DynamoDBClient, copy: str, encryption: Encryption) -> Iterator[str]:
+    with translated(f"table {copy}"):
+        table: Any = client.describe_table(TableName=copy)["Table"]
+    if not encryption.encrypts(table):
+        yield f"it is encrypted with {Encryption(keys.of_table(table))}, not {encryption}"
 
 
 def _indexes(table: Any) -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from payment_infra.artifacts import code_keys
 from payment_infra.cloud.events import Caution, Event
 from payment_infra.cloud.restoring import backups, copy
 from payment_infra.cloud.restoring.backups import Backup, begin, choose, find_backups
+from payment_infra.cloud.restoring.encryption import Encryption
 from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.rendering import document
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 TABLE, COPY = "transactions-dev", "transactions-dev-20261124T114500Z"
 HOUR = timedelta(hours=1)
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/k-1"
 POINT = f"arn:aws:backup:{REGION}:{ACCOUNT}:recovery-point:1eb3b5e7"
 ROW = {"transaction_id": {"S": "kept"}}
 
@@ -199,7 +201,7 @@ def test_no_backup_at_all_says_what_leaves_one(asked: str) -> None:
 def test_a_deleted_table_comes_back_as_it_was_when_it_was_deleted(account: Account) -> None:
     account.own.write(START, "last", {"transaction_id": {"S": "last"}})
     account.delete()
-    begin(account.session, choose(account.find(), "latest"), COPY, account.sleep)
+    begin(account.session, choose(account.find(), "latest"), COPY, Encryption(), account.sleep)
     list(copy.wait(account.client, COPY, account.sleep, lambda: account.tables.now))
     assert account.tables.tables[COPY].rows().keys() == {"kept", "last"}
 
@@ -207,13 +209,13 @@ def test_a_deleted_table_comes_back_as_it_was_when_it_was_deleted(account: Accou
 def test_a_copy_waits_until_an_earlier_one_is_deleted(account: Account) -> None:
     account.tables.back_up(account.own)
     account.tables.add(COPY).become("DELETING", 3)
-    begin(account.session, choose(account.find(), "latest"), COPY, account.sleep)
+    begin(account.session, choose(account.find(), "latest"), COPY, Encryption(), account.sleep)
     assert account.tables.tables[COPY].status == "CREATING"
 
 
 def test_a_recovery_point_of_aws_backup_is_restored_by_it(account: Account) -> None:
     account.points = [point(START)]
-    begin(account.session, choose(account.find(), POINT), COPY, account.sleep)
+    begin(account.session, choose(account.find(), POINT), COPY, Encryption(), account.sleep)
     [asked] = account.aws.called("backup:GetRecoveryPointRestoreMetadata")
     assert asked == {"BackupVaultName": "Default", "RecoveryPointArn": POINT}
     [job] = account.aws.called("backup:StartRestoreJob")
@@ -227,12 +229,49 @@ def test_a_recovery_point_of_aws_backup_is_restored_by_it(account: Account) -> N
     assert account.job_statuses == ["COMPLETED"]  # what comes after that, copy.wait tells
 
 
+def test_aws_backup_is_told_the_key_that_it_would_not_take_by_itself(account: Account) -> None:
+    account.points = [point(START)]
+    begin(account.session, choose(account.find(), POINT), COPY, Encryption(KEY), account.sleep)
+    [job] = account.aws.called("backup:StartRestoreJob")
+    assert job["Metadata"] == {
+        "encryptionType": "KMS",
+        "kmsMasterKeyArn": KEY,
+        "targetTableName": COPY,
+    }
+
+
+@pytest.mark.parametrize(
+    ("encryption", "specification"),
+    [
+        (Encryption(), {"Enabled": False}),
+        (Encryption(KEY), {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}),
+        (Encryption(KEY, by_aws=True), {"Enabled": True, "SSEType": "KMS"}),
+    ],
+)
+def test_dynamodb_is_told_the_key_of_a_backup(
+    account: Account, encryption: Encryption, specification: dict[str, object]
+) -> None:
+    account.tables.back_up(account.own)
+    begin(account.session, choose(account.find(), "latest"), COPY, encryption, account.sleep)
+    [asked] = account.aws.called("dynamodb:RestoreTableFromBackup")
+    assert asked["SSESpecificationOverride"] == specification
+
+
+def test_a_copy_that_has_another_key_gets_the_one_that_is_wanted(account: Account) -> None:
+    account.tables.make_copy(account.own, COPY, START).become("ACTIVE")
+    copy.bring_back(account.client, TABLE, COPY, Encryption(KEY), account.sleep)
+    assert account.tables.tables[COPY].encrypted_by == KEY
+    changes = len(account.aws.called("dynamodb:UpdateTable"))
+    copy.bring_back(account.client, TABLE, COPY, Encryption(KEY), account.sleep)
+    assert len(account.aws.called("dynamodb:UpdateTable")) == changes
+
+
 @pytest.mark.parametrize("status", ["ABORTED", "FAILED"])
 def test_a_restore_job_that_fails_says_why(account: Account, status: str) -> None:
     account.points = [point(START)]
     account.job_statuses = ["PENDING", status, "", ""]
     with pytest.raises(AwsError) as failed:
-        begin(account.session, choose(account.find(), POINT), COPY, account.sleep)
+        begin(account.session, choose(account.find(), POINT), COPY, Encryption(), account.sleep)
     message = str(failed.value)
     assert f"is {status}: the role may not be assumed; AWS Backup works with the role" in message
     assert COPY not in account.tables.tables
@@ -242,14 +281,14 @@ def test_no_other_table_is_taken_for_the_copy_of_a_recovery_point(account: Accou
     account.points = [point(START)]
     account.tables.add(COPY)
     with pytest.raises(AwsError, match=f"there is a table {COPY} already"):
-        begin(account.session, choose(account.find(), POINT), COPY, account.sleep)
+        begin(account.session, choose(account.find(), POINT), COPY, Encryption(), account.sleep)
     assert account.aws.called("backup:StartRestoreJob") == []
 
 
 def test_a_copy_of_a_standing_table_gets_its_recovery_period(account: Account) -> None:
     account.own.recovery_days = 7
     account.tables.make_copy(account.own, COPY, START).become("ACTIVE")
-    copy.bring_back(account.client, TABLE, COPY, account.sleep)
+    copy.bring_back(account.client, TABLE, COPY, Encryption(), account.sleep)
     made = account.tables.tables[COPY]
     assert (made.recovery_since is not None, made.recovery_days) == (True, 7)
 
@@ -265,11 +304,13 @@ def test_what_the_template_says_of_the_table_is_put_back_where_its_source_is_gon
 ) -> None:
     account.tables.back_up(account.own)
     account.delete()
-    begin(account.session, choose(account.find(), "latest"), COPY, account.sleep)
+    begin(account.session, choose(account.find(), "latest"), COPY, Encryption(), account.sleep)
     account.tables.tables[COPY].become("ACTIVE")
     described = template(deletion_protection=True, tags={"Team": "payments"})
     values = {"EnvironmentSuffix": "dev"}
-    backups.bring_back_from_template(account.client, described, values, COPY, account.sleep)
+    backups.bring_back_from_template(
+        account.client, described, values, COPY, Encryption(), account.sleep
+    )
     made = account.tables.tables[COPY]
     assert made.tags == {"Environment": "dev", "Team": "payments"}
     assert (made.protected, made.recovery_since is not None, made.recovery_days) == (True, True, 35)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.cloud.events import Caution
+from payment_infra.cloud.restoring.encryption import Encryption
 from payment_infra.cloud.restoring.reading import SEGMENTS
 from payment_infra.cloud.restoring.verification import verify
 from payment_infra.errors import AwsError
@@ -155,7 +156,7 @@ def peak_bytes(number: int) -> int:
     client: Any = Rows(number)
     tracemalloc.start()
     try:
-        assert verify(client, OWN, "copy", TO).in_source == number
+        assert verify(client, OWN, "copy", TO, Encryption()).in_source == number
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
