@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handlers.shared.aws import metrics
-from payment_infra.config import PRESETS, StackConfig
+from payment_infra.config import FIELDS, PRESETS, StackConfig
 from tests.unit.template import load, of_type
 
 MONTH_DAYS = 30
@@ -46,7 +46,7 @@ PRICES: Mapping[str, Price] = {
     "sqs": Price(0.40, "million requests", "Amazon SQS pricing, standard queues"),
     "logs": Price(0.50, "GB", "Amazon CloudWatch pricing, logs collected"),
     "traces": Price(5.00, "million traces", "AWS X-Ray pricing, traces recorded"),
-    "alarm": Price(0.10, "alarm", "Amazon CloudWatch pricing, standard alarms"),
+    "alarm": Price(0.10, "metric", "Amazon CloudWatch pricing, standard alarms"),
     "metric": Price(0.30, "metric", "Amazon CloudWatch pricing, custom metrics"),
     "dashboard": Price(3.00, "dashboard", "Amazon CloudWatch pricing, dashboards"),
     "asked": Price(0.01, "1000 metrics", "Amazon CloudWatch pricing, GetMetricData"),
@@ -116,6 +116,11 @@ HEALTH_SECONDS = 0.02
 # Who asks for the health, to how many seconds pass between two requests; the stage's throttle of
 # that method is ten a second.
 PROBES = {"A probe every 10 s": 10, "A flood at the throttle, 10 a second": 0.1}
+# The settings of production that the tables reckon with.
+RECKONED = {
+    *("firewall", "execution_log_level", "platform_logs", "trace_percent"),
+    *("latency_alarms", "concurrency_alarms"),
+}
 # X-Ray's default rule records the first request of each second: nearly all, where they are spread.
 DEFAULT_SAMPLED = 1.0
 # Lambda polls an empty queue with five pollers, each of which waits 20 seconds.
@@ -210,7 +215,7 @@ def fixed(preset: str) -> list[Line]:
     one = system(preset)
     run_logs = PLATFORM_LOG_BYTES[one.platform_logs] + RUN_LOG_BYTES
     return [
-        Line("Alarms", len(of_type(template, "AWS::CloudWatch::Alarm")), PRICES["alarm"]),
+        Line("Metrics that alarms watch", _watched(template), PRICES["alarm"]),
         Line("Metrics of the functions", OWN_METRICS, PRICES["metric"]),
         Line("Metrics of two methods of the API", 2 * METHOD_METRICS, PRICES["metric"]),
         Line("Dashboard", 1, PRICES["dashboard"]),
@@ -222,6 +227,15 @@ def fixed(preset: str) -> list[Line]:
         Line("Scheduled run, traces", RUNS / MILLION, PRICES["traces"]),
         Line("SQS, polled by Lambda while empty", POLLS / MILLION, PRICES["sqs"]),
     ]
+
+
+def _watched(template: Any) -> int:
+    """Return how many metrics the alarms watch: one each, but for those on an expression."""
+    alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
+    return sum(
+        sum("MetricStat" in query for query in one["Properties"].get("Metrics", [])) or 1
+        for one in alarms
+    )
 
 
 def firewall() -> tuple[list[Line], list[Line]]:
@@ -267,6 +281,15 @@ def tables() -> Iterator[tuple[str, list[list[str]]]]:
                 [line.item, str(line.price), f"{line.usd:.2f} for a million payments"]
                 for line in each_million
             ),
+        ],
+    )
+    yield (
+        "## What else is on in production",
+        [
+            [f"`{name}`", text]
+            for name in FIELDS
+            if name in PRESETS["production"] and name not in RECKONED
+            if (text := FIELDS[name].metadata["costs"])
         ],
     )
     yield "## Who asks for the health", [_asking(*probe) for probe in PROBES.items()]
