@@ -8,6 +8,8 @@ from payment_infra.rules import (
     ACCOUNT_PATTERN,
     ARCHITECTURES,
     BUCKET_PATTERN,
+    CERTIFICATE_ARN_PATTERN,
+    DOMAIN_PATTERN,
     EMAIL_PATTERN,
     FIREWALL_LIMITS,
     FIREWALL_WINDOW_SECONDS,
@@ -22,6 +24,7 @@ from payment_infra.rules import (
     SECRET_ARN_PATTERN,
     SECURITY_GROUP_PATTERN,
     SUBNET_PATTERN,
+    TRUSTSTORE_PATTERN,
     VPC_ENDPOINT_PATTERN,
     Rule,
     Tags,
@@ -152,6 +155,30 @@ class StackConfig:
         (),
         "Ranges of addresses, and no others, from which the API may be called.",
         each(check_cidr),
+        kept=True,
+    )
+    domain_name: str = _setting(
+        "",
+        "Domain name of the API, as pay.example.com.",
+        matching(DOMAIN_PATTERN, "a domain name in lower case, as pay.example.com"),
+        kept=True,
+    )
+    domain_certificate: str = _setting(
+        "",
+        "ARN of the domain name's certificate: of the stack's region, of us-east-1 for edge.",
+        matching(CERTIFICATE_ARN_PATTERN, "the ARN of a certificate of AWS Certificate Manager"),
+        kept=True,
+    )
+    domain_truststore: str = _setting(
+        "",
+        "Certificates of those who sign clients' certificates (mutual TLS), as s3://BUCKET/KEY.",
+        matching(TRUSTSTORE_PATTERN, "an object in S3, as s3://BUCKET/KEY"),
+        kept=True,
+        costs="The domain name takes the policy TLS_1_2, and no post-quantum key exchange.",
+    )
+    execute_api_endpoint: bool = _setting(
+        True,
+        "Let the API be called by API Gateway's own name, too.",
         kept=True,
     )
     health_access: str = _setting(
@@ -481,6 +508,48 @@ COMBINATIONS: tuple[Combination, ...] = (
         ("vpc_endpoints", "allowed_vpc_endpoints"),
         lambda config: set(config.vpc_endpoints) <= set(config.allowed_vpc_endpoints),
         "a name is of use to an endpoint that may call; allow each that gets one",
+    ),
+    Combination(
+        ("domain_name", "domain_certificate"),
+        lambda config: bool(config.domain_name) == bool(config.domain_certificate),
+        "a domain name needs its certificate, which is of no use alone; give both, or none",
+    ),
+    Combination(
+        ("domain_name", "endpoint_type"),
+        lambda config: not config.domain_name or config.endpoint_type != "private",
+        "a private API gets no domain name here; choose another endpoint_type, or none",
+    ),
+    Combination(
+        ("domain_certificate", "endpoint_type"),
+        # AWS::ApiGateway::DomainName, CertificateArn.
+        lambda config: (
+            config.endpoint_type != "edge"
+            or not config.domain_certificate
+            or config.domain_certificate.startswith("arn:aws:acm:us-east-1:")
+        ),
+        "an edge-optimized domain name takes a certificate of us-east-1; name one, or choose "
+        "endpoint_type regional",
+    ),
+    Combination(
+        ("domain_truststore", "domain_name", "endpoint_type"),
+        # API Gateway, "How to turn on mutual TLS authentication for your REST APIs".
+        lambda config: (
+            not config.domain_truststore
+            or (config.endpoint_type == "regional" and bool(config.domain_name))
+        ),
+        "a regional domain name, and nothing else, can ask for client certificates; give a "
+        "domain_name with endpoint_type regional",
+    ),
+    Combination(
+        ("domain_truststore", "execute_api_endpoint"),
+        lambda config: not (config.domain_truststore and config.execute_api_endpoint),
+        "API Gateway's own name asks for no client certificate; close it with "
+        "--no-execute-api-endpoint",
+    ),
+    Combination(
+        ("execute_api_endpoint", "domain_name"),
+        lambda config: config.execute_api_endpoint or bool(config.domain_name),
+        "without API Gateway's own name the API needs another; give a domain_name",
     ),
 )
 

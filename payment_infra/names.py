@@ -83,6 +83,7 @@ CONCURRENCIES = {
 RETRY_EVENT_SOURCE = "RetryEventSource"
 HEALTH_SCHEDULE = "HealthMonitorSchedule"
 REST_API = "PaymentAPI"
+DOMAIN = "PaymentDomain"
 STAGE = "PaymentAPIStage"
 FIREWALL_ASSOCIATION = "PaymentAPIFirewallAssociation"
 PROCESS_METHOD = "ProcessMethod"

@@ -20,6 +20,7 @@ from payment_infra.config import FIELDS, GATEWAY_NAMES, SIMULATED_GATEWAY, Stack
 from payment_infra.names import (
     ALARM_TOPIC,
     DEAD_LETTER_QUEUE,
+    DOMAIN,
     FAILED_QUEUE,
     FIREWALL_ASSOCIATION,
     HEALTH_FUNCTION,
@@ -144,6 +145,7 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         values["health_access"] = "closed" if signed else str(shown)
     if REST_API in resources:
         values |= _of_endpoint(resources[REST_API].get("Properties", {}))
+        values |= _of_domain(resources.get(DOMAIN, {}).get("Properties", {}))
     if STAGE in resources:
         values["firewall"] = FIREWALL_ASSOCIATION in resources
     if TRANSACTIONS_TABLE in resources:
@@ -196,6 +198,18 @@ def _of_endpoint(properties: Mapping[str, Any]) -> dict[str, object]:
         "allowed_vpc_endpoints": _listed(policy, "DenyOtherVpcEndpoints", "StringNotEquals"),
         "vpc_endpoints": tuple(map(str, endpoint.get("VpcEndpointIds", []))),
         "allowed_cidrs": _listed(policy, "DenyOtherAddresses", "NotIpAddress"),
+        "execute_api_endpoint": not properties.get("DisableExecuteApiEndpoint", False),
+    }
+
+
+def _of_domain(properties: Mapping[str, Any]) -> dict[str, object]:
+    """Return what the properties of a domain name say, {} for an API without one."""
+    certificate = properties.get("CertificateArn") or properties.get("RegionalCertificateArn", "")
+    mutual = properties.get("MutualTlsAuthentication", {})
+    return {
+        "domain_name": str(properties.get("DomainName", "")),
+        "domain_certificate": str(certificate),
+        "domain_truststore": str(mutual.get("TruststoreUri", "")),
     }
 
 

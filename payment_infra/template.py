@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass
 
-from troposphere import AWSObject, Output, Tags, Template
+from troposphere import AWSObject, Output, Sub, Tags, Template
 from troposphere.cloudwatch import Dashboard
 from troposphere.iam import Role
 
@@ -12,6 +12,7 @@ from payment_infra.groups.alarms import Alarms, build_alarms
 from payment_infra.groups.api import Api, build_api, build_rest_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
 from payment_infra.groups.dashboard import build_dashboard
+from payment_infra.groups.domain import Domain, build_domain
 from payment_infra.groups.encryption import Encryption, build_encryption
 from payment_infra.groups.firewall import Firewall, build_firewall
 from payment_infra.groups.functions import Functions, build_functions
@@ -42,6 +43,7 @@ class Groups:
     schedule: Schedule
     api: Api
     stage: ApiStage
+    domain: Domain | None
     firewall: Firewall | None
     tracing: Tracing | None
     alarms: Alarms
@@ -75,7 +77,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
         if name in template.resources:
             template.resources[name].Metadata = of_resource
     for output in (
-        Output(API_OUTPUT, Description="Payment API Endpoint", Value=groups.api.url),
+        Output(API_OUTPUT, Description="Payment API Endpoint", Value=_url(groups)),
         Output(
             TABLE_OUTPUT,
             Description="DynamoDB Transactions Table",
@@ -93,6 +95,7 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
             Value=groups.api.caller_policy.ref(),
         ),
         *_monitor_outputs(groups.api),
+        *(groups.domain.outputs if groups.domain else ()),
     ):
         template.add_output(output)
     return template
@@ -146,6 +149,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
         schedule=build_schedule(functions.health_monitor, queues.failed_runs, notifications.topic),
         api=api,
         stage=stage,
+        domain=build_domain(config, rest_api, stage.stage),
         firewall=build_firewall(config, encryption, stage),
         tracing=build_tracing(config, stage),
         alarms=alarms,
@@ -185,6 +189,10 @@ def _resources(group: object) -> Iterator[AWSObject]:
 def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
     if "Tags" in resource.props:
         resource.Tags = Tags(Environment=parameter(ENVIRONMENT_SUFFIX)) + Tags(dict(tags))
+
+
+def _url(groups: Groups) -> Sub:
+    return groups.domain.url if groups.domain else groups.api.url
 
 
 def _monitor_outputs(api: Api) -> Iterator[Output]:

@@ -17,6 +17,10 @@ OTHER: Mapping[str, Any] = {
     "allowed_vpc_endpoints": ("vpce-0123456789abcdef0",),
     "vpc_endpoints": ("vpce-0123456789abcdef0",),
     "allowed_cidrs": ("203.0.113.0/24",),
+    "domain_name": "pay.example.com",
+    "domain_certificate": "arn:aws:acm:us-east-1:123456789012:certificate/0123-abcd",
+    "domain_truststore": "s3://trust/ca.pem",
+    "execute_api_endpoint": False,
     "health_access": "closed",
     "firewall": True,
     "client_certificate": True,
@@ -60,16 +64,22 @@ OTHER: Mapping[str, Any] = {
     "suppressions": True,
     "tags": {"Team": "payments", "Cost": "7=8"},
 }
+_PRIVATE = {name: OTHER[name] for name in ("endpoint_type", "allowed_vpc_endpoints")}
+_NAMED = {name: OTHER[name] for name in ("domain_name", "domain_certificate")}
 # What a setting needs besides, where its value above does not fit to the others' defaults.
 WITH: Mapping[str, Mapping[str, Any]] = {
-    "endpoint_type": {"allowed_vpc_endpoints": OTHER["allowed_vpc_endpoints"]},
-    "allowed_vpc_endpoints": {"endpoint_type": OTHER["endpoint_type"]},
-    "vpc_endpoints": {
-        "endpoint_type": OTHER["endpoint_type"],
-        "allowed_vpc_endpoints": OTHER["allowed_vpc_endpoints"],
+    **dict.fromkeys(("endpoint_type", "allowed_vpc_endpoints", "vpc_endpoints"), _PRIVATE),
+    **dict.fromkeys(("domain_name", "domain_certificate", "execute_api_endpoint"), _NAMED),
+    "domain_truststore": {
+        **_NAMED,
+        "endpoint_type": "regional",
+        "execute_api_endpoint": OTHER["execute_api_endpoint"],
     },
     "subnets": {"security_groups": OTHER["security_groups"]},
     "security_groups": {"subnets": OTHER["subnets"]},
 }
 # Those whose value does not fit to what the others have above.
-APART = ("allowed_accounts",)
+APART = (
+    *("allowed_accounts", "domain_name", "domain_certificate", "domain_truststore"),
+    "execute_api_endpoint",
+)

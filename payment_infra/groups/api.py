@@ -71,6 +71,7 @@ def build_rest_api(config: StackConfig) -> RestApi:
         ),
         **enhanced(config),
         **({"Policy": policy} if policy else {}),
+        **({} if config.execute_api_endpoint else {"DisableExecuteApiEndpoint": True}),
     )
 
 

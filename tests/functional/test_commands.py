@@ -96,9 +96,9 @@ def test_check_refuses_what_is_no_text(cli: Cli, clean: Path) -> None:
     assert result.stderr == "Error: out.yaml: is not a text in UTF-8, so no template\n"
 
 
-def flags(name: str) -> list[str]:
-    """Return the flags that give a setting its value in `OTHER`."""
-    flag, value = name.replace("_", "-"), OTHER[name]
+def flags(name: str, value: object) -> list[str]:
+    """Return the flags that give a setting a value."""
+    flag = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
     if isinstance(value, dict):
@@ -109,13 +109,13 @@ def flags(name: str) -> list[str]:
 
 
 def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None:
-    together = [name for name in OTHER if name not in APART]
-    for chosen in (together, *([name, *WITH.get(name, ())] for name in APART)):
-        given = itertools.chain(*map(flags, chosen))
+    together = {name: value for name, value in OTHER.items() if name not in APART}
+    for chosen in (together, *({**WITH.get(name, {}), name: OTHER[name]} for name in APART)):
+        given = itertools.chain(*(flags(name, value) for name, value in chosen.items()))
         shown = json.loads(cli("config", "--output", "json", *given).stdout)
         assert list(shown) == list(FIELDS)
         found = {name: shown[name]["value"] for name in chosen}
-        assert found == json.loads(json.dumps({name: OTHER[name] for name in chosen}))
+        assert found == json.loads(json.dumps(chosen))
         assert all(shown[name]["source"].startswith("--") for name in chosen)
 
 

@@ -98,6 +98,7 @@ def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang(
         *("authorization", "payment_access"),
         *("endpoint_type", "endpoint_access_mode", "health_access"),
         *("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs"),
+        *("domain_name", "domain_certificate", "domain_truststore", "execute_api_endpoint"),
         *("firewall", "firewall_rate_limit"),
         *("gateway", "gateway_secret"),
         *("retain_data", "customer_key"),

@@ -100,6 +100,11 @@ def test_a_function_that_may_not_be_invoked_is_told_in_a_line() -> None:
     assert "\n" not in str(refused.value)
 
 
+DOMAIN = {
+    "endpoint_type": "regional",
+    "domain_name": "pay.example.com",
+    "domain_certificate": "arn:aws:acm:eu-central-1:123456789012:certificate/0123-abcd",
+}
 VPC = {"endpoint_type": "private", "allowed_vpc_endpoints": ("vpce-0123456789abcdef0",)}
 
 
@@ -116,6 +121,11 @@ VPC = {"endpoint_type": "private", "allowed_vpc_endpoints": ("vpce-0123456789abc
         (
             VPC | {"allowed_cidrs": ("10.0.0.0/8",)},
             ["it is private", "it admits 10.0.0.0/8 only"],
+        ),
+        (DOMAIN, ["no DNS record may lead pay.example.com to it"]),
+        (
+            DOMAIN | {"domain_truststore": "s3://trust/ca.pem", "execute_api_endpoint": False},
+            ["it wants a client certificate"],
         ),
     ],
 )

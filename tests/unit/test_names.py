@@ -30,6 +30,7 @@ TYPES = {
     "ROLE": "AWS::IAM::Role",
     "FIREWALL_ASSOCIATION": "AWS::WAFv2::WebACLAssociation",
     "REST_API": "AWS::ApiGateway::RestApi",
+    "DOMAIN": "AWS::ApiGateway::DomainName",
     "RETRY_EVENT_SOURCE": "AWS::Lambda::EventSourceMapping",
     "HEALTH_SCHEDULE": "AWS::Events::Rule",
     "METHOD": "AWS::ApiGateway::Method",
@@ -45,6 +46,7 @@ LOGICAL_IDS = {
 # What a preset's template may lack, to the setting that asks for it.
 ASKED_FOR = {
     **dict.fromkeys(("ENCRYPTION_KEY", "ENCRYPTION_KEY_NAME", "KEY_NAME"), "customer_key"),
+    "DOMAIN": "domain_name",
     "FIREWALL_ASSOCIATION": "firewall",
     "FAILED_RUNS_QUEUE": "failed_runs",
     **{name: "versions" for name in LOGICAL_IDS if name.endswith("_ALIAS")},

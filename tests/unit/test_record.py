@@ -90,6 +90,7 @@ def test_without_a_record_the_resources_say_what_money_access_and_protection_han
     names += ("permissions_boundary", "role_path", "role_prefix")
     names += ("endpoint_type", "endpoint_access_mode", "health_access")
     names += ("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs")
+    names += ("domain_name", "domain_certificate", "domain_truststore", "execute_api_endpoint")
     names += ("firewall",)
     names += ("subnets", "security_groups")
     expected = {name: getattr(config, name) for name in names}
@@ -199,6 +200,8 @@ def test_a_record_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
                     *("endpoint_type", "endpoint_access_mode", "health_access", "allowed_cidrs"),
                     *("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints"),
                     *("subnets", "security_groups"),
+                    *("domain_name", "domain_certificate", "domain_truststore"),
+                    "execute_api_endpoint",
                 )
             },
             "firewall": True,

@@ -80,4 +80,8 @@ def restrictions(settings: Mapping[str, object]) -> list[str]:
     cidrs = settings.get("allowed_cidrs")
     if isinstance(cidrs, tuple) and cidrs:
         reasons.append(f"it admits {', '.join(cidrs)} only")
+    if settings.get("domain_truststore"):
+        reasons.append("it wants a client certificate")
+    elif domain := settings.get("domain_name"):
+        reasons.append(f"no DNS record may lead {domain} to it")
     return reasons
