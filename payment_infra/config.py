@@ -14,7 +14,9 @@ from payment_infra.rules import (
     FIREWALL_LIMITS,
     FIREWALL_WINDOW_SECONDS,
     GATEWAY_PATTERN,
+    MAX_CANARY_MINUTES,
     MAX_LIMIT,
+    MIN_CANARY_MINUTES,
     POLICY_ARN_PATTERN,
     RETENTION_DAYS,
     RETRIES_AT_ONCE,
@@ -293,6 +295,17 @@ class StackConfig:
         "Keep the scheduled runs that failed in a queue, and alarm and tell of them.",
         costs="0.10 USD a month for the alarm.",
     )
+    canary_percent: int = _setting(
+        0,
+        "Requests in a hundred that a new version gets at first; 0: all at once.",
+        between(0, 99),
+        costs="0.50 USD a month for its alarms; each update takes the canary's minutes longer.",
+    )
+    canary_minutes: int = _setting(
+        MIN_CANARY_MINUTES,
+        "Minutes until a new version gets all requests.",
+        between(MIN_CANARY_MINUTES, MAX_CANARY_MINUTES),
+    )
     validation_concurrency: int = _setting(
         0,
         "Requests to validate that are served at once, reserved; 0 reserves nothing.",
@@ -417,6 +430,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         # Functions.
         "versions": True,
         "snap_start": True,
+        "canary_percent": 10,
         "runtime": "python3.14",
         "failed_runs": True,
         # The throttle's 1,000 requests a second at 0.1 s each to validate, 0.4 s to process; twice
@@ -485,6 +499,11 @@ COMBINATIONS: tuple[Combination, ...] = (
         ("snap_start", "versions"),
         lambda config: config.versions or not config.snap_start,
         "a snapshot is taken of a published version: set versions, or unset snap_start",
+    ),
+    Combination(
+        ("canary_percent", "versions"),
+        lambda config: config.versions or not config.canary_percent,
+        "a canary is of published versions: set versions, or give a canary_percent of 0",
     ),
     Combination(
         ("snap_start", "runtime"),

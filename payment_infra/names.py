@@ -36,6 +36,10 @@ HEALTH_CONCURRENCY = "HealthConcurrency"
 TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
 MANAGE_API_GATEWAY_ACCOUNT = "ManageApiGatewayAccount"
 DELETION_PROTECTION = "DeletionProtection"
+# Whether an update shifts traffic to new versions bit by bit, or at once; given with each.
+TRAFFIC_SHIFTING = "TrafficShifting"
+CANARY = "canary"
+AT_ONCE = "at-once"
 # Those that take their value from a field of the configuration.
 PARAMETER_FIELDS = {
     ENVIRONMENT_SUFFIX: "suffix",

@@ -6,6 +6,8 @@ from payment_infra.config import StackConfig
 from payment_infra.names import (
     ALARM_EMAIL,
     ARTIFACT_BUCKET,
+    AT_ONCE,
+    CANARY,
     CONCURRENCIES,
     DELETION_PROTECTION,
     ENVIRONMENT_SUFFIX,
@@ -14,6 +16,7 @@ from payment_infra.names import (
     PARAMETER_FIELDS,
     THROTTLE_BURST_LIMIT,
     THROTTLE_RATE_LIMIT,
+    TRAFFIC_SHIFTING,
     TRANSACTIONS_TABLE_OVERRIDE,
 )
 from payment_infra.rules import (
@@ -29,7 +32,10 @@ PARAMETER_GROUPS = {
     "Environment": (ENVIRONMENT_SUFFIX, ARTIFACT_BUCKET),
     "API": (THROTTLE_RATE_LIMIT, THROTTLE_BURST_LIMIT, MANAGE_API_GATEWAY_ACCOUNT),
     "Functions": tuple(CONCURRENCIES.values()),
-    "Operations": (ALARM_EMAIL, LOG_RETENTION_DAYS, TRANSACTIONS_TABLE_OVERRIDE),
+    "Operations": (
+        *(ALARM_EMAIL, LOG_RETENTION_DAYS, TRANSACTIONS_TABLE_OVERRIDE),
+        TRAFFIC_SHIFTING,
+    ),
     "Data": (DELETION_PROTECTION,),
 }
 
@@ -141,6 +147,7 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
             if (reserved := getattr(config, PARAMETER_FIELDS[name]))
         ),
         *([_deletion_protection()] if config.deletion_protection else []),
+        *([_traffic_shifting()] if config.versions and config.canary_percent else []),
     ]
 
 
@@ -154,6 +161,16 @@ def _deletion_protection() -> Parameter:
         ),
         AllowedValues=["true", "false"],
         Default="false",
+    )
+
+
+def _traffic_shifting() -> Parameter:
+    return Parameter(
+        TRAFFIC_SHIFTING,
+        Type="String",
+        Description="Whether new versions get a part of the requests first (canary), or all.",
+        AllowedValues=[CANARY, AT_ONCE],
+        Default=CANARY,
     )
 
 

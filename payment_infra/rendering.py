@@ -17,8 +17,8 @@ SECTIONS = (
     *("Resources", "Outputs"),
 )
 RESOURCE_KEYS = (
-    *("Type", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Metadata"),
-    "Properties",
+    *("Type", "Condition", "DependsOn", "UpdatePolicy", "DeletionPolicy", "UpdateReplacePolicy"),
+    *("Metadata", "Properties"),
 )
 FORMATS = ("yaml", "json")
 YAML_WIDTH = 200

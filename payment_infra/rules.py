@@ -69,6 +69,10 @@ MAX_TAGS = 40
 # How many retries the queue's event source lets run at once. What is reserved for the function is
 # not to be less (Lambda, "Configuring maximum concurrency for SQS event sources").
 RETRIES_AT_ONCE = 5
+# As long as a canary's alarms need to fire, until a period is over, measured and evaluated; and
+# as long as CodeDeploy lets one last ("CodeDeploy quotas", Lambda canary).
+MIN_CANARY_MINUTES = 5
+MAX_CANARY_MINUTES = 2880
 # A slip of the keyboard is caught here; the account's own quota is what really limits.
 MAX_LIMIT = 1_000_000
 # AWS X-Ray API, SamplingRule: a name has 1 to 32 characters.

@@ -11,6 +11,7 @@ from payment_infra.config import StackConfig
 from payment_infra.groups.alarms import Alarms, build_alarms
 from payment_infra.groups.api import Api, build_api, build_rest_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
+from payment_infra.groups.canary import Canary, build_canary
 from payment_infra.groups.dashboard import build_dashboard
 from payment_infra.groups.domain import Domain, build_domain
 from payment_infra.groups.encryption import Encryption, build_encryption
@@ -47,6 +48,7 @@ class Groups:
     firewall: Firewall | None
     tracing: Tracing | None
     alarms: Alarms
+    canary: Canary | None
     dashboard: Dashboard
 
 
@@ -153,6 +155,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
         firewall=build_firewall(config, encryption, stage),
         tracing=build_tracing(config, stage),
         alarms=alarms,
+        canary=build_canary(config, functions),
         dashboard=build_dashboard(functions, storage, queues, alarms),
     )
 

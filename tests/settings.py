@@ -43,6 +43,8 @@ OTHER: Mapping[str, Any] = {
     "subnets": ("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
     "security_groups": ("sg-0123456789abcdef0",),
     "failed_runs": True,
+    "canary_percent": 25,
+    "canary_minutes": 30,
     "validation_concurrency": 7,
     "processing_concurrency": 8,
     "retry_concurrency": 9,

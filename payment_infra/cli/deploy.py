@@ -67,6 +67,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 )
 @click.option("--detach", is_flag=True, help="Return as soon as the execution has begun.")
 @click.option("--force", is_flag=True, help="Make a change set though nothing seems changed.")
+@click.option("--at-once", is_flag=True, help="Give new versions all requests, without a canary.")
 @click.option("--no-rollback", is_flag=True, help="Keep what was made if the deployment fails.")
 @click.option(
     "--wait/--no-wait", default=None, help="Wait for another operation on the stack, or give up."
@@ -159,10 +160,10 @@ def command(
             "asked about, before it changes anything"
         )
     fixed = options["parameters"] or options["role_arn"] or notification_arns
-    if fixed and options["change_set"] is not None:
+    if (fixed or options["at_once"]) and options["change_set"] is not None:
         raise UsageError(
             "--change-set: a change set has its parameters, role and topics already; leave out "
-            "--parameter, --role-arn and --notification-arn"
+            "--parameter, --at-once, --role-arn and --notification-arn"
         )
     if timeout_minutes is not None and options["detach"]:
         raise UsageError(

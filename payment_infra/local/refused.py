@@ -10,6 +10,7 @@ REFUSED: Mapping[str, str] = {
     "firewall": "it has no association of a web ACL with a stage",
     "client_certificate": "it has no client certificates",
     "trace_percent": "it has no sampling rules of X-Ray",
+    "canary_percent": "it has no CodeDeploy",
     "concurrency_alarms": "it has no alarms on metric math",
 }
 DEFAULTS = StackConfig()

@@ -33,6 +33,8 @@ TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
 EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
 # What the handlers take from the environment if it is there, for tests that cannot wait.
 OPTIONAL_VARIABLES = {"LEASE_SECONDS", "RECOVER_AFTER_SECONDS"}
+# What Lambda gives each function.
+OF_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"}
 # What a function has only where the configuration says otherwise than by default.
 CHOSEN_VARIABLES = {"GATEWAY", "GATEWAY_SECRET_ARN", "PAYMENT_ACCESS"}
 
@@ -224,7 +226,7 @@ def test_the_functions_have_the_variables_that_the_handlers_read_and_no_other() 
     for one in resources("AWS::Lambda::Function").values():
         given |= set(one["Environment"]["Variables"])
     assert given == needed | {"POWERTOOLS_SERVICE_NAME"}
-    assert optional == OPTIONAL_VARIABLES | CHOSEN_VARIABLES
+    assert optional == OPTIONAL_VARIABLES | CHOSEN_VARIABLES | OF_LAMBDA
 
 
 def test_the_default_gateway_is_the_one_that_the_handlers_take_without_a_variable() -> None:

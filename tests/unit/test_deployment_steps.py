@@ -556,3 +556,39 @@ def test_a_deployment_fails_where_live_works_on_another_table(
         run(session, **flags)
     versions.named["RetryFunction"] = "2"
     run(session, **flags)
+
+
+# Traffic shifting.
+
+
+def shifting(aws: FakeAws) -> str:
+    return aws.stacks[NAME].parameters["TrafficShifting"]
+
+
+def test_an_update_shifts_traffic_unless_it_is_to_be_at_once_which_no_later_one_keeps(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    assert shifting(aws) == "canary"
+    at_once = DeployOptions(yes=True, at_once=True)
+    run(session, options=at_once, **PRODUCTION, throttle_rate_limit=5)
+    assert shifting(aws) == "at-once"
+    run(session, **PRODUCTION, throttle_rate_limit=6)
+    assert shifting(aws) == "canary"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_how_traffic_shifts_is_no_change_of_its_own(
+    at_once: bool, session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    aws.stacks[NAME].parameters["TrafficShifting"] = "canary" if at_once else "at-once"
+    options = DeployOptions(yes=True, at_once=at_once)
+    assert not run(session, options=options, **PRODUCTION).changed
+
+
+def test_at_once_is_what_an_update_without_a_canary_is_anyway(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, options=DeployOptions(yes=True, at_once=True))
+    assert "TrafficShifting" not in aws.stacks[NAME].parameters

@@ -236,6 +236,11 @@ def test_a_reason_of_several_lines_is_told_on_one() -> None:
             "raise its quota",
         ),
         (
+            "One or more alarms have been activated according to the Amazon CloudWatch metrics you "
+            "selected, and the affected deployments have been stopped.",
+            "`payment-infra deploy --at-once --suffix dev --region eu-west-1` ships a mend",
+        ),
+        (
             "CloudWatch Logs role ARN must be set in account settings to enable logging",
             "`payment-infra deploy --manage-api-gateway-account --suffix dev --region eu-west-1`",
         ),

@@ -84,6 +84,7 @@ def test_a_stage_comes_to_an_alias_only_once_that_may_be_invoked() -> None:
         {"tags": {"Team": "payments"}},
         {"suffix": "prod-eu", "bucket": "other"},
         {"manage_api_gateway_account": False},
+        {"canary_percent": 10},
         {"permissions_boundary": "arn:aws:iam::123456789012:policy/boundary"},
     ],
 )
@@ -164,6 +165,7 @@ def test_the_description_is_the_active_table_which_always_fits(function: str) ->
 STABLE = {
     *("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::ApiGateway::RestApi"),
     *("AWS::Logs::LogGroup", "AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping"),
+    "AWS::KMS::Key",
 }
 
 

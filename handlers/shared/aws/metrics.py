@@ -1,15 +1,18 @@
 """The business metrics, written by Powertools as log lines that CloudWatch turns into metrics.
 
-The only dimension is the service, which POWERTOOLS_SERVICE_NAME names: one for a stack.
+The only dimension is the service, which POWERTOOLS_SERVICE_NAME names: one for a stack. But a
+failure of a published version is counted once more with that as well, since a canary watches a new
+version alone; they are few, and cost next to nothing.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.metrics import Metrics, MetricUnit, single_metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +57,18 @@ def end(status: int) -> None:
     """Count an answer of 500, which Lambda does not see as an error, and flush."""
     if status == 500:
         count(FAILURES)
+        _count_for_version()
     flush()
+
+
+def _count_for_version() -> None:
+    """Count a failure of the published version that this is, if it is one (Lambda, "Defined runtime
+    environment variables")."""
+    version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+    if version != "$LATEST":
+        named = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME')}:{version}"
+        with single_metric(FAILURES, MetricUnit.Count, 1, namespace=NAMESPACE) as metric:
+            metric.add_dimension("version", named)
 
 
 def flush() -> None:

@@ -5,5 +5,5 @@
 what the environment is like whatever is deployed, `consent` what an update may not take back
 unasked. `release` says what is deployed and puts it into the `bucket`, whose own stack `bootstrap`
 makes; `parameters` are their values. `importing` begins with what a stack that is gone has kept,
-which `existing` finds.
+which `existing` finds. `pruning` deletes old versions of functions.
 """

@@ -30,6 +30,7 @@ from payment_infra.cloud.deploying.consent import (
 from payment_infra.cloud.deploying.options import OPEN, DeployOptions
 from payment_infra.cloud.deploying.parameters import protection_request
 from payment_infra.cloud.deploying.previewing import import_preview, questions, update_preview
+from payment_infra.cloud.deploying.pruning import prune
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.environment import Environment
@@ -54,6 +55,7 @@ from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.config import PRESETS
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
 from payment_infra.gateway_check import check_gateway
+from payment_infra.names import AT_ONCE, TRAFFIC_SHIFTING
 from payment_infra.record import Record, authorization_of, read_record
 from payment_infra.template import sources
 from payment_infra.wording import counted
@@ -217,6 +219,8 @@ class Deployment:
             importing.check_gateway_known(
                 self._stack.name, self._record, self._resolved, self._session
             )
+        if options.at_once and self._resolved.config.canary_percent:
+            values = {**values, TRAFFIC_SHIFTING: AT_ONCE}
         planned = plan(self._session, live, self._resolved, values)
         if self._imports(found):
             importing.check_copies(self._session, planned, self._gone)
@@ -405,6 +409,7 @@ class Deployment:
         same_values = all(
             value is None or live.parameters.get(name) == value
             for name, value in planned.parameters.items()
+            if name != TRAFFIC_SHIFTING  # says how to update, not to what
         )
         return (
             same_values
@@ -563,7 +568,9 @@ class Deployment:
         if change_set.creates:
             state = self._complete(state)
         self._operator.tell(Outputs(state.outputs))
-        check_live(self._environment(state))
+        environment = self._environment(state)
+        check_live(environment)
+        prune(environment, change_set.changes, self._operator.tell)
         return Result(name, state.status, changed=True)
 
     def _follow_to_end(self, events: Iterator[StackEvent | Waiting]) -> None:

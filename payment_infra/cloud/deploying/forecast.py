@@ -20,6 +20,7 @@ from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.settling import DELETING, step_of
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.gateway_check import check_gateway
+from payment_infra.names import TRAFFIC_SHIFTING
 from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
@@ -114,4 +115,7 @@ def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
     outset = foresee(stack, resolved)
     planned = plan(session, outset.state, outset.resolved, outset.parameters)
     values = outset.state.parameters if outset.state else {}
-    return compare_all(outset.deployed, planned.template, values, planned.parameters)
+    # How an update is made is no difference.
+    kept = {name: value for name, value in values.items() if name != TRAFFIC_SHIFTING}
+    sent = {name: value for name, value in planned.parameters.items() if name != TRAFFIC_SHIFTING}
+    return compare_all(outset.deployed, planned.template, kept, sent)

@@ -34,6 +34,7 @@ class DeployOptions:
         strict: whether a warning of the checks ends the deployment.
         skip_checks: names of the checks that are not made.
         import_existing: whether a new stack begins with what exists under its names.
+        at_once: whether new versions get all requests at once, without a canary.
         take_over: the generation of the lock that may be taken from its holder.
         command: what a person has entered, for a refusal to repeat it.
     """
@@ -55,5 +56,6 @@ class DeployOptions:
     strict: bool = False
     skip_checks: frozenset[str] = frozenset()
     import_existing: bool = False
+    at_once: bool = False
     take_over: int | None = None
     command: str = ""

@@ -95,7 +95,8 @@ def _values(resolved: Resolved, bucket: str) -> dict[str, str]:
     values = {
         name: _text(getattr(resolved.config, field)) for name, field in PARAMETER_FIELDS.items()
     }
-    return values | {names.ARTIFACT_BUCKET: bucket}
+    # What is said of a deployment is kept for none that follows.
+    return values | {names.ARTIFACT_BUCKET: bucket, names.TRAFFIC_SHIFTING: names.CANARY}
 
 
 def _text(value: object) -> str:

@@ -53,6 +53,9 @@ def repoint(environment: Environment, source: str, table: str, operator: Operato
             "was moved"
         )
     values = dict.fromkeys(state.parameters) | {names.TRANSACTIONS_TABLE_OVERRIDE: override}
+    if names.TRAFFIC_SHIFTING in state.parameters:
+        # Payments are stopped, and alarms of the incident would end a canary.
+        values[names.TRAFFIC_SHIFTING] = names.AT_ONCE
     request = change_sets.Request({"UsePreviousTemplate": True}, values)
     with change_sets.created(stack, state, request) as change_set:
         if change_set is None:

@@ -111,6 +111,13 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "the account's concurrency is used up: raise its quota (Service Quotas, Lambda, concurrent"
         " executions)",
     ),
+    # CodeDeploy, through the alias of a function ("ErrorInformation": ALARM_ACTIVE).
+    (
+        r"(?i:alarms? (?:have|has) been activated|ALARM_ACTIVE)",
+        "an alarm of the canary fired, so the new versions were taken back: `payment-infra logs"
+        " {flags}` shows why; `payment-infra deploy --at-once {flags}`"
+        " ships a mend while it fires",
+    ),
     # DynamoDB and CloudFormation, on deletion.
     (
         r"deletion protection|DeletionProtection",

@@ -111,18 +111,22 @@ class Response:
 
 @dataclass
 class Output:
-    """What was written to stdout and stderr: log lines, and the values of each metric."""
+    """What was written to stdout and stderr: log lines, and the values of each metric.
+
+    of_version holds version and name of what is counted by the published version too.
+    """
 
     text: str
     lines: list[dict[str, Any]]
     metrics: dict[str, list[float]]
+    of_version: list[tuple[str, str]]
 
     @classmethod
     def read(cls, capsys: pytest.CaptureFixture[str]) -> Output:
         """Return what was written since the last time, and check what every line has."""
         captured = capsys.readouterr()
         entries = [json.loads(line) for line in captured.out.splitlines()]
-        output = cls(captured.out + captured.err, [], {})
+        output = cls(captured.out + captured.err, [], {}, [])
         for entry in entries:
             if "_aws" not in entry:
                 assert entry["service"] == SERVICE
@@ -130,8 +134,12 @@ class Output:
                 continue
             [directive] = entry["_aws"]["CloudWatchMetrics"]
             assert directive["Namespace"] == "PaymentInfra"
-            assert directive["Dimensions"] == [["service"]]
             assert entry["service"] == SERVICE
+            [dimensions] = directive["Dimensions"]
+            if set(dimensions) == {"service", "version"}:
+                output.of_version.append((entry["version"], directive["Metrics"][0]["Name"]))
+                continue
+            assert dimensions == ["service"]
             for metric in directive["Metrics"]:
                 output.metrics.setdefault(metric["Name"], []).extend(entry[metric["Name"]])
         return output

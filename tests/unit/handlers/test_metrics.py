@@ -213,3 +213,23 @@ def test_the_metrics_of_a_request_are_one_line(
     capsys.readouterr()
     process(transaction_id)
     assert sum("_aws" in line for line in capsys.readouterr().out.splitlines()) == 1
+
+
+def test_only_a_failure_of_a_published_version_is_counted_by_that_too(
+    aws: Aws, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "payment-validation-dev")
+    aws.dynamodb.fail("PutItem")
+    for version, counted in (
+        ("$LATEST", []),
+        ("7", [("payment-validation-dev:7", "Failures")]),
+    ):
+        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", version)
+        validate()
+        output = Output.read(capsys)
+        assert (output.metrics, output.of_version) == ({"Failures": [1]}, counted)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "7")
+    aws.dynamodb.errors.clear()
+    validate()
+    output = Output.read(capsys)
+    assert (output.metrics, output.of_version) == ({"PaymentsValidated": [1]}, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -98,3 +99,17 @@ def test_payments_stay_stopped_where_nobody_can_tell(world: World, versions: Fak
     with pytest.raises(AwsError, match="alias live of function ValidationFunction"):
         world.restore()
     assert is_stopped(world.intake)
+
+
+@pytest.mark.parametrize("has_canary", [True, False])
+def test_a_restore_and_its_undo_move_at_once(has_canary: bool, world: World) -> None:
+    if has_canary:
+        world.stack.parameters["TrafficShifting"] = "canary"
+        template = json.loads(world.stack.template)
+        template["Parameters"]["TrafficShifting"] = {"Type": "String"}
+        world.stack.template = json.dumps(template)
+    for step in (world.restore, world.undo):
+        step()
+        [*_, request] = world.aws.called("cloudformation:CreateChangeSet")
+        sent = {one["ParameterKey"]: one.get("ParameterValue") for one in request["Parameters"]}
+        assert sent.get("TrafficShifting") == ("at-once" if has_canary else None)
