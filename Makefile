@@ -24,6 +24,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	for template in $(TEMPLATES); do $(BIN)/payment-infra validate --strict $$template || exit 1; done
+	$(BIN)/python -m tests.combinations
 
 # Every checker's findings in the production template; refreshes the list of those suppressed.
 audit: .venv/installed-dev $(AUDIT)/installed-checkov $(AUDIT)/installed-nag
