@@ -53,9 +53,7 @@ def test_lambda_logs_of_its_own_what_fails_in_production_and_each_call_in_develo
         }
 
 
-def test_a_line_of_the_handlers_has_a_time_as_rfc_3339_has_it(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_line_of_the_handlers_has_a_time_as_rfc_3339_has_it() -> None:
     # "If you don't supply a valid timestamp, Lambda will assign the log the level INFO" (Lambda,
     # "Log-level filtering").
     record = logging.LogRecord("payment", logging.ERROR, "", 1, "text", (), None)
@@ -63,6 +61,16 @@ def test_a_line_of_the_handlers_has_a_time_as_rfc_3339_has_it(
     assert line["level"] == "ERROR"
     assert "T" in line["timestamp"]
     assert datetime.fromisoformat(line["timestamp"]).utcoffset() is not None
+
+
+def test_a_line_of_the_handlers_names_its_trace_whether_that_is_recorded_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace = "1-6740f2a4-0123456789abcdef01234567"
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root={trace};Parent=0123456789abcdef;Sampled=0")
+    record = logging.LogRecord("payment", logging.ERROR, "", 1, "text", (), None)
+    line = json.loads(logs.logger.registered_formatter.format(record))
+    assert line["xray_trace_id"] == trace
 
 
 def line(fields: Mapping[str, Any]) -> LogLine:
