@@ -28,8 +28,8 @@ DATA_KEY_REUSE_SECONDS = 60 * 60
 class Queues:
     """Where a failed transaction waits for its retry, and where it ends after the last one.
 
-    failed_arn is the ARN of the first for those who are granted something there. In failed_runs the
-    events of scheduled runs end that failed, if they are kept.
+    failed_arn is the ARN of the first for those who are granted something there. In failed_runs
+    Lambda puts the events of scheduled runs that failed, if they are kept.
     """
 
     failed: Queue
@@ -40,8 +40,8 @@ class Queues:
 
 
 def build_queues(config: StackConfig, encryption: Encryption) -> Queues:
-    """Build both queues; a message moves to the second after three receives, and back to no other
-    than the first. Both take no request without TLS."""
+    """Build the queues; a message moves from the first to the second after three receives, and back
+    to no other. None takes a request without TLS."""
     encrypted: dict[str, object] = {"SqsManagedSseEnabled": True}
     if encryption.key:
         # A queue has one of the two (SQS API, SetQueueAttributes).
@@ -72,21 +72,20 @@ def build_queues(config: StackConfig, encryption: Encryption) -> Queues:
         ),
         **encrypted,
     )
-    policy = QueuePolicy(
-        "QueuesPolicy",
-        Queues=[failed.ref(), dead_letter.ref()],
-        PolicyDocument=PolicyDocument(
-            Version="2012-10-17", Statement=[require_tls(Action("sqs", "*"), "*")]
-        ),
-    )
     failed_runs = Queue(
         "FailedRunsQueue",
         **stateful(config),
         QueueName=suffixed("failed-scheduled-runs"),
         MessageRetentionPeriod=DEAD_LETTER_RETENTION_SECONDS,
-        # A key of one's own would have to let EventBridge use it, which names no account for which
-        # it does (EventBridge, "Using dead-letter queues"); no event has a payment in it.
-        SqsManagedSseEnabled=True,
+        **encrypted,
+    )
+    kept = [failed_runs] if config.failed_runs else []
+    policy = QueuePolicy(
+        "QueuesPolicy",
+        Queues=[queue.ref() for queue in (failed, dead_letter, *kept)],
+        PolicyDocument=PolicyDocument(
+            Version="2012-10-17", Statement=[require_tls(Action("sqs", "*"), "*")]
+        ),
     )
     return Queues(
         failed=failed,

@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 
-from awacs import sqs
-from awacs.aws import Action, Allow, ArnEquals, PolicyDocument, Principal, Statement
-from awacs.aws import Condition as When
 from troposphere.awslambda import DestinationConfig, EventInvokeConfig, OnFailure, Permission
-from troposphere.events import DeadLetterConfig, RetryPolicy, Rule, Target
+from troposphere.events import Rule, Target
 from troposphere.sns import Topic
-from troposphere.sqs import Queue, QueuePolicy
+from troposphere.sqs import Queue
 
 from payment_infra.groups.functions import FunctionParts
-from payment_infra.groups.iam import require_tls
 from payment_infra.names import LIVE
 from payment_infra.naming import suffixed
 
@@ -28,7 +24,6 @@ class Schedule:
 
     rule: Rule
     permission: Permission
-    failed_policy: QueuePolicy | None
     failed: EventInvokeConfig | None
 
 
@@ -37,9 +32,13 @@ def build_schedule(
 ) -> Schedule:
     """Build the schedule.
 
+    An event that reaches no function is kept nowhere: the next one is the same, and an alarm tells
+    when none comes. A queue for these would have to take messages of EventBridge, which says for no
+    account that it uses a key (EventBridge, "Using dead-letter queues").
+
     Args:
         health_monitor: what it runs.
-        failed_runs: where events end that no run has handled, if they are kept.
+        failed_runs: where Lambda keeps the events of runs that failed, if they are kept.
         topic: is told of a run that failed.
     """
     rule = Rule(
@@ -47,9 +46,7 @@ def build_schedule(
         Name=suffixed("health-monitor-schedule"),
         ScheduleExpression=EXPRESSION,
         State="ENABLED",
-        Targets=[
-            Target(Id="health-monitor", Arn=health_monitor.invoked_arn, **_undelivered(failed_runs))
-        ],
+        Targets=[Target(Id="health-monitor", Arn=health_monitor.invoked_arn)],
     )
     permission = Permission(
         "HealthMonitorSchedulePermission",
@@ -61,43 +58,7 @@ def build_schedule(
     return Schedule(
         rule=rule,
         permission=permission,
-        failed_policy=_build_policy(failed_runs, rule) if failed_runs else None,
         failed=_build_failed(health_monitor, topic) if failed_runs else None,
-    )
-
-
-def _undelivered(queue: Queue | None) -> dict[str, object]:
-    """Return what becomes of an event that reaches no function: it ends in the queue, if any."""
-    if queue is None:
-        return {}
-    return {
-        "DeadLetterConfig": DeadLetterConfig(Arn=queue.get_att("Arn")),
-        "RetryPolicy": RetryPolicy(
-            MaximumEventAgeInSeconds=AGE_SECONDS, MaximumRetryAttempts=RETRIES
-        ),
-    }
-
-
-def _build_policy(queue: Queue, rule: Rule) -> QueuePolicy:
-    """Let the schedule put events into the queue (EventBridge, "Using dead-letter queues to process
-    undelivered events"), and refuse requests without TLS."""
-    return QueuePolicy(
-        "FailedRunsPolicy",
-        Queues=[queue.ref()],
-        PolicyDocument=PolicyDocument(
-            Version="2012-10-17",
-            Statement=[
-                require_tls(Action("sqs", "*"), "*"),
-                Statement(
-                    Sid="UndeliveredRuns",
-                    Effect=Allow,
-                    Principal=Principal("Service", "events.amazonaws.com"),
-                    Action=[sqs.SendMessage],
-                    Resource=[queue.get_att("Arn")],
-                    Condition=When(ArnEquals("aws:SourceArn", rule.get_att("Arn"))),
-                ),
-            ],
-        ),
     )
 
 

@@ -14,6 +14,7 @@ from payment_infra.names import (
     DEAD_LETTER_QUEUE,
     FAILED_RUNS_QUEUE,
     HEALTH_FUNCTION,
+    HEALTH_SCHEDULE,
     PROCESS_METHOD,
     PROCESSING_FUNCTION,
     REST_API,
@@ -121,6 +122,14 @@ SUPPRESSIONS = (
             " state, which status shows."
         ),
         nag=(f"{SERVERLESS}-SNSRedrivePolicy",),
+    ),
+    Suppression(
+        resources=(HEALTH_SCHEDULE,),
+        reason=(
+            "The next event is the same, five minutes later, so nothing is lost with one that"
+            " reaches no function; an alarm tells when none comes."
+        ),
+        nag=(f"{SERVERLESS}-EventBusDLQ",),
     ),
     Suppression(
         resources=(STAGE,),

@@ -17,6 +17,10 @@ def findings() -> list[Finding]:
     return checkov(TEMPLATE)
 
 
+def test_checkov_finds_no_failure_in_the_production_template(findings: list[Finding]) -> None:
+    assert [one for one in findings if not one.reason] == []
+
+
 def test_what_checkov_skips_is_what_the_template_says(findings: list[Finding]) -> None:
     said = (one for one in suppressed_in(json.loads(production())) if one.checker == CHECKOV)
     assert sorted((one.rule, one.resource, one.reason) for one in findings if one.reason) == sorted(

@@ -20,7 +20,7 @@ from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.refused import without_refused
 from payment_infra.local.stack import open_session
-from payment_infra.names import ENCRYPTION_KEY
+from payment_infra.names import ENCRYPTION_KEY, FAILED_RUNS_QUEUE
 from tests.e2e.conftest import Deploy
 from tests.e2e.grants import (
     GET,
@@ -90,6 +90,13 @@ USES = (
         "arn:*:sqs:*:failed-transactions-*",
         "AWS Lambda Developer Guide, Creating and configuring an Amazon SQS event source mapping",
     ),
+)
+# With the setting failed_runs.
+FAILED_RUN_USE = Use(
+    ("HealthMonitor",),
+    ("sqs:SendMessage",),
+    "arn:*:sqs:*:failed-scheduled-runs-*",
+    "AWS Lambda Developer Guide, Capturing records of Lambda asynchronous invocations",
 )
 SEND = ("kms:Decrypt", "kms:GenerateDataKey")
 # With a key of the customer's.
@@ -167,7 +174,7 @@ def used(
     return Privileges(
         frozenset(allowed(deployed)),
         frozenset(permission_of(deployed, call) for call in read(calls)),
-        USES + KEY_USES if ENCRYPTION_KEY in deployed.stack.physical_ids() else USES,
+        tuple(services(deployed)),
     )
 
 
@@ -282,6 +289,16 @@ def allowed(deployed: Deployed) -> Iterator[Permission]:
             for statement in stored["Document"]["Statement"]:
                 for action, resource in product(statement["Action"], statement["Resource"]):
                     yield Permission(function, action, resource, through(statement))
+
+
+def services(deployed: Deployed) -> Iterator[Use]:
+    """Yield what services use in the names of a stack's functions."""
+    resources = deployed.stack.physical_ids()
+    yield from USES
+    if FAILED_RUNS_QUEUE in resources:
+        yield FAILED_RUN_USE
+    if ENCRYPTION_KEY in resources:
+        yield from KEY_USES
 
 
 def through(statement: dict[str, Any]) -> str:

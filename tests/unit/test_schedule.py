@@ -20,17 +20,7 @@ def statements(evaluated: Evaluated, policy: str) -> dict[str, Json]:
     return {one["Sid"]: one for one in document["Statement"] if "Sid" in one}
 
 
-def test_an_event_that_reaches_no_function_ends_in_the_queue_of_failed_runs() -> None:
-    [target] = Evaluated(PRODUCTION).resources["HealthMonitorSchedule"]["Targets"]
-    assert target["DeadLetterConfig"] == {"Arn": "<FailedRunsQueue.Arn>"}
-    # The next run is due then, and does the same work.
-    assert target["RetryPolicy"] == {
-        "MaximumEventAgeInSeconds": EVENT_SECONDS,
-        "MaximumRetryAttempts": 2,
-    }
-
-
-def test_a_run_that_failed_three_times_ends_there_too_and_is_told() -> None:
+def test_a_run_that_failed_three_times_ends_in_the_queue_of_failed_runs_and_is_told() -> None:
     evaluated = Evaluated(PRODUCTION)
     function = evaluated.resources["HealthMonitorFunction"]
     assert function["DeadLetterConfig"] == {"TargetArn": "<FailedRunsQueue.Arn>"}
@@ -51,7 +41,7 @@ def test_without_versions_the_function_itself_is_what_is_told_of() -> None:
     assert "DependsOn" not in failed
 
 
-def test_lambda_and_the_schedule_alone_may_put_something_into_the_queue() -> None:
+def test_lambda_alone_may_put_something_into_the_queue() -> None:
     evaluated = Evaluated(PRODUCTION)
     granted: dict[str, list[str]] = {}
     for name in ("Validation", "Processing", "Retry", "HealthMonitor"):
@@ -60,31 +50,21 @@ def test_lambda_and_the_schedule_alone_may_put_something_into_the_queue() -> Non
                 granted.setdefault(name, []).append(sid)
                 assert one["Action"] == ["sqs:SendMessage"]
     assert granted == {"HealthMonitor": ["KeepFailedRuns"]}
-    policy = evaluated.resources["FailedRunsPolicy"]
-    assert policy["Queues"] == ["<FailedRunsQueue>"]
-    assert statements(evaluated, "FailedRunsPolicy") == {
-        "UndeliveredRuns": {
-            "Sid": "UndeliveredRuns",
-            "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Action": ["sqs:SendMessage"],
-            "Resource": ["<FailedRunsQueue.Arn>"],
-            "Condition": {"ArnEquals": {"aws:SourceArn": "<HealthMonitorSchedule.Arn>"}},
-        }
-    }
 
 
-def test_the_queue_of_failed_runs_is_encrypted_and_refuses_plain_http() -> None:
-    evaluated = Evaluated(PRODUCTION)
-    queue: Any = evaluated.resources["FailedRunsQueue"]
+def test_the_queue_of_failed_runs_is_encrypted_as_the_others_are() -> None:
+    queue: Any = Evaluated(PRODUCTION).resources["FailedRunsQueue"]
     assert queue["QueueName"] == "failed-scheduled-runs-dev"
-    assert queue["SqsManagedSseEnabled"] is True
+    assert queue["KmsMasterKeyId"] == "<EncryptionKey.Arn>"
     assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
-    document = evaluated.resources["FailedRunsPolicy"]["PolicyDocument"]
-    [refused] = [one for one in document["Statement"] if one["Effect"] == "Deny"]
-    assert (refused["Principal"], refused["Action"], refused["Resource"]) == ("*", ["sqs:*"], ["*"])
-    [(test, values)] = refused["Condition"].items()
-    assert (test, str(values["aws:SecureTransport"]).lower()) == ("Bool", "false")
+    assert Evaluated(KEPT).resources["FailedRunsQueue"]["SqsManagedSseEnabled"] is True
+
+
+def test_the_queue_of_failed_runs_takes_no_request_without_tls() -> None:
+    policy = Evaluated(PRODUCTION).resources["QueuesPolicy"]
+    assert "<FailedRunsQueue>" in policy["Queues"]
+    [refused] = policy["PolicyDocument"]["Statement"]
+    assert (refused["Effect"], refused["Principal"], refused["Resource"]) == ("Deny", "*", ["*"])
 
 
 def test_somebody_is_alarmed_by_each_run_that_failed() -> None:
@@ -98,7 +78,5 @@ def test_somebody_is_alarmed_by_each_run_that_failed() -> None:
 
 def test_development_has_nothing_of_it() -> None:
     more = set(KEPT["Resources"]) - set(DEVELOPMENT["Resources"])
-    assert more == {"FailedRunsQueue", "FailedRunsPolicy", "FailedRuns", "FailedRunAlarm"}
+    assert more == {"FailedRunsQueue", "FailedRuns", "FailedRunAlarm"}
     assert "DeadLetterConfig" not in DEVELOPMENT["Resources"]["HealthMonitorFunction"]["Properties"]
-    [target] = DEVELOPMENT["Resources"]["HealthMonitorSchedule"]["Properties"]["Targets"]
-    assert set(target) == {"Id", "Arn"}
