@@ -192,6 +192,54 @@ def test_a_stack_from_before_the_record_keeps_its_access_too(
     assert recorded(aws).values["authorization"] == "none"
 
 
+VPC = {"endpoint_type": "private", "allowed_vpc_endpoints": ("vpce-0123456789abcdef0",)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "first"),
+    [
+        (
+            VPC,
+            {"endpoint_type": "edge", "allowed_vpc_endpoints": ()},
+            "deploy --endpoint-type regional first, then --endpoint-type edge",
+        ),
+        (
+            {"endpoint_type": "regional", "endpoint_access_mode": "strict"},
+            {"endpoint_type": "edge", "endpoint_access_mode": "basic"},
+            "deploy --endpoint-type regional --endpoint-access-mode basic first, then "
+            "--endpoint-type edge",
+        ),
+    ],
+)
+def test_an_endpoint_that_cannot_change_in_one_step_is_refused_with_the_first(
+    session: Session, aws: FakeAws, before: Any, after: Any, first: str
+) -> None:
+    run(session, **before)
+    changes = len(aws.changes())
+    with pytest.raises(UsageError) as refused:
+        run(session, **after)
+    assert str(refused.value).endswith(first)
+    assert len(aws.changes()) == changes
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"endpoint_type": "regional"}),
+        (VPC, {"endpoint_type": "regional", "allowed_vpc_endpoints": ()}),
+        (
+            {"endpoint_type": "regional", "endpoint_access_mode": "strict"},
+            {"endpoint_type": "regional", "endpoint_access_mode": "basic"},
+        ),
+    ],
+)
+def test_any_other_change_of_the_endpoint_is_an_update(
+    session: Session, before: Any, after: Any
+) -> None:
+    run(session, **before)
+    assert run(session, **after).changed
+
+
 # The record, and the preset.
 
 

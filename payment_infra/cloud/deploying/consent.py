@@ -83,6 +83,35 @@ def check_kept(name: str, record: Record, resolved: Resolved, command: str) -> N
     )
 
 
+def check_endpoint(name: str, record: Record, resolved: Resolved) -> None:
+    """Make sure that API Gateway can change the endpoint's type to what an update wants.
+
+    Args:
+        name: the stack's.
+        record: its configuration.
+        resolved: that of the update.
+
+    Raises:
+        UsageError: it cannot in one step ("Change a public or private API endpoint type in API
+            Gateway", and "Security policies for REST APIs in API Gateway": Endpoint access mode);
+            says which comes first.
+    """
+    was, becomes = record.values.get("endpoint_type"), resolved.config.endpoint_type
+    if was in {None, becomes}:
+        return
+    if record.values.get("endpoint_access_mode") == "strict":
+        raise UsageError(
+            f"stack {name}: API Gateway changes no endpoint whose access mode is strict; deploy "
+            f"--endpoint-type {was} --endpoint-access-mode basic first, then --endpoint-type "
+            f"{becomes}"
+        )
+    if (was, becomes) == ("private", "edge"):
+        raise UsageError(
+            f"stack {name}: a private API cannot become edge-optimized; deploy --endpoint-type "
+            "regional first, then --endpoint-type edge"
+        )
+
+
 def check_simulated(name: str, resolved: Resolved, session: Session, command: str) -> None:
     """Make sure that production on AWS has the simulated gateway only if that is asked for.
 

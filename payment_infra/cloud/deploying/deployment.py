@@ -20,6 +20,7 @@ from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud.deploying import importing, preflight
 from payment_infra.cloud.deploying.condition import find_lost_table, tell_stopped
 from payment_infra.cloud.deploying.consent import (
+    check_endpoint,
     check_kept,
     check_simulated,
     continued,
@@ -214,6 +215,7 @@ class Deployment:
         if options.change_set is not None:
             return found
         check_kept(self._stack.name, self._record, self._resolved, self._command)
+        check_endpoint(self._stack.name, self._record, self._resolved)
         check_simulated(self._stack.name, self._resolved, self._session, self._command)
         if self._imports(found):
             importing.check_gateway_known(
