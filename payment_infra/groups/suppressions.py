@@ -25,6 +25,11 @@ from payment_infra.names import (
 )
 
 FUNCTIONS = (VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION, HEALTH_FUNCTION)
+CANARY_ALARMS = (
+    "CanaryServerErrorAlarm",
+    *("ValidationCanaryErrorAlarm", "ValidationCanaryFailureAlarm"),
+    *("ProcessingCanaryErrorAlarm", "ProcessingCanaryFailureAlarm"),
+)
 # What the ids of cdk-nag's rules begin with, pack by pack (cdk-nag, "Rules").
 AWS_SOLUTIONS = "AwsSolutions"
 PCI_DSS = "PCI.DSS.321"
@@ -130,6 +135,14 @@ SUPPRESSIONS = (
             " reaches no function; an alarm tells when none comes."
         ),
         nag=(f"{SERVERLESS}-EventBusDLQ",),
+    ),
+    Suppression(
+        resources=CANARY_ALARMS,
+        reason=(
+            "CodeDeploy reads the alarm, which looks at a new version alone, and takes that back by"
+            " it; people are told by the alarms beside it."
+        ),
+        nag=_in_packs((NIST_R4, NIST_R5, HIPAA), "CloudWatchAlarmAction"),
     ),
     Suppression(
         resources=(STAGE,),
