@@ -14,6 +14,7 @@ from payment_infra.rules import (
     FIREWALL_LIMITS,
     FIREWALL_WINDOW_SECONDS,
     GATEWAY_PATTERN,
+    MAX_BACKUP_DAYS,
     MAX_CANARY_MINUTES,
     MAX_LIMIT,
     MIN_CANARY_MINUTES,
@@ -27,6 +28,7 @@ from payment_infra.rules import (
     SECURITY_GROUP_PATTERN,
     SUBNET_PATTERN,
     TRUSTSTORE_PATTERN,
+    VAULT_ARN_PATTERN,
     VPC_ENDPOINT_PATTERN,
     Rule,
     Tags,
@@ -263,6 +265,29 @@ class StackConfig:
     termination_protection: bool = _setting(
         False, "Refuse to delete the stack (on `deploy`).", kept=True
     )
+    backup: bool = _setting(
+        False,
+        "Back the table up every day by AWS Backup.",
+        kept=True,
+        costs="0.10 USD a month for a GB of each backup, each of the whole table.",
+    )
+    backup_days: int = _setting(
+        35, "Days that a backup is kept.", between(1, MAX_BACKUP_DAYS), kept=True
+    )
+    backup_lock_days: int = _setting(
+        0,
+        "Days before which nobody may delete a backup (vault lock); 0 locks nothing.",
+        between(0, MAX_BACKUP_DAYS),
+        kept=True,
+        costs="What is locked cannot be deleted, and is paid for, as long as that.",
+    )
+    backup_copy_vault: str = _setting(
+        "",
+        "ARN of a vault of another region or account that backups are copied to.",
+        matching(VAULT_ARN_PATTERN, "the whole ARN of a backup vault"),
+        kept=True,
+        costs="The copies cost as backups do there, and 0.02 USD for a GB that leaves a region.",
+    )
 
     # Functions.
     runtime: str = _setting("python3.13", "Lambda runtime.", one_of(*RUNTIMES))
@@ -427,6 +452,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "deletion_protection": True,
         "replacement_protection": True,
         "termination_protection": True,
+        "backup": True,
         # Functions.
         "versions": True,
         "snap_start": True,
@@ -477,6 +503,12 @@ def _admits_the_throttle(config: StackConfig) -> bool:
 
 
 COMBINATIONS: tuple[Combination, ...] = (
+    Combination(
+        ("backup_lock_days", "backup_days"),
+        # AWS Backup fails a job whose backup would be kept for less ("AWS Backup Vault Lock").
+        lambda config: config.backup_lock_days <= config.backup_days,
+        "the vault takes no backup that is kept for less than its lock; give more backup_days",
+    ),
     Combination(
         ("firewall_rate_limit", "throttle_rate_limit", "throttle_burst_limit"),
         _admits_the_throttle,

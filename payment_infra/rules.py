@@ -63,6 +63,12 @@ DOMAIN_PATTERN = r"^$|^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]
 CERTIFICATE_ARN_PATTERN = r"^$|^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$"
 # API Gateway, "How to turn on mutual TLS authentication for your REST APIs".
 TRUSTSTORE_PATTERN = r"^$|^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+$"
+# AWS Backup API, CreateBackupVault: a vault's name has 2 to 50 characters.
+VAULT_ARN_PATTERN = (
+    r"^$|^arn:aws[a-z-]*:backup:[a-z0-9-]+:[0-9]{12}:backup-vault:[a-zA-Z0-9_.-]{2,50}$"
+)
+# AWS Backup API, PutBackupVaultLockConfiguration: the longest retention that can be asked for.
+MAX_BACKUP_DAYS = 36_500
 # Tag restrictions of AWS: "Tag naming limits and requirements".
 TAG_PATTERN = r"^[\w .:/=+@-]*$"
 MAX_TAGS = 40

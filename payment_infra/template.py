@@ -11,6 +11,7 @@ from payment_infra.config import StackConfig
 from payment_infra.groups.alarms import Alarms, build_alarms
 from payment_infra.groups.api import Api, build_api, build_rest_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
+from payment_infra.groups.backup import Backup, build_backup
 from payment_infra.groups.canary import Canary, build_canary
 from payment_infra.groups.dashboard import build_dashboard
 from payment_infra.groups.domain import Domain, build_domain
@@ -31,6 +32,9 @@ from payment_infra.record import RECORD_HOLDER, build_record
 
 DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch."
 
+# The tags of AWS Backup's resources, which are one map.
+MAP_TAGS = frozenset({"BackupPlanTags", "BackupVaultTags"})
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -47,6 +51,7 @@ class Groups:
     domain: Domain | None
     firewall: Firewall | None
     tracing: Tracing | None
+    backup: Backup | None
     alarms: Alarms
     canary: Canary | None
     dashboard: Dashboard
@@ -154,6 +159,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
         domain=build_domain(config, rest_api, stage.stage),
         firewall=build_firewall(config, encryption, stage),
         tracing=build_tracing(config, stage),
+        backup=build_backup(config, storage),
         alarms=alarms,
         canary=build_canary(config, functions),
         dashboard=build_dashboard(functions, storage, queues, alarms),
@@ -192,6 +198,8 @@ def _resources(group: object) -> Iterator[AWSObject]:
 def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
     if "Tags" in resource.props:
         resource.Tags = Tags(Environment=parameter(ENVIRONMENT_SUFFIX)) + Tags(dict(tags))
+    for name in MAP_TAGS & resource.props.keys():
+        setattr(resource, name, {"Environment": parameter(ENVIRONMENT_SUFFIX), **tags})
 
 
 def _url(groups: Groups) -> Sub:

@@ -154,6 +154,7 @@ def test_the_command_that_removes_a_resource_is_told_whole(kind: str, command: s
 @pytest.mark.parametrize("preset", ["development", "production"])
 def test_whatever_the_template_can_retain_can_be_removed(preset: str) -> None:
     flags = {"preset": preset, "suffix": "dev", "retain_data": True, "customer_key": True}
+    flags["backup"] = True
     template = document(build_template(resolve(flags, {}).config, code_keys()))
     retained = {
         one["Type"]

@@ -18,6 +18,7 @@ TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
 EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
 # How the name of a logical id ends, to the type of what it names.
 TYPES = {
+    "BACKUP_PLAN": "AWS::Backup::BackupPlan",
     "ALIAS": "AWS::Lambda::Alias",
     "ALARM_TOPIC": "AWS::SNS::Topic",
     "CALLER_POLICY": "AWS::IAM::ManagedPolicy",
@@ -49,6 +50,8 @@ ASKED_FOR = {
     "DOMAIN": "domain_name",
     "FIREWALL_ASSOCIATION": "firewall",
     "FAILED_RUNS_QUEUE": "failed_runs",
+    "BACKUP_PLAN": "backup",
+    "BACKUP_ROLE": "backup",
     **{name: "versions" for name in LOGICAL_IDS if name.endswith("_ALIAS")},
 }
 PARAMETERS = (

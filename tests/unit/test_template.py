@@ -18,7 +18,7 @@ from payment_infra.cli import root
 from payment_infra.config import PRESETS, StackConfig
 from payment_infra.groups import api, refusals
 from payment_infra.rendering import render
-from payment_infra.rules import ARCHITECTURES, RETENTION_DAYS, RUNTIMES
+from payment_infra.rules import ARCHITECTURES, MAX_SUFFIX_LENGTH, RETENTION_DAYS, RUNTIMES
 from payment_infra.template import build_bootstrap_template
 from tests.unit.template import (
     PSEUDO_PARAMETERS,
@@ -51,6 +51,7 @@ STATEFUL_TYPES = {
 }
 # Actions for which the service has no resource-level permission (Service Authorization Reference).
 WITHOUT_RESOURCES = {
+    "backup:CopyFromBackupVault",
     "cloudwatch:GetMetricData",
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
@@ -662,6 +663,77 @@ def test_the_callers_policy_grants_the_two_post_methods_and_nothing_else() -> No
     assert statements(DEPLOYED, "PaymentCallerPolicy") == {
         ("execute-api:Invoke",): [f"{API_ARN}/POST/validate", f"{API_ARN}/POST/process"]
     }
+
+
+# Backups.
+
+BACKUP_ARN = "arn:aws:backup:eu-west-1:123456789012:backup-vault:payments"
+TABLES = "arn:aws:dynamodb:eu-central-1:123456789012:table"
+
+
+def test_the_active_table_is_backed_up_every_day_and_kept_as_long_as_is_asked_for() -> None:
+    assert not [one for one in DEVELOPMENT["Resources"].values() if "Backup" in one["Type"]]
+    resources = Evaluated(load(backup=True, backup_days=90)).resources
+    [rule] = resources["BackupPlan"]["BackupPlan"]["BackupPlanRule"]
+    assert rule == {
+        "RuleName": "daily",
+        "TargetBackupVault": "<BackupVault>",
+        "ScheduleExpression": "cron(0 3 * * ? *)",
+        "StartWindowMinutes": 60,
+        "Lifecycle": {"DeleteAfterDays": 90},
+    }
+    assert resources["BackupPlan"]["BackupPlanTags"] == {"Environment": "dev"}
+    selection = resources["PaymentBackupSelection"]
+    assert selection["BackupPlanId"] == "<BackupPlan>"
+    assert selection["BackupSelection"]["Resources"] == ["<TransactionsTable.Arn>"]
+    assert selection["BackupSelection"]["IamRoleArn"] == "<BackupRole.Arn>"
+
+
+def test_the_backups_and_their_role_follow_a_restored_table() -> None:
+    copy = "transactions-dev-20261124T114500Z"
+    moved = Evaluated(load(backup=True), TransactionsTableOverride=copy)
+    selected = moved.resources["PaymentBackupSelection"]["BackupSelection"]["Resources"]
+    assert selected == [f"{TABLES}/{copy}"]
+    granted = statements(moved, "BackupPolicy")
+    assert granted[
+        ("dynamodb:DescribeTable", "dynamodb:ListTagsOfResource", "dynamodb:StartAwsBackupJob")
+    ] == [f"{TABLES}/{copy}"]
+    [restoring] = [of for actions, of in granted.items() if "dynamodb:Scan" in actions]
+    assert restoring == [f"{TABLES}/transactions-dev-????????T??????Z"]
+    assert len(copy.removeprefix("transactions-dev-")) == len("????????T??????Z")
+
+
+def test_the_vault_is_kept_whatever_becomes_of_the_stack_and_is_in_nobodys_way() -> None:
+    template = load(backup=True)
+    vault = template["Resources"]["BackupVault"]
+    assert (vault["DeletionPolicy"], vault["UpdateReplacePolicy"]) == (
+        *("RetainExceptOnCreate", "Retain"),
+    )
+    assert "LockConfiguration" not in vault["Properties"]
+    name = json.dumps(vault["Properties"]["BackupVaultName"])
+    assert ("AWS::StackId" in name, "backups-${EnvironmentSuffix}" in name) == (True, True)
+    # AWS Backup API, CreateBackupVault; the stack's id gives eight characters.
+    assert len("backups-") + MAX_SUFFIX_LENGTH + len("-01234567") <= 50
+    locked = load(backup=True, backup_lock_days=30)["Resources"]["BackupVault"]["Properties"]
+    assert locked["LockConfiguration"] == {"MinRetentionDays": 30}
+
+
+def test_backups_are_copied_to_a_vault_that_is_named() -> None:
+    found = Evaluated(load(backup=True, backup_copy_vault=BACKUP_ARN))
+    [rule] = found.resources["BackupPlan"]["BackupPlan"]["BackupPlanRule"]
+    assert rule["CopyActions"] == [
+        {"DestinationBackupVaultArn": BACKUP_ARN, "Lifecycle": {"DeleteAfterDays": 35}}
+    ]
+    granted = statements(found, "BackupPolicy")
+    assert granted[("backup:CopyIntoBackupVault",)] == [BACKUP_ARN]
+    assert granted[("backup:CopyFromBackupVault",)] == ["*"]
+
+
+def test_only_aws_backup_of_this_account_has_the_backups_role() -> None:
+    role = Evaluated(load(backup=True)).resources["BackupRole"]
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "backup.amazonaws.com"}
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
 # Data.

@@ -5,5 +5,6 @@ finds all of them, `smoke` calls its API, `invoking` the functions behind that. 
 operation work on it at a time, `journal` says how far its restores have come; both are kept in the
 `operations_table`. `intake` stops payments and lets them in, `findings` tells what stops them,
 `live` which versions they go through, `callers` who may call.
-`stack_policy` keeps updates from replacing what holds data.
+`stack_policy` keeps updates from replacing what holds data, `backed_up` tells which tables AWS
+Backup backs up.
 """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from payment_infra.checks import Check
 from payment_infra.cloud.environment import findings, locking
+from payment_infra.cloud.environment.backed_up import find_not_backed_up
 from payment_infra.cloud.environment.environment import gateway_of_function
 from payment_infra.cloud.environment.findings import FUNCTIONS
 from payment_infra.cloud.environment.live import find_misdirected
@@ -166,6 +167,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
         misdirected = find("live", find_misdirected)
         restores = find("restores", findings.find_restores)
         policy = find("policy", findings.find_missing_policy)
+        backed_up = find("backups", find_not_backed_up)
         lock = parts.read(
             "lock", lambda: locking.find(environment.session, environment.stack), None
         )
@@ -177,7 +179,8 @@ def read_status(environment: Environment, now: datetime) -> Status:
         alarms = parts.read(ALARMS, lambda: find_alarms(environment), list[Alarm]())
         measured = numbers()
         active, stopped, resting = table(), stops(), idle()
-        found = [*stopped, *resting, *misdirected(), *schedule(), *restores(), *policy()]
+        found = [*stopped, *resting, *misdirected(), *schedule(), *restores()]
+        found += [*policy(), *backed_up()]
         if active:
             found[:0] = findings.find_table(environment, active.name, active.status)
             if active.status != tables.GONE:

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from payment_infra.cloud.environment.backed_up import find_backed_up
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restoring import copy as copies
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import code_of, is_unavailable, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, UsageError
-from payment_infra.names import TRANSACTIONS_TABLE
+from payment_infra.names import BACKUP_ROLE, TRANSACTIONS_TABLE
 from payment_infra.record import read_record
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.events import Tell
     from payment_infra.cloud.restoring.encryption import Encryption
     from payment_infra.cloud.sdk.session import Session
@@ -39,8 +41,9 @@ IN_PROGRESS = frozenset({"CREATING"})
 # The types that DynamoDB gives what a deletion leaves, and those of AWS Backup.
 SYSTEM = "SYSTEM"
 AWS_BACKUP = "AWS_BACKUP"
-# The role that AWS Backup makes and works with unless told otherwise ("IAM service roles").
-RESTORE_ROLE = "service-role/AWSBackupDefaultServiceRole"
+# The role that AWS Backup makes and works with unless told otherwise ("IAM service roles"): for an
+# environment that has none of its own.
+DEFAULT_ROLE = "service-role/AWSBackupDefaultServiceRole"
 # How a restore job of AWS Backup ends if it does not come to a good end (API, DescribeRestoreJob).
 ENDED_BADLY = frozenset({"ABORTED", "FAILED"})
 MAX_NAMED = 5
@@ -140,8 +143,11 @@ def begin(
     copy: str,
     encryption: Encryption,
     sleep: Callable[[float], None],
+    role: str = "",
 ) -> None:
     """Begin to make the copy, once an earlier one that is being deleted is gone.
+
+    AWS Backup works with the role of this ARN, "" for its own.
 
     Raises:
         AwsError: it cannot be made; there is no copy then.
@@ -155,7 +161,31 @@ def begin(
                 TargetTableName=copy, BackupArn=backup.arn, SSESpecificationOverride=specification
             )
     else:
-        _begin_job(session, backup, copy, encryption, sleep)
+        _begin_job(session, backup, copy, encryption, sleep, role or _default_role(session))
+
+
+def role_of(environment: Environment) -> str:
+    """Return the ARN of the stack's own role for AWS Backup, "" if it has none."""
+    if not environment.has(BACKUP_ROLE):
+        return ""
+    name = environment.resource(BACKUP_ROLE)
+    with translated(f"role {name}"):
+        # It has a path if every role of the account has.
+        arn: str = environment.client("iam").get_role(RoleName=name)["Role"]["Arn"]
+    return arn
+
+
+def backed_up_lines(environment: Environment, table: str) -> list[str]:
+    """Return what a report says of whether the backups follow payments to a table."""
+    try:
+        tables = find_backed_up(environment)
+    except AwsError as error:
+        return [f"Whether AWS Backup backs {table} up could not be read: {error}"]
+    if tables is None:
+        return []
+    if table in tables:
+        return [f"AWS Backup backs {table} up from now on."]
+    return [f"AWS Backup does not back {table} up: `{environment.command('drift')}` shows why."]
 
 
 def bring_back_from_template(
@@ -230,19 +260,24 @@ def _of_aws_backup(session: Session, table: str) -> Iterator[Backup]:
             raise
 
 
+def _default_role(session: Session) -> str:
+    partition = session.client("backup").meta.partition
+    return f"arn:{partition}:iam::{session.account()}:role/{DEFAULT_ROLE}"
+
+
 def _begin_job(
     session: Session,
     backup: Backup,
     copy: str,
     encryption: Encryption,
     sleep: Callable[[float], None],
+    role: str,
 ) -> None:
     """Let AWS Backup begin to make the copy, and wait until there is a table.
 
     A job that a killed run has begun makes the same table; whichever comes second fails.
     """
     client, dynamodb = session.client("backup"), session.client("dynamodb")
-    role = f"arn:{client.meta.partition}:iam::{session.account()}:role/{RESTORE_ROLE}"
     if tables.status(dynamodb, copy) != tables.GONE:
         raise AwsError(f"there is a table {copy} already; it is not made by this restore")
     with translated(f"the restore of {backup.arn}"):

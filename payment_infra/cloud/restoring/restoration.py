@@ -249,7 +249,9 @@ def _make(work: Work, journal: Journal, key: Encryption) -> None:
         copy.begin(client, journal.source, journal.copy, journal.to, key, work.sleep)
         return
     found = backups.find_backups(session, journal.source, work.operator.tell)
-    backups.begin(session, backups.choose(found, journal.backup), journal.copy, key, work.sleep)
+    backup = backups.choose(found, journal.backup)
+    role = backups.role_of(work.environment)
+    backups.begin(session, backup, journal.copy, key, work.sleep, role)
 
 
 def _end(work: Work, journal: Journal) -> str:
@@ -321,7 +323,11 @@ def _what_is_left(work: Work, moved: Moved) -> list[str]:
     if rows:
         changed = counted(len(rows), "payment")
         lines += [f"{changed} had changed since {shown(journal.to)}:", *listed(rows)]
-    lines += [*marked_lines(moved.marked), "What is left to do:"]
+    lines += [
+        *backups.backed_up_lines(work.environment, journal.copy),
+        *marked_lines(moved.marked),
+        "What is left to do:",
+    ]
     if unknown := sum(row.unknown for row in rows):
         lines.append(
             f"- compare the {unknown} that could be charged again with the gateway's records"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Report
-from payment_infra.cloud.restoring import copy, row_log
+from payment_infra.cloud.restoring import backups, copy, row_log
 from payment_infra.cloud.restoring.agreement import agree, check_choice, listed, marked_lines
 from payment_infra.cloud.restoring.repointing import ready
 from payment_infra.cloud.restoring.switch import is_lost, start, switch
@@ -65,6 +65,7 @@ def _undo(work: Work) -> Report:
             f"Payments are in {journal.source} again.",
             *([f"{counted(len(rows), 'payment')} had changed since:"] if rows else []),
             *listed(rows),
+            *backups.backed_up_lines(work.environment, journal.source),
             *marked_lines(moved.marked),
             f"{journal.copy} is not used any more{':' if left else ', and gone'}",
             *(f"  {command}" for command in left),

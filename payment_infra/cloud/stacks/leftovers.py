@@ -107,6 +107,15 @@ def _remove_queue(session: Session, url: str, _: Sleep) -> bool:
     return True
 
 
+def _remove_vault(session: Session, name: str, _: Sleep) -> bool:
+    client = session.client("backup")
+    with translated(f"backup vault {name}"):
+        if client.describe_backup_vault(BackupVaultName=name)["NumberOfRecoveryPoints"]:
+            return False
+        client.delete_backup_vault(BackupVaultName=name)
+    return True
+
+
 def _remove_log_group(session: Session, name: str, _: Sleep) -> bool:
     with translated(f"log group {name}"):
         session.client("logs").delete_log_group(logGroupName=name)
@@ -128,6 +137,9 @@ def _remove_key(session: Session, key_id: str, _: Sleep) -> bool:
 REMOVALS: Mapping[str, Removal] = {
     "AWS::DynamoDB::Table": Removal((tables.DELETE,), _remove_table),
     "AWS::SQS::Queue": Removal(("sqs delete-queue --queue-url {}",), _remove_queue),
+    "AWS::Backup::BackupVault": Removal(
+        ("backup delete-backup-vault --backup-vault-name {}",), _remove_vault
+    ),
     LOG_GROUP: Removal(("logs delete-log-group --log-group-name {}",), _remove_log_group),
     KEY: Removal(("kms schedule-key-deletion --key-id {}",), _remove_key),
     "AWS::KMS::Alias": Removal(("kms delete-alias --alias-name {}",), _remove_alias),

@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.artifacts import code_keys
+from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.events import Caution, Event
 from payment_infra.cloud.restoring import backups, copy
 from payment_infra.cloud.restoring.backups import Backup, begin, choose, find_backups
 from payment_infra.cloud.restoring.encryption import Encryption
+from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.rendering import document
 from payment_infra.template import build_template
-from tests.aws import ACCOUNT, REGION, FakeAws, Refused
+from tests.aws import ACCOUNT, REGION, FakeAws, FakeStack, Refused
 from tests.tables import START, FakeTables
 
 if TYPE_CHECKING:
     from tests.stacks import Answer
 
 TABLE, COPY = "transactions-dev", "transactions-dev-20261124T114500Z"
+TABLE_ARNS = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table"
 HOUR = timedelta(hours=1)
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/k-1"
 POINT = f"arn:aws:backup:{REGION}:{ACCOUNT}:recovery-point:1eb3b5e7"
@@ -264,6 +267,64 @@ def test_a_copy_that_has_another_key_gets_the_one_that_is_wanted(account: Accoun
     changes = len(account.aws.called("dynamodb:UpdateTable"))
     copy.bring_back(account.client, TABLE, COPY, Encryption(KEY), account.sleep)
     assert len(account.aws.called("dynamodb:UpdateTable")) == changes
+
+
+def test_aws_backup_restores_with_the_stacks_own_role(account: Account) -> None:
+    account.points = [point(START)]
+    own = f"arn:aws:iam::{ACCOUNT}:role/payments/BackupRole-1"
+    account.aws.answers["iam:GetRole"] = {"Role": {"Arn": own}}
+    role = backups.role_of(environment_of(account, BackupRole="BackupRole-1"))
+    begin(account.session, choose(account.find(), POINT), COPY, Encryption(), account.sleep, role)
+    [job] = account.aws.called("backup:StartRestoreJob")
+    assert job["IamRoleArn"] == own
+    assert account.aws.called("iam:GetRole") == [{"RoleName": "BackupRole-1"}]
+    assert backups.role_of(environment_of(account)) == ""
+
+
+@pytest.mark.parametrize(
+    ("selected", "told"),
+    [
+        ([TABLE, COPY], f"AWS Backup backs {COPY} up from now on."),
+        (
+            [TABLE],
+            f"AWS Backup does not back {COPY} up: `payment-infra drift --suffix dev` shows why.",
+        ),
+    ],
+)
+def test_a_report_says_whether_the_backups_follow_the_table(
+    account: Account, selected: list[str], told: str
+) -> None:
+    account.aws.answers |= {
+        "backup:ListBackupSelections": {"BackupSelectionsList": [{"SelectionId": "one"}]},
+        "backup:GetBackupSelection": {
+            "BackupSelection": {
+                "SelectionName": "x",
+                "IamRoleArn": "y",
+                "Resources": [f"{TABLE_ARNS}/{it}" for it in selected],
+            }
+        },
+    }
+    environment = environment_of(account, BackupPlan="plan-1")
+    assert backups.backed_up_lines(environment, COPY) == [told]
+    assert account.aws.called("backup:GetBackupSelection") == [
+        {"BackupPlanId": "plan-1", "SelectionId": "one"}
+    ]
+    assert backups.backed_up_lines(environment_of(account), COPY) == []
+    account.aws.errors["backup:ListBackupSelections"] = Refused("AccessDeniedException")
+    [line] = backups.backed_up_lines(environment, COPY)
+    assert line.startswith(f"Whether AWS Backup backs {COPY} up could not be read: ")
+
+
+def environment_of(account: Account, **resources: str) -> Environment:
+    """Return an environment whose stack has these resources, logical id to physical id."""
+    made = dict.fromkeys(resources, "CREATE_COMPLETE")
+    stack = FakeStack("payment-infra-dev", resources=made, physical_ids=resources)
+    account.aws.stacks[stack.name] = stack
+    client = account.session.client("cloudformation")
+    found = Stack(client, stack.name, account.sleep, "--suffix dev")
+    state = found.state()
+    assert state is not None
+    return Environment(account.session, found, state)
 
 
 @pytest.mark.parametrize("status", ["ABORTED", "FAILED"])

@@ -1,0 +1,191 @@
+"""The daily backups of the active table by AWS Backup: vault, plan, what it selects, and the role.
+
+They are kept apart from the table: what deletes that, or its account's DynamoDB backups, does not
+reach them. A plan needs AWS Backup's advanced features for DynamoDB, and opts the account in to
+them by itself; continuous backups are not for DynamoDB, whose point-in-time recovery goes on beside
+this ("Advanced DynamoDB backup", "Feature availability by resource").
+"""
+
+from dataclasses import dataclass
+
+from awacs import backup, dynamodb, sts
+from awacs.aws import Allow, Condition, PolicyDocument, Principal, Statement, StringEquals
+from troposphere import AccountId, Join, Select, Split, StackId
+from troposphere.backup import (
+    BackupPlan,
+    BackupPlanResourceType,
+    BackupRuleResourceType,
+    BackupSelection,
+    BackupSelectionResourceType,
+    BackupVault,
+    CopyActionResourceType,
+    LifecycleResourceType,
+    LockConfigurationType,
+)
+from troposphere.iam import ManagedPolicy, Role
+
+from payment_infra.config import StackConfig
+from payment_infra.groups.retention import RETAIN, RETAIN_EXCEPT_ON_CREATE
+from payment_infra.groups.storage import Storage
+from payment_infra.names import TRANSACTIONS
+from payment_infra.naming import arn_of, suffixed
+
+# Every day at 03:00 UTC; a job that has not begun an hour later is given up (AWS Backup's own
+# windows are 8 hours to begin and 7 days to end).
+SCHEDULE = "cron(0 3 * * ? *)"
+START_MINUTES = 60
+# How the copy that a restore makes is named: by its moment (see `copy_name` of the journal).
+OF_A_MOMENT = "-????????T??????Z"
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What makes the backups, and what keeps them."""
+
+    vault: BackupVault
+    role: Role
+    policy: ManagedPolicy
+    plan: BackupPlan
+    selection: BackupSelection
+
+
+def build_backup(config: StackConfig, storage: Storage) -> Backup | None:
+    """Build the backups of the active table, None where there are to be none."""
+    if not config.backup:
+        return None
+    vault = _build_vault(config)
+    policy = _build_policy(config, storage)
+    role = Role(
+        "BackupRole",
+        # Who may let AWS Backup act is one account ("Cross-service confused deputy prevention").
+        AssumeRolePolicyDocument=PolicyDocument(
+            Version="2012-10-17",
+            Statement=[
+                Statement(
+                    Effect=Allow,
+                    Principal=Principal("Service", "backup.amazonaws.com"),
+                    Action=[sts.AssumeRole],
+                    Condition=Condition(StringEquals({"aws:SourceAccount": AccountId})),
+                )
+            ],
+        ),
+        ManagedPolicyArns=[policy.ref()],
+    )
+    plan = BackupPlan(
+        "BackupPlan",
+        BackupPlan=BackupPlanResourceType(
+            BackupPlanName=suffixed("payment-backups"),
+            BackupPlanRule=[_build_rule(config, vault)],
+        ),
+    )
+    return Backup(
+        vault=vault,
+        role=role,
+        policy=policy,
+        plan=plan,
+        selection=BackupSelection(
+            "PaymentBackupSelection",
+            BackupPlanId=plan.ref(),
+            # Another table makes another selection: none of its properties can be changed.
+            BackupSelection=BackupSelectionResourceType(
+                SelectionName=suffixed(TRANSACTIONS),
+                IamRoleArn=role.get_att("Arn"),
+                Resources=[storage.arn],
+            ),
+        ),
+    )
+
+
+def _build_vault(config: StackConfig) -> BackupVault:
+    """Build the vault, which is kept with what is in it whatever becomes of the stack.
+
+    Its name ends in a part of the stack's id, so that one that was kept is in nobody's way: backups
+    are found by their table, in any vault.
+    """
+    own = Select(0, Split("-", Select(2, Split("/", StackId))))
+    lock = {}
+    if config.backup_lock_days:
+        # Without a ChangeableForDays who may can take it away again ("AWS Backup Vault Lock").
+        lock["LockConfiguration"] = LockConfigurationType(MinRetentionDays=config.backup_lock_days)
+    return BackupVault(
+        "BackupVault",
+        DeletionPolicy=RETAIN_EXCEPT_ON_CREATE,
+        UpdateReplacePolicy=RETAIN,
+        BackupVaultName=Join("-", [suffixed("backups"), own]),
+        **lock,
+    )
+
+
+def _build_rule(config: StackConfig, vault: BackupVault) -> BackupRuleResourceType:
+    lifecycle = LifecycleResourceType(DeleteAfterDays=config.backup_days)
+    copies = {}
+    if config.backup_copy_vault:
+        copies["CopyActions"] = [
+            CopyActionResourceType(
+                DestinationBackupVaultArn=config.backup_copy_vault, Lifecycle=lifecycle
+            )
+        ]
+    return BackupRuleResourceType(
+        RuleName="daily",
+        TargetBackupVault=vault.ref(),
+        ScheduleExpression=SCHEDULE,
+        StartWindowMinutes=START_MINUTES,
+        Lifecycle=lifecycle,
+        **copies,
+    )
+
+
+def _build_policy(config: StackConfig, storage: Storage) -> ManagedPolicy:
+    """Build what AWS Backup may do: of its own policies AWSBackupServiceRolePolicyForBackup and
+    AWSBackupServiceRolePolicyForRestores what DynamoDB needs, for this environment's tables."""
+    copies = arn_of("dynamodb", f"table/{TRANSACTIONS}", OF_A_MOMENT)
+    statements = [
+        Statement(
+            Sid="BackUpPayments",
+            Effect=Allow,
+            Action=[
+                dynamodb.DescribeTable,
+                dynamodb.ListTagsOfResource,
+                dynamodb.StartAwsBackupJob,
+            ],
+            Resource=[storage.arn],
+        ),
+        Statement(
+            Sid="RestorePayments",
+            Effect=Allow,
+            Action=[
+                dynamodb.RestoreTableFromAwsBackup,
+                dynamodb.BatchWriteItem,
+                dynamodb.DeleteItem,
+                dynamodb.DescribeTable,
+                dynamodb.GetItem,
+                dynamodb.PutItem,
+                dynamodb.Query,
+                dynamodb.Scan,
+                dynamodb.UpdateItem,
+            ],
+            Resource=[copies],
+        ),
+    ]
+    if config.backup_copy_vault:
+        statements += [
+            Statement(
+                Sid="CopyBackupsInto",
+                Effect=Allow,
+                Action=[backup.CopyIntoBackupVault],
+                Resource=[config.backup_copy_vault],
+            ),
+            # AWS Backup's own policy has this for every resource.
+            Statement(
+                Sid="CopyBackupsFrom",
+                Effect=Allow,
+                Action=[backup.CopyFromBackupVault],
+                Resource=["*"],
+            ),
+        ]
+    return ManagedPolicy(
+        "BackupPolicy",
+        # Another one, or none, would replace the policy (AWS::IAM::ManagedPolicy).
+        Description="What AWS Backup may do with the payments.",
+        PolicyDocument=PolicyDocument(Version="2012-10-17", Statement=statements),
+    )
