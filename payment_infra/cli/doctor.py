@@ -77,6 +77,7 @@ def _checks(
     yield settings
     yield not_checked("gateway") if resolved is None else check_gateway(resolved.config)
     try:
+        from payment_infra.config import StackConfig
         from payment_infra.doctor.access import check_access
 
         session = app.connect(profile, region, endpoint_url)
@@ -90,10 +91,8 @@ def _checks(
         yield Check("imports", "fail", str(error), "install payment-infra anew")
         yield not_checked("what needs AWS")
         return
-    known = resolved.config if resolved else None
     yield from check_access(
         session.quick(),
-        known.bucket if known else "",
-        known.suffix if known else "",
+        resolved.config if resolved else StackConfig(),
         lambda: datetime.now(UTC),
     )

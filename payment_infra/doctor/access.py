@@ -40,6 +40,7 @@ from payment_infra.names import (
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
+    from payment_infra.config import StackConfig
 
 Now = Callable[[], datetime]
 
@@ -175,13 +176,12 @@ SERVICES = tuple(dict.fromkeys(probe.service for probe in PROBES))
 LATER = ("bucket", *SERVICES, CHANGES)
 
 
-def check_access(session: Session, bucket: str, suffix: str, now: Now) -> Iterator[Check]:
+def check_access(session: Session, config: StackConfig, now: Now) -> Iterator[Check]:
     """Yield what each check of AWS found, in order; what hangs on another is left out with it.
 
     Args:
         session: whose access.
-        bucket: the bucket for the zips, "" for the account's own.
-        suffix: the environment that is asked about, "" for any.
+        config: the environment that is asked about; without a suffix it is any.
         now: the present moment.
     """
     yield Check("region", "ok", session.region)
@@ -201,12 +201,12 @@ def check_access(session: Session, bucket: str, suffix: str, now: Now) -> Iterat
     yield from _clock(identity, before, now())
     account, caller = str(identity["Account"]), str(identity["Arn"])
     yield Check("credentials", "ok", f"account {account}, {caller}")
-    place = Place(caller, account, session.region, suffix or ANY_SUFFIX)
+    place = Place(caller, account, session.region, config.suffix or ANY_SUFFIX)
     with ThreadPoolExecutor(len(LATER)) as pool:  # what takes time is waiting for AWS
         found = [
-            pool.submit(_check_bucket, session, bucket),
+            pool.submit(_check_bucket, session, config.bucket),
             *(pool.submit(_check_service, session, place, service) for service in SERVICES),
-            pool.submit(check_changes, session, place, bucket, _deploy(session, suffix)),
+            pool.submit(check_changes, session, place, config, _deploy(session, config.suffix)),
         ]
         for future in found:
             yield future.result()

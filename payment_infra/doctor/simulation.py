@@ -12,7 +12,6 @@ from payment_infra.checks import Check
 from payment_infra.cloud.deploying.existing import physical_name
 from payment_infra.cloud.environment.operations_table import ACTIONS
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.config import StackConfig
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.names import ENVIRONMENT_SUFFIX, OPERATIONS_TABLE, STACK_NAME_PREFIX
 from payment_infra.rendering import document
@@ -20,6 +19,7 @@ from payment_infra.template import build_template
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
+    from payment_infra.config import StackConfig
 
 CHANGES = "changes"
 STACK_ACTIONS = (
@@ -82,7 +82,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def check_changes(session: Session, place: Place, bucket: str, deploy: str) -> Check:
+def check_changes(session: Session, place: Place, config: StackConfig, deploy: str) -> Check:
     """Ask whether a deployment's main actions are allowed, on resources named as its own.
 
     The simulator knows neither the session's own policy nor every condition, so that its no is a
@@ -90,7 +90,7 @@ def check_changes(session: Session, place: Place, bucket: str, deploy: str) -> C
     """
     try:
         source = _policy_source(session, place, deploy)
-        denied = sorted(set(_denied(session, place, source, _actions(place, bucket))))
+        denied = sorted(set(_denied(session, place, config, source)))
     except PaymentInfraError as error:
         return Check.told(
             CHANGES,
@@ -108,17 +108,17 @@ def check_changes(session: Session, place: Place, bucket: str, deploy: str) -> C
     return Check(CHANGES, "ok", "a deployment's main actions are allowed (simulated)")
 
 
-def _actions(place: Place, bucket: str) -> Mapping[str, Collection[str]]:
+def _actions(place: Place, config: StackConfig) -> Mapping[str, Collection[str]]:
     """Return for resources of a deployment, one of each kind, what it does to each."""
     stack = f"{STACK_NAME_PREFIX}-{place.suffix}"
-    zips = bucket or f"payment-artifacts-{place.account}"
+    zips = config.bucket or f"payment-artifacts-{place.account}"
     actions: dict[str, Collection[str]] = {
         place.arn("cloudformation", f"stack/{stack}/1"): STACK_ACTIONS,
         f"arn:{place.partition}:s3:::{zips}/payment-infra/1": ("s3:PutObject", "s3:GetObject"),
         place.arn("dynamodb", f"table/{OPERATIONS_TABLE}"): ACTIONS,
         f"arn:{place.partition}:apigateway:{place.region}::/restapis": ("apigateway:POST",),
     }
-    template = document(build_template(StackConfig(), code_keys()))
+    template = document(build_template(config, code_keys()))
     firsts = {
         resource["Type"]: (name, resource)
         for name, resource in reversed(template["Resources"].items())
@@ -127,6 +127,8 @@ def _actions(place: Place, bucket: str) -> Mapping[str, Collection[str]]:
         logical_id, resource = firsts[resource_type]
         named = resource["Properties"].get(kind.named_by)
         name = physical_name(named, {ENVIRONMENT_SUFFIX: place.suffix}) or f"{stack}-{logical_id}-1"
+        if resource_type == "AWS::IAM::Role":
+            name = f"{config.role_path}{config.role_prefix or f'{stack}-'}{logical_id}-1"[1:]
         actions[place.arn(kind.service, f"{kind.prefix}{name}")] = kind.actions
     return actions
 
@@ -153,11 +155,11 @@ def _policy_source(session: Session, place: Place, deploy: str) -> str:
         return place.arn("iam", f"role/{name}")
 
 
-def _denied(
-    session: Session, place: Place, source: str, actions: Mapping[str, Collection[str]]
-) -> Iterator[str]:
-    client = session.client("iam")
+def _denied(session: Session, place: Place, config: StackConfig, source: str) -> Iterator[str]:
+    client, actions = session.client("iam"), _actions(place, config)
     known = {"aws:RequestedRegion": place.region, "iam:PassedToService": "lambda.amazonaws.com"}
+    if config.permissions_boundary:
+        known["iam:PermissionsBoundary"] = config.permissions_boundary
     context = [
         {"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [value]}
         for key, value in known.items()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -10,6 +11,7 @@ from botocore.parsers import ResponseParserError
 
 from payment_infra.checks import Check
 from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
+from payment_infra.config import StackConfig
 from payment_infra.doctor.access import LATER, PROBES, SERVICES, check_access
 from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack, Refused
@@ -25,8 +27,9 @@ def aws() -> FakeAws:
     return FakeAws(date=format_datetime(NOW, usegmt=True), buckets={"zips": FakeBucket()})
 
 
-def checks(aws: FakeAws, bucket: str = "") -> dict[str, Check]:
-    found = list(check_access(aws.session().quick(), bucket, "dev", lambda: NOW))
+def checks(aws: FakeAws, bucket: str = "", **settings: str) -> dict[str, Check]:
+    config = replace(StackConfig(suffix="dev", bucket=bucket), **settings)  # type: ignore[arg-type]
+    found = list(check_access(aws.session().quick(), config, lambda: NOW))
     assert aws.changes() == []
     assert all(bool(one.remedy) == (one.level != "ok") for one in found)
     assert len({one.name for one in found}) == len(found)
@@ -228,6 +231,19 @@ def test_actions_are_simulated_on_resources_named_as_the_environments_own(aws: F
         "arn:aws:s3:::zips/payment-infra/1": "s3:PutObject",
     }
     assert {call["PolicySourceArn"] for call in calls} == {f"arn:aws:iam::{ACCOUNT}:role/Deployers"}
+
+
+def test_the_simulator_is_asked_about_roles_under_the_accounts_rules(aws: FakeAws) -> None:
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
+    checks(aws, permissions_boundary=boundary, role_path="/payments/", role_prefix="acme-")
+    [asked] = [
+        call
+        for call in aws.called("iam:SimulatePrincipalPolicy")
+        if "iam:CreateRole" in call["ActionNames"]
+    ]
+    assert asked["ResourceArns"] == [f"arn:aws:iam::{ACCOUNT}:role/payments/acme-ValidationRole-1"]
+    context = {one["ContextKeyName"]: one["ContextKeyValues"] for one in asked["ContextEntries"]}
+    assert context["iam:PermissionsBoundary"] == [boundary]
 
 
 def test_a_denied_action_is_named_and_is_a_warning(aws: FakeAws) -> None:
