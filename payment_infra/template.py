@@ -135,7 +135,7 @@ def build_bootstrap_template() -> Template:
 
 def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
     rest_api = build_rest_api(config)
-    encryption = build_encryption(config, rest_api)
+    encryption = build_encryption(config)
     notifications = build_notifications(encryption)
     storage = build_storage(config, encryption)
     queues = build_queues(config, encryption)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 ALLOWABLE = ("broaden", "open", "replace")
-CHECKS = ("bucket", "template", "names", "table", "quotas")
+CHECKS = ("bucket", "template", "names", "table", "key", "quotas")
 
 
 def _names(allowed: tuple[str, ...]) -> Any:

@@ -15,7 +15,6 @@ from awacs.aws import (
     StringEquals,
 )
 from troposphere import AccountId, Sub
-from troposphere.apigateway import RestApi
 from troposphere.kms import Alias, Key
 
 from payment_infra.config import StackConfig
@@ -68,7 +67,7 @@ class Encryption:
         return {name: self.key.get_att("Arn")} if self.key else {}
 
 
-def build_encryption(config: StackConfig, rest_api: RestApi) -> Encryption:
+def build_encryption(config: StackConfig) -> Encryption:
     """Build the key, if it is asked for: rotated every year, and kept wherever data is kept.
 
     Its alias is how it is found again once the stack is gone, and is kept for that.
@@ -83,7 +82,7 @@ def build_encryption(config: StackConfig, rest_api: RestApi) -> Encryption:
         PendingWindowInDays=PENDING_WINDOW_DAYS,
         KeyPolicy=PolicyDocument(
             Version="2012-10-17",
-            Statement=[*_account_statements(), _alarms_statement(), _logs_statement(rest_api)],
+            Statement=[*_account_statements(), _alarms_statement(), _logs_statement()],
         ),
     )
     alias = Alias(
@@ -141,12 +140,15 @@ def _alarms_statement() -> Statement:
     )
 
 
-def _logs_statement(rest_api: RestApi) -> Statement:
-    """Amazon CloudWatch Logs, "Encrypt log data in CloudWatch Logs using AWS KMS"."""
+def _logs_statement() -> Statement:
+    """Amazon CloudWatch Logs, "Encrypt log data in CloudWatch Logs using AWS KMS".
+
+    The execution log is named for the API, whichever that is: a key that outlives its stack is
+    imported by the next one as it is, before there is an API.
+    """
     execution_log = Sub(
         "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
-        f"API-Gateway-Execution-Logs_${{Api}}/{STAGE_NAME}",
-        Api=rest_api.ref(),
+        f"API-Gateway-Execution-Logs_*/{STAGE_NAME}"
     )
     groups = [*(arn_of("logs", f"log-group:{name}") for name in LOG_GROUPS), execution_log]
     return _allow(

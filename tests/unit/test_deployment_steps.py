@@ -328,7 +328,7 @@ def test_protection_stays_unless_it_is_lifted_by_name(session: Session, aws: Fak
     others = {name: getattr(DEFAULTS, name) for name in PRESETS["production"]}
     del others["termination_protection"]
     others["preset"] = "development"
-    options = DeployOptions(yes=True, allow=frozenset({"broaden"}))
+    options = DeployOptions(yes=True, allow=frozenset({"broaden", "replace"}))
     run(session, options=options, **others)
     assert aws.stacks[NAME].protected
     run(session, options=options, **others, termination_protection=False)

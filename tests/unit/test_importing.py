@@ -146,9 +146,7 @@ def test_what_exists_is_imported_and_then_an_update_makes_the_rest(gone: World) 
         name for name, one in whole.items() if one["Type"] in stateful
     }
     body = read_document(first["TemplateBody"])
-    # What needs others, which only the update makes: the key's policy names the API, and table and
-    # queue wait for grants.
-    del whole["EncryptionKey"]["Properties"]["KeyPolicy"]
+    # What needs others, which only the update makes: table and queue wait for grants.
     del whole["TransactionsTable"]["DependsOn"], whole["FailedTransactionsQueue"]["DependsOn"]
     assert body["Resources"] == {name: whole[name] for name in body["Resources"]}
     assert "Outputs" not in body
@@ -199,8 +197,8 @@ def test_both_operations_are_shown_and_asked_about(gone: World) -> None:
     assert len(first.changes) >= 8
     assert {one.action for one in first.changes} == {"Import"}
     changed = {one.logical_id for one in second.changes if one.action != "Add"}
-    # Its policy names the API; the others wait for grants.
-    assert changed == {"EncryptionKey", "TransactionsTable", "FailedTransactionsQueue"}
+    # They wait for grants.
+    assert changed == {"TransactionsTable", "FailedTransactionsQueue"}
     assert (first.creates, first.gateway, second.gateway) == (True, "simulated", "simulated")
 
 

@@ -240,3 +240,64 @@ def test_a_check_that_may_not_be_made_is_a_warning(
     check = checks(aws)[name]
     assert check.level == "warn"
     assert check.message.startswith(f"the check {name} could not be made: ")
+
+
+COPY = "transactions-dev-20261124T114500Z"
+ALIAS = "alias/payment-infra-dev"
+
+
+def key_check(aws: FakeAws, encrypted_by: str = "", **flags: object) -> Check:
+    """Check an update that keeps the restored table, which has this key."""
+    tables = FakeTables()
+    tables.add(COPY, encrypted_by=encrypted_by)
+    aws.answers |= tables.answers()
+    found = planned(aws, **flags)
+    kept = replace(found, parameters={**found.parameters, TRANSACTIONS_TABLE_OVERRIDE: None})
+    [check] = check_all(
+        aws.session(),
+        kept,
+        creates=False,
+        command=DEPLOY,
+        restored=COPY,
+        skip=tuple(name for name in CHECKS if name != "key"),
+    )
+    return check
+
+
+@pytest.mark.parametrize("customer_key", [True, False])
+def test_a_restored_table_that_the_functions_could_no_longer_read_is_a_failure(
+    aws: FakeAws, customer_key: bool
+) -> None:
+    other = aws.add_key("other")
+    if customer_key:
+        aws.add_key("k-1", ALIAS)
+    check = key_check(aws, other, customer_key=customer_key)
+    assert check.level == "fail"
+    assert check.message.startswith(f"table {COPY} is encrypted with {other}, which the functions")
+    wanted = f"Enabled=true,SSEType=KMS,KMSMasterKeyId={ALIAS}" if customer_key else "Enabled=false"
+    assert f"--table-name {COPY} --sse-specification {wanted}" in check.message
+
+
+def test_a_restored_table_with_the_key_of_the_stack_is_fine(aws: FakeAws) -> None:
+    assert key_check(aws, aws.add_key("k-1", ALIAS), customer_key=True).level == "ok"
+
+
+def test_a_restored_table_of_the_time_before_the_key_is_told_how_it_gets_it(aws: FakeAws) -> None:
+    assert key_check(aws, customer_key=True).level == "ok"  # the key is yet to be made
+    aws.add_key("k-1", ALIAS)
+    check = key_check(aws, customer_key=True)
+    assert (check.level, f"KMSMasterKeyId={ALIAS}" in check.message) == ("warn", True)
+    assert key_check(aws).level == "ok"
+
+
+def test_the_key_that_aws_manages_is_open_to_every_role_of_the_account(aws: FakeAws) -> None:
+    arn = aws.add_key("aws-dynamodb")
+    aws.keys[arn]["KeyManager"] = "AWS"
+    assert key_check(aws, arn).level == "ok"
+
+
+def test_a_key_of_the_stack_that_cannot_be_used_is_a_failure(aws: FakeAws) -> None:
+    aws.add_key("k-1", ALIAS, state="Disabled")
+    check = checks(aws, creates=False, customer_key=True)["key"]
+    assert (check.level, "is Disabled" in check.message) == ("fail", True)
+    assert checks(aws, creates=False)["key"].level == "ok"

@@ -56,7 +56,7 @@ from payment_infra.cloud.stacks.stack import CANCELLABLE
 from payment_infra.config import PRESETS
 from payment_infra.errors import AwsError, Interrupted, PaymentInfraError, UsageError
 from payment_infra.gateway_check import check_gateway
-from payment_infra.names import AT_ONCE, TRAFFIC_SHIFTING
+from payment_infra.names import AT_ONCE, TRAFFIC_SHIFTING, TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.record import Record, authorization_of, read_record
 from payment_infra.template import sources
 from payment_infra.wording import counted
@@ -239,7 +239,7 @@ class Deployment:
         if live is not None and (lost := find_lost_table(self._environment(live), tell)):
             tell(Caution(lost))
         planned = with_bucket(self._session, planned, self._resolved, tell)
-        self._check(planned, creates=live is None, imports=self._imports(found))
+        self._check(planned, live, imports=self._imports(found))
         return replace(found, planned=planned)
 
     def _continue(self, found: Found) -> Mapping[str, str]:
@@ -435,7 +435,7 @@ class Deployment:
     def _environment(self, state: StackState) -> Environment:
         return Environment(self._session, self._stack, state)
 
-    def _check(self, planned: Plan, *, creates: bool, imports: bool) -> None:
+    def _check(self, planned: Plan, live: StackState | None, *, imports: bool) -> None:
         """Make the checks, and raise if one failed; meanwhile, render the template."""
         with ThreadPoolExecutor(1) as pool:
             if planned.bucket:  # or the template will name another
@@ -443,7 +443,8 @@ class Deployment:
             checks = preflight.check_all(
                 self._session,
                 planned,
-                creates=creates,
+                creates=live is None,
+                restored=live.parameters.get(TRANSACTIONS_TABLE_OVERRIDE, "") if live else "",
                 imports=imports,
                 command=self._command,
                 skip=self._options.skip_checks,

@@ -94,14 +94,20 @@ def _read(name: str, call: Callable[[], Any]) -> Any:
             raise
 
 
-def _find_key(session: Session, alias: str) -> dict[str, str]:
+def find_key(session: Session, alias: str) -> str:
+    """Return the id of the key with this alias, "" if there is none."""
     client = session.client("kms")
     found = _read(alias, lambda: client.describe_key(KeyId=alias))
-    return {"KeyId": found["KeyMetadata"]["KeyId"]} if found else {}
+    return str(found["KeyMetadata"]["KeyId"]) if found else ""
+
+
+def _find_key(session: Session, alias: str) -> dict[str, str]:
+    key_id = find_key(session, alias)
+    return {"KeyId": key_id} if key_id else {}
 
 
 def _find_alias(session: Session, alias: str) -> dict[str, str]:
-    return {"AliasName": alias} if _find_key(session, alias) else {}
+    return {"AliasName": alias} if find_key(session, alias) else {}
 
 
 # What a stack may keep, with the property that names it, and how it is looked for.

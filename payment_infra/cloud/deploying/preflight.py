@@ -6,24 +6,26 @@ import json
 import shlex
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from payment_infra.checks import Check
 from payment_infra.cloud.deploying.bootstrap import own_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
-from payment_infra.cloud.deploying.existing import find_existing, physical_name
-from payment_infra.cloud.sdk import tables
-from payment_infra.cloud.sdk.errors import code_of, is_unavailable, translated
+from payment_infra.cloud.deploying.existing import find_existing, find_key, physical_name
+from payment_infra.cloud.sdk import keys, tables
+from payment_infra.cloud.sdk.errors import MISSING, code_of, is_unavailable, translated
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
 from payment_infra.errors import AwsError
 from payment_infra.names import (
     CONCURRENCIES,
     ENVIRONMENT_SUFFIX,
+    KEY_NAME,
     TRANSACTIONS_TABLE,
     TRANSACTIONS_TABLE_OVERRIDE,
     own_table,
+    physical,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 MIN_CONCURRENCY = 50
 # What Lambda keeps for functions that reserve nothing ("Configuring reserved concurrency").
 UNRESERVABLE = 100
-CHECKS = ("bucket", "template", "names", "table", "quotas")
+CHECKS = ("bucket", "template", "names", "table", "key", "quotas")
 
 
 def check_all(
@@ -46,6 +48,7 @@ def check_all(
     creates: bool,
     command: str,
     imports: bool = False,
+    restored: str = "",
     skip: Collection[str] = (),
 ) -> list[Check]:
     """Make the checks, at the same time, and return them in their order; a message says all.
@@ -56,6 +59,8 @@ def check_all(
         creates: whether it is a first deployment, for which every name must be free.
         command: what is to be repeated with --import-existing-resources.
         imports: whether what exists is to be imported, the stack's own table at least.
+        restored: the table that the stack works on in place of its own, and goes on with unless the
+            plan names another.
         skip: names of the checks that are not made.
     """
     checks: Mapping[str, Callable[[], Check]] = {
@@ -67,6 +72,7 @@ def check_all(
             else Check("names", "ok")
         ),
         "table": lambda: _check_table(session, planned, imports=imports),
+        "key": lambda: _check_key(session, planned, restored),
         "quotas": lambda: _check_quotas(session, planned, creates=creates),
     }
     chosen = [check for name, check in checks.items() if name not in skip]
@@ -150,6 +156,48 @@ def _check_table(session: Session, planned: Plan, *, imports: bool) -> Check:
             f"the table that holds them by --parameter {TRANSACTIONS_TABLE_OVERRIDE}=NAME"
         )
     return Check("table", "fail", f"{problem}; {advice}")
+
+
+def _check_key(session: Session, planned: Plan, restored: str) -> Check:
+    """Look whether the stack's key, if it has been made, can be used, and whether a table that the
+    stack does not make itself has one that the functions are granted."""
+    config, named = planned.config, planned.parameters.get(TRANSACTIONS_TABLE_OVERRIDE)
+    name = restored if named is None else named
+    alias = physical(KEY_NAME, config.suffix)
+    try:
+        own = find_key(session, alias) if config.customer_key else None
+        if own:
+            own = keys.usable(session, own).arn
+        of_table = _key_of(session, name) if name else None
+    except AwsError as error:
+        return _not_allowed("key", error) or Check("key", "fail", str(error))
+    if of_table is None or of_table == (own or ""):
+        return Check("key", "ok")
+    wanted = f"Enabled=true,SSEType=KMS,KMSMasterKeyId={alias}" if own else "Enabled=false"
+    mend = session.aws(f"dynamodb update-table --table-name {name} --sse-specification {wanted}")
+    if not of_table:
+        told = f"table {name} is encrypted with a key of DynamoDB's own; `{mend}` gives it {alias}"
+        return Check("key", "warn", told)
+    return Check(
+        "key",
+        "fail",
+        f"table {name} is encrypted with {of_table}, which the functions could no longer use; "
+        f"`{mend}` changes that, and takes minutes in which payments go on",
+    )
+
+
+def _key_of(session: Session, table: str) -> str | None:
+    """Return the key of the account that encrypts a table, "" for one that is DynamoDB's own, and
+    None for one whose policy lets every role of the account use it, or for no table."""
+    with translated(f"table {table}"):
+        try:
+            described: Any = session.client("dynamodb").describe_table(TableName=table)["Table"]
+        except ClientError as error:
+            if code_of(error) in MISSING:
+                return None
+            raise
+    key = keys.of_table(described)
+    return None if key and keys.usable(session, key).by_aws else key
 
 
 def _check_quotas(session: Session, planned: Plan, *, creates: bool) -> Check:
