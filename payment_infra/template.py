@@ -159,7 +159,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
         domain=build_domain(config, rest_api, stage.stage),
         firewall=build_firewall(config, encryption, stage),
         tracing=build_tracing(config, stage),
-        backup=build_backup(config, storage),
+        backup=build_backup(config, encryption, storage),
         alarms=alarms,
         canary=build_canary(config, functions),
         dashboard=build_dashboard(functions, storage, queues, alarms),

@@ -8,8 +8,8 @@ this ("Advanced DynamoDB backup", "Feature availability by resource").
 
 from dataclasses import dataclass
 
-from awacs import backup, dynamodb, sts
-from awacs.aws import Allow, Condition, PolicyDocument, Principal, Statement, StringEquals
+from awacs import backup, dynamodb, kms, sts
+from awacs.aws import Allow, Bool, Condition, PolicyDocument, Principal, Statement, StringEquals
 from troposphere import AccountId, Join, Select, Split, StackId
 from troposphere.backup import (
     BackupPlan,
@@ -25,6 +25,7 @@ from troposphere.backup import (
 from troposphere.iam import ManagedPolicy, Role
 
 from payment_infra.config import StackConfig
+from payment_infra.groups.encryption import USE, Encryption, service_name
 from payment_infra.groups.retention import RETAIN, RETAIN_EXCEPT_ON_CREATE
 from payment_infra.groups.storage import Storage
 from payment_infra.names import TRANSACTIONS
@@ -49,12 +50,12 @@ class Backup:
     selection: BackupSelection
 
 
-def build_backup(config: StackConfig, storage: Storage) -> Backup | None:
+def build_backup(config: StackConfig, encryption: Encryption, storage: Storage) -> Backup | None:
     """Build the backups of the active table, None where there are to be none."""
     if not config.backup:
         return None
-    vault = _build_vault(config)
-    policy = _build_policy(config, storage)
+    vault = _build_vault(config, encryption)
+    policy = _build_policy(config, encryption, storage)
     role = Role(
         "BackupRole",
         # Who may let AWS Backup act is one account ("Cross-service confused deputy prevention").
@@ -96,11 +97,12 @@ def build_backup(config: StackConfig, storage: Storage) -> Backup | None:
     )
 
 
-def _build_vault(config: StackConfig) -> BackupVault:
+def _build_vault(config: StackConfig, encryption: Encryption) -> BackupVault:
     """Build the vault, which is kept with what is in it whatever becomes of the stack.
 
     Its name ends in a part of the stack's id, so that one that was kept is in nobody's way: backups
-    are found by their table, in any vault.
+    are found by their table, in any vault. It begins with another word where the key is the
+    stack's: a vault takes no other key, and another vault takes another name.
     """
     own = Select(0, Split("-", Select(2, Split("/", StackId))))
     lock = {}
@@ -111,7 +113,8 @@ def _build_vault(config: StackConfig) -> BackupVault:
         "BackupVault",
         DeletionPolicy=RETAIN_EXCEPT_ON_CREATE,
         UpdateReplacePolicy=RETAIN,
-        BackupVaultName=Join("-", [suffixed("backups"), own]),
+        BackupVaultName=Join("-", [suffixed("vault" if encryption.key else "backups"), own]),
+        **encryption.by("EncryptionKeyArn"),
         **lock,
     )
 
@@ -135,7 +138,7 @@ def _build_rule(config: StackConfig, vault: BackupVault) -> BackupRuleResourceTy
     )
 
 
-def _build_policy(config: StackConfig, storage: Storage) -> ManagedPolicy:
+def _build_policy(config: StackConfig, encryption: Encryption, storage: Storage) -> ManagedPolicy:
     """Build what AWS Backup may do: of its own policies AWSBackupServiceRolePolicyForBackup and
     AWSBackupServiceRolePolicyForRestores what DynamoDB needs, for this environment's tables."""
     copies = arn_of("dynamodb", f"table/{TRANSACTIONS}", OF_A_MOMENT)
@@ -166,6 +169,7 @@ def _build_policy(config: StackConfig, storage: Storage) -> ManagedPolicy:
             ],
             Resource=[copies],
         ),
+        *_use_key(encryption),
     ]
     if config.backup_copy_vault:
         statements += [
@@ -189,3 +193,27 @@ def _build_policy(config: StackConfig, storage: Storage) -> ManagedPolicy:
         Description="What AWS Backup may do with the payments.",
         PolicyDocument=PolicyDocument(Version="2012-10-17", Statement=statements),
     )
+
+
+def _use_key(encryption: Encryption) -> list[Statement]:
+    """What AWS Backup needs of the key of tables and vault, as its own policies have it."""
+    if encryption.key is None:
+        return []
+    key = encryption.key.get_att("Arn")
+    services = [service_name("backup"), service_name("dynamodb")]
+    return [
+        Statement(
+            Sid="UseKey",
+            Effect=Allow,
+            Action=list(USE),
+            Resource=[key],
+            Condition=Condition(StringEquals("kms:ViaService", services)),
+        ),
+        Statement(
+            Sid="GrantKeyToServices",
+            Effect=Allow,
+            Action=[kms.CreateGrant],
+            Resource=[key],
+            Condition=Condition(Bool("kms:GrantIsForAWSResource", "true")),
+        ),
+    ]

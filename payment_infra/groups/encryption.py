@@ -44,9 +44,10 @@ USE = (
 # to a queue (Amazon SQS, "Key management").
 SEND = (kms.Decrypt, kms.GenerateDataKey)
 # The services that use the key for whoever calls them. Those that keep using it when nobody calls
-# have a grant for that: DynamoDB, and Lambda for the variables of its functions.
-SERVICES = ("dynamodb", "lambda", "sns", "sqs")
-GRANTED_SERVICES = ("dynamodb", "lambda")
+# have a grant for that: DynamoDB, Lambda for the variables of its functions, and AWS Backup for
+# what is in its vault ("Encryption for backups in AWS Backup").
+SERVICES = ("backup", "dynamodb", "lambda", "sns", "sqs")
+GRANTED_SERVICES = ("backup", "dynamodb", "lambda")
 # The stack's log groups that have a suffixed name.
 LOG_GROUPS = (
     *("/aws/lambda/payment-validation", "/aws/lambda/payment-processing"),

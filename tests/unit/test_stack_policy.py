@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from payment_infra.cloud.deploying import forecast
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
+from payment_infra.cloud.deploying.release import deploy_command, protect_commands
+from payment_infra.cloud.environment.environment import Environment
+from payment_infra.cloud.environment.findings import find_missing_policy, find_unprotected_table
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.environment.operations_table import OperationsTable
 from payment_infra.cloud.environment.stack_policy import ITEM, LIFTED, POLICY, is_missing, wanted
@@ -16,6 +21,7 @@ from payment_infra.cloud.events import STATEFUL_TYPES, Caution, StackEvent
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import Interrupted, UsageError
+from payment_infra.record import RECORD_HOLDER
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, Refused
 from tests.operators import FakeOperator
@@ -289,3 +295,50 @@ def test_what_is_noted_of_a_stack_that_is_gone_is_not_put_back_to_another(
     aws.stacks[NAME].policy = OWN
     with Lock.acquire(session, stack_of(session), "restore", lambda _: None):
         assert (aws.stacks[NAME].policy, noted(session)) == (OWN, False)
+
+
+def test_the_aws_cli_is_told_how_to_protect_what_it_has_created(session: Session) -> None:
+    resolved = resolve({"suffix": "dev", "bucket": "zips", **PRODUCTION}, {})
+    release = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
+    assert "DeletionProtection=false" in deploy_command(session, NAME, release)
+    table, policy, stack = (shlex.split(line) for line in protect_commands(session, NAME, release))
+    assert table[:3] == ["aws", "cloudformation", "deploy"]
+    assert "DeletionProtection=true" in table
+    assert policy[2:7] == ["set-stack-policy", "--stack-name", NAME, "--stack-policy-body", POLICY]
+    assert stack[2:4] == ["update-termination-protection", "--stack-name"]
+    run(session, **PRODUCTION)
+    release = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
+    assert "DeletionProtection=true" in deploy_command(session, NAME, release)
+    assert len(protect_commands(session, NAME, release)) == 2
+
+
+def test_development_needs_no_commands_that_protect_it(session: Session) -> None:
+    resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
+    release = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
+    assert protect_commands(session, NAME, release) == []
+
+
+@pytest.mark.parametrize(("policy", "found"), [("", 1), (LIFTED, 1), (POLICY, 0), (OWN, 0)])
+def test_a_status_names_a_policy_that_is_missing_or_lifted(
+    policy: str, found: int, session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    aws.stacks[NAME].policy = policy
+    aws.stacks[NAME].resources[RECORD_HOLDER] = "CREATE_COMPLETE"
+    checks = find_missing_policy(Environment.find(session, stack_of(session), "dev"))
+    assert [one.remedy for one in checks] == ["`payment-infra deploy --suffix dev` sets it"] * found
+
+
+def test_a_status_does_not_miss_a_policy_that_nobody_wants(session: Session, aws: FakeAws) -> None:
+    run(session)
+    aws.stacks[NAME].resources[RECORD_HOLDER] = "CREATE_COMPLETE"
+    assert find_missing_policy(Environment.find(session, stack_of(session), "dev")) == []
+    assert aws.called("cloudformation:GetStackPolicy") == []
+
+
+def test_a_status_names_the_active_table_where_it_is_not_protected(session: Session) -> None:
+    run(session, **PRODUCTION)
+    environment = Environment.find(session, stack_of(session), "dev")
+    [check] = find_unprotected_table(environment, "transactions-dev", protected=False)
+    assert "dynamodb update-table --deletion-protection-enabled" in check.remedy
+    assert find_unprotected_table(environment, "transactions-dev", protected=True) == []

@@ -718,6 +718,32 @@ def test_the_vault_is_kept_whatever_becomes_of_the_stack_and_is_in_nobodys_way()
     assert locked["LockConfiguration"] == {"MinRetentionDays": 30}
 
 
+def test_a_vault_has_the_key_of_the_stack_and_the_role_may_use_it() -> None:
+    found = Evaluated(load(backup=True, customer_key=True))
+    vault = found.resources["BackupVault"]
+    assert vault["EncryptionKeyArn"] == "<EncryptionKey.Arn>"
+    plain = load(backup=True)["Resources"]["BackupVault"]["Properties"]
+    assert "EncryptionKeyArn" not in plain
+    # A vault with another key is another vault, which needs a name of its own.
+    names = load(backup=True, customer_key=True)["Resources"]["BackupVault"]["Properties"]
+    assert names["BackupVaultName"] != plain["BackupVaultName"]
+    granted = {
+        one["Sid"]: one for one in found.resources["BackupPolicy"]["PolicyDocument"]["Statement"]
+    }
+    assert granted["UseKey"]["Resource"] == ["<EncryptionKey.Arn>"]
+    assert granted["UseKey"]["Condition"] == {
+        "StringEquals": {
+            "kms:ViaService": [
+                "backup.eu-central-1.amazonaws.com",
+                "dynamodb.eu-central-1.amazonaws.com",
+            ]
+        }
+    }
+    assert granted["GrantKeyToServices"]["Condition"] == {
+        "Bool": {"kms:GrantIsForAWSResource": "true"}
+    }
+
+
 def test_backups_are_copied_to_a_vault_that_is_named() -> None:
     found = Evaluated(load(backup=True, backup_copy_vault=BACKUP_ARN))
     [rule] = found.resources["BackupPlan"]["BackupPlan"]["BackupPlanRule"]
