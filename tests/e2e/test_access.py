@@ -14,7 +14,7 @@ from payment_infra.cloud.environment.smoke import Api
 from payment_infra.local.emulator import Emulator
 from payment_infra.names import REST_API, TRANSACTIONS_TABLE
 from tests.e2e.conftest import Deploy
-from tests.e2e.harness import PAYMENT, Deployed, Program
+from tests.e2e.harness import PAYMENT, Deployed, Program, unsigned
 
 HERE, ELSEWHERE = ("127.0.0.0/8",), ("203.0.113.0/24",)
 NAMED = {
@@ -47,13 +47,14 @@ def test_an_allow_for_the_account_is_no_grant_for_its_principals(restricted: Dep
 
 
 def test_an_open_health_is_allowed_by_the_policy(restricted: Deployed) -> None:
-    assert user(restricted, "probe").call("GET", "health").status == 200
+    assert unsigned(restricted.api(), "GET", "health")[0] == 200
 
 
 def test_a_closed_health_is_told_to_who_has_the_monitors_policy_and_nothing_else_is(
     enforcing_aws: Emulator, deploy: Deploy
 ) -> None:
     deployed = deploy(enforcing_aws, "access-2", health_access="closed")
+    assert unsigned(deployed.api(), "GET", "health")[0] == 403
     monitor = user(deployed, "monitor", "MonitorPolicyArn")
     assert monitor.call("GET", "health").status == 200
     assert monitor.call("POST", "validate", PAYMENT).status == 403
