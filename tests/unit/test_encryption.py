@@ -31,11 +31,14 @@ def denied_without_tls(action: str, resource: str) -> dict[str, Any]:
 
 
 @EVERY_PRESET
-def test_both_queues_refuse_every_request_without_tls_and_allow_nothing_by_that(
+def test_every_queue_refuses_all_requests_without_tls_and_allows_nothing_by_that(
     preset: str,
 ) -> None:
-    policy = evaluated(preset).resources["QueuesPolicy"]
-    assert policy["Queues"] == ["<FailedTransactionsQueue>", "<FailedTransactionsDLQ>"]
+    template = load(**PRESETS[preset])
+    policy = Evaluated(template).resources["QueuesPolicy"]
+    queues = of_type(template, "AWS::SQS::Queue")
+    assert {"FailedTransactionsQueue", "FailedTransactionsDLQ"} <= queues.keys()
+    assert policy["Queues"] == [f"<{queue}>" for queue in queues]
     assert policy["PolicyDocument"]["Statement"] == [denied_without_tls("sqs:*", "*")]
 
 
