@@ -15,7 +15,11 @@ from tests.e2e.conftest import Deploy
 from tests.e2e.harness import PAYMENT, Program, run, settings_taken, until
 from tests.operators import FakeOperator
 
-PRODUCTION = {"preset": "production", "gateway": "simulated"}
+# Several environments of production reserve more than the account has.
+RESERVED = dict.fromkeys(
+    (f"{name}_concurrency" for name in ("validation", "processing", "retry", "health")), 5
+)
+PRODUCTION: dict[str, Any] = {"preset": "production", "gateway": "simulated", **RESERVED}
 
 
 def test_a_first_creation_of_production_that_fails_leaves_no_name_taken(

@@ -171,6 +171,15 @@ def test_parameters_preset_and_the_restored_table_go_on_as_they_were(gone: World
     assert table["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
+def test_a_table_that_was_protected_is_imported_as_such(gone: World) -> None:
+    gone.deploy(gateway="simulated")
+    made = gone.aws.called("cloudformation:CreateChangeSet")[-2:]
+    assert [one["ChangeSetType"] for one in made] == ["IMPORT", "UPDATE"]
+    for one in made:
+        values = {value["ParameterKey"]: value for value in one["Parameters"]}
+        assert values["DeletionProtection"]["ParameterValue"] == "true"
+
+
 def test_what_money_hangs_on_goes_back_to_no_default(world: World) -> None:
     real = "handlers.shared.gateway:SimulatedGateway"
     world.deploy(DeployOptions(yes=True), **PRODUCTION, payment_access="account")
