@@ -11,6 +11,7 @@ from payment_infra.cloud.deploying.consent import continued
 from payment_infra.cloud.deploying.parameters import parameters
 from payment_infra.cloud.deploying.preflight import check_all
 from payment_infra.cloud.deploying.release import plan
+from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import StackState
 from payment_infra.config import PRESETS
 from payment_infra.errors import UsageError
@@ -222,6 +223,16 @@ def test_what_cannot_be_reserved_is_told_before_anything_is_made(
         assert message.startswith(
             f"535 more executions at once are to be reserved, and Lambda has {free} in "
         )
+
+
+def test_the_embedded_aws_is_not_asked_for_it(aws: FakeAws) -> None:
+    allow(aws, 10)
+    resolved = resolve({"suffix": "dev", "bucket": "zips", "preset": "production"}, {})
+    here = Session(aws.session()._session, "http://127.0.0.1:4566")
+    planned = plan(here, None, resolved, {})
+    found = check_all(here, planned, creates=True, command="payment-infra deploy", skip=("bucket",))
+    assert [check.level for check in found if check.name == "quotas"] == ["ok"]
+    assert not aws.called("lambda:GetAccountSettings")
 
 
 @pytest.mark.parametrize(("free", "level"), [(130, "ok"), (129, "fail")])
