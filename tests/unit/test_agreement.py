@@ -36,7 +36,7 @@ OPTIONAL_VARIABLES = {"LEASE_SECONDS", "RECOVER_AFTER_SECONDS"}
 # What Lambda gives each function.
 OF_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"}
 # What a function has only where the configuration says otherwise than by default.
-CHOSEN_VARIABLES = {"GATEWAY", "GATEWAY_SECRET_ARN", "PAYMENT_ACCESS"}
+CHOSEN_VARIABLES = {"GATEWAY", "GATEWAY_SECRET_ARN", "PAYMENT_ACCESS", "HEALTH_ACCESS"}
 
 # Namespace, name, dimensions.
 Metric = tuple[str, str, frozenset[tuple[str, str]]]
