@@ -53,6 +53,7 @@ from payment_infra.groups.iam import (
 from payment_infra.groups.logs import build_log_group
 from payment_infra.groups.queues import VISIBILITY_TIMEOUT_SECONDS, Queues
 from payment_infra.groups.storage import Storage
+from payment_infra.groups.tls import COMMERCIAL
 from payment_infra.groups.versions import Release, build_release
 from payment_infra.names import ARTIFACT_BUCKET, CONCURRENCIES, PARAMETER_FIELDS, STAGE_NAME
 from payment_infra.naming import parameter, suffixed
@@ -317,7 +318,7 @@ def _build_function(
         Role=owner.role.get_att("Arn"),
         LoggingConfig=_logging(config, log_group),
         TracingConfig=TracingConfig(Mode="Active"),
-        **({"SnapStart": SnapStart(ApplyOn="PublishedVersions")} if config.snap_start else {}),
+        **(_snap_start() if config.snap_start else {}),
         **_reserved(config, f"{prefix}Function"),
         **encryption.by("KmsKeyArn"),
         **network,
@@ -354,6 +355,13 @@ def _network(config: StackConfig) -> dict[str, object]:
         SubnetIds=list(config.subnets), SecurityGroupIds=list(config.security_groups)
     )
     return {"VpcConfig": network}
+
+
+def _snap_start() -> dict[str, object]:
+    # All commercial regions have it but two; no other partition does (Lambda, "Improving startup
+    # performance with Lambda SnapStart", Supported Regions).
+    applied = SnapStart(ApplyOn="PublishedVersions")
+    return {"SnapStart": If(COMMERCIAL, applied, NoValue)}
 
 
 def _environment(**variables: object) -> Environment:

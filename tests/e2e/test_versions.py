@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIX = "versions-1"
 OWN = f"transactions-{SUFFIX}"
+CONCURRENCIES = [f"{name}_concurrency" for name in ("validation", "processing", "retry", "health")]
 FUNCTIONS = ("Validation", "Processing", "Retry", "HealthMonitor")
 
 
@@ -136,3 +137,42 @@ def test_a_stack_without_versions_gets_them_and_keeps_its_payments(
     assert process(after, open_payment) == "Payment processed successfully"
     back = deploy(aws, suffix, authorization="none", versions=False)
     assert process(back, validate(back)) == "Payment processed successfully"
+
+
+def test_of_old_versions_the_last_stays(aws: Emulator, deploy: Deploy) -> None:
+    suffix = "versions-3"
+    for runtime in ("python3.12", "python3.13", "python3.14"):
+        deployed = deploy(aws, suffix, authorization="none", versions=True, runtime=runtime)
+    assert names(deployed) == dict.fromkeys(FUNCTIONS, "3")
+    pages = deployed.session.client("lambda").get_paginator("list_versions_by_function")
+    for function in FUNCTIONS:
+        name = deployed.stack.physical_ids()[f"{function}Function"]
+        found = [
+            one["Version"] for page in pages.paginate(FunctionName=name) for one in page["Versions"]
+        ]
+        assert sorted(found) == ["$LATEST", "2", "3"]
+
+
+def test_production_over_a_development_stack_keeps_its_payments_and_replaces_no_data(
+    aws: Emulator, deploy: Deploy
+) -> None:
+    suffix = "versions-4"
+    before = deploy(aws, suffix, authorization="none")
+    paid, open_payment = validate(before), validate(before)
+    process(before, paid)
+    held = ("TransactionsTable", "FailedTransactionsQueue", "FailedTransactionsDLQ")
+    ids = before.stack.physical_ids()
+    after = deploy(
+        *(aws, suffix),
+        preset="production",
+        gateway="simulated",
+        # What is reserved is the account's, which other tests share.
+        **dict.fromkeys(CONCURRENCIES, 0),
+        authorization="none",
+        termination_protection=False,
+    )
+    now = after.stack.physical_ids()
+    assert {name: now[name] for name in held} == {name: ids[name] for name in held}
+    assert process(after, paid) == "Transaction already processed"
+    assert process(after, open_payment) == "Payment processed successfully"
+    assert process(after, validate(after)) == "Payment processed successfully"

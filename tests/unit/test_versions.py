@@ -194,9 +194,11 @@ def test_a_version_outlives_its_successors_update_but_not_a_failed_update_of_its
         assert version["UpdateReplacePolicy"] == "Delete"
 
 
-def test_snap_start_is_of_published_versions() -> None:
+@EVERY_FUNCTION
+def test_snap_start_is_of_published_versions_where_the_partition_has_it(function: str) -> None:
     started = load(versions=True, snap_start=True)
-    for name in of_type(started, "AWS::Lambda::Function"):
-        properties = started["Resources"][name]["Properties"]
-        assert properties["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    applied = {"ApplyOn": "PublishedVersions"}
+    for partition, expected in (("aws", applied), ("aws-cn", None), ("aws-us-gov", None)):
+        evaluated = Evaluated(started, **{"AWS::Partition": partition})
+        assert evaluated.resources[f"{function}Function"].get("SnapStart") == expected
     assert "SnapStart" not in str(PUBLISHED)
