@@ -136,6 +136,9 @@ def test_a_production_stack_says_what_lifts_its_protection_and_keeps_its_payment
         "AWS::DynamoDB::Table transactions-kept-1",
         "the stack was deployed to retain its data",
         "aws dynamodb delete-table --table-name transactions-kept-1 --region us-east-1",
+        "what is kept, and every backup, can be read only with it",
+        "aws kms schedule-key-deletion --key-id ",
+        "aws kms delete-alias --alias-name alias/payment-infra-kept-1 --region us-east-1",
     ):
         assert text in done.stderr
     commands = re.findall(r"^    (aws (?:dynamodb|sqs|logs) .*)$", done.stderr, re.MULTILINE)
