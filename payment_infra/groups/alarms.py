@@ -245,7 +245,7 @@ def _queue_rules(queues: Queues) -> Iterator[Rule]:
         yield Rule(
             "FailedRunAlarm",
             "failed-runs",
-            "A scheduled run failed three times, or did not reach the function",
+            "A scheduled run failed three times",
             _errors_in("health"),
             # One that is there already is told once.
             "AWS/SQS/NumberOfMessagesSent",
