@@ -123,6 +123,6 @@ def words(line: str) -> list[str]:
 
 
 def pages() -> list[Page]:
-    """Return the README, the contributor's guide and the pages of docs/."""
-    paths = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
+    """Return the README, the contributor's guide, the security policy and the pages of docs/."""
+    paths = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     return [Page(path) for path in [*paths, *sorted((REPOSITORY / "docs").rglob("*.md"))]]
