@@ -15,6 +15,7 @@ from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.queues import read_depth
 from payment_infra.cloud.sdk.tables import delete_commands, delete_commands_of
 from payment_infra.cloud.stacks.leftovers import (
+    GOES_ALONG,
     KEY,
     LOG_GROUP,
     delete,
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 # What failed to be created may have failed because its name is an earlier stack's.
 NOT_THERE = frozenset({"DELETE_COMPLETE", "CREATE_FAILED"})
 RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
-# What goes with its function, whatever its policy (Lambda API, DeleteFunction).
-VERSION = "AWS::Lambda::Version"
 RETAIN_DATA = "the stack was deployed to retain its data"
 READ_WITH_KEY = "what is kept, and every backup, can be read only with it"
 
@@ -94,7 +93,7 @@ def examine(environment: Environment) -> Destruction:
         resource
         for resource in made
         if policies.get(resource["LogicalResourceId"]) in RETAINED
-        and resource["ResourceType"] != VERSION
+        and resource["ResourceType"] not in GOES_ALONG
     ]
     goes = [resource for resource in made if resource not in stays]
     table = next(

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Sleep = Callable[[float], None]
 LOG_GROUP = "AWS::Logs::LogGroup"
 KEY = "AWS::KMS::Key"
+# What goes with another resource, whatever its own policy says: a version with its function (Lambda
+# API, DeleteFunction).
+GOES_ALONG = frozenset({"AWS::Lambda::Version"})
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,13 @@ def remove(
         made: the logical ids of what the creation itself has made. What has the name of another is
             perhaps an earlier stack's, and is left as it is.
     """
-    wanted = [event for event in kept if event.physical_id and not why_shared(event.resource_type)]
+    wanted = [
+        event
+        for event in kept
+        if event.physical_id
+        and not why_shared(event.resource_type)
+        and event.resource_type not in GOES_ALONG
+    ]
     stays: list[StackEvent] = []
     for event in sorted(wanted, key=lambda event: event.resource_type == KEY):
         needed = event.resource_type == KEY and stays
