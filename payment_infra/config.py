@@ -260,7 +260,7 @@ class StackConfig:
         False,
         "Refuse updates that replace or delete what holds data (on `deploy`).",
         kept=True,
-        costs="An update that has to needs `deploy --allow replace`.",
+        costs="An update that has to needs `--allow replace`.",
     )
     termination_protection: bool = _setting(
         False, "Refuse to delete the stack (on `deploy`).", kept=True

@@ -35,6 +35,8 @@ from payment_infra.naming import parameter, suffixed
 SHIFTS_CONDITION = "ShiftsTraffic"
 # The shortest that an alarm can watch AWS's own metrics by (CloudWatch, "Metrics concepts"), once.
 PERIOD_SECONDS = 60
+# Of payment-infra: what to begin with.
+COMMAND = "logs --since 15m --level error"
 # A crash or a timeout, of which there is none in a version that works.
 MAX_ERRORS = 1
 # Answers of 500, which a dependency can cause too.
@@ -182,7 +184,7 @@ def _alarm(
     return Alarm(
         title,
         AlarmName=suffixed(name),
-        AlarmDescription=f"{description}. Run payment-infra logs --since 15m --level error",
+        AlarmDescription=f"{description}. Run payment-infra {COMMAND}",
         Namespace=namespace,
         MetricName=metric_name,
         Dimensions=[MetricDimension(Name=key, Value=value) for key, value in dimensions.items()],

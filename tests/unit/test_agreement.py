@@ -164,7 +164,7 @@ def test_the_health_monitor_looks_at_the_alarm_on_its_own_metric(preset: str) ->
     [alarm] = [
         one
         for one in resources("AWS::CloudWatch::Alarm", preset).values()
-        if one["MetricName"] == metrics.DEGRADED
+        if one.get("MetricName") == metrics.DEGRADED
     ]
     monitor = deployed(preset).resources["HealthMonitorFunction"]
     name = monitor["Environment"]["Variables"]["DEGRADED_ALARM_NAME"]
