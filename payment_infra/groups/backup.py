@@ -91,7 +91,7 @@ def build_backup(config: StackConfig, encryption: Encryption, storage: Storage) 
             BackupSelection=BackupSelectionResourceType(
                 SelectionName=suffixed(TRANSACTIONS),
                 IamRoleArn=role.get_att("Arn"),
-                Resources=[storage.arn],
+                Resources=[storage.made_arn],
             ),
         ),
     )

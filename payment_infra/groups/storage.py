@@ -26,12 +26,16 @@ PROTECTION_CONDITION = "Protected"
 
 @dataclass(frozen=True)
 class Storage:
-    """The stack's own table, and the name and ARNs of the one that everything else works on."""
+    """The stack's own table, and the name and ARNs of the one that everything else works on.
+
+    made_arn is arn for what comes after the table, as its backups do: it refers to the resource.
+    """
 
     table: Table
     conditions: dict[str, Condition]
     name: If
     arn: If
+    made_arn: If
     index_arn: Sub
 
 
@@ -94,10 +98,12 @@ def build_storage(config: StackConfig, encryption: Encryption) -> Storage:
         arn_of("dynamodb", f"table/{TRANSACTIONS}") if encryption.key else table.get_att("Arn")
     )
     arn = If(OVERRIDE_CONDITION, override_arn, own_arn)
+    made_arn = If(OVERRIDE_CONDITION, override_arn, table.get_att("Arn"))
     return Storage(
         table=table,
         conditions=conditions,
         name=If(OVERRIDE_CONDITION, override, table.ref()),
         arn=arn,
+        made_arn=made_arn,
         index_arn=Sub(f"${{TableArn}}/index/{IN_FLIGHT_INDEX}", TableArn=arn),
     )

@@ -216,7 +216,7 @@ def test_yaml_has_on_one_line_what_is_short_and_on_lines_of_its_own_what_a_reade
     for start, line in enumerate(lines):
         if line.endswith("  Properties:"):
             assert indent(lines[start + 1]) == indent(line) + 2
-    assert not [line for line in lines if re.search(r"(Resources|Outputs): .", line)]
+    assert not [line for line in lines if re.match(r"(Resources|Outputs): .", line)]
     assert lines.count("      Tags: [{Key: Environment, Value: !Ref EnvironmentSuffix}]") > 20
     assert not [line for line in lines if "  Properties: " in line]
 

@@ -687,6 +687,8 @@ def test_the_active_table_is_backed_up_every_day_and_kept_as_long_as_is_asked_fo
     assert selection["BackupPlanId"] == "<BackupPlan>"
     assert selection["BackupSelection"]["Resources"] == ["<TransactionsTable.Arn>"]
     assert selection["BackupSelection"]["IamRoleArn"] == "<BackupRole.Arn>"
+    with_key = Evaluated(load(backup=True, customer_key=True)).resources["PaymentBackupSelection"]
+    assert with_key["BackupSelection"]["Resources"] == ["<TransactionsTable.Arn>"]
 
 
 def test_the_backups_and_their_role_follow_a_restored_table() -> None:
