@@ -53,6 +53,7 @@ class Suppression:
         reason: one sentence.
         nag: ids of cdk-nag's rules; "RULE[FINDING]" is one finding of a rule that makes several.
         checkov: ids of checkov's checks.
+        trivy: ids of trivy's checks.
         when: whether the rule does not fit under a configuration.
     """
 
@@ -60,6 +61,7 @@ class Suppression:
     reason: str
     nag: tuple[str, ...] = ()
     checkov: tuple[str, ...] = ()
+    trivy: tuple[str, ...] = ()
     when: Callable[[StackConfig], bool] = _always
 
 
@@ -152,6 +154,7 @@ SUPPRESSIONS = (
         ),
         nag=_in_packs(COMPLIANCE, "APIGWCacheEnabledAndEncrypted"),
         checkov=("CKV_AWS_120",),
+        trivy=("AVD-AWS-0190",),
     ),
     Suppression(
         resources=(REST_API,),
@@ -236,9 +239,11 @@ def suppressed(config: StackConfig) -> Mapping[str, Mapping[str, object]]:
         of_resource = [one for one in chosen if resource in one.resources]
         nag = [_nag_entry(rule, one.reason) for one in of_resource for rule in one.nag]
         skip = [{"id": rule, "comment": one.reason} for one in of_resource for rule in one.checkov]
+        ignore = [{"id": rule, "reason": one.reason} for one in of_resource for rule in one.trivy]
         metadata[resource] = {
             **({"cdk_nag": {"rules_to_suppress": nag}} if nag else {}),
             **({"checkov": {"skip": skip}} if skip else {}),
+            **({"trivy": {"ignore": ignore}} if ignore else {}),
         }
     return metadata
 

@@ -43,7 +43,8 @@ def main() -> None:
             failures.setdefault((one.rule, one.says), set()).add(one.resource)
     for (rule, says), resources in sorted(failures.items()):
         print(f"{rule}: {says}: {', '.join(sorted(resources))}")
-    RECORD.write_text(recorded(findings))
+    # The same on every machine, whether it has trivy or not.
+    RECORD.write_text(recorded([one for one in findings if one.checker != TRIVY]))
     raise SystemExit(1 if failures else 0)
 
 

@@ -106,18 +106,29 @@ def nag(file: Path) -> list[Finding]:
 
 
 def trivy(file: Path) -> list[Finding] | None:
-    """Return what trivy finds, with the checks that come with it; None if it is not installed."""
+    """Return what trivy finds, with the checks that come with it; None if it is not installed.
+
+    It reads comments alone, which JSON has not: what the Metadata says is looked up here.
+    """
     program = shutil.which("trivy")
     if program is None:
         return None
     options = ("--skip-check-update", "--skip-version-check", "--format", "json", "--quiet")
     results = json.loads(_run(program, "config", *options, str(file))).get("Results", [])
-    return [
-        Finding(TRIVY, one["ID"], one["CauseMetadata"].get("Resource", ""), one["Title"])
-        for result in results
-        for one in result.get("Misconfigurations", [])
-        if one["Status"] == "FAIL"
-    ]
+    reasons = {
+        (one.rule, one.resource): one.reason
+        for one in suppressed_in(json.loads(file.read_text()))
+        if one.checker == TRIVY
+    }
+    findings = []
+    for result in results:
+        for one in result.get("Misconfigurations", []):
+            # Later releases call AVD-AWS-0190 AWS-0190.
+            rule = f"AVD-{one['ID'].removeprefix('AVD-')}"
+            resource = one["CauseMetadata"].get("Resource", "")
+            reason = reasons.get((rule, resource), "")
+            findings.append(Finding(TRIVY, rule, resource, one["Title"], reason))
+    return findings
 
 
 def _run(*command: str, **variables: str) -> str:
@@ -149,5 +160,7 @@ def suppressed_in(template: Template) -> Iterator[Finding]:
                 yield Finding("cdk-nag", whole, name, "", rule["reason"])
         for rule in metadata.get(CHECKOV, {}).get("skip", []):
             yield Finding(CHECKOV, rule["id"], name, "", rule["comment"])
+        for rule in metadata.get("trivy", {}).get("ignore", []):
+            yield Finding(TRIVY, rule["id"], name, "", rule["reason"])
         for rule in metadata.get(CFN_LINT, {}).get("config", {}).get("ignore_checks", []):
             yield Finding(CFN_LINT, rule, name, "")
