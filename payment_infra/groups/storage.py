@@ -13,7 +13,7 @@ from troposphere.dynamodb import (
     Table,
 )
 
-from payment_infra.config import RECOVERY_DAYS, StackConfig
+from payment_infra.config import StackConfig
 from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.retention import stateful
 from payment_infra.names import DELETION_PROTECTION, TRANSACTIONS, TRANSACTIONS_TABLE_OVERRIDE
@@ -46,9 +46,6 @@ def build_storage(config: StackConfig, encryption: Encryption) -> Storage:
     Where it is to be protected, a parameter says from when: a rollback cannot delete a table that
     is ("Using deletion protection"), and one that a failed creation left would keep its name.
     """
-    recovery: dict[str, object] = {"PointInTimeRecoveryEnabled": True}
-    if config.recovery_days != RECOVERY_DAYS:
-        recovery["RecoveryPeriodInDays"] = config.recovery_days
     encrypted = (
         {
             "SSESpecification": SSESpecification(
@@ -79,7 +76,9 @@ def build_storage(config: StackConfig, encryption: Encryption) -> Storage:
                 Projection=Projection(ProjectionType="KEYS_ONLY"),
             )
         ],
-        PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(**recovery),
+        PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(
+            PointInTimeRecoveryEnabled=True, RecoveryPeriodInDays=config.recovery_days
+        ),
         DeletionProtectionEnabled=(
             If(PROTECTION_CONDITION, True, False) if config.deletion_protection else False
         ),
