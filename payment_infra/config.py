@@ -457,7 +457,6 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "versions": True,
         "snap_start": True,
         "canary_percent": 10,
-        "runtime": "python3.14",
         "failed_runs": True,
         # The throttle's 1,000 requests a second at 0.1 s each to validate, 0.4 s to process; twice
         # the retries that the queue gives at once; what /health admits at once, and the schedule.
