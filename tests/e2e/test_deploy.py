@@ -215,8 +215,11 @@ def test_an_update_goes_on_with_its_preset_and_no_other_ends_the_protection_of_p
     development = ("--preset", "development")
     status, _, err = command(aws, folder, "deploy", "--suffix", "kept-1", "--yes", *development)
     assert status == 2
-    place = f"--endpoint-url {aws.url}"
-    kept = f"--yes --preset development {place} --retain-data --customer-key --deletion-protection"
-    assert f"`payment-infra deploy --suffix kept-1 {kept}` keeps them" in err
+    given = f"--yes --preset development --endpoint-url {aws.url}"
+    kept = (
+        "--endpoint-type regional --health-access status --retain-data --customer-key "
+        "--deletion-protection --replacement-protection"
+    )
+    assert f"`payment-infra deploy --suffix kept-1 {given} {kept}` keeps them" in err
     table = open_session(aws).client("dynamodb").describe_table(TableName="transactions-kept-1")
     assert table["Table"]["DeletionProtectionEnabled"] is True
