@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from awacs import backup, dynamodb, kms, sts
 from awacs.aws import Allow, Bool, Condition, PolicyDocument, Principal, Statement, StringEquals
-from troposphere import AccountId, Join, Select, Split, StackId
+from troposphere import Join, Select, Split, StackId, Sub
 from troposphere.backup import (
     BackupPlan,
     BackupPlanResourceType,
@@ -37,6 +37,10 @@ SCHEDULE = "cron(0 3 * * ? *)"
 START_MINUTES = 60
 # How the copy that a restore makes is named: by its moment (see `copy_name` of the journal).
 OF_A_MOMENT = "-????????T??????Z"
+# How AWS Backup names a backup that is not continuous: a UUID (API, DescribeRecoveryPoint).
+RECOVERY_POINT = "-".join("?" * length for length in (8, 4, 4, 4, 12))
+# This region and account, as ARNs have them.
+HERE = "${AWS::Region}:${AWS::AccountId}"
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,13 @@ def build_backup(config: StackConfig, encryption: Encryption, storage: Storage) 
     if not config.backup:
         return None
     vault = _build_vault(config, encryption)
-    policy = _build_policy(config, encryption, storage)
+    policy = _build_policy(config, encryption, storage, vault)
     role = Role(
         "BackupRole",
-        # Who may let AWS Backup act is one account ("Cross-service confused deputy prevention").
+        # Without a condition, as AWS Backup documents none for this call: what it says of
+        # aws:SourceAccount ("Cross-service confused deputy prevention") is of topics and keys, and
+        # a role can be passed within its own account only (IAM, "Grant a user permissions to pass a
+        # role to an AWS service").
         AssumeRolePolicyDocument=PolicyDocument(
             Version="2012-10-17",
             Statement=[
@@ -66,7 +73,6 @@ def build_backup(config: StackConfig, encryption: Encryption, storage: Storage) 
                     Effect=Allow,
                     Principal=Principal("Service", "backup.amazonaws.com"),
                     Action=[sts.AssumeRole],
-                    Condition=Condition(StringEquals({"aws:SourceAccount": AccountId})),
                 )
             ],
         ),
@@ -138,10 +144,18 @@ def _build_rule(config: StackConfig, vault: BackupVault) -> BackupRuleResourceTy
     )
 
 
-def _build_policy(config: StackConfig, encryption: Encryption, storage: Storage) -> ManagedPolicy:
+def _build_policy(
+    config: StackConfig, encryption: Encryption, storage: Storage, vault: BackupVault
+) -> ManagedPolicy:
     """Build what AWS Backup may do: of its own policies AWSBackupServiceRolePolicyForBackup and
-    AWSBackupServiceRolePolicyForRestores what DynamoDB needs, for this environment's tables."""
+    AWSBackupServiceRolePolicyForRestores what DynamoDB needs, for this environment's tables.
+
+    Left out is what is for backups without the advanced features, which DynamoDB makes and restores
+    itself (CreateBackup, DescribeBackup, DeleteBackup, RestoreTableFromBackup), and GetResources,
+    which finds resources by their tags ("Troubleshooting AWS Backup").
+    """
     copies = arn_of("dynamodb", f"table/{TRANSACTIONS}", OF_A_MOMENT)
+    target = config.backup_copy_vault
     statements = [
         Statement(
             Sid="BackUpPayments",
@@ -152,6 +166,20 @@ def _build_policy(config: StackConfig, encryption: Encryption, storage: Storage)
                 dynamodb.StartAwsBackupJob,
             ],
             Resource=[storage.arn],
+        ),
+        # A job fails without it where the table has tags ("Troubleshooting AWS Backup",
+        # "Troubleshoot creating resources"): a backup has those of its table.
+        Statement(
+            Sid="TagBackups",
+            Effect=Allow,
+            Action=[backup.TagResource],
+            Resource=[_recovery_points(place) for place in (HERE, *_places(target))],
+        ),
+        Statement(
+            Sid="ReadVaults",
+            Effect=Allow,
+            Action=[backup.DescribeBackupVault],
+            Resource=[vault.get_att("BackupVaultArn"), *([target] if target else [])],
         ),
         Statement(
             Sid="RestorePayments",
@@ -170,23 +198,8 @@ def _build_policy(config: StackConfig, encryption: Encryption, storage: Storage)
             Resource=[copies],
         ),
         *_use_key(encryption),
+        *_copy_into(target),
     ]
-    if config.backup_copy_vault:
-        statements += [
-            Statement(
-                Sid="CopyBackupsInto",
-                Effect=Allow,
-                Action=[backup.CopyIntoBackupVault],
-                Resource=[config.backup_copy_vault],
-            ),
-            # AWS Backup's own policy has this for every resource.
-            Statement(
-                Sid="CopyBackupsFrom",
-                Effect=Allow,
-                Action=[backup.CopyFromBackupVault],
-                Resource=["*"],
-            ),
-        ]
     return ManagedPolicy(
         "BackupPolicy",
         # Another one, or none, would replace the policy (AWS::IAM::ManagedPolicy).
@@ -195,17 +208,36 @@ def _build_policy(config: StackConfig, encryption: Encryption, storage: Storage)
     )
 
 
+def _places(vault: str) -> tuple[str, ...]:
+    """Return the region and account of a vault's ARN as ARNs have them, none for no vault."""
+    return (":".join(vault.split(":")[3:5]),) if vault else ()
+
+
+def _recovery_points(place: str) -> Sub:
+    return Sub(f"arn:${{AWS::Partition}}:backup:{place}:recovery-point:{RECOVERY_POINT}")
+
+
 def _use_key(encryption: Encryption) -> list[Statement]:
-    """What AWS Backup needs of the key of tables and vault, as its own policies have it."""
+    """What AWS Backup needs of the key of tables and vault, as its own policies have it.
+
+    The two make their conditions for data and grants; DescribeKey, which tells of the key, has
+    none. The key's own policy wants grants to be made by a service (`encryption.py`).
+    """
     if encryption.key is None:
         return []
     key = encryption.key.get_att("Arn")
     services = [service_name("backup"), service_name("dynamodb")]
     return [
         Statement(
+            Sid="DescribeKey",
+            Effect=Allow,
+            Action=[kms.DescribeKey],
+            Resource=[key],
+        ),
+        Statement(
             Sid="UseKey",
             Effect=Allow,
-            Action=list(USE),
+            Action=[action for action in USE if action != kms.DescribeKey],
             Resource=[key],
             Condition=Condition(StringEquals("kms:ViaService", services)),
         ),
@@ -214,6 +246,42 @@ def _use_key(encryption: Encryption) -> list[Statement]:
             Effect=Allow,
             Action=[kms.CreateGrant],
             Resource=[key],
+            Condition=Condition(Bool("kms:GrantIsForAWSResource", "true")),
+        ),
+    ]
+
+
+def _copy_into(vault: str) -> list[Statement]:
+    """What AWS Backup needs to copy into a vault with a key that only the vault's owner knows
+    ("Encryption for copies of a backup to a different account or AWS Region")."""
+    if not vault:
+        return []
+    keys = [Sub(f"arn:${{AWS::Partition}}:kms:{place}:key/*") for place in _places(vault)]
+    return [
+        Statement(
+            Sid="CopyBackupsInto",
+            Effect=Allow,
+            Action=[backup.CopyIntoBackupVault],
+            Resource=[vault],
+        ),
+        # AWS Backup's own policy has this for every resource.
+        Statement(
+            Sid="CopyBackupsFrom",
+            Effect=Allow,
+            Action=[backup.CopyFromBackupVault],
+            Resource=["*"],
+        ),
+        Statement(
+            Sid="DescribeKeyOfCopies",
+            Effect=Allow,
+            Action=[kms.DescribeKey],
+            Resource=keys,
+        ),
+        Statement(
+            Sid="GrantKeyOfCopiesToServices",
+            Effect=Allow,
+            Action=[kms.CreateGrant],
+            Resource=keys,
             Condition=Condition(Bool("kms:GrantIsForAWSResource", "true")),
         ),
     ]

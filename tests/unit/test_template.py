@@ -7,6 +7,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import click
@@ -732,6 +733,17 @@ def test_a_vault_has_the_key_of_the_stack_and_the_role_may_use_it() -> None:
     granted = {
         one["Sid"]: one for one in found.resources["BackupPolicy"]["PolicyDocument"]["Statement"]
     }
+    # AWS Backup's own policies have no condition for what tells of a key.
+    assert granted["DescribeKey"] == {
+        "Sid": "DescribeKey",
+        "Effect": "Allow",
+        "Action": ["kms:DescribeKey"],
+        "Resource": ["<EncryptionKey.Arn>"],
+    }
+    assert granted["UseKey"]["Action"] == [
+        *("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"),
+        *("kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
+    ]
     assert granted["UseKey"]["Resource"] == ["<EncryptionKey.Arn>"]
     assert granted["UseKey"]["Condition"] == {
         "StringEquals": {
@@ -755,13 +767,39 @@ def test_backups_are_copied_to_a_vault_that_is_named() -> None:
     granted = statements(found, "BackupPolicy")
     assert granted[("backup:CopyIntoBackupVault",)] == [BACKUP_ARN]
     assert granted[("backup:CopyFromBackupVault",)] == ["*"]
+    assert granted[("backup:DescribeBackupVault",)] == ["<BackupVault.BackupVaultArn>", BACKUP_ARN]
+    # The key of the other vault, which makes the copy its own.
+    keys = ["arn:aws:kms:eu-west-1:123456789012:key/*"]
+    assert granted[("kms:DescribeKey",)] == granted[("kms:CreateGrant",)] == keys
+    policy = found.resources["BackupPolicy"]["PolicyDocument"]["Statement"]
+    [grant] = [one for one in policy if one["Action"] == ["kms:CreateGrant"]]
+    assert grant["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
 
 
-def test_only_aws_backup_of_this_account_has_the_backups_role() -> None:
+def test_a_backup_gets_the_tags_of_the_table_and_its_copy_too() -> None:
+    point = "recovery-point:1EB3B5E7-9EB0-435A-A80B-108B488B0D45"  # as in AWS Backup's API
+    for vault, places in (
+        ("", ["eu-central-1:123456789012"]),
+        (BACKUP_ARN, ["eu-central-1:123456789012", "eu-west-1:123456789012"]),
+    ):
+        found = Evaluated(load(backup=True, backup_copy_vault=vault))
+        assert found.resources["TransactionsTable"]["Tags"]
+        patterns = statements(found, "BackupPolicy")[("backup:TagResource",)]
+        assert len(patterns) == len(places)
+        for pattern, place in zip(patterns, places, strict=True):
+            assert fnmatchcase(f"arn:aws:backup:{place}:{point}", pattern)
+            assert not fnmatchcase(f"arn:aws:backup:{place}:backup-vault:payments", pattern)
+
+
+def test_only_aws_backup_has_the_backups_role_without_a_condition_that_it_may_not_meet() -> None:
     role = Evaluated(load(backup=True)).resources["BackupRole"]
-    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
-    assert trust["Principal"] == {"Service": "backup.amazonaws.com"}
-    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    assert role["AssumeRolePolicyDocument"]["Statement"] == [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "backup.amazonaws.com"},
+            "Action": ["sts:AssumeRole"],
+        }
+    ]
 
 
 # Data.
