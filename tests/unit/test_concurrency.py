@@ -135,8 +135,10 @@ def test_an_alarm_fires_when_one_in_a_hundred_payments_is_very_slow(method: str)
         "Resource": f"/{method.lower()}",
     }
     assert (alarm["ExtendedStatistic"], alarm["Threshold"]) == ("p99", 5000)
-    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (300, 2)
-    assert alarm["EvaluateLowSampleCountPercentile"] == "ignore"
+    # One slow request alone does not page, and it takes no thousand requests.
+    assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (300, 3, 2)
+    assert alarm["EvaluateLowSampleCountPercentile"] == "evaluate"
+    assert alarm["TreatMissingData"] == "notBreaching"
     assert "Statistic" not in alarm
 
 
