@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar
 
 from awacs.aws import Statement
-from troposphere import Condition, Equals, GetAtt, If, Join, Not, NoValue, Ref
+from troposphere import And, Condition, Equals, GetAtt, If, Join, Not, NoValue, Ref, Region
 from troposphere.apigateway import RestApi
 from troposphere.awslambda import (
     Code,
@@ -69,6 +69,11 @@ RETRY_TIMEOUT_SECONDS = VISIBILITY_TIMEOUT_SECONDS // 6
 # One message an invocation, so that none is handed back untried, which would cost it a receive: at
 # a slow gateway a message takes half of the function's timeout.
 RETRY_BATCH_SIZE = 1
+# Whether the region has SnapStart: each commercial one but Asia Pacific (Taipei) and (New Zealand)
+# does, and no other partition (Lambda, "Improving startup performance with Lambda SnapStart",
+# Supported Regions).
+SNAP_STARTS = "HasSnapStart"
+WITHOUT_SNAP_START = ("ap-east-2", "ap-southeast-6")
 # Powertools: the only dimension of the stack's own metrics.
 SERVICE_NAME = suffixed("payment")
 
@@ -262,7 +267,8 @@ def build_functions(
             _reserves(name): Not(Equals(parameter(name), 0))
             for name in CONCURRENCIES.values()
             if getattr(config, PARAMETER_FIELDS[name])
-        },
+        }
+        | (_snap_start_conditions() if config.snap_start else {}),
     )
 
 
@@ -347,6 +353,11 @@ def _logging(config: StackConfig, log_group: LogGroup) -> FunctionLogging:
     )
 
 
+def _snap_start_conditions() -> dict[str, Condition]:
+    elsewhere = [Not(Equals(Region, region)) for region in WITHOUT_SNAP_START]
+    return {SNAP_STARTS: And(Condition(COMMERCIAL), *elsewhere)}
+
+
 def _network(config: StackConfig) -> dict[str, object]:
     """Return the VPC that the functions are connected to, if any."""
     if not config.subnets:
@@ -358,10 +369,8 @@ def _network(config: StackConfig) -> dict[str, object]:
 
 
 def _snap_start() -> dict[str, object]:
-    # All commercial regions have it but two; no other partition does (Lambda, "Improving startup
-    # performance with Lambda SnapStart", Supported Regions).
     applied = SnapStart(ApplyOn="PublishedVersions")
-    return {"SnapStart": If(COMMERCIAL, applied, NoValue)}
+    return {"SnapStart": If(SNAP_STARTS, applied, NoValue)}
 
 
 def _environment(**variables: object) -> Environment:

@@ -109,6 +109,13 @@ class Evaluated:
                 return self.value(whole).split(separator)
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(self.value(part) for part in parts)
+            case {"Fn::And": inner}:
+                return all(map(self.value, inner))
+            case {"Condition": str(name)}:
+                return self.condition(name)
+            case {"Fn::Contains": [members, one]}:
+                # Parameters that are numbers are texts to a rule.
+                return str(self.value(one)) in self.value(members)
             case {"Fn::Sub": [text, variables]}:
                 return self._sub(text, self.value(variables))
             case {"Fn::Sub": text}:

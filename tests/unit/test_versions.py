@@ -195,10 +195,19 @@ def test_a_version_outlives_its_successors_update_but_not_a_failed_update_of_its
 
 
 @EVERY_FUNCTION
-def test_snap_start_is_of_published_versions_where_the_partition_has_it(function: str) -> None:
+def test_snap_start_is_of_published_versions_where_the_region_has_it(function: str) -> None:
     started = load(versions=True, snap_start=True)
     applied = {"ApplyOn": "PublishedVersions"}
-    for partition, expected in (("aws", applied), ("aws-cn", None), ("aws-us-gov", None)):
-        evaluated = Evaluated(started, **{"AWS::Partition": partition})
+    for partition, region, expected in (
+        ("aws", "eu-central-1", applied),
+        ("aws", "ap-southeast-5", applied),
+        ("aws", "ap-southeast-6", None),
+        ("aws", "ap-east-1", applied),
+        ("aws", "ap-east-2", None),
+        ("aws-cn", "cn-north-1", None),
+        ("aws-us-gov", "us-gov-west-1", None),
+    ):
+        here = {"AWS::Partition": partition, "AWS::Region": region}
+        evaluated = Evaluated(started, **here)
         assert evaluated.resources[f"{function}Function"].get("SnapStart") == expected
     assert "SnapStart" not in str(PUBLISHED)
