@@ -1,6 +1,8 @@
 """CloudFormation parameters and physical names: what may differ between two deployments."""
 
-from troposphere import Parameter, Ref, Sub
+from collections.abc import Mapping
+
+from troposphere import Not, Parameter, Ref, Sub
 
 from payment_infra.config import StackConfig
 from payment_infra.names import (
@@ -14,6 +16,7 @@ from payment_infra.names import (
     LOG_RETENTION_DAYS,
     MANAGE_API_GATEWAY_ACCOUNT,
     PARAMETER_FIELDS,
+    RETRY_CONCURRENCY,
     THROTTLE_BURST_LIMIT,
     THROTTLE_RATE_LIMIT,
     TRAFFIC_SHIFTING,
@@ -24,6 +27,7 @@ from payment_infra.rules import (
     EMAIL_PATTERN,
     MAX_SUFFIX_LENGTH,
     RETENTION_DAYS,
+    RETRIES_AT_ONCE,
     SUFFIX_PATTERN,
 )
 
@@ -149,6 +153,24 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
         *([_deletion_protection()] if config.deletion_protection else []),
         *([_traffic_shifting()] if config.versions and config.canary_percent else []),
     ]
+
+
+def build_rules(config: StackConfig) -> Mapping[str, object]:
+    """Build what CloudFormation asserts of parameters that have no constraint for it.
+
+    A rule knows no numbers, only texts ("Rule functions").
+    """
+    if not config.retry_concurrency:
+        return {}
+    fewer = [str(number) for number in range(1, RETRIES_AT_ONCE)]
+    taken = {
+        "Assert": Not({"Fn::Contains": [fewer, parameter(RETRY_CONCURRENCY)]}),
+        "AssertDescription": (
+            f"{RETRY_CONCURRENCY} must be 0, or at least {RETRIES_AT_ONCE}: as many retries run at "
+            "once."
+        ),
+    }
+    return {f"Enough{RETRY_CONCURRENCY}": {"Assertions": [taken]}}
 
 
 def _deletion_protection() -> Parameter:

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from troposphere import Template
 
 SECTIONS = (
-    *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Conditions"),
-    *("Resources", "Outputs"),
+    *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Rules"),
+    *("Conditions", "Resources", "Outputs"),
 )
 RESOURCE_KEYS = (
     *("Type", "Condition", "DependsOn", "UpdatePolicy", "DeletionPolicy", "UpdateReplacePolicy"),
     *("Metadata", "Properties"),
 )
+# Of a rule alone: the documents show no short form ("Rule functions"), and not every reader of
+# templates knows one.
+ONLY_LONG = frozenset({"Fn::Contains"})
 FORMATS = ("yaml", "json")
 YAML_WIDTH = 200
 # A collection that takes no more characters than these stands on one line.
@@ -108,7 +111,7 @@ def _in_blocks(ordered: dict[str, Any]) -> _Block:
         if isinstance(entries, dict):
             whole[section] = _Block(
                 {name: _Block(entry) for name, entry in entries.items()}
-                if section in {"Parameters", "Resources", "Outputs"}
+                if section in {"Parameters", "Rules", "Resources", "Outputs"}
                 else entries
             )
     for resource in whole.get("Resources", {}).values():
@@ -141,7 +144,7 @@ def _represent_text(dumper: Any, value: str, tag: str = "tag:yaml.org,2002:str")
 def _represent_mapping(dumper: Any, value: dict[str, Any]) -> Any:
     if len(value) == 1:
         [(key, argument)] = value.items()
-        if key in {"Ref", "Condition"} or key.startswith("Fn::"):
+        if key in {"Ref", "Condition"} or (key.startswith("Fn::") and key not in ONLY_LONG):
             return _represent_function(dumper, f"!{key.removeprefix('Fn::')}", argument)
     return _dense(dumper.represent_mapping("tag:yaml.org,2002:map", value.items()))
 

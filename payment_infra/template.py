@@ -27,7 +27,7 @@ from payment_infra.groups.storage import Storage, build_storage
 from payment_infra.groups.suppressions import suppressed
 from payment_infra.groups.tracing import Tracing, build_tracing
 from payment_infra.names import API_OUTPUT, ARTIFACT_BUCKET_OUTPUT, ENVIRONMENT_SUFFIX, TABLE_OUTPUT
-from payment_infra.naming import PARAMETER_GROUPS, build_parameters, parameter
+from payment_infra.naming import PARAMETER_GROUPS, build_parameters, build_rules, parameter
 from payment_infra.record import RECORD_HOLDER, build_record
 
 DESCRIPTION = "Resilient payment processing API: validate, process, retry, watch."
@@ -70,6 +70,8 @@ def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
     template.set_metadata(_metadata({declaration.title for declaration in declarations}))
     for declaration in declarations:
         template.add_parameter(declaration)
+    for name, rule in build_rules(config).items():
+        template.add_rule(name, rule)
     for group in (getattr(groups, field.name) for field in fields(groups)):
         for name, condition in getattr(group, "conditions", {}).items():
             template.add_condition(name, condition)

@@ -8,7 +8,12 @@ from troposphere.cloudwatch import Alarm, Metric, MetricDataQuery, MetricDimensi
 from troposphere.sns import Topic
 
 from payment_infra.config import StackConfig
-from payment_infra.groups.functions import DEGRADED_ALARM_NAME, SERVICE_NAME, Functions
+from payment_infra.groups.functions import (
+    DEGRADED_ALARM_NAME,
+    SERVICE_NAME,
+    Functions,
+    reserves,
+)
 from payment_infra.groups.queues import Queues
 from payment_infra.names import CONCURRENCIES, PARAMETER_FIELDS, STAGE_NAME
 from payment_infra.naming import suffixed
@@ -48,7 +53,8 @@ class Rule:
     """When an alarm fires, and the command of payment-infra that shows why.
 
     metric is namespace/name; the threshold is in the metric's unit, or in percent of the parameter
-    `share_of`, and is reached in every one of the periods.
+    `share_of`, and is reached in every one of the periods, or what properties say. The alarm is
+    there under the condition, if one is named.
     """
 
     title: str
@@ -61,6 +67,7 @@ class Rule:
     periods: int = 1
     statistic: str = "Sum"
     share_of: str = ""
+    condition: str = ""
     properties: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -89,6 +96,7 @@ def _build_alarm(rule: Rule, topic: Topic) -> Alarm:
         Threshold=rule.threshold,
         AlarmActions=[topic.ref()],
         **{**QUIET, **rule.properties},
+        **({"Condition": rule.condition} if rule.condition else {}),
     )
 
 
@@ -106,10 +114,7 @@ def _measured(rule: Rule) -> dict[str, object]:
 
 
 def _share(rule: Rule) -> dict[str, object]:
-    """Return what an alarm measures that watches how much of a parameter's value is used.
-
-    A parameter of 0 gives no data, since CloudWatch drops what is divided by nothing.
-    """
+    """Return what an alarm measures that watches how much of a parameter's value is used."""
     namespace, _, name = rule.metric.rpartition("/")
     metric = Metric(Namespace=namespace, MetricName=name, Dimensions=_dimensions(rule))
     stat = MetricStat(Metric=metric, Period=PERIOD_SECONDS, Stat=rule.statistic)
@@ -400,4 +405,6 @@ def _concurrency_rules(config: StackConfig, functions: Functions) -> Iterator[Ru
                 periods=2,
                 statistic="Maximum",
                 share_of=parameter,
+                # Where nothing is reserved, there is nothing to divide by.
+                condition=reserves(parameter),
             )

@@ -264,7 +264,7 @@ def build_functions(
         retry_source=retry_source,
         health_monitor=health_monitor,
         conditions={
-            _reserves(name): Not(Equals(parameter(name), 0))
+            reserves(name): Not(Equals(parameter(name), 0))
             for name in CONCURRENCIES.values()
             if getattr(config, PARAMETER_FIELDS[name])
         }
@@ -272,7 +272,7 @@ def build_functions(
     )
 
 
-def _reserves(name: str) -> str:
+def reserves(name: str) -> str:
     """Return the condition that a parameter of reserved concurrency is not 0."""
     return f"Has{name}"
 
@@ -285,7 +285,7 @@ def _reserved(config: StackConfig, function: str) -> dict[str, object]:
     name = CONCURRENCIES[function]
     if not getattr(config, PARAMETER_FIELDS[name]):
         return {}
-    return {"ReservedConcurrentExecutions": If(_reserves(name), parameter(name), NoValue)}
+    return {"ReservedConcurrentExecutions": If(reserves(name), parameter(name), NoValue)}
 
 
 def _build_function(

@@ -223,3 +223,17 @@ def test_an_update_goes_on_with_its_preset_and_no_other_ends_the_protection_of_p
     assert f"`payment-infra deploy --suffix kept-1 {given} {kept}` keeps them" in err
     table = open_session(aws).client("dynamodb").describe_table(TableName="transactions-kept-1")
     assert table["Table"]["DeletionProtectionEnabled"] is True
+
+
+def test_a_rule_of_the_template_refuses_fewer_retries_than_the_queue_hands_out(
+    aws: Emulator, tmp_path: Path
+) -> None:
+    folder = checkout(tmp_path)
+    deploy = ("deploy", "--suffix", "rule-1", "--yes", "--retry-concurrency")
+    status, _, err = command(aws, folder, *deploy, "10")
+    assert status == 0, err
+    few = ("--parameter", "RetryConcurrency=4")
+    status, _, err = command(aws, folder, *deploy, "10", *few)
+    assert status == 1
+    assert "RetryConcurrency must be 0, or at least 5: as many retries run at once" in err
+    assert command(aws, folder, *deploy, "10", "--parameter", "RetryConcurrency=5")[0] == 0

@@ -90,6 +90,12 @@ class Evaluated:
     def condition(self, name: str) -> bool:
         return bool(self.value(self._template["Conditions"][name]))
 
+    def broken(self) -> list[str]:
+        """Return what the template's rules say of parameters that they do not take."""
+        rules = self._template.get("Rules", {}).values()
+        assertions = [one for rule in rules for one in rule["Assertions"]]
+        return [one["AssertDescription"] for one in assertions if not self.value(one["Assert"])]
+
     def value(self, value: Json) -> Json:
         match value:
             case {"Ref": name}:
@@ -103,12 +109,6 @@ class Evaluated:
                 return self.value(left) == self.value(right)
             case {"Fn::Not": [inner]}:
                 return not self.value(inner)
-            case {"Fn::Select": [index, parts]}:
-                return self.value(parts)[int(index)]
-            case {"Fn::Split": [separator, whole]}:
-                return self.value(whole).split(separator)
-            case {"Fn::Join": [separator, parts]}:
-                return separator.join(self.value(part) for part in parts)
             case {"Fn::And": inner}:
                 return all(map(self.value, inner))
             case {"Condition": str(name)}:
@@ -116,6 +116,12 @@ class Evaluated:
             case {"Fn::Contains": [members, one]}:
                 # Parameters that are numbers are texts to a rule.
                 return str(self.value(one)) in self.value(members)
+            case {"Fn::Select": [index, parts]}:
+                return self.value(parts)[int(index)]
+            case {"Fn::Split": [separator, whole]}:
+                return self.value(whole).split(separator)
+            case {"Fn::Join": [separator, parts]}:
+                return separator.join(self.value(part) for part in parts)
             case {"Fn::Sub": [text, variables]}:
                 return self._sub(text, self.value(variables))
             case {"Fn::Sub": text}:

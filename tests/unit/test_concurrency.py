@@ -63,6 +63,26 @@ def test_a_parameter_of_0_reserves_nothing_and_stops_no_function() -> None:
     assert reserved(evaluated) == {**RESERVED, "ProcessingFunction": 800}
 
 
+@pytest.mark.parametrize("function", NAMES)
+def test_a_parameter_of_0_leaves_the_alarm_out_that_would_divide_by_it(function: str) -> None:
+    evaluated = Evaluated(PRODUCTION, **{CONCURRENCIES[f"{function}Function"]: 0})
+    alarms = {name for name in evaluated.resources if name.endswith("ConcurrencyAlarm")}
+    assert alarms == {f"{other}ConcurrencyAlarm" for other in set(NAMES) - {function}}
+
+
+def test_the_template_takes_no_parameter_with_fewer_retries_than_the_queue_hands_out() -> None:
+    for value in (0, 5, 10, 1000):
+        assert Evaluated(PRODUCTION, RetryConcurrency=value).broken() == []
+    retries = Evaluated(PRODUCTION).resources["RetryEventSource"]["ScalingConfig"]
+    assert retries["MaximumConcurrency"] == 5
+    for value in (1, 2, 3, 4):
+        assert Evaluated(PRODUCTION, RetryConcurrency=value).broken() == [
+            "RetryConcurrency must be 0, or at least 5: as many retries run at once."
+        ]
+    assert "Rules" not in load(**{**PRESETS["production"], "retry_concurrency": 0})
+    assert "Rules" not in DEVELOPMENT
+
+
 @pytest.mark.parametrize("function", CONCURRENCIES)
 def test_a_setting_of_0_leaves_parameter_condition_and_alarm_out(function: str) -> None:
     name = CONCURRENCIES[function]

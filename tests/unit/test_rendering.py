@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payment_infra.artifacts import code_keys
-from payment_infra.config import StackConfig
-from payment_infra.rendering import SECTIONS, read_document, render, render_document
+from payment_infra.config import PRESETS, StackConfig
+from payment_infra.rendering import SECTIONS, document, read_document, render, render_document
 from payment_infra.sources import resolve
 from payment_infra.template import build_bootstrap_template, build_template
 
@@ -150,13 +150,19 @@ def test_yaml_repeats_itself_rather_than_refer_to_an_anchor() -> None:
 
 @EVERY_FORMAT
 def test_the_sections_come_in_the_order_in_which_they_are_read(form: str) -> None:
-    text = rendered("development", form)
+    text = rendered("production", form)
     document = read_document(text) if form == "yaml" else json.loads(text)
     assert list(document) == list(SECTIONS)
     assert list(SECTIONS) == [
-        *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Conditions"),
-        *("Resources", "Outputs"),
+        *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Rules"),
+        *("Conditions", "Resources", "Outputs"),
     ]
+
+
+def test_no_section_of_the_template_is_left_out() -> None:
+    config = StackConfig(suffix="dev", **PRESETS["production"])  # type: ignore[arg-type]
+    template = build_template(config, code_keys())
+    assert set(document(template)) == set(template.to_dict()) == set(SECTIONS)
 
 
 @EVERY_FORMAT
