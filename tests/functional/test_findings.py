@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from payment_infra import names
 from payment_infra.cloud.environment.journal import PREFIX
-from tests.aws import FakeAws, FakeStack, Refused
+from payment_infra.moments import shown
+from tests.aws import ACCOUNT, REGION, FakeAws, FakeStack, Refused
 from tests.intake import EVERY, PROCESS, VALIDATE, FakeIntake
 from tests.queues import FakeQueues
 from tests.tables import START, FakeTables
@@ -380,6 +382,111 @@ def test_the_gateway_is_the_one_of_the_function_that_charges(cli: Cli, aws: Fake
 
     aws.answers["lambda:GetFunctionConfiguration"] = configuration
     assert "gateway    acme:Acme" in cli(*STATUS).stdout.splitlines()
+
+
+DAY = timedelta(days=1)
+OVERDUE = 3 * DAY
+TABLE_ARN = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TABLE}"
+
+
+def back_up(
+    aws: FakeAws, *, selected: timedelta, points: Answer | None = None, jobs: Answer | None = None
+) -> datetime:
+    """Have a plan that has selected the table for so long, with the ages of recovery points by
+    their status, and those of jobs by their state; return the moment that they count from."""
+    now = datetime.now(UTC)
+    stack = aws.stacks[NAME]
+    stack.resources["BackupPlan"], stack.physical_ids["BackupPlan"] = "CREATE_COMPLETE", "plan-1"
+    aws.answers |= {
+        "backup:ListBackupSelections": {"BackupSelectionsList": [{"SelectionId": "one"}]},
+        "backup:GetBackupSelection": {
+            "CreationDate": now - selected,
+            "BackupSelection": {
+                "SelectionName": "x",
+                "IamRoleArn": "y",
+                "Resources": [TABLE_ARN],
+            },
+        },
+        "backup:ListRecoveryPointsByResource": {
+            "RecoveryPoints": [
+                {"Status": status, "CreationDate": now - age}
+                for status, age in (points or {}).items()
+            ]
+        },
+        "backup:ListBackupJobs": {
+            "BackupJobs": [
+                {
+                    "BackupJobId": f"job-{state}",
+                    "State": state,
+                    "CreationDate": now - age,
+                    "StatusMessage": f"not {state}\n at all.",
+                }
+                for state, age in (jobs or {}).items()
+            ]
+        },
+    }
+    return now
+
+
+@pytest.mark.parametrize(
+    ("selected", "points"),
+    [
+        (30 * DAY, {"COMPLETED": DAY, "EXPIRED": 9 * DAY}),
+        (30 * DAY, {"AVAILABLE": DAY, "COMPLETED": OVERDUE}),
+        (DAY, {}),  # nothing is due yet, as after a restore
+    ],
+)
+def test_a_table_that_is_backed_up(
+    selected: timedelta, points: Answer, cli: Cli, aws: FakeAws
+) -> None:
+    back_up(aws, selected=selected, points=points, jobs={"FAILED": DAY})
+    assert findings(cli, code=0) == []
+    for read in aws.called("backup:ListRecoveryPointsByResource"):
+        assert read == {"ResourceArn": TABLE_ARN}
+
+
+def test_a_table_whose_newest_backup_is_old_and_why_the_last_job_failed(
+    cli: Cli, aws: FakeAws
+) -> None:
+    points = {"COMPLETED": OVERDUE, "EXPIRED": DAY, "PARTIAL": DAY}
+    jobs = {"ABORTED": 2 * DAY, "FAILED": DAY, "EXPIRED": OVERDUE, "RUNNING": DAY / 2}
+    now = back_up(aws, selected=30 * DAY, points=points, jobs=jobs)
+    [(message, remedy)] = findings(cli)
+    assert message == (
+        f"the newest backup of the table {TABLE} is of {shown(now - OVERDUE)}; the last job that "
+        "failed is FAILED: not FAILED at all"
+    )
+    assert remedy == (
+        "`aws backup describe-backup-job --backup-job-id job-FAILED --region eu-central-1` shows it"
+    )
+    assert aws.called("backup:ListBackupJobs")[0] == {"ByResourceArn": TABLE_ARN}
+
+
+def test_a_table_that_was_never_backed_up(cli: Cli, aws: FakeAws) -> None:
+    now = back_up(aws, selected=OVERDUE)
+    aws.errors["backup:ListRecoveryPointsByResource"] = Refused("ResourceNotFoundException")
+    [(message, remedy)] = findings(cli)
+    assert message == (
+        f"AWS Backup has no backup of the table {TABLE}, selected at {shown(now - OVERDUE)}; no "
+        "job has failed"
+    )
+    assert remedy == (
+        f"`aws backup list-backup-jobs --by-resource-arn {TABLE_ARN} --region eu-central-1` "
+        "lists all"
+    )
+
+
+def test_a_table_that_the_backups_leave_out(cli: Cli, aws: FakeAws) -> None:
+    back_up(aws, selected=30 * DAY)
+    selection: Any = aws.answers["backup:GetBackupSelection"]
+    selection["BackupSelection"]["Resources"] = [f"{TABLE_ARN}-20261124T114500Z"]
+    assert findings(cli) == [
+        (
+            f"AWS Backup does not back up the table {TABLE}",
+            "`payment-infra drift --suffix dev` shows what differs from the template",
+        )
+    ]
+    assert aws.called("backup:ListRecoveryPointsByResource") == []
 
 
 def test_a_function_whose_live_version_works_on_another_table(cli: Cli, aws: FakeAws) -> None:

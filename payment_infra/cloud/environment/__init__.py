@@ -6,5 +6,5 @@ operation work on it at a time, `journal` says how far its restores have come; b
 `operations_table`. `intake` stops payments and lets them in, `findings` tells what stops them,
 `live` which versions they go through, `callers` who may call.
 `stack_policy` keeps updates from replacing what holds data, `backed_up` tells which tables AWS
-Backup backs up.
+Backup backs up, and whether it does.
 """

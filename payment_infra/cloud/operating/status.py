@@ -167,7 +167,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
         misdirected = find("live", find_misdirected)
         restores = find("restores", findings.find_restores)
         policy = find("policy", findings.find_missing_policy)
-        backed_up = find("backups", find_not_backed_up)
+        backed_up = find("backups", partial(find_not_backed_up, now=now))
         lock = parts.read(
             "lock", lambda: locking.find(environment.session, environment.stack), None
         )

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from payment_infra.cloud.environment.backed_up import find_backed_up
+from payment_infra.cloud.environment.backed_up import READY, find_backed_up, recovery_points
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restoring import copy as copies
 from payment_infra.cloud.sdk import tables
-from payment_infra.cloud.sdk.errors import code_of, is_unavailable, translated
+from payment_infra.cloud.sdk.errors import is_unavailable, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.names import BACKUP_ROLE, TRANSACTIONS_TABLE
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
 
 LATEST = "latest"
-# A backup that can be restored: DynamoDB's, and AWS Backup's.
-READY = frozenset({"AVAILABLE", "COMPLETED"})
 # One that is still being made. In any other status it can never be restored.
 IN_PROGRESS = frozenset({"CREATING"})
 # The types that DynamoDB gives what a deletion leaves, and those of AWS Backup.
@@ -242,22 +238,16 @@ def _of_dynamodb(client: DynamoDBClient, table: str) -> Iterator[Backup]:
 def _of_aws_backup(session: Session, table: str) -> Iterator[Backup]:
     client = session.client("backup")
     arn = f"arn:{client.meta.partition}:dynamodb:{session.region}:{session.account()}:table/{table}"
-    pages = client.get_paginator("list_recovery_points_by_resource").paginate(ResourceArn=arn)
-    try:
-        for page in pages:
-            for point in page["RecoveryPoints"]:
-                yield Backup(
-                    arn=point["RecoveryPointArn"],
-                    table=table,
-                    kind=AWS_BACKUP,
-                    made_at=point["CreationDate"].astimezone(UTC),
-                    status=point["Status"],
-                    size_bytes=point.get("BackupSizeBytes"),
-                    vault=point["BackupVaultName"],
-                )
-    except ClientError as error:
-        if code_of(error) != "ResourceNotFoundException":  # AWS Backup has never had this table
-            raise
+    for point in recovery_points(client, arn):
+        yield Backup(
+            arn=point["RecoveryPointArn"],
+            table=table,
+            kind=AWS_BACKUP,
+            made_at=point["CreationDate"].astimezone(UTC),
+            status=point["Status"],
+            size_bytes=point.get("BackupSizeBytes"),
+            vault=point["BackupVaultName"],
+        )
 
 
 def _default_role(session: Session) -> str:

@@ -297,11 +297,12 @@ def test_a_report_says_whether_the_backups_follow_the_table(
     account.aws.answers |= {
         "backup:ListBackupSelections": {"BackupSelectionsList": [{"SelectionId": "one"}]},
         "backup:GetBackupSelection": {
+            "CreationDate": START,
             "BackupSelection": {
                 "SelectionName": "x",
                 "IamRoleArn": "y",
                 "Resources": [f"{TABLE_ARNS}/{it}" for it in selected],
-            }
+            },
         },
     }
     environment = environment_of(account, BackupPlan="plan-1")
