@@ -103,6 +103,13 @@ RETRY_LOG_GROUP = "RetryLogGroup"
 HEALTH_LOG_GROUP = "HealthMonitorLogGroup"
 ACCESS_LOG_GROUP = "PaymentAPIAccessLogGroup"
 
+# What ends a canary: of the API, and of each function that gets a new version by one.
+CANARY_ALARMS = (
+    "CanaryServerErrorAlarm",
+    *("ValidationCanaryErrorAlarm", "ValidationCanaryFailureAlarm"),
+    *("ProcessingCanaryErrorAlarm", "ProcessingCanaryFailureAlarm"),
+)
+
 # Function to the alias that names its published version, where it is published.
 LIVE_ALIASES = {
     VALIDATION_FUNCTION: VALIDATION_ALIAS,

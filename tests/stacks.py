@@ -269,6 +269,10 @@ class FakeCloudFormation:
             "ChangeSetId": next(k for k, v in self.change_sets.items() if v is change_set),
             "Status": "CREATE_COMPLETE",
             "ExecutionStatus": "AVAILABLE",
+            "Parameters": [
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in change_set["parameters"].items()
+            ],
         }
         return ready | self.page([*_changes(change_set), *self.further_changes], params, "Changes")
 

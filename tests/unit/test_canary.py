@@ -10,6 +10,7 @@ import pytest
 from payment_infra.config import PRESETS, StackConfig
 from payment_infra.errors import UsageError
 from payment_infra.groups.canary import PERIOD_SECONDS
+from payment_infra.names import CANARY_ALARMS
 from payment_infra.rules import MAX_CANARY_MINUTES
 from payment_infra.sources import resolve
 from tests.costs import MILLION
@@ -79,6 +80,7 @@ def test_any_alarm_of_the_canary_takes_each_function_back(function: str) -> None
     group = CANARY.resources[f"{function}DeploymentGroup"]
     watched = {alarm["Name"].strip("<>") for alarm in group["AlarmConfiguration"]["Alarms"]}
     assert watched == ALARMS
+    assert sorted(watched) == sorted(CANARY_ALARMS)
     assert len(watched) <= 10  # CodeDeploy API, AlarmConfiguration
     assert group["AlarmConfiguration"]["Enabled"]
     assert not group["AlarmConfiguration"].get("IgnorePollAlarmFailure", False)

@@ -14,6 +14,7 @@ from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import PRESETS
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError, UsageError
+from payment_infra.names import CANARY_ALARMS
 from payment_infra.sources import DEFAULTS, resolve
 from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
 
@@ -592,3 +593,101 @@ def test_at_once_is_what_an_update_without_a_canary_is_anyway(
 ) -> None:
     run(session, options=DeployOptions(yes=True, at_once=True))
     assert "TrafficShifting" not in aws.stacks[NAME].parameters
+
+
+SHIFTED: dict[str, Any] = {**PRODUCTION, "runtime": "python3.14"}
+
+
+def fire(aws: FakeAws, *alarms: str) -> None:
+    """Let alarms, by their logical ids, be in ALARM, beside all others that are OK."""
+    stack = aws.stacks[NAME]
+    stack.resources |= dict.fromkeys(CANARY_ALARMS, "CREATE_COMPLETE")
+    stack.physical_ids |= {alarm: f"{alarm}-dev" for alarm in CANARY_ALARMS}
+
+    def describe(params: dict[str, Any]) -> dict[str, Any]:
+        assert params == {
+            "AlarmNames": [f"{alarm}-dev" for alarm in CANARY_ALARMS],
+            "StateValue": "ALARM",
+        }
+        return {"MetricAlarms": [{"AlarmName": f"{alarm}-dev"} for alarm in alarms]}
+
+    aws.answers["cloudwatch:DescribeAlarms"] = describe
+
+
+@pytest.mark.parametrize("alarm", CANARY_ALARMS)
+def test_an_update_that_an_alarm_of_the_canary_would_take_back_is_refused(
+    alarm: str, session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    fire(aws, alarm)
+    executed = len(aws.called("cloudformation:ExecuteChangeSet"))
+    operator = FakeOperator(answer=True)
+    with pytest.raises(AwsError) as refused:
+        run(session, operator, options=DeployOptions(allow=frozenset({"replace"})), **SHIFTED)
+    assert str(refused.value) == (
+        f"an alarm of the canary is in ALARM ({alarm}-dev), and would take this update back at "
+        "once; wait until it is OK (`payment-infra status --suffix dev`), or give new versions all "
+        "requests: `payment-infra deploy --at-once --suffix dev`"
+    )
+    assert operator.asked == []
+    assert len(aws.called("cloudformation:ExecuteChangeSet")) == executed
+    assert aws.change_sets == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        (DeployOptions(yes=True, at_once=True), SHIFTED),
+        # No function changes, and so no version.
+        (DeployOptions(yes=True), {**PRODUCTION, "alarm_email": "pay@example.com"}),
+    ],
+    ids=["at once", "no new version"],
+)
+def test_an_update_that_shifts_no_traffic_asks_no_alarm(
+    options: DeployOptions, flags: dict[str, Any], session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    fire(aws, *CANARY_ALARMS)
+    assert run(session, options=options, **flags).changed
+    assert not aws.called("cloudwatch:DescribeAlarms")
+
+
+def test_an_update_shifts_traffic_while_no_alarm_is_in_alarm(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    fire(aws)
+    assert run(session, **SHIFTED).changed
+    assert len(aws.called("cloudwatch:DescribeAlarms")) == 1
+
+
+def test_the_first_canary_has_no_alarms_to_ask(session: Session, aws: FakeAws) -> None:
+    run(session, **PRODUCTION)
+    assert run(session, **SHIFTED).changed
+    assert not aws.called("cloudwatch:DescribeAlarms")
+
+
+def test_a_preview_tells_of_an_alarm_and_the_change_set_that_it_leaves_is_refused(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION)
+    fire(aws, "CanaryServerErrorAlarm")
+    operator = FakeOperator()
+    run(session, operator, options=DeployOptions(execute=False), **SHIFTED)
+    told = [one.message for one in operator.of(Caution)]
+    assert told[0].startswith("an alarm of the canary is in ALARM (CanaryServerErrorAlarm-dev), ")
+    [left] = aws.change_sets.values()
+    options = DeployOptions(yes=True, allow=frozenset({"replace"}), change_set=left["name"])
+    with pytest.raises(AwsError, match=r"canary is in ALARM \(CanaryServerErrorAlarm-dev\), and"):
+        run(session, options=options)
+    assert list(aws.change_sets.values()) == [left]
+
+
+def test_alarms_that_cannot_be_read_do_not_stop_an_update(session: Session, aws: FakeAws) -> None:
+    run(session, **PRODUCTION)
+    fire(aws)
+    aws.errors["cloudwatch:DescribeAlarms"] = Refused("AccessDenied", "no", 403)
+    operator = FakeOperator()
+    assert run(session, operator, **SHIFTED).changed
+    told = [one.message for one in operator.of(Caution)]
+    assert told[0].startswith("not known whether an alarm would take this update back: ")

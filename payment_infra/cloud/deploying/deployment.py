@@ -33,6 +33,7 @@ from payment_infra.cloud.deploying.parameters import protection_request
 from payment_infra.cloud.deploying.previewing import import_preview, questions, update_preview
 from payment_infra.cloud.deploying.pruning import prune
 from payment_infra.cloud.deploying.release import plan, upload, with_bucket
+from payment_infra.cloud.deploying.shifting import tell_fired
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.live import check_live
@@ -474,10 +475,9 @@ class Deployment:
         was = was or str(self._record.values.get("authorization", ""))
         options = self._options
         if state is not None and not change_set.creates:
-            tell_stopped(
-                *(self._environment(state), self._operator.tell, change_set.changes),
-                execute=options.execute,
-            )
+            environment, tell = self._environment(state), self._operator.tell
+            tell_stopped(environment, tell, change_set.changes, execute=options.execute)
+            tell_fired(environment, change_set, tell, execute=options.execute)
         if not options.execute:
             return
         completes = importing.is_incomplete(deployed)

@@ -43,7 +43,8 @@ class Outdated(AwsError):
 class ChangeSet:
     """A change set that is ready to be executed.
 
-    creates if the stack has nothing yet; imports if it does nothing but take resources into it.
+    creates if the stack has nothing yet; imports if it does nothing but take resources into it;
+    parameters holds the values that are given, and not those that the stack keeps.
     """
 
     id: str
@@ -51,6 +52,7 @@ class ChangeSet:
     stack_id: str
     creates: bool
     changes: tuple[Change, ...]
+    parameters: Mapping[str, str]
     imports: bool = False
 
 
@@ -139,7 +141,7 @@ def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
             f"executed; make a new one with `{stack.command('deploy')}`"
         )
     creates = state.status == REVIEW
-    return ChangeSet(answer["ChangeSetId"], name, state.id, creates, _changes(answer))
+    return _change_set(answer, name, state.id, creates)
 
 
 def execute(
@@ -239,7 +241,7 @@ def _wait(
         if answer["Status"] in {"CREATE_COMPLETE", "FAILED"}:
             break
     if answer["Status"] == "CREATE_COMPLETE":
-        return ChangeSet(change_set_id, name, stack_id, creates, _changes(answer))
+        return _change_set(answer, name, stack_id, creates)
     reason = answer.get("StatusReason", "")
     if any(text in reason for text in NO_CHANGES):
         return None
@@ -258,6 +260,14 @@ def _describe(stack: Stack, **which: str) -> Any:
         )
         changes += page.get("Changes", [])
     return {**answer, "Changes": changes}
+
+
+def _change_set(answer: Any, name: str, stack_id: str, creates: bool) -> ChangeSet:
+    parameters = {
+        one["ParameterKey"]: one.get("ParameterValue", "") for one in answer.get("Parameters", [])
+    }
+    changes = _changes(answer)
+    return ChangeSet(answer["ChangeSetId"], name, stack_id, creates, changes, parameters)
 
 
 def _changes(answer: Any) -> tuple[Change, ...]:
