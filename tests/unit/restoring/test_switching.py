@@ -27,7 +27,7 @@ from tests.restoring import (
     World,
     payment,
 )
-from tests.stacks import Refused, own_event
+from tests.stacks import ACCOUNT, REGION, Refused, own_event
 
 STOPPING = ("apigateway:UpdateStage", "lambda:UpdateEventSourceMapping")
 
@@ -385,3 +385,41 @@ def test_a_restore_waits_for_the_undo_of_the_last_one(world: World) -> None:
     ):
         world.restore()
     assert "payments are stopped" in cautions(world)[told]
+
+
+def with_backups(world: World, selected: Callable[[], str]) -> None:
+    """Give the stack a plan for backups that selects the table of this name."""
+    world.stack.resources["BackupPlan"] = "CREATE_COMPLETE"
+    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table"
+    world.aws.answers |= {
+        "backup:ListBackupSelections": {"BackupSelectionsList": [{"SelectionId": "one"}]},
+        "backup:GetBackupSelection": lambda _: {
+            "CreationDate": world.tables.now,
+            "BackupSelection": {
+                "SelectionName": "x",
+                "IamRoleArn": "y",
+                "Resources": [f"{table}/{selected()}"],
+            },
+        },
+    }
+
+
+def test_a_restore_and_its_undoing_report_that_the_backups_follow_the_table(world: World) -> None:
+    with_backups(world, lambda: world.stack.parameters[OVERRIDE] or OWN)
+    report = world.restore()
+    copy = world.active
+    assert copy != OWN
+    told = f"AWS Backup backs {copy} up from now on."
+    assert told in report.lines[report.lines.index(f"Payments are in {copy}.") :]
+    report = world.undo()
+    assert report.lines[0] == f"Payments are in {OWN} again."
+    assert f"AWS Backup backs {OWN} up from now on." in report.lines
+
+
+def test_a_restore_and_its_undoing_report_a_table_that_the_backups_leave_out(world: World) -> None:
+    with_backups(world, lambda: "another")
+    report = world.restore()
+    why = "`payment-infra drift --suffix dev` shows why."
+    assert f"AWS Backup does not back {world.active} up: {why}" in report.lines
+    report = world.undo()
+    assert f"AWS Backup does not back {OWN} up: {why}" in report.lines
