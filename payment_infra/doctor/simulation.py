@@ -53,18 +53,38 @@ class Place:
 class Kind:
     """How IAM sees resources of a type: the start of their ARNs, and what makes one.
 
-    named_by is the property with the name; where it is not set, CloudFormation gives one.
+    named_by is the property with the name, within another after a dot; where it is not set,
+    CloudFormation gives one. rest is what an ARN has after the name.
     """
 
     service: str
     prefix: str
     named_by: str
     actions: Collection[str]
+    rest: str = ""
 
 
 KINDS: Mapping[str, Kind] = {
+    "AWS::Backup::BackupPlan": Kind(
+        "backup", "backup-plan:", "", ["backup:CreateBackupPlan", "backup:CreateBackupSelection"]
+    ),
+    "AWS::Backup::BackupVault": Kind(
+        *("backup", "backup-vault:", "BackupVaultName"),
+        # "Backup vault creation and deletion", "Required permissions"; backup:* is without it.
+        ["backup:CreateBackupVault", "backup-storage:MountCapsule"],
+        "-1",
+    ),
     "AWS::CloudWatch::Alarm": Kind(
         "cloudwatch", "alarm:", "AlarmName", ["cloudwatch:PutMetricAlarm"]
+    ),
+    "AWS::CodeDeploy::Application": Kind(
+        "codedeploy", "application:", "", ["codedeploy:CreateApplication"]
+    ),
+    "AWS::CodeDeploy::DeploymentConfig": Kind(
+        "codedeploy", "deploymentconfig:", "", ["codedeploy:CreateDeploymentConfig"]
+    ),
+    "AWS::CodeDeploy::DeploymentGroup": Kind(
+        "codedeploy", "deploymentgroup:", "", ["codedeploy:CreateDeploymentGroup"]
     ),
     "AWS::DynamoDB::Table": Kind("dynamodb", "table/", "TableName", ["dynamodb:CreateTable"]),
     "AWS::Events::Rule": Kind("events", "rule/", "Name", ["events:PutRule"]),
@@ -72,6 +92,8 @@ KINDS: Mapping[str, Kind] = {
     "AWS::IAM::Role": Kind(
         "iam", "role/", "RoleName", ["iam:CreateRole", "iam:AttachRolePolicy", "iam:PassRole"]
     ),
+    "AWS::KMS::Alias": Kind("kms", "", "AliasName", ["kms:CreateAlias"]),
+    "AWS::KMS::Key": Kind("kms", "key/", "", ["kms:CreateKey", "kms:PutKeyPolicy"]),
     "AWS::Lambda::Function": Kind("lambda", "function:", "FunctionName", ["lambda:CreateFunction"]),
     "AWS::Lambda::LayerVersion": Kind(
         "lambda", "layer:", "LayerName", ["lambda:PublishLayerVersion"]
@@ -79,6 +101,20 @@ KINDS: Mapping[str, Kind] = {
     "AWS::Logs::LogGroup": Kind("logs", "log-group:", "LogGroupName", ["logs:CreateLogGroup"]),
     "AWS::SNS::Topic": Kind("sns", "", "TopicName", ["sns:CreateTopic"]),
     "AWS::SQS::Queue": Kind("sqs", "", "QueueName", ["sqs:CreateQueue"]),
+    "AWS::WAFv2::WebACL": Kind(
+        *("wafv2", "regional/webacl/", "Name"),
+        ["wafv2:CreateWebACL", "wafv2:AssociateWebACL", "wafv2:PutLoggingConfiguration"],
+        "/1",
+    ),
+    "AWS::XRay::SamplingRule": Kind(
+        "xray", "sampling-rule/", "SamplingRule.RuleName", ["xray:CreateSamplingRule"]
+    ),
+}
+# What is done to a function beside making it, by the type that a template has for that.
+OF_FUNCTIONS = {
+    "AWS::Lambda::Alias": "lambda:CreateAlias",
+    "AWS::Lambda::EventInvokeConfig": "lambda:PutFunctionEventInvokeConfig",
+    "AWS::Lambda::Version": "lambda:PublishVersion",
 }
 
 
@@ -113,7 +149,7 @@ def _actions(place: Place, config: StackConfig) -> Mapping[str, Collection[str]]
     stack = f"{STACK_NAME_PREFIX}-{place.suffix}"
     zips = config.bucket or f"payment-artifacts-{place.account}"
     actions: dict[str, Collection[str]] = {
-        place.arn("cloudformation", f"stack/{stack}/1"): STACK_ACTIONS,
+        place.arn("cloudformation", f"stack/{stack}/1"): _stack_actions(config),
         f"arn:{place.partition}:s3:::{zips}/payment-infra/1": ("s3:PutObject", "s3:GetObject"),
         place.arn("dynamodb", f"table/{OPERATIONS_TABLE}"): ACTIONS,
         f"arn:{place.partition}:apigateway:{place.region}::/restapis": ("apigateway:POST",),
@@ -123,14 +159,39 @@ def _actions(place: Place, config: StackConfig) -> Mapping[str, Collection[str]]
         resource["Type"]: (name, resource)
         for name, resource in reversed(template["Resources"].items())
     }
+    of_functions = [action for name, action in OF_FUNCTIONS.items() if name in firsts]
     for resource_type, kind in KINDS.items():
+        if resource_type not in firsts:
+            continue
         logical_id, resource = firsts[resource_type]
-        named = resource["Properties"].get(kind.named_by)
-        name = physical_name(named, {ENVIRONMENT_SUFFIX: place.suffix}) or f"{stack}-{logical_id}-1"
+        name = _name(resource["Properties"], kind, place) or f"{stack}-{logical_id}-1"
         if resource_type == "AWS::IAM::Role":
             name = f"{config.role_path}{config.role_prefix or f'{stack}-'}{logical_id}-1"[1:]
-        actions[place.arn(kind.service, f"{kind.prefix}{name}")] = kind.actions
+        more = of_functions if resource_type == "AWS::Lambda::Function" else []
+        resource_arn = place.arn(kind.service, f"{kind.prefix}{name}{kind.rest}")
+        actions[resource_arn] = [*kind.actions, *more]
     return actions
+
+
+def _stack_actions(config: StackConfig) -> Collection[str]:
+    """Return what a deployment does to the stack, which it protects where that is a setting."""
+    policy = ("cloudformation:GetStackPolicy", "cloudformation:SetStackPolicy")
+    return (
+        *STACK_ACTIONS,
+        *(policy if config.replacement_protection else ()),
+        *(["cloudformation:UpdateTerminationProtection"] if config.termination_protection else ()),
+    )
+
+
+def _name(properties: Mapping[str, Any], kind: Kind, place: Place) -> str | None:
+    """Return the name of a resource, None if CloudFormation gives it; where other parts are joined
+    to what ends in the suffix, that alone."""
+    named: Any = properties
+    for part in kind.named_by.split("."):
+        named = named.get(part, {})
+    if "Fn::Join" in named:
+        named = named["Fn::Join"][1][0]
+    return physical_name(named, {ENVIRONMENT_SUFFIX: place.suffix})
 
 
 def _policy_source(session: Session, place: Place, deploy: str) -> str:

@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 
 from payment_infra.checks import Check
 from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
-from payment_infra.config import StackConfig
+from payment_infra.config import PRESETS, StackConfig
 from payment_infra.doctor.access import LATER, PROBES, SERVICES, check_access
 from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack, Refused
@@ -27,8 +27,8 @@ def aws() -> FakeAws:
     return FakeAws(date=format_datetime(NOW, usegmt=True), buckets={"zips": FakeBucket()})
 
 
-def checks(aws: FakeAws, bucket: str = "", **settings: str) -> dict[str, Check]:
-    config = replace(StackConfig(suffix="dev", bucket=bucket), **settings)  # type: ignore[arg-type]
+def checks(aws: FakeAws, bucket: str = "", **settings: Any) -> dict[str, Check]:
+    config = replace(StackConfig(suffix="dev", bucket=bucket), **settings)
     found = list(check_access(aws.session().quick(), config, lambda: NOW))
     assert aws.changes() == []
     assert all(bool(one.remedy) == (one.level != "ok") for one in found)
@@ -253,6 +253,58 @@ def test_a_denied_action_is_named_and_is_a_warning(aws: FakeAws) -> None:
     assert found["changes"].message == (
         "a deployment would be refused: dynamodb:CreateTable, iam:CreateRole"
     )
+
+
+def asked(aws: FakeAws) -> dict[str, str]:
+    """Return each action that the simulator was asked about, with the resource."""
+    return {
+        action: call["ResourceArns"][0]
+        for call in aws.called("iam:SimulatePrincipalPolicy")
+        for action in call["ActionNames"]
+    }
+
+
+def test_the_simulator_is_asked_about_what_the_preset_adds(aws: FakeAws) -> None:
+    checks(aws)
+    lean = asked(aws)
+    aws.calls.clear()
+    preset: dict[str, Any] = dict(PRESETS["production"])
+    checks(aws, **preset)
+    more = {action: arn for action, arn in asked(aws).items() if action not in lean}
+    here = f"{REGION}:{ACCOUNT}"
+    stack = f"arn:aws:cloudformation:{here}:stack/payment-infra-dev/1"
+    function = f"arn:aws:lambda:{here}:function:payment-validation-dev"
+    vault = f"arn:aws:backup:{here}:backup-vault:vault-dev-1"
+    plan = f"arn:aws:backup:{here}:backup-plan:payment-infra-dev-BackupPlan-1"
+    acl = f"arn:aws:wafv2:{here}:regional/webacl/payment-api-dev/1"
+    key = f"arn:aws:kms:{here}:key/payment-infra-dev-EncryptionKey-1"
+    pace = f"arn:aws:codedeploy:{here}:deploymentconfig:payment-infra-dev-CanaryPace-1"
+    canary = f"arn:aws:codedeploy:{here}:application:payment-infra-dev-CanaryApplication-1"
+    group = (
+        f"arn:aws:codedeploy:{here}:deploymentgroup:payment-infra-dev-ValidationDeploymentGroup-1"
+    )
+    assert more == {
+        "cloudformation:GetStackPolicy": stack,
+        "cloudformation:SetStackPolicy": stack,
+        "cloudformation:UpdateTerminationProtection": stack,
+        "backup:CreateBackupPlan": plan,
+        "backup:CreateBackupSelection": plan,
+        "backup:CreateBackupVault": vault,
+        "backup-storage:MountCapsule": vault,
+        "codedeploy:CreateApplication": canary,
+        "codedeploy:CreateDeploymentConfig": pace,
+        "codedeploy:CreateDeploymentGroup": group,
+        "kms:CreateAlias": f"arn:aws:kms:{here}:alias/payment-infra-dev",
+        "kms:CreateKey": key,
+        "kms:PutKeyPolicy": key,
+        "lambda:CreateAlias": function,
+        "lambda:PublishVersion": function,
+        "lambda:PutFunctionEventInvokeConfig": function,
+        "wafv2:AssociateWebACL": acl,
+        "wafv2:CreateWebACL": acl,
+        "wafv2:PutLoggingConfiguration": acl,
+        "xray:CreateSamplingRule": f"arn:aws:xray:{here}:sampling-rule/p-dev",
+    }
 
 
 def test_the_roles_own_path_is_asked_for(aws: FakeAws) -> None:
