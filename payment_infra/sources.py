@@ -125,6 +125,8 @@ def resolve(
             continue
         values[name] = _typed(spec, layer.values[name], layer.name(name), layer.typed)
         sources[name] = layer.source or layer.name(name)
+        if layer is given and values[name] is False:
+            sources[name] = f"--no-{sources[name].removeprefix('--')}"
     chosen = any("preset" in layer.values for layer in layers)
     config = StackConfig(preset=preset, **values)
     _refuse_conflicts(config, sources)

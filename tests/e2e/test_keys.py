@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator
     from tests.e2e.conftest import Deploy
 
-SUFFIX = "keys-1"
+SUFFIX = "key-1"
 OWN = f"transactions-{SUFFIX}"
 RESTORE = ("restore", "--yes", "--drain", "0", "--to", "latest")
 UNAVAILABLE = {**PAYMENT, "customer_id": "sim-unavailable"}
@@ -135,7 +135,7 @@ def test_the_keys_policy_lets_nobody_use_the_key_directly(
     enforcing_aws: Emulator, deploy: Deploy
 ) -> None:
     """Enforced by the emulator: of all policies of AWS KMS it asks those for direct calls."""
-    deployed = deploy(enforcing_aws, "keys-2", customer_key=True)
+    deployed = deploy(enforcing_aws, "key-2", customer_key=True)
     iam, key_id = deployed.session.client("iam"), deployed.stack.physical_ids()["EncryptionKey"]
     iam.create_user(UserName="reader")
     everything = {"Effect": "Allow", "Action": ["kms:*"], "Resource": ["*"]}

@@ -187,10 +187,12 @@ def aws() -> FakeAws:
     return FakeAws(buckets={"zips": FakeBucket()})
 
 
-def updated(aws: FakeAws, before: StackState, **flags: object) -> Any:
-    """Return what an update of a stack deploys."""
+def updated(
+    aws: FakeAws, before: StackState, *, recorded: str = "development", **flags: object
+) -> Any:
+    """Return what an update of a stack with this preset deploys."""
     asked = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    resolved = continued(asked, Record(preset="development"), before)
+    resolved = continued(asked, Record(preset=recorded), before)
     return plan(aws.session(), before, resolved, {})
 
 
@@ -210,6 +212,8 @@ def test_an_update_that_does_not_say_it_keeps_what_is_reserved(aws: FakeAws) -> 
     assert kept.parameters["ProcessingConcurrency"] is None
     changed = updated(aws, state(ProcessingConcurrency="70"), processing_concurrency=80)
     assert changed.parameters["ProcessingConcurrency"] == "80"
+    none = updated(aws, state(), recorded="production")
+    assert set(CONCURRENCIES.values()) & {*none.parameters, *none.template["Parameters"]} == set()
     ended = updated(aws, state(ProcessingConcurrency="70"), processing_concurrency=0)
     assert "ProcessingConcurrency" not in {*ended.parameters, *ended.template["Parameters"]}
 

@@ -165,3 +165,10 @@ def test_development_is_what_the_defaults_are_and_production_protects_the_data()
     production = resolve({"preset": "production"}, {}).config
     assert production.retain_data
     assert production.deletion_protection
+
+
+def test_settings_that_do_not_agree_are_told_by_the_flags_that_were_given() -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve({"preset": "production", "versions": False}, {})
+    told = str(refused.value)
+    assert told.startswith("snap_start (from preset production), versions (from --no-versions): ")

@@ -178,7 +178,8 @@ def repeated(command: str, name: str, resolved: Resolved, values: Mapping[str, o
     parts = [f"payment-infra {command}", naming_flags(resolved.config.suffix, name)]
     if resolved.file is not None:
         parts.append(f"--config {shlex.quote(str(resolved.file))}")
-    if resolved.preset_chosen or resolved.preset != "development":
+    # One that the stack records stays by itself; to name it would ask for all that it sets.
+    if resolved.preset_chosen:
         parts.append(f"--preset {resolved.preset}")
     chosen = {**given, **values}
     return " ".join([*parts, _flags(chosen)]) if chosen else " ".join(parts)

@@ -36,7 +36,8 @@ def parameters(
 def reserving(resolved: Resolved, values: Mapping[str, str]) -> Resolved:
     """Return the configuration with the concurrency that a stack reserves, unless told otherwise.
 
-    The template has these parameters only where the configuration reserves something.
+    The template has these parameters only where the configuration reserves something: what a stack
+    has no parameter for, it does not reserve.
 
     Args:
         resolved: the configuration.
@@ -44,9 +45,9 @@ def reserving(resolved: Resolved, values: Mapping[str, str]) -> Resolved:
     """
     kept: dict[str, Any] = {}
     for name in CONCURRENCIES.values():
-        field, value = PARAMETER_FIELDS[name], int(values.get(name, "0"))
-        if value and not resolved.asked_for(field):
-            kept[field] = value
+        field = PARAMETER_FIELDS[name]
+        if not resolved.asked_for(field):
+            kept[field] = int(values.get(name, "0"))
     return replace(resolved, config=replace(resolved.config, **kept))
 
 

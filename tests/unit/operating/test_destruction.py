@@ -79,9 +79,8 @@ def test_what_lifts_the_protection_keeps_the_data_retained(
         check_protection(environment, examine(environment), resolve({"suffix": "dev"}, {}))
     assert str(refused.value) == (
         "stack payment-infra-dev has termination protection and deletion protection; "
-        "`payment-infra deploy --suffix dev --preset production --authorization none "
-        "--gateway handlers.shared.acme:Acme --no-deletion-protection "
-        "--no-termination-protection` lifts it"
+        "`payment-infra deploy --suffix dev --authorization none --gateway "
+        "handlers.shared.acme:Acme --no-deletion-protection --no-termination-protection` lifts it"
     )
 
 
