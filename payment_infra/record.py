@@ -21,6 +21,7 @@ from payment_infra.names import (
     ALARM_TOPIC,
     DEAD_LETTER_QUEUE,
     DOMAIN,
+    ENCRYPTION_KEY,
     FAILED_QUEUE,
     FIREWALL_ASSOCIATION,
     HEALTH_FUNCTION,
@@ -154,7 +155,8 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         # CloudFormation deletes a table or a queue that does not say ("DeletionPolicy attribute").
         policies = {resources.get(name, {}).get("DeletionPolicy", "Delete") for name in HOLDING}
         values["retain_data"] = policies != {"Delete"}
-        values["customer_key"] = "SSESpecification" in properties
+        # Whether or not it encrypts yet.
+        values["customer_key"] = ENCRYPTION_KEY in resources
         # One that a parameter switches on is meant to be on.
         switched = isinstance(protected, Mapping)
         values["deletion_protection"] = switched or str(protected).lower() == "true"

@@ -57,14 +57,18 @@ class Groups:
     dashboard: Dashboard
 
 
-def build_template(config: StackConfig, code: Mapping[str, str]) -> Template:
+def build_template(
+    config: StackConfig, code: Mapping[str, str], *, encrypts: bool = True
+) -> Template:
     """Build the template.
 
     Args:
         config: what shapes it.
         code: entry module of handlers/ ("validation"), or "dependencies", to the S3 key of its zip.
+        encrypts: whether the stack's own key, if it has one, is used yet: not in the update that
+            brings it to a stack (see `build_encryption`).
     """
-    groups = _build_groups(config, code)
+    groups = _build_groups(config, code, encrypts=encrypts)
     template = _new_template(DESCRIPTION)
     declarations = build_parameters(config)
     template.set_metadata(_metadata({declaration.title for declaration in declarations}))
@@ -135,9 +139,9 @@ def build_bootstrap_template() -> Template:
     return template
 
 
-def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
+def _build_groups(config: StackConfig, code: Mapping[str, str], *, encrypts: bool = True) -> Groups:
     rest_api = build_rest_api(config)
-    encryption = build_encryption(config)
+    encryption = build_encryption(config, encrypts=encrypts)
     notifications = build_notifications(encryption)
     storage = build_storage(config, encryption)
     queues = build_queues(config, encryption)
@@ -169,10 +173,10 @@ def _build_groups(config: StackConfig, code: Mapping[str, str]) -> Groups:
 
 
 def _grant_first(storage: Storage, queues: Queues, functions: Functions) -> None:
-    """Let those who take payments have the key before table and queue are encrypted with it, or an
-    update that brings the key would keep them out for its minutes.
+    """Let those who take payments have the key before table and queue are encrypted with it, or
+    one update that does both, by the AWS CLI alone, would keep them out for its minutes.
 
-    The health monitor, whose policy needs the queue, gets it afterwards.
+    The health monitor, whose policy needs the queue, gets it afterwards in such an update.
     """
     paying = (functions.validation, functions.processing, functions.retry)
     for resource in (storage.table, queues.failed):

@@ -47,14 +47,14 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
 
     stack = stack_of(session, resolved, stack_name)
     with at_terminal(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
-        release = forecast.prepare(session, stack, resolved, operator.tell, entered())
-    objects = (*release.code, release.template)
-    shell = deploy_command(session, stack.name, release)
-    protect = protect_commands(session, stack.name, release)
+        releases = forecast.prepare(session, stack, resolved, operator.tell, entered())
+    objects = (*releases[0].code, *(release.template for release in releases))
+    shell = " && ".join(deploy_command(session, stack.name, release) for release in releases)
+    protect = protect_commands(session, stack.name, releases[-1])
     if output == "json":
         print_json(
             {
-                "bucket": release.bucket.name,
+                "bucket": releases[0].bucket.name,
                 "objects": [asdict(item) for item in objects],
                 "command": shell,
                 "protect": protect,

@@ -111,7 +111,11 @@ def _build_vault(config: StackConfig, encryption: Encryption) -> BackupVault:
     stack's: a vault takes no other key, and another vault takes another name.
     """
     own = Select(0, Split("-", Select(2, Split("/", StackId))))
-    lock = {}
+    by_key, lock = {}, {}
+    if encryption.key:
+        # From its beginning: a vault cannot come to a key later (AWS::Backup::BackupVault,
+        # EncryptionKeyArn). A new one has nothing that a rollback could make unreadable.
+        by_key["EncryptionKeyArn"] = encryption.key.get_att("Arn")
     if config.backup_lock_days:
         # Without a ChangeableForDays who may can take it away again ("AWS Backup Vault Lock").
         lock["LockConfiguration"] = LockConfigurationType(MinRetentionDays=config.backup_lock_days)
@@ -120,7 +124,7 @@ def _build_vault(config: StackConfig, encryption: Encryption) -> BackupVault:
         DeletionPolicy=RETAIN_EXCEPT_ON_CREATE,
         UpdateReplacePolicy=RETAIN,
         BackupVaultName=Join("-", [suffixed("vault" if encryption.key else "backups"), own]),
-        **encryption.by("EncryptionKeyArn"),
+        **by_key,
         **lock,
     )
 

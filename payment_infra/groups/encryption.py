@@ -58,20 +58,30 @@ LOG_GROUPS = (
 
 @dataclass(frozen=True)
 class Encryption:
-    """The key and its alias; without them, what is stored is encrypted with keys of AWS."""
+    """The key and its alias; without them, what is stored is encrypted with keys of AWS.
+
+    So it is with them, too, where encrypts is False.
+    """
 
     key: Key | None
     alias: Alias | None
+    encrypts: bool = True
 
     def by(self, name: str) -> dict[str, object]:
-        """Return the property of this name that takes the ARN of the key, none without a key."""
-        return {name: self.key.get_att("Arn")} if self.key else {}
+        """Return the property of this name that takes the ARN of the key, none if it encrypts
+        nothing."""
+        return {name: self.key.get_att("Arn")} if self.key and self.encrypts else {}
 
 
-def build_encryption(config: StackConfig) -> Encryption:
+def build_encryption(config: StackConfig, *, encrypts: bool = True) -> Encryption:
     """Build the key, if it is asked for: rotated every year, and kept wherever data is kept.
 
     Its alias is how it is found again once the stack is gone, and is kept for that.
+
+    Args:
+        config: says whether there is a key.
+        encrypts: whether it is used yet. The rollback of an update deletes a key that the update
+            has made, and takes back who may use it: nothing may be encrypted with it by then.
     """
     if not config.customer_key:
         return Encryption(None, None)
@@ -92,7 +102,7 @@ def build_encryption(config: StackConfig) -> Encryption:
         AliasName=suffixed(KEY_NAME),
         TargetKeyId=key.ref(),
     )
-    return Encryption(key, alias)
+    return Encryption(key, alias, encrypts)
 
 
 def _account_statements() -> tuple[Statement, ...]:

@@ -43,12 +43,9 @@ def build_queues(config: StackConfig, encryption: Encryption) -> Queues:
     """Build the queues; a message moves from the first to the second after three receives, and back
     to no other. None takes a request without TLS."""
     encrypted: dict[str, object] = {"SqsManagedSseEnabled": True}
-    if encryption.key:
+    if by_key := encryption.by("KmsMasterKeyId"):
         # A queue has one of the two (SQS API, SetQueueAttributes).
-        encrypted = {
-            **encryption.by("KmsMasterKeyId"),
-            "KmsDataKeyReusePeriodSeconds": DATA_KEY_REUSE_SECONDS,
-        }
+        encrypted = {**by_key, "KmsDataKeyReusePeriodSeconds": DATA_KEY_REUSE_SECONDS}
     dead_letter = Queue(
         "FailedTransactionsDLQ",
         **stateful(config),

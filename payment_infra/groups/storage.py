@@ -46,13 +46,10 @@ def build_storage(config: StackConfig, encryption: Encryption) -> Storage:
     Where it is to be protected, a parameter says from when: a rollback cannot delete a table that
     is ("Using deletion protection"), and one that a failed creation left would keep its name.
     """
+    by_key = encryption.by("KMSMasterKeyId")
     encrypted = (
-        {
-            "SSESpecification": SSESpecification(
-                SSEEnabled=True, SSEType="KMS", **encryption.by("KMSMasterKeyId")
-            )
-        }
-        if encryption.key
+        {"SSESpecification": SSESpecification(SSEEnabled=True, SSEType="KMS", **by_key)}
+        if by_key
         else {}
     )
     table = Table(

@@ -7,6 +7,7 @@ use it is shown in tests/unit/test_encryption.py, and here as far as calls of AW
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from payment_infra.cloud.deploying import deployment
+from payment_infra.cloud.deploying.release import UploadedObject, encrypting
+from payment_infra.cloud.stacks.failure import DeploymentFailed
 from tests.e2e.harness import PAYMENT, Deployed, Program, until
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.deploying.release import Release
     from payment_infra.local.emulator import Emulator
     from tests.e2e.conftest import Deploy
 
@@ -77,6 +82,53 @@ def test_a_key_comes_to_a_stack_with_payments_and_replaces_nothing(
         assert attributes["Attributes"]["KmsMasterKeyId"] == arn
     answer = deployed.api().call("POST", "process", {"transaction_id": validated})
     assert answer.field("status") == "processed"
+
+
+def test_an_update_that_encrypts_and_fails_leaves_the_key_and_every_payment_readable(
+    aws: Emulator, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed = deploy(aws, "keys-3", authorization="none")
+    answer = deployed.api().call("POST", "validate", PAYMENT)
+    payment, client = answer.field("transaction_id"), deployed.session.client
+    dead_letters = deployed.stack.physical_ids()["FailedTransactionsDLQ"]
+    client("sqs").send_message(QueueUrl=dead_letters, MessageBody="before")
+
+    monkeypatch.setattr(deployment, "encrypting", broken)
+    with pytest.raises(DeploymentFailed, match=r"ROLLBACK_COMPLETE: .*the update before stands"):
+        deploy(aws, "keys-3", authorization="none", customer_key=True)
+    key = deployed.stack.physical_ids()["EncryptionKey"]
+    assert client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled"
+    roles = [name for name in deployed.stack.physical_ids() if name.endswith("Policy")]
+    assert {"ValidationPolicy", "ProcessingPolicy", "RetryPolicy"} <= set(roles)
+    told = deployed.api().call("POST", "process", {"transaction_id": payment})
+    assert told.field("status") == "processed"
+    received = client("sqs").receive_message(QueueUrl=dead_letters, VisibilityTimeout=0)
+    assert [message["Body"] for message in received["Messages"]] == ["before"]
+
+    monkeypatch.undo()
+    deploy(aws, "keys-3", authorization="none", customer_key=True)
+    assert deployed.stack.physical_ids()["EncryptionKey"] == key
+    arn = client("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"]
+    assert encryption(deployed, "transactions-keys-3")["KMSMasterKeyArn"] == arn
+    again = deployed.api().call("POST", "process", {"transaction_id": payment})
+    assert again.field("message") == "Transaction already processed"
+
+
+def broken(first: Release) -> Release:
+    """Put a template that encrypts and then fails into the place of that of the second update."""
+    release = encrypting(first)
+    resources = release.plan.template["Resources"]
+    function = resources["ValidationFunction"]["Properties"]
+    missing = ["arn:aws:lambda:us-east-1:000000000000:layer:none:1"]
+    fails = {
+        "Type": "AWS::Lambda::Function",
+        "DependsOn": ["TransactionsTable", "FailedTransactionsQueue", "FailedTransactionsDLQ"],
+        "Properties": {**function, "FunctionName": "broken-keys", "Layers": missing},
+    }
+    template = {**release.plan.template, "Resources": {**resources, "Broken": fails}}
+    key = "payment-infra/template/broken-keys.json"
+    release.bucket.put(key, json.dumps(template).encode, "application/json")
+    return replace(release, template=UploadedObject(key, release.bucket.uri(key), True))
 
 
 def test_a_failed_payment_is_retried_from_the_encrypted_queue_and_handed_back_or_deleted(

@@ -35,6 +35,12 @@ def load(**fields: Any) -> Json:
     return json.loads(render(build_template(StackConfig(**fields), code_keys()), "json"))
 
 
+def load_before_encryption(**fields: Any) -> Json:
+    """Return the template of the first of two updates that bring a key to a stack."""
+    template = build_template(StackConfig(**fields), code_keys(), encrypts=False)
+    return json.loads(render(template, "json"))
+
+
 def of_type(template: Json, kind: str) -> dict[str, Json]:
     """Return the resources of a type by logical id."""
     return {name: one for name, one in template["Resources"].items() if one["Type"] == kind}

@@ -466,7 +466,20 @@ def test_a_handler_that_is_no_python_is_refused_before_any_call(
 
 def release(session: Session, name: str = NAME, **flags: object) -> releases.Release:
     resolved = resolve({"suffix": "dev", "bucket": "zips", **flags}, {})
-    return forecast.prepare(session, stack_of(session, name), resolved, ignore)
+    [prepared] = forecast.prepare(session, stack_of(session, name), resolved, ignore)
+    return prepared
+
+
+def test_what_brings_the_key_to_a_stack_is_uploaded_for_two_updates(
+    session: Session, aws: FakeAws
+) -> None:
+    deploy(session)
+    resolved = resolve({"suffix": "dev", "bucket": "zips", "customer_key": True}, {})
+    releases = forecast.prepare(session, stack_of(session), resolved, ignore)
+    texts = [aws.buckets["zips"].objects[release.template.key].decode() for release in releases]
+    assert ["\n  EncryptionKey:" in text for text in texts] == [True, True]
+    assert ["SSESpecification" in text for text in texts] == [False, True]
+    assert "SSESpecification" in str(forecast.compare(session, stack_of(session), resolved))
 
 
 @pytest.mark.parametrize("stack_name", [NAME, "mine"])

@@ -514,6 +514,194 @@ def test_a_create_that_failed_is_removed_and_made_again(session: Session, aws: F
     assert operator.asked[0].startswith(f"stack {NAME} is ROLLBACK_COMPLETE")
 
 
+# A key that comes to a stack.
+
+KEYED: dict[str, Any] = {"customer_key": True}
+BROADENS = DeployOptions(yes=True, allow=frozenset({"broaden"}))
+
+
+def key_of(aws: FakeAws) -> tuple[bool, bool]:
+    """Whether the deployed template has the key, and whether that encrypts."""
+    text = aws.stacks[NAME].template
+    return "\n  EncryptionKey:" in text, "SSESpecification" in text
+
+
+def executed(aws: FakeAws) -> int:
+    return len(aws.called("cloudformation:ExecuteChangeSet"))
+
+
+def test_a_key_comes_to_a_stack_by_an_update_and_encrypts_by_a_second_one(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    came: list[tuple[bool, bool]] = []
+
+    def ended(told: Event) -> None:
+        if isinstance(told, StackEvent) and told.status == "UPDATE_COMPLETE":
+            came.append(key_of(aws))
+
+    operator = FakeOperator(answer=True, on_tell=ended)
+    result = run(session, operator, options=DeployOptions(), **KEYED)
+    assert came == [(True, False), (True, True)]
+    assert result == Result(NAME, "UPDATE_COMPLETE", changed=True)
+    assert operator.asked == ["This update gives roles more than they have. Go ahead?"]
+    assert len(operator.of(Preview)) == len(operator.of(Outputs)) == 1
+    [caution] = operator.of(Caution)
+    assert "brings the key, and a second one encrypts with it what is stored" in caution.message
+    assert "follows directly, without a question" in caution.message
+    assert aws.change_sets == {}
+    assert not run(session, **KEYED).changed
+
+
+def changing(aws: FakeAws) -> list[str]:
+    """Return the executions of change sets, and the conditional writes, which are the lock's."""
+    return [
+        name
+        for name, params in aws.calls
+        if name.endswith("ExecuteChangeSet")
+        or (name.startswith("dynamodb:") and "ConditionExpression" in params)
+    ]
+
+
+def test_both_updates_are_made_with_one_lock(session: Session, aws: FakeAws) -> None:
+    run(session)
+    aws.calls.clear()
+    run(session, options=BROADENS, **KEYED)
+    writes = ["update" if "ExecuteChangeSet" in name else "lock" for name in changing(aws)]
+    assert writes[0] == writes[-1] == "lock"
+    assert (writes.count("update"), "update update" in " ".join(writes)) == (2, True)
+
+
+def test_the_second_update_shifts_no_traffic_and_the_first_does(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session, **PRODUCTION, customer_key=False)
+    aws.calls.clear()
+    allowed = DeployOptions(yes=True, allow=frozenset({"broaden", "replace"}))
+    run(session, options=allowed, **PRODUCTION)
+    sent = [
+        {one["ParameterKey"]: one.get("ParameterValue") for one in request["Parameters"]}
+        for request in aws.called("cloudformation:CreateChangeSet")
+    ]
+    assert [values["TrafficShifting"] for values in sent] == ["canary", "at-once"]
+    first, second = ({**values, "TrafficShifting": ""} for values in sent)
+    assert first == second
+
+
+def test_a_creation_encrypts_with_its_key_from_the_beginning(
+    session: Session, aws: FakeAws
+) -> None:
+    operator = FakeOperator()
+    run(session, operator, **KEYED)
+    assert (executed(aws), key_of(aws)) == (1, (True, True))
+    assert operator.of(Caution) == []
+
+
+def failing_second(aws: FakeAws) -> FakeOperator:
+    """Return an operator under whom the second update is rolled back."""
+
+    def ended(told: Event) -> None:
+        if isinstance(told, StackEvent) and told.status == "UPDATE_COMPLETE":
+            bad = event(50, "TransactionsTable", "UPDATE_FAILED", "Limit exceeded")
+            aws.timeline = [("UPDATE_ROLLBACK_COMPLETE", [bad])]
+
+    return FakeOperator(on_tell=ended)
+
+
+def test_where_the_second_update_fails_the_key_stays_and_the_next_deployment_makes_it(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    told = (
+        r"stack payment-infra-dev is UPDATE_ROLLBACK_COMPLETE: TransactionsTable .*Limit exceeded.*"
+        r"; the update before stands, and `payment-infra deploy --suffix dev` makes this second "
+        "one again"
+    )
+    with pytest.raises(DeploymentFailed, match=told):
+        run(session, failing_second(aws), options=BROADENS, **KEYED)
+    assert key_of(aws) == (True, False)
+    before, operator = executed(aws), FakeOperator()
+    assert run(session, operator, **KEYED).changed
+    assert (executed(aws) - before, key_of(aws)) == (1, (True, True))
+    assert operator.of(Caution) == []
+
+
+def test_what_has_the_key_and_does_not_encrypt_yet_is_not_deployed_to_without_it(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    with pytest.raises(DeploymentFailed):
+        run(session, failing_second(aws), options=BROADENS, **KEYED)
+    with pytest.raises(UsageError, match="customer_key"):
+        run(session)
+
+
+def test_where_the_first_update_fails_nothing_is_encrypted(session: Session, aws: FakeAws) -> None:
+    run(session)
+    aws.timeline = [("UPDATE_ROLLBACK_COMPLETE", [event(5, "EncryptionKey", "CREATE_FAILED")])]
+    with pytest.raises(DeploymentFailed):
+        run(session, options=BROADENS, **KEYED)
+    assert (executed(aws), key_of(aws)) == (2, (False, False))
+
+
+@pytest.mark.parametrize(
+    "at", [StackEvent, "cloudformation:CreateChangeSet"], ids=["in the first", "between the two"]
+)
+def test_ctrl_c_leaves_the_second_update_to_the_next_deployment(
+    at: Any, session: Session, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(session)
+    answer = aws.answer
+
+    def interrupted(service: str, name: str, params: dict[str, Any]) -> Any:
+        if f"{service}:{name}" == at and executed(aws) == 2:
+            raise KeyboardInterrupt
+        return answer(service, name, params)
+
+    def pressed(told: Event) -> None:
+        if at is StackEvent and isinstance(told, StackEvent):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(aws, "answer", interrupted)
+        with pytest.raises((Interrupted, KeyboardInterrupt)):
+            run(session, FakeOperator(on_tell=pressed), options=BROADENS, **KEYED)
+    assert (executed(aws), key_of(aws), aws.change_sets) == (2, (True, False), {})
+    assert run(session, **KEYED).changed
+    assert (executed(aws), key_of(aws)) == (3, (True, True))
+
+
+def test_a_deployment_that_nobody_follows_says_what_encrypts(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    operator = FakeOperator()
+    detached = DeployOptions(yes=True, allow=frozenset({"broaden"}), detach=True)
+    run(session, operator, options=detached, **KEYED)
+    assert (executed(aws), key_of(aws)) == (2, (True, False))
+    said = "is made by `payment-infra deploy --suffix dev`, once this one has ended"
+    assert said in operator.of(Caution)[0].message
+    assert run(session, **KEYED).changed
+    assert key_of(aws) == (True, True)
+
+
+def test_a_change_set_that_is_left_brings_the_key_and_the_next_deployment_encrypts(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    operator = FakeOperator()
+    run(session, operator, options=DeployOptions(execute=False), **KEYED)
+    name, said = operator.of(Preview)[0].change_set, "is made by `payment-infra deploy"
+    assert said in operator.of(Caution)[0].message
+    operator = FakeOperator()
+    later = DeployOptions(yes=True, allow=frozenset({"broaden"}), change_set=name)
+    run(session, operator, options=later)
+    assert said in operator.of(Caution)[0].message
+    assert (executed(aws), key_of(aws)) == (2, (True, False))
+    assert run(session, **KEYED).changed
+    assert key_of(aws) == (True, True)
+
+
 # The checks before.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,7 +12,13 @@ import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from payment_infra.config import PRESETS
-from tests.unit.template import PSEUDO_PARAMETERS, Evaluated, load, of_type
+from tests.unit.template import (
+    PSEUDO_PARAMETERS,
+    Evaluated,
+    load,
+    load_before_encryption,
+    of_type,
+)
 
 EVERY_PRESET = pytest.mark.parametrize("preset", PRESETS)
 
@@ -324,6 +331,90 @@ def test_the_key_comes_to_a_stack_without_replacing_anything() -> None:
         old, new = resource["Properties"], after[name]["Properties"]
         changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         assert not changed & fixed, name
+
+
+# The two updates that bring the key to a stack.
+
+# What encrypts, by type.
+ENCRYPTING = {
+    "AWS::DynamoDB::Table": {"SSESpecification"},
+    "AWS::SQS::Queue": {"KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled"},
+    "AWS::SNS::Topic": {"KmsMasterKeyId"},
+    "AWS::Logs::LogGroup": {"KmsKeyId"},
+    "AWS::Lambda::Function": {"KmsKeyArn"},
+}
+EVERYTHING_WITH_A_KEY = pytest.mark.parametrize(
+    "fields", [{"customer_key": True}, PRESETS["production"]], ids=["the key alone", "production"]
+)
+
+
+def renamed(template: Any) -> Any:
+    """Return a template whose versions have the same logical ids whatever they publish."""
+    return json.loads(re.sub(r"(\w+Version)[0-9a-f]{12}", r"\1", json.dumps(template)))
+
+
+@EVERYTHING_WITH_A_KEY
+def test_before_it_encrypts_the_key_is_there_with_its_alias_and_all_who_may_use_it(
+    fields: dict[str, Any],
+) -> None:
+    staged, full = load_before_encryption(**fields)["Resources"], load(**fields)["Resources"]
+    granting = [
+        name
+        for name, resource in full.items()
+        if resource["Type"] == "AWS::IAM::ManagedPolicy" and '"kms:' in json.dumps(resource)
+    ]
+    assert len(granting) >= len(ROLES)
+    for name in ("EncryptionKey", "EncryptionKeyAlias", *granting):
+        assert staged[name] == full[name]
+
+
+@EVERYTHING_WITH_A_KEY
+def test_before_it_encrypts_nothing_refers_to_the_key_but_who_may_use_it_and_a_new_vault(
+    fields: dict[str, Any],
+) -> None:
+    referring = {
+        resource["Type"]
+        for resource in load_before_encryption(**fields)["Resources"].values()
+        if '"EncryptionKey"' in json.dumps(resource)
+    }
+    assert "AWS::IAM::ManagedPolicy" in referring
+    others = {"AWS::KMS::Alias", "AWS::IAM::ManagedPolicy", "AWS::Backup::BackupVault"}
+    assert referring <= others
+
+
+@EVERYTHING_WITH_A_KEY
+def test_what_the_second_update_changes_is_what_the_key_encrypts_and_replaces_nothing(
+    fields: dict[str, Any],
+) -> None:
+    staged, full = renamed(load_before_encryption(**fields)), renamed(load(**fields))
+    old, new = staged.pop("Resources"), full.pop("Resources")
+    assert staged == full
+    assert old.keys() == new.keys()
+    changed = set()
+    for name, before in old.items():
+        after, kind = new[name], before["Type"]
+        names = before["Properties"].keys() | after["Properties"].keys()
+        differ = {
+            key for key in names if before["Properties"].get(key) != after["Properties"].get(key)
+        }
+        assert differ <= ENCRYPTING.get(kind, set()), name
+        assert {**before, "Properties": 0} == {**after, "Properties": 0}
+        changed |= {kind} if differ else set()
+    assert changed == ENCRYPTING.keys()
+
+
+def test_a_version_is_published_of_what_the_key_encrypts() -> None:
+    production = PRESETS["production"]
+    staged, full = (
+        of_type(template, "AWS::Lambda::Version").keys()
+        for template in (load_before_encryption(**production), load(**production))
+    )
+    assert len(staged) == len(full) > 0
+    assert not staged & full
+
+
+def test_without_a_key_there_is_nothing_to_wait_for() -> None:
+    assert load_before_encryption() == load()
 
 
 def test_no_log_group_is_of_the_class_that_extracts_no_metrics() -> None:

@@ -682,7 +682,7 @@ def test_upload_prepares_what_deploy_would_go_on_with_and_says_what_the_aws_cli_
     interrupted(gone, gateway="simulated")
     resolved = resolve({"suffix": "dev", "bucket": "zips", "gateway": "simulated"}, {})
     tell = gone.operator.tell
-    release = forecast.prepare(gone.session, gone.stack(), resolved, tell)
+    [release] = forecast.prepare(gone.session, gone.stack(), resolved, tell)
     assert read_record(release.plan.template).preset == "production"
     assert release.parameters[OVERRIDE] == COPY
     assert gone.operator.of(Caution)[-1].message == (
@@ -707,7 +707,7 @@ def test_upload_prepares_the_creation_after_one_that_failed(world: World) -> Non
     world.deploy(DeployOptions(yes=True), **PRODUCTION)
     world.aws.stacks[NAME].status = "ROLLBACK_COMPLETE"
     resolved = resolve({"suffix": "dev", "bucket": "zips", "gateway": "simulated"}, {})
-    release = forecast.prepare(world.session, world.stack(), resolved, world.operator.tell)
+    [release] = forecast.prepare(world.session, world.stack(), resolved, world.operator.tell)
     assert read_record(release.plan.template).preset == "production"
     assert None not in release.parameters.values()
     assert world.operator.of(Caution)[-1].message == (

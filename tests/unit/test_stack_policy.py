@@ -299,7 +299,7 @@ def test_what_is_noted_of_a_stack_that_is_gone_is_not_put_back_to_another(
 
 def test_the_aws_cli_is_told_how_to_protect_what_it_has_created(session: Session) -> None:
     resolved = resolve({"suffix": "dev", "bucket": "zips", **PRODUCTION}, {})
-    release = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
+    [release] = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
     assert "DeletionProtection=false" in deploy_command(session, NAME, release)
     table, policy, stack = (shlex.split(line) for line in protect_commands(session, NAME, release))
     assert table[:3] == ["aws", "cloudformation", "deploy"]
@@ -307,14 +307,14 @@ def test_the_aws_cli_is_told_how_to_protect_what_it_has_created(session: Session
     assert policy[2:7] == ["set-stack-policy", "--stack-name", NAME, "--stack-policy-body", POLICY]
     assert stack[2:4] == ["update-termination-protection", "--stack-name"]
     run(session, **PRODUCTION)
-    release = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
+    [release] = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
     assert "DeletionProtection=true" in deploy_command(session, NAME, release)
     assert len(protect_commands(session, NAME, release)) == 2
 
 
 def test_development_needs_no_commands_that_protect_it(session: Session) -> None:
     resolved = resolve({"suffix": "dev", "bucket": "zips"}, {})
-    release = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
+    [release] = forecast.prepare(session, stack_of(session), resolved, lambda _: None)
     assert protect_commands(session, NAME, release) == []
 
 

@@ -4,6 +4,10 @@ Nothing of the stack is changed before its preview was shown and agreed to. What
 an `Operator`, who also answers the questions. The lock of the environment is taken once there is
 something to change, and what was read before is read again with it. A stack that is gone is first
 made anew of what it has kept, by an import (`importing`).
+
+Two updates have a second one directly after them: a creation, which is then protected, and one that
+brings the key, with which what is stored is then encrypted. After an interruption between the two,
+the next deployment makes the second.
 """
 
 from __future__ import annotations
@@ -32,7 +36,14 @@ from payment_infra.cloud.deploying.options import OPEN, DeployOptions
 from payment_infra.cloud.deploying.parameters import protection_request
 from payment_infra.cloud.deploying.previewing import import_preview, questions, update_preview
 from payment_infra.cloud.deploying.pruning import prune
-from payment_infra.cloud.deploying.release import plan, upload, with_bucket
+from payment_infra.cloud.deploying.release import (
+    before_encryption,
+    brings_key,
+    encrypting,
+    plan,
+    upload,
+    with_bucket,
+)
 from payment_infra.cloud.deploying.shifting import tell_fired
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.environment import Environment
@@ -63,8 +74,8 @@ from payment_infra.template import sources
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.deploying.release import Plan
-    from payment_infra.cloud.events import Waiting
+    from payment_infra.cloud.deploying.release import Plan, Release
+    from payment_infra.cloud.events import Change, Waiting
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.change_sets import ChangeSet
     from payment_infra.cloud.stacks.operator import Operator
@@ -80,6 +91,11 @@ UNPROTECTED = (
     "once the stack is created, `{}` has to be repeated: only then is the table protected from "
     "deletion"
 )
+NOT_ENCRYPTED = (
+    "this update brings the key, and a second one encrypts with it what is stored: that {}"
+)
+FOLLOWS = "follows directly, without a question; if it is interrupted, `{}` makes it"
+LEFT = "is made by `{}`, once this one has ended"
 OPENS = "This update lets everybody call the API, without a signature. Go ahead?"
 
 
@@ -227,6 +243,8 @@ class Deployment:
         planned = plan(self._session, live, self._resolved, values)
         if self._imports(found):
             importing.check_copies(self._session, planned, self._gone)
+        if brings_key(found.deployed, planned.template):
+            planned = before_encryption(planned)
         return replace(found, planned=planned)
 
     def _checked(self, found: Found) -> Found:
@@ -356,12 +374,7 @@ class Deployment:
         release = upload(self._session, planned, self._operator.tell)
         if found.state is not None:
             change_sets.delete_failed(self._stack)
-        request = change_sets.Request(
-            {"TemplateURL": release.bucket.url(release.template.key)},
-            release.parameters,
-            self._options.role_arn,
-            self._options.notification_arns,
-        )
+        request = self._request(release)
         with change_sets.created(self._stack, found.state, request) as change_set:
             if change_set is None:
                 return self._unchanged(live)
@@ -371,7 +384,15 @@ class Deployment:
                 self._operator.tell(Caution(self._kept(change_set.name)))
                 return Result(self._stack.name, live.status if live else REVIEW, changed=False)
             events = self._begin(change_set, live)
-        return self._end(change_set, events)
+        return self._end(change_set, events, release)
+
+    def _request(self, release: Release) -> change_sets.Request:
+        return change_sets.Request(
+            {"TemplateURL": release.bucket.url(release.template.key)},
+            release.parameters,
+            self._options.role_arn,
+            self._options.notification_arns,
+        )
 
     def _deployed(self, live: StackState | None) -> Mapping[str, Any]:
         return {} if live is None else self._stack.template()
@@ -472,6 +493,10 @@ class Deployment:
         was, becomes = authorization_of(deployed), authorization_of(new)
         if (was, becomes) == ("none", "iam"):
             self._operator.tell(Caution(CLOSES))
+        if brings_key(deployed, new):
+            left = not self._options.execute or self._options.detach or self._options.change_set
+            when = (LEFT if left else FOLLOWS).format(self._stack.command("deploy"))
+            self._operator.tell(Caution(NOT_ENCRYPTED.format(when)))
         was = was or str(self._record.values.get("authorization", ""))
         options = self._options
         if state is not None and not change_set.creates:
@@ -498,6 +523,9 @@ class Deployment:
         self._protect(change_set.stack_id, live)
         if live is not None and any(change.loses_data for change in change_set.changes):
             self._lift_policy(live)
+        return self._execute(change_set)
+
+    def _execute(self, change_set: ChangeSet) -> Iterator[StackEvent | Waiting]:
         token = change_sets.token_of(self._session.principal())
         rollback = self._options.rollback
         try:
@@ -539,21 +567,43 @@ class Deployment:
         tell = self._operator.tell
         self._exits.enter_context(stack_policy.lifted(self._lock.table, self._stack, live.id, tell))
 
-    def _complete(self, state: StackState) -> StackState:
-        """Protect what a creation has made: its rollback would have been refused before."""
-        request = protection_request(state, self._options.parameters)
-        if request is not None:
-            with change_sets.created(self._stack, state, request) as change_set:
-                if change_set is not None:
-                    token = change_sets.token_of(self._session.principal())
-                    events = change_sets.execute(self._stack, change_set, token)
-            if change_set is not None:
-                self._follow_to_end(events)
-                state = self._stack.state_for_sure() or state
-        self._protect(state.id, state)
-        return state
+    def _second(
+        self, first: ChangeSet, state: StackState, release: Release | None
+    ) -> change_sets.Request | None:
+        """Return what has to come after an update, since its rollback would have been refused, or
+        would have lost what is encrypted; None if nothing has to."""
+        if first.creates:
+            return protection_request(state, self._options.parameters)
+        if release is None or release.plan.encrypts:
+            return None
+        return self._request(encrypting(release))
 
-    def _end(self, change_set: ChangeSet, events: Iterator[StackEvent | Waiting]) -> Result:
+    def _complete(
+        self, state: StackState, request: change_sets.Request
+    ) -> tuple[StackState, tuple[Change, ...]]:
+        """Make the second update; return what the stack is then, and what has changed."""
+        with change_sets.created(self._stack, state, request) as change_set:
+            if change_set is None:
+                return state, ()
+            events = self._execute(change_set)
+        try:
+            self._follow_to_end(events)
+        except DeploymentFailed as failed:
+            again = f"`{self._stack.command('deploy')}` makes this second one again"
+            told = f"{failed}; the update before stands, and {again}"
+            raise DeploymentFailed(told, failed.status, failed.events, failed.diagnosis) from failed
+        return self._stack.state_for_sure() or state, change_set.changes
+
+    def _end(
+        self,
+        change_set: ChangeSet,
+        events: Iterator[StackEvent | Waiting],
+        release: Release | None = None,
+    ) -> Result:
+        """Show the operation to its end, and what has to come after it.
+
+        release is what the change set deploys, None if an earlier run has left it.
+        """
         name = self._stack.name
         if self._options.detach:
             # From now on, a look for the stack's operation has to find it.
@@ -568,12 +618,16 @@ class Deployment:
         state = self._stack.state_for_sure()
         if state is None:
             raise AwsError(f"stack {name} was deleted by somebody else")
+        changes = change_set.changes
+        if (request := self._second(change_set, state, release)) is not None:
+            state, more = self._complete(state, request)
+            changes += more
         if change_set.creates:
-            state = self._complete(state)
+            self._protect(state.id, state)
         self._operator.tell(Outputs(state.outputs))
         environment = self._environment(state)
         check_live(environment)
-        prune(environment, change_set.changes, self._operator.tell)
+        prune(environment, changes, self._operator.tell)
         return Result(name, state.status, changed=True)
 
     def _follow_to_end(self, events: Iterator[StackEvent | Waiting]) -> None:

@@ -15,7 +15,14 @@ from payment_infra.cloud.deploying.consent import (
     continued,
     on_recorded_preset,
 )
-from payment_infra.cloud.deploying.release import plan, upload, with_bucket
+from payment_infra.cloud.deploying.release import (
+    before_encryption,
+    brings_key,
+    encrypting,
+    plan,
+    upload,
+    with_bucket,
+)
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.settling import DELETING, step_of
@@ -88,8 +95,10 @@ def foresee(stack: Stack, resolved: Resolved) -> Outset:
 
 def prepare(
     session: Session, stack: Stack, resolved: Resolved, tell: Tell, command: str = ""
-) -> Release:
+) -> tuple[Release, ...]:
     """Upload what somebody else is to deploy; a refusal repeats the command that was entered.
+
+    Returns what is to be deployed one after the other: two where a stack gets its key.
 
     Raises as `check_handlers`, `check_gateway`, `foresee`, `check_kept`, `check_endpoint`,
     `check_simulated`, `upload` and, for an import, its checks do.
@@ -106,7 +115,10 @@ def prepare(
         importing.check_copies(session, planned, outset.gone)
     if outset.caution:
         tell(Caution(outset.caution))
-    return upload(session, with_bucket(session, planned, outset.resolved, tell), tell)
+    if brings_key(outset.deployed, planned.template):
+        planned = before_encryption(planned)
+    release = upload(session, with_bucket(session, planned, outset.resolved, tell), tell)
+    return (release,) if release.plan.encrypts else (release, encrypting(release))
 
 
 def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:

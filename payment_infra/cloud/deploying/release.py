@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -50,7 +50,8 @@ class Plan:
     """What is to be deployed, as it is known before anything is uploaded.
 
     bucket is "" where the account's own is yet to be made, or found. template has the long forms of
-    the functions. A parameter that is None keeps the value that the stack has.
+    the functions. A parameter that is None keeps the value that the stack has. encrypts is False if
+    a second update has to follow, which is what the key encrypts with (see `before_encryption`).
     """
 
     config: StackConfig
@@ -58,6 +59,7 @@ class Plan:
     keys: Mapping[str, str]
     template: dict[str, Any]
     parameters: Mapping[str, str | None]
+    encrypts: bool = True
 
     @cached_property
     def text(self) -> str:
@@ -105,7 +107,8 @@ def plan(
             raise UsageError(f"--parameter {name}: give {flag} instead, which all else follows")
     deployed = state.parameters.get(names.ARTIFACT_BUCKET, "") if state else ""
     bucket = resolved.config.bucket or deployed
-    planned = _plan(resolved.config, bucket, parameters(session, state, resolved, bucket))
+    values = parameters(session, state, resolved, bucket)
+    planned = _plan(resolved.config, code_keys(), bucket, values)
     unknown = overrides.keys() - planned.template["Parameters"].keys()
     if unknown:
         known = ", ".join(planned.template["Parameters"])
@@ -140,7 +143,8 @@ def with_bucket(session: Session, planned: Plan, resolved: Resolved, tell: Tell)
             "deployed from the old one cannot be rolled back to"
         )
     )
-    return _plan(planned.config, "", {**planned.parameters, names.ARTIFACT_BUCKET: ""})
+    values = {**planned.parameters, names.ARTIFACT_BUCKET: ""}
+    return _plan(planned.config, planned.keys, "", values, encrypts=planned.encrypts)
 
 
 def upload(session: Session, planned: Plan, tell: Tell) -> Release:
@@ -158,7 +162,8 @@ def upload(session: Session, planned: Plan, tell: Tell) -> Release:
     bucket = find_bucket(session, planned.bucket, tell)
     if not planned.bucket:
         values = {**planned.parameters, names.ARTIFACT_BUCKET: bucket.name}
-        planned = _plan(planned.config, bucket.name, values)
+        encrypts = planned.encrypts
+        planned = _plan(planned.config, planned.keys, bucket.name, values, encrypts=encrypts)
     with ThreadPoolExecutor() as pool:  # what takes time is waiting for S3
         code = [
             *(
@@ -167,24 +172,63 @@ def upload(session: Session, planned: Plan, tell: Tell) -> Release:
             ),
             pool.submit(_put, bucket, planned.keys[LAYER], lambda: build_layer().body),
         ]
-        text = planned.text.encode()
-        key = f"{KEY_PREFIX}/template/{hashlib.sha256(text).hexdigest()}.yaml"
-        # Last, so that a template in the bucket has its code there.
-        uploaded = tuple(future.result() for future in code)
-        return Release(
-            plan=planned,
-            bucket=bucket,
-            code=uploaded,
-            template=_put(bucket, key, lambda: text, "application/yaml"),
-            template_bytes=len(text),
-        )
+        return _release(planned, bucket, (future.result() for future in code))
 
 
-def _plan(config: StackConfig, bucket: str, values: Mapping[str, str | None]) -> Plan:
-    config, keys = replace(config, bucket=bucket), code_keys()
-    template = document(build_template(config, keys))
+def encrypting(release: Release) -> Release:
+    """Put the template of the second update into the bucket, and return what that needs.
+
+    It changes nothing but what the key encrypts, so new versions get all requests at once.
+
+    Args:
+        release: of the first update, which brought the key (see `before_encryption`).
+    """
+    values = {**release.parameters, names.TRAFFIC_SHIFTING: names.AT_ONCE}
+    planned = _plan(release.plan.config, release.plan.keys, release.bucket.name, values)
+    return _release(planned, release.bucket, release.code)
+
+
+def _release(planned: Plan, bucket: Bucket, code: Iterable[UploadedObject]) -> Release:
+    """Put the template into the bucket, once its code is there."""
+    text = planned.text.encode()
+    key = f"{KEY_PREFIX}/template/{hashlib.sha256(text).hexdigest()}.yaml"
+    return Release(
+        plan=planned,
+        bucket=bucket,
+        code=tuple(code),
+        template=_put(bucket, key, lambda: text, "application/yaml"),
+        template_bytes=len(text),
+    )
+
+
+def brings_key(deployed: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a template brings the key to a stack that has another, {} for none."""
+    has, gets = (template.get("Resources", {}) for template in (deployed, new))
+    return bool(has) and names.ENCRYPTION_KEY in gets.keys() - has.keys()
+
+
+def before_encryption(planned: Plan) -> Plan:
+    """Return the first of two updates that bring the key to a stack: all but the encryption.
+
+    The rollback of the second, `encrypting`, leaves the key, and who may use it. One update of both
+    would have deleted it, though what came meanwhile was encrypted with it.
+    """
+    values = planned.parameters
+    return _plan(planned.config, planned.keys, planned.bucket, values, encrypts=False)
+
+
+def _plan(
+    config: StackConfig,
+    keys: Mapping[str, str],
+    bucket: str,
+    values: Mapping[str, str | None],
+    *,
+    encrypts: bool = True,
+) -> Plan:
+    config = replace(config, bucket=bucket)
+    template = document(build_template(config, keys, encrypts=encrypts))
     sent = {name: value for name, value in values.items() if name in template["Parameters"]}
-    return Plan(config, bucket, keys, template, sent)
+    return Plan(config, bucket, keys, template, sent, encrypts)
 
 
 def deploy_command(session: Session, stack_name: str, release: Release) -> str:
