@@ -111,6 +111,51 @@ def test_the_command_that_upload_prints_deploys_what_was_uploaded(
     assert not any(one["new"] for one in json.loads(again.stdout)["objects"])
 
 
+def test_the_command_that_upload_prints_brings_a_key_by_two_updates(
+    aws: Emulator, bucket: str, tmp_path: Path
+) -> None:
+    variables = aws_variables(aws.url)
+    named = ("--suffix", "cli-5", "--bucket", bucket, "--endpoint-url", aws.url)
+    for setting in ((), ("--customer-key",)):
+        uploaded = run(
+            "payment-infra",
+            *("upload", *named, *setting, "--output", "json"),
+            cwd=tmp_path,
+            **variables,
+        )
+        command = json.loads(uploaded.stdout)["command"]
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=tmp_path,
+            env=clean_environment(tmp_path) | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+    assert command.count("aws cloudformation deploy") == 2
+    events = run(
+        "aws",
+        *("cloudformation", "describe-stack-events", "--stack-name", "payment-infra-cli-5"),
+        cwd=tmp_path,
+        **variables,
+    )
+    ended = [
+        one["LogicalResourceId"]
+        for one in reversed(json.loads(events.stdout)["StackEvents"])
+        if one["ResourceStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    ]
+    assert ended.count("payment-infra-cli-5") == 3
+    difference = run(
+        "payment-infra",
+        *("diff", *named, "--customer-key", "--fail"),
+        cwd=tmp_path,
+        **variables,
+    )
+    assert (difference.returncode, difference.stdout) == (0, "There are no differences.\n")
+
+
 def test_the_production_template_goes_through_a_bucket(
     aws: Emulator, bucket: str, tmp_path: Path
 ) -> None:

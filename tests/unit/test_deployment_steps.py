@@ -588,6 +588,26 @@ def test_the_second_update_shifts_no_traffic_and_the_first_does(
     assert first == second
 
 
+def test_what_the_second_update_publishes_makes_old_versions_go(
+    session: Session, aws: FakeAws
+) -> None:
+    """The first publishes nothing here, for it changes no function."""
+    run(session, **PRODUCTION, customer_key=False)
+    stack = aws.stacks[NAME]
+    versions = FakeVersions(lambda: stack.outputs["TransactionsTableName"])
+    versions.give(stack)
+    aws.answers |= versions.answers()
+    aws.answers["dynamodb:DescribeTable"] = {"Table": {"TableStatus": "ACTIVE"}}
+    aws.answers["lambda:GetFunctionConcurrency"] = {}
+    aws.answers["lambda:ListVersionsByFunction"] = {"Versions": []}
+    run(
+        session,
+        options=DeployOptions(yes=True, allow=frozenset({"broaden", "replace"})),
+        **PRODUCTION,
+    )
+    assert aws.called("lambda:ListVersionsByFunction")
+
+
 def test_a_creation_encrypts_with_its_key_from_the_beginning(
     session: Session, aws: FakeAws
 ) -> None:
