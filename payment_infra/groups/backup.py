@@ -9,7 +9,16 @@ this ("Advanced DynamoDB backup", "Feature availability by resource").
 from dataclasses import dataclass
 
 from awacs import backup, dynamodb, kms, sts
-from awacs.aws import Allow, Bool, Condition, PolicyDocument, Principal, Statement, StringEquals
+from awacs.aws import (
+    Allow,
+    Bool,
+    Condition,
+    ForAnyValueStringEquals,
+    PolicyDocument,
+    Principal,
+    Statement,
+    StringEquals,
+)
 from troposphere import Join, Select, Split, StackId, Sub
 from troposphere.backup import (
     BackupPlan,
@@ -202,7 +211,7 @@ def _build_policy(
             Resource=[copies],
         ),
         *_use_key(encryption),
-        *_copy_into(target),
+        *_copy_into(target, encryption),
     ]
     return ManagedPolicy(
         "BackupPolicy",
@@ -255,13 +264,27 @@ def _use_key(encryption: Encryption) -> list[Statement]:
     ]
 
 
-def _copy_into(vault: str) -> list[Statement]:
+def _copy_into(vault: str, encryption: Encryption) -> list[Statement]:
     """What AWS Backup needs to copy into a vault with a key that only the vault's owner knows
-    ("Encryption for copies of a backup to a different account or AWS Region")."""
+    ("Encryption for copies of a backup to a different account or AWS Region").
+
+    A copy to another region begins with the key of the vault here, which is AWS Backup's own where
+    the stack has none ("AWS Backup permissions, grants, and deny statements").
+    """
     if not vault:
         return []
     keys = [Sub(f"arn:${{AWS::Partition}}:kms:{place}:key/*") for place in _places(vault)]
+    own = Statement(
+        Sid="DescribeKeyOfAWSBackup",
+        Effect=Allow,
+        Action=[kms.DescribeKey],
+        Resource=[Sub(f"arn:${{AWS::Partition}}:kms:{HERE}:key/*")],
+        Condition=Condition(
+            ForAnyValueStringEquals("kms:ResourceAliases", "alias/aws/backup"),
+        ),
+    )
     return [
+        *([] if encryption.key else [own]),
         Statement(
             Sid="CopyBackupsInto",
             Effect=Allow,

@@ -764,16 +764,31 @@ def test_backups_are_copied_to_a_vault_that_is_named() -> None:
     assert rule["CopyActions"] == [
         {"DestinationBackupVaultArn": BACKUP_ARN, "Lifecycle": {"DeleteAfterDays": 35}}
     ]
-    granted = statements(found, "BackupPolicy")
-    assert granted[("backup:CopyIntoBackupVault",)] == [BACKUP_ARN]
-    assert granted[("backup:CopyFromBackupVault",)] == ["*"]
-    assert granted[("backup:DescribeBackupVault",)] == ["<BackupVault.BackupVaultArn>", BACKUP_ARN]
+    policy = found.resources["BackupPolicy"]["PolicyDocument"]["Statement"]
+    of = {one["Sid"]: one for one in policy}
+    assert of["CopyBackupsInto"]["Action"] == ["backup:CopyIntoBackupVault"]
+    assert of["CopyBackupsInto"]["Resource"] == [BACKUP_ARN]
+    assert of["CopyBackupsFrom"]["Action"] == ["backup:CopyFromBackupVault"]
+    assert of["CopyBackupsFrom"]["Resource"] == ["*"]
+    assert of["ReadVaults"]["Action"] == ["backup:DescribeBackupVault"]
+    assert of["ReadVaults"]["Resource"] == ["<BackupVault.BackupVaultArn>", BACKUP_ARN]
     # The key of the other vault, which makes the copy its own.
     keys = ["arn:aws:kms:eu-west-1:123456789012:key/*"]
-    assert granted[("kms:DescribeKey",)] == granted[("kms:CreateGrant",)] == keys
-    policy = found.resources["BackupPolicy"]["PolicyDocument"]["Statement"]
-    [grant] = [one for one in policy if one["Action"] == ["kms:CreateGrant"]]
+    assert of["DescribeKeyOfCopies"]["Resource"] == keys
+    grant = of["GrantKeyOfCopiesToServices"]
+    assert (grant["Action"], grant["Resource"]) == (["kms:CreateGrant"], keys)
     assert grant["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    # The key of the vault here, where that is AWS Backup's.
+    own = of["DescribeKeyOfAWSBackup"]
+    assert own["Action"] == ["kms:DescribeKey"]
+    assert own["Resource"] == ["arn:aws:kms:eu-central-1:123456789012:key/*"]
+    assert own["Condition"] == {
+        "ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/aws/backup"}
+    }
+    with_key = Evaluated(load(backup=True, customer_key=True, backup_copy_vault=BACKUP_ARN))
+    sids = {one["Sid"] for one in with_key.resources["BackupPolicy"]["PolicyDocument"]["Statement"]}
+    assert {"DescribeKey", "DescribeKeyOfCopies"} <= sids
+    assert "DescribeKeyOfAWSBackup" not in sids
 
 
 def test_a_backup_gets_the_tags_of_the_table_and_its_copy_too() -> None:
@@ -784,7 +799,8 @@ def test_a_backup_gets_the_tags_of_the_table_and_its_copy_too() -> None:
     ):
         found = Evaluated(load(backup=True, backup_copy_vault=vault))
         assert found.resources["TransactionsTable"]["Tags"]
-        patterns = statements(found, "BackupPolicy")[("backup:TagResource",)]
+        policy = found.resources["BackupPolicy"]["PolicyDocument"]["Statement"]
+        [patterns] = [one["Resource"] for one in policy if one["Action"] == ["backup:TagResource"]]
         assert len(patterns) == len(places)
         for pattern, place in zip(patterns, places, strict=True):
             assert fnmatchcase(f"arn:aws:backup:{place}:{point}", pattern)
