@@ -30,9 +30,9 @@ MANAGEMENT = (
     *(kms.CancelKeyDeletion, kms.CreateAlias, kms.DeleteAlias, kms.DescribeKey, kms.DisableKey),
     *(kms.DisableKeyRotation, kms.EnableKey, kms.EnableKeyRotation, kms.GetKeyPolicy),
     *(kms.GetKeyRotationStatus, kms.ListGrants, kms.ListKeyPolicies, kms.ListKeyRotations),
-    *(kms.ListResourceTags, kms.PutKeyPolicy, kms.RevokeGrant, kms.RotateKeyOnDemand),
-    *(kms.ScheduleKeyDeletion, kms.TagResource, kms.UntagResource, kms.UpdateAlias),
-    kms.UpdateKeyDescription,
+    *(kms.ListResourceTags, kms.PutKeyPolicy, kms.RetireGrant, kms.RevokeGrant),
+    *(kms.RotateKeyOnDemand, kms.ScheduleKeyDeletion, kms.TagResource, kms.UntagResource),
+    *(kms.UpdateAlias, kms.UpdateKeyDescription),
 )
 # What a service does with a key for data (Amazon DynamoDB, "DynamoDB encryption at rest usage
 # notes", "Authorizing use of your customer managed key", without the wildcards).
