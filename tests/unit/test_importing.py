@@ -171,13 +171,37 @@ def test_parameters_preset_and_the_restored_table_go_on_as_they_were(gone: World
     assert table["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
-def test_a_table_that_was_protected_is_imported_as_such(gone: World) -> None:
+def protections(world: World) -> list[tuple[str, object]]:
+    """Return the type of each change set, and what its table is protected by: "" for what the stack
+    has."""
+    return [
+        (one["ChangeSetType"], value.get("ParameterValue", ""))
+        for one in world.requests()
+        for value in one["Parameters"]
+        if value["ParameterKey"] == "DeletionProtection"
+    ]
+
+
+@pytest.mark.parametrize(("protected", "has"), [(True, "true"), (False, "false")])
+def test_a_table_is_imported_with_the_protection_that_it_has_and_then_protected(
+    protected: bool, has: str, gone: World
+) -> None:
+    gone.tables.tables[OWN].protected = protected
     gone.deploy(gateway="simulated")
-    made = gone.aws.called("cloudformation:CreateChangeSet")[-2:]
-    assert [one["ChangeSetType"] for one in made] == ["IMPORT", "UPDATE"]
-    for one in made:
-        values = {value["ParameterKey"]: value for value in one["Parameters"]}
-        assert values["DeletionProtection"]["ParameterValue"] == "true"
+    assert protections(gone) == [("IMPORT", has), ("UPDATE", "true")]
+
+
+def test_an_import_of_what_is_still_missing_leaves_the_protection_of_the_table(gone: World) -> None:
+    interrupted(gone, gateway="simulated")
+    template = read_document(gone.requests()[0]["TemplateBody"])
+    del template["Resources"]["FailedTransactionsDLQ"]
+    gone.aws.stacks[NAME].template = json.dumps(template)
+    gone.deploy(gateway="simulated")
+    assert protections(gone) == [
+        *(("IMPORT", "false"), ("UPDATE", "true")),
+        *(("IMPORT", ""), ("UPDATE", "true")),
+    ]
+    assert gone.aws.stacks[NAME].parameters["DeletionProtection"] == "true"
 
 
 def test_what_money_hangs_on_goes_back_to_no_default(world: World) -> None:

@@ -324,7 +324,8 @@ class Deployment:
             )
         release = upload(self._session, planned, self._operator.tell)
         request = importing.request(
-            release, existing, missing, options.role_arn, options.notification_arns
+            *(self._session, release, existing, missing),
+            *(options.role_arn, options.notification_arns),
         )
         with change_sets.created(self._stack, found.state, request) as change_set:
             if change_set is None:

@@ -138,7 +138,7 @@ def configuration(
 
 
 def _protected(resolved: Resolved) -> dict[str, str]:
-    """Return the parameter of a table that was protected, and was kept like that."""
+    """Return the parameter of a table that is to be protected: it is not created, but kept."""
     return {names.DELETION_PROTECTION: "true"} if resolved.config.deletion_protection else {}
 
 
@@ -192,6 +192,7 @@ def find_missing(
 
 
 def request(
+    session: Session,
     release: Release,
     existing: Collection[Existing],
     missing: Collection[Existing],
@@ -199,15 +200,40 @@ def request(
     notification_arns: tuple[str, ...] | None,
 ) -> Request:
     """Return what the change set of the import is made of."""
-    names = [resource.logical_id for resource in existing]
-    body = json.dumps(import_template(release.plan.template, names))
+    logical_ids = [resource.logical_id for resource in existing]
+    body = json.dumps(import_template(release.plan.template, logical_ids))
+    parameters = {**release.parameters, **_protection(session, release, existing, missing)}
     return Request(
         {"TemplateBody": body},
-        release.parameters,
+        parameters,
         role_arn,
         notification_arns,
         imports=tuple(missing),
     )
+
+
+def _protection(
+    session: Session,
+    release: Release,
+    existing: Collection[Existing],
+    missing: Collection[Existing],
+) -> dict[str, str | None]:
+    """Return the parameter that protects the table, as the table or the stack has it.
+
+    An import changes no property, it takes what the template says for what there is ("Resolve drift
+    with an import operation"). If that said that an unprotected table is protected, no later update
+    would see a difference.
+    """
+    name = names.DELETION_PROTECTION
+    tables = [one for one in existing if one.logical_id == names.TRANSACTIONS_TABLE]
+    if name not in release.parameters or not tables:
+        return {}
+    [table] = tables
+    if table not in missing:
+        return {name: None}
+    with translated(f"table {table.name}"):
+        described = session.client("dynamodb").describe_table(TableName=table.name)["Table"]
+    return {name: str(described.get("DeletionProtectionEnabled", False)).lower()}
 
 
 def import_template(template: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
