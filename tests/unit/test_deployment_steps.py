@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.deploying.deployment import Deployment
+from payment_infra.cloud.deploying.deployment import NO_CANARY, Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
 from payment_infra.cloud.stacks.failure import DeploymentFailed
@@ -796,11 +796,18 @@ def test_how_traffic_shifts_is_no_change_of_its_own(
     assert not run(session, options=options, **PRODUCTION).changed
 
 
-def test_at_once_is_what_an_update_without_a_canary_is_anyway(
+def test_at_once_is_what_an_update_without_a_canary_is_anyway_and_that_is_said(
     session: Session, aws: FakeAws
 ) -> None:
-    run(session, options=DeployOptions(yes=True, at_once=True))
+    at_once, told = DeployOptions(yes=True, at_once=True), Caution(NO_CANARY)
+    for _ in range(2):  # the second changes nothing
+        operator = FakeOperator()
+        run(session, operator, options=at_once)
+        assert operator.of(Caution).count(told) == 1
     assert "TrafficShifting" not in aws.stacks[NAME].parameters
+    operator = FakeOperator(answer=True)
+    run(session, operator, options=at_once, **PRODUCTION)
+    assert told not in operator.of(Caution)
 
 
 SHIFTED: dict[str, Any] = {**PRODUCTION, "runtime": "python3.14"}

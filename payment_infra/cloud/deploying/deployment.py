@@ -96,6 +96,10 @@ NOT_ENCRYPTED = (
 )
 FOLLOWS = "follows directly, without a question; if it is interrupted, `{}` makes it"
 LEFT = "is made by `{}`, once this one has ended"
+NO_CANARY = (
+    "--at-once changes nothing: there is no canary (canary_percent is 0), so new code gets all "
+    "requests at once anyway"
+)
 OPENS = "This update lets everybody call the API, without a signature. Go ahead?"
 
 
@@ -158,6 +162,8 @@ class Deployment:
 
     def _run(self) -> Result:
         found = self._work_out(self._settled())
+        if self._options.at_once and not self._resolved.config.canary_percent:
+            self._operator.tell(Caution(NO_CANARY))
         if self._changes(found):
             if silence := self._silence():
                 self._checked(found)  # what is wrong comes first
