@@ -304,6 +304,30 @@ def test_a_table_that_is_not_active(
     assert findings(cli) == [(f"the table {TABLE} is {status}{more}", remedy)]
 
 
+def test_a_restored_table_of_the_time_before_the_key(
+    cli: Cli, aws: FakeAws, tables: FakeTables
+) -> None:
+    copy, stack = f"{TABLE}-20261124T114500Z", aws.stacks[NAME]
+    tags = {f"{PREFIX}source": TABLE, f"{PREFIX}phase": "done"}
+    tables.add(copy, tags=tags, recovery_since=START)
+    stack.outputs["TransactionsTableName"] = copy
+    assert findings(cli, code=0) == []
+    stack.resources["EncryptionKey"] = "CREATE_COMPLETE"
+    assert findings(cli) == [
+        (
+            f"the table {copy} is encrypted with a key of DynamoDB's own, and not with "
+            "alias/payment-infra-dev",
+            f"`aws dynamodb update-table --table-name {copy} --sse-specification Enabled=true,"
+            "SSEType=KMS,KMSMasterKeyId=alias/payment-infra-dev --region eu-central-1`",
+        )
+    ]
+    tables.tables[copy].encrypted_by = aws.add_key("k-1")
+    assert findings(cli, code=0) == []
+    # The stack's own is for its updates, and for drift.
+    stack.outputs["TransactionsTableName"] = TABLE
+    assert findings(cli, code=0) == []
+
+
 @pytest.mark.parametrize(
     ("name", "phase", "message", "remedy"),
     [

@@ -283,10 +283,14 @@ def test_a_restored_table_with_the_key_of_the_stack_is_fine(aws: FakeAws) -> Non
 
 
 def test_a_restored_table_of_the_time_before_the_key_is_told_how_it_gets_it(aws: FakeAws) -> None:
-    assert key_check(aws, customer_key=True).level == "ok"  # the key is yet to be made
+    told = f"` gives it {ALIAS}, once this update has made that"
+    check = key_check(aws, customer_key=True)  # the key is yet to be made
+    assert (check.level, f"KMSMasterKeyId={ALIAS}" in check.message) == ("warn", True)
+    assert told in check.message
     aws.add_key("k-1", ALIAS)
     check = key_check(aws, customer_key=True)
     assert (check.level, f"KMSMasterKeyId={ALIAS}" in check.message) == ("warn", True)
+    assert told not in check.message
     assert key_check(aws).level == "ok"
 
 

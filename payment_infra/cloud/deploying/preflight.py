@@ -171,13 +171,20 @@ def _check_key(session: Session, planned: Plan, restored: str) -> Check:
         of_table = _key_of(session, name) if name else None
     except AwsError as error:
         return _not_allowed("key", error) or Check("key", "fail", str(error))
-    if of_table is None or of_table == (own or ""):
+    if of_table == "":
+        if not config.customer_key:
+            return Check("key", "ok")
+        mend = keys.change_command(session, name, alias)
+        after = "" if own else ", once this update has made that"
+        return Check(
+            "key",
+            "warn",
+            f"table {name} is encrypted with a key of DynamoDB's own, and no update gives a "
+            f"restored table another; `{mend}` gives it {alias}{after}",
+        )
+    if of_table in {None, own}:
         return Check("key", "ok")
-    wanted = f"Enabled=true,SSEType=KMS,KMSMasterKeyId={alias}" if own else "Enabled=false"
-    mend = session.aws(f"dynamodb update-table --table-name {name} --sse-specification {wanted}")
-    if not of_table:
-        told = f"table {name} is encrypted with a key of DynamoDB's own; `{mend}` gives it {alias}"
-        return Check("key", "warn", told)
+    mend = keys.change_command(session, name, alias if own else "")
     return Check(
         "key",
         "fail",

@@ -11,6 +11,7 @@ from payment_infra.checks import Check
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.intake import stopped
 from payment_infra.cloud.environment.journal import Phase, find_journals
+from payment_infra.cloud.sdk import keys
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.tables import GONE, LOST
 from payment_infra.cloud.stacks.settling import Step, step_of
@@ -18,13 +19,16 @@ from payment_infra.moments import shown
 from payment_infra.names import (
     CONCURRENCIES,
     DELETION_PROTECTION,
+    ENCRYPTION_KEY,
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
+    KEY_NAME,
     PROCESSING_FUNCTION,
     RETRY_EVENT_SOURCE,
     RETRY_FUNCTION,
     STAGE,
     VALIDATION_FUNCTION,
+    physical,
 )
 from payment_infra.record import RECORD_HOLDER, read_record
 
@@ -154,6 +158,23 @@ def find_missing_policy(environment: Environment) -> list[Check]:
         return []
     message = "the stack policy is missing or lifted: an update may replace what holds data"
     return [Check("policy", "warn", message, f"`{environment.command('deploy')}` sets it")]
+
+
+def find_table_without_key(environment: Environment, name: str, key: str) -> list[Check]:
+    """Find out whether the active table was restored before the stack had its key, which an update
+    gives to the stack's own table alone.
+
+    Args:
+        environment: whose stack has a key or none.
+        name: the table's.
+        key: the ARN of the key that encrypts it, "" for one that is DynamoDB's own.
+    """
+    if key or name == environment.own_table or not environment.has(ENCRYPTION_KEY):
+        return []
+    alias = physical(KEY_NAME, environment.suffix)
+    mend = keys.change_command(environment.session, name, alias)
+    message = f"the table {name} is encrypted with a key of DynamoDB's own, and not with {alias}"
+    return [Check("table", "warn", message, f"`{mend}`")]
 
 
 def find_unprotected_table(environment: Environment, name: str, *, protected: bool) -> list[Check]:

@@ -16,7 +16,7 @@ from payment_infra.cloud.environment.environment import gateway_of_function
 from payment_infra.cloud.environment.findings import FUNCTIONS
 from payment_infra.cloud.environment.live import find_misdirected
 from payment_infra.cloud.operating.alarms import Alarm, find_alarms
-from payment_infra.cloud.sdk import tables
+from payment_infra.cloud.sdk import keys, tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.metric_data import Metric, read
 from payment_infra.cloud.sdk.queues import Depth, name_of, read_depth
@@ -65,7 +65,8 @@ class FunctionStatus:
 class TableStatus:
     """The active table. items and size are DynamoDB's own, some six hours old; the window is that
     of its point-in-time recovery, None while that is off. status is GONE where there is no such
-    table; protected is whether DynamoDB refuses to delete it."""
+    table; protected is whether DynamoDB refuses to delete it; key is the ARN of the key that
+    encrypts it, "" for one that is DynamoDB's own."""
 
     name: str
     status: str
@@ -74,6 +75,7 @@ class TableStatus:
     restorable_from: datetime | None
     restorable_to: datetime | None
     protected: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,8 @@ def read_status(environment: Environment, now: datetime) -> Status:
                 found += findings.find_unprotected_table(
                     environment, active.name, protected=active.protected
                 )
+                keyless = partial(findings.find_table_without_key, name=active.name, key=active.key)
+                found += find("key", keyless)()
         found[:0] = findings.find_stack_state(environment)
         known = not {"payments", "concurrency"} & parts.unknown.keys()
         return Status(
@@ -310,6 +314,7 @@ def _table(environment: Environment) -> TableStatus:
         restorable_from=recovery.get("EarliestRestorableDateTime"),
         restorable_to=recovery.get("LatestRestorableDateTime"),
         protected=table.get("DeletionProtectionEnabled", False),
+        key=keys.of_table(table),
     )
 
 

@@ -35,6 +35,13 @@ def of_table(table: Mapping[str, Any]) -> str:
     return str(found.get("KMSMasterKeyArn", "")) if found.get("Status") in IN_USE else ""
 
 
+def change_command(session: Session, table: str, key: str) -> str:
+    """Return the AWS CLI's command that encrypts a table with a key (its id, ARN or alias), "" for
+    one that is DynamoDB's own; the table can be read and written meanwhile."""
+    wanted = f"Enabled=true,SSEType=KMS,KMSMasterKeyId={key}" if key else "Enabled=false"
+    return session.aws(f"dynamodb update-table --table-name {table} --sse-specification {wanted}")
+
+
 def usable(session: Session, key: str) -> Key:
     """Return a key that can be used.
 
