@@ -328,6 +328,24 @@ def test_a_restored_table_of_the_time_before_the_key(
     assert findings(cli, code=0) == []
 
 
+def test_a_stack_of_production_that_can_be_deleted(cli: Cli, aws: FakeAws) -> None:
+    stack = aws.stacks[NAME]
+    record = {"PaymentInfra": {"version": "0.1.0", "preset": "production"}}
+    holder = {"Type": "AWS::SNS::Topic", "Metadata": record}
+    stack.template = json.dumps({"Resources": {"AlarmTopic": holder}})
+    stack.resources["AlarmTopic"] = "CREATE_COMPLETE"
+    assert findings(cli) == [
+        (
+            "the stack can be deleted: its termination protection is off, in production",
+            "`payment-infra deploy --termination-protection --suffix dev` sets it",
+        )
+    ]
+    stack.protected = True
+    assert findings(cli, code=0) == []
+    stack.protected, stack.status = False, "DELETE_IN_PROGRESS"
+    assert [message for message, _ in findings(cli)] == ["the stack is DELETE_IN_PROGRESS"]
+
+
 @pytest.mark.parametrize(
     ("name", "phase", "message", "remedy"),
     [

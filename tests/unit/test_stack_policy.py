@@ -13,7 +13,11 @@ from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.deploying.release import deploy_command, protect_commands
 from payment_infra.cloud.environment.environment import Environment
-from payment_infra.cloud.environment.findings import find_missing_policy, find_unprotected_table
+from payment_infra.cloud.environment.findings import (
+    find_missing_policy,
+    find_unprotected_stack,
+    find_unprotected_table,
+)
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.environment.operations_table import OperationsTable
 from payment_infra.cloud.environment.stack_policy import ITEM, LIFTED, POLICY, is_missing, wanted
@@ -334,6 +338,32 @@ def test_a_status_does_not_miss_a_policy_that_nobody_wants(session: Session, aws
     aws.stacks[NAME].resources[RECORD_HOLDER] = "CREATE_COMPLETE"
     assert find_missing_policy(Environment.find(session, stack_of(session), "dev")) == []
     assert aws.called("cloudformation:GetStackPolicy") == []
+
+
+def test_a_status_names_a_production_stack_without_termination_protection(
+    session: Session, aws: FakeAws
+) -> None:
+    def found() -> list[str]:
+        aws.stacks[NAME].resources[RECORD_HOLDER] = "CREATE_COMPLETE"
+        environment = Environment.find(session, stack_of(session), "dev")
+        return [one.remedy for one in find_unprotected_stack(environment)]
+
+    run(session, **PRODUCTION)
+    assert found() == []
+    aws.stacks[NAME].protected = False  # as the AWS CLI leaves it
+    run(session, gateway="simulated")
+    assert found() == ["`payment-infra deploy --termination-protection --suffix dev` sets it"]
+    run(session, gateway="simulated", termination_protection=True)
+    assert (aws.stacks[NAME].protected, found()) == (True, [])
+
+
+def test_a_status_does_not_miss_the_termination_protection_of_development(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+    aws.stacks[NAME].resources[RECORD_HOLDER] = "CREATE_COMPLETE"
+    environment = Environment.find(session, stack_of(session), "dev")
+    assert find_unprotected_stack(environment) == []
 
 
 def test_a_status_names_the_active_table_where_it_is_not_protected(session: Session) -> None:

@@ -15,6 +15,7 @@ from payment_infra.cloud.sdk import keys
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.tables import GONE, LOST
 from payment_infra.cloud.stacks.settling import Step, step_of
+from payment_infra.config import PRESETS
 from payment_infra.moments import shown
 from payment_infra.names import (
     CONCURRENCIES,
@@ -30,7 +31,7 @@ from payment_infra.names import (
     VALIDATION_FUNCTION,
     physical,
 )
-from payment_infra.record import RECORD_HOLDER, read_record
+from payment_infra.record import RECORD_HOLDER, Record, read_record
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -150,14 +151,33 @@ def find_restores(environment: Environment) -> list[Check]:
 
 def find_missing_policy(environment: Environment) -> list[Check]:
     """Find out whether updates may replace or delete what holds data, and are not to."""
-    holder = {RECORD_HOLDER: {"Metadata": environment.stack.metadata(RECORD_HOLDER)}}
-    record = read_record({"Resources": holder})
-    if not record.values.get("replacement_protection"):
+    if not _record(environment).values.get("replacement_protection"):
         return []
     if not stack_policy.is_missing(environment.stack.policy()):
         return []
     message = "the stack policy is missing or lifted: an update may replace what holds data"
     return [Check("policy", "warn", message, f"`{environment.command('deploy')}` sets it")]
+
+
+def find_unprotected_stack(environment: Environment) -> list[Check]:
+    """Find out whether the stack can be deleted, though its preset has termination protection.
+
+    Nothing records that setting, which no template holds: the AWS CLI creates a stack without it.
+    """
+    # What is being deleted, or has to be mended first, is told as that.
+    if environment.state.termination_protection or find_stack_state(environment):
+        return []
+    preset = _record(environment).preset
+    if not PRESETS.get(preset, {}).get("termination_protection"):
+        return []
+    message = f"the stack can be deleted: its termination protection is off, in {preset}"
+    protect = environment.command("deploy --termination-protection")
+    return [Check("stack", "warn", message, f"`{protect}` sets it")]
+
+
+def _record(environment: Environment) -> Record:
+    holder = {RECORD_HOLDER: {"Metadata": environment.stack.metadata(RECORD_HOLDER)}}
+    return read_record({"Resources": holder})
 
 
 def find_table_without_key(environment: Environment, name: str, key: str) -> list[Check]:

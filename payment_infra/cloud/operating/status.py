@@ -169,6 +169,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
         misdirected = find("live", find_misdirected)
         restores = find("restores", findings.find_restores)
         policy = find("policy", findings.find_missing_policy)
+        deletable = find("termination", findings.find_unprotected_stack)
         backed_up = find("backups", partial(find_not_backed_up, now=now))
         lock = parts.read(
             "lock", lambda: locking.find(environment.session, environment.stack), None
@@ -182,7 +183,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
         measured = numbers()
         active, stopped, resting = table(), stops(), idle()
         found = [*stopped, *resting, *misdirected(), *schedule(), *restores()]
-        found += [*policy(), *backed_up()]
+        found += [*policy(), *deletable(), *backed_up()]
         if active:
             found[:0] = findings.find_table(environment, active.name, active.status)
             if active.status != tables.GONE:
