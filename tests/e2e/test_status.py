@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from payment_infra.local.emulator import Emulator, emulator
 from tests.e2e.harness import (
     PAYMENT,
     PROGRAMS,
@@ -20,11 +22,17 @@ from tests.e2e.harness import (
 from tests.e2e.terminal import CTRL_C, at_terminal
 
 if TYPE_CHECKING:
-    from payment_infra.local.emulator import Emulator
     from tests.e2e.conftest import Deploy
 
 SUFFIX = ("--suffix", "status-1")
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Emulator]:
+    """One of its own: it raises an alarm by one stack's metric for every other stack, too."""
+    with emulator() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
