@@ -15,11 +15,11 @@ def write_file(path: Path, content: bytes) -> None:
         PaymentInfraError: the folder is missing or not writable, the path is a folder, the disk
             is full.
     """
-    if path.is_dir():
-        raise PaymentInfraError(f"{path}: is a directory; name a file in it")
-    if not path.parent.is_dir():
-        raise PaymentInfraError(f"{path}: there is no directory {path.parent}; make it first")
     try:
+        if path.is_dir():
+            raise PaymentInfraError(f"{path}: is a directory; name a file in it")
+        if not path.parent.is_dir():
+            raise PaymentInfraError(f"{path}: there is no directory {path.parent}; make it first")
         if path.exists() and not path.is_file():
             path.write_bytes(content)  # a device or a pipe cannot be replaced
             return

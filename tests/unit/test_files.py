@@ -62,11 +62,13 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "old"
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="Linux has a folder nobody can write")
-def test_a_folder_that_takes_no_file_is_named() -> None:
-    # Even root, who may write wherever a mode forbids it, cannot make a file here.
-    message = refusal(Path("/proc/payment-infra.yaml"))
-    assert message.startswith("/proc/payment-infra.yaml: cannot be written (")
+@pytest.mark.parametrize("length", [255, 300])
+def test_a_folder_that_takes_no_such_file_is_named(length: int, tmp_path: Path) -> None:
+    # Even root, who may write wherever a mode forbids it, cannot make it: the shorter name fits,
+    # but that of the new file, which is made first, does not.
+    path = tmp_path / ("n" * length)
+    assert refusal(path) == f"{path}: cannot be written (File name too long)"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_device_is_written_to_and_stays_a_device() -> None:
@@ -74,10 +76,29 @@ def test_a_device_is_written_to_and_stays_a_device() -> None:
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
-def test_a_full_device_is_named() -> None:
-    message = refusal(Path("/dev/full"))
-    assert message == "/dev/full: cannot be written (No space left on device)"
+WRITES = """
+import sys
+from pathlib import Path
+from payment_infra.errors import PaymentInfraError
+from payment_infra.files import write_file
+try:
+    write_file(Path(sys.argv[1]), b"new")
+except PaymentInfraError as error:
+    print(error)
+"""
+
+
+def test_a_device_that_takes_nothing_is_named() -> None:
+    # A session of its own has no terminal.
+    done = subprocess.run(
+        [sys.executable, "-c", WRITES, "/dev/tty"],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [line] = done.stdout.splitlines()
+    assert line.startswith("/dev/tty: cannot be written (")
 
 
 FILLS_THE_DISK = """
