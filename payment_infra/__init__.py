@@ -8,7 +8,7 @@ What is packaged: `artifacts` zips the handlers, `layer` their dependencies; `ga
 the gateway class, by running `gateway_probe`.
 
 What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file;
-`rules` say what a value may be.
+`rules` say what a value may be, `combinations` what several have to agree on.
 
 What everybody uses: `names`, `errors`, `checks`, `moments`, `wording`, `foreign`, `files`.
 

@@ -15,7 +15,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from payment_infra.config import FIELDS, PRESETS, StackConfig, conflicts
+from payment_infra.combinations import conflicts
+from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.errors import UsageError
 from payment_infra.rules import Tags, Values, check_suffix
 

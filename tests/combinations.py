@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 from payment_infra.artifacts import code_keys
-from payment_infra.config import COMBINATIONS, FIELDS, PRESETS, StackConfig, conflicts
+from payment_infra.combinations import COMBINATIONS, conflicts
+from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.rendering import render
 from payment_infra.rules import RUNTIMES
 from payment_infra.template import build_template

@@ -13,7 +13,8 @@ import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from payment_infra.artifacts import code_keys
-from payment_infra.config import COMBINATIONS, PRESETS, StackConfig
+from payment_infra.combinations import COMBINATIONS
+from payment_infra.config import PRESETS, StackConfig
 from payment_infra.record import RECORDED, read_record
 from payment_infra.rendering import render
 from payment_infra.template import build_template

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from payment_infra.config import PRESETS, StackConfig, conflicts
+from payment_infra.combinations import conflicts
+from payment_infra.config import PRESETS, StackConfig
 from payment_infra.errors import UsageError
 from payment_infra.sources import resolve
 from tests.unit.template import Evaluated, Json, load, of_type

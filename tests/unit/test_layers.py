@@ -28,13 +28,14 @@ IMPORTS = {
     "checks": "",
     "rules": "",
     "config": "rules",
+    "combinations": "config rules",
     "foreign": "",
     "gateway_probe": "",  # it runs where there is the standard library alone
     "wording": "",
     "moments": "errors",
     "files": "errors",
     "linting": "errors | cfnlint",
-    "sources": "config errors rules",
+    "sources": "combinations config errors rules",
     "artifacts": "config errors",
     "layer": "artifacts errors files",
     "gateway_check": "artifacts config errors gateway_probe layer names",
@@ -54,8 +55,8 @@ IMPORTS = {
         checks config errors foreign moments names record | boto3""",
     "cloud.deploying": """
         cloud.environment cloud.events cloud.sdk cloud.stacks
-        artifacts checks config difference errors gateway_check grants layer names record rendering
-        sources template wording | boto3""",
+        artifacts checks combinations config difference errors gateway_check grants layer names
+        record rendering sources template wording | boto3""",
     "cloud.operating": """
         cloud.environment cloud.events cloud.sdk
         checks config errors files foreign moments names record wording | boto3""",
@@ -80,6 +81,7 @@ PURE = (
     "names",
     "rules",
     "config",
+    "combinations",
     "naming",
     "record",
     "groups",

@@ -17,7 +17,7 @@ from payment_infra.cloud.deploying.parameters import parameters
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import MAX_BODY_BYTES
-from payment_infra.config import conflicts
+from payment_infra.combinations import conflicts
 from payment_infra.errors import UsageError
 from payment_infra.layer import build_layer
 from payment_infra.rendering import document, render_document
