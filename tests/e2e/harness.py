@@ -182,3 +182,17 @@ class Deployed:
             Payload=json.dumps(event),
         )
         return answer.get("FunctionError"), json.loads(answer["Payload"].read())
+
+
+def validate(deployed: Deployed) -> str:
+    """Validate a payment; return its id."""
+    answer = deployed.api().call("POST", "validate", PAYMENT)
+    assert answer.status == 200, answer
+    return str(answer.field("transaction_id"))
+
+
+def process(deployed: Deployed, transaction_id: str) -> object:
+    """Process a payment; return what the API says of it."""
+    answer = deployed.api().call("POST", "process", {"transaction_id": transaction_id})
+    assert answer.status == 200, answer
+    return answer.field("message")

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.harness import (
-    PAYMENT,
     PROGRAMS,
     Deployed,
     Program,
     aws_variables,
     clean_environment,
+    process,
+    validate,
 )
 
 if TYPE_CHECKING:
@@ -100,18 +101,6 @@ def row(deployed: Deployed, table: str, transaction_id: str) -> Mapping[str, Any
     )
     item: Mapping[str, Any] = answer.get("Item", {})
     return item
-
-
-def validate(deployed: Deployed) -> str:
-    answer = deployed.api().call("POST", "validate", PAYMENT)
-    assert answer.status == 200, answer
-    return str(answer.field("transaction_id"))
-
-
-def process(deployed: Deployed, transaction_id: str) -> object:
-    answer = deployed.api().call("POST", "process", {"transaction_id": transaction_id})
-    assert answer.status == 200, answer
-    return answer.field("message")
 
 
 def assert_open_for_payments(deployed: Deployed) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.names import LIVE
-from tests.e2e.harness import PAYMENT, Deployed, Program, until
+from tests.e2e.harness import Deployed, Program, process, until, validate
 
 if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator
@@ -49,18 +49,6 @@ def tables_of_live(deployed: Deployed) -> set[str]:
         live(deployed, function)["Environment"]["Variables"]["TRANSACTIONS_TABLE"]
         for function in FUNCTIONS
     }
-
-
-def validate(deployed: Deployed) -> str:
-    answer = deployed.api().call("POST", "validate", PAYMENT)
-    assert answer.status == 200, answer
-    return str(answer.field("transaction_id"))
-
-
-def process(deployed: Deployed, transaction_id: str) -> object:
-    answer = deployed.api().call("POST", "process", {"transaction_id": transaction_id})
-    assert answer.status == 200, answer
-    return answer.field("message")
 
 
 def test_a_payment_goes_through_the_versions_that_live_names(deployed: Deployed) -> None:
