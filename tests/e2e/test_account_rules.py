@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.errors import UsageError
-from tests.e2e.harness import PAYMENT, Deployed
+from tests.e2e.harness import Deployed, validate
 
 if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator
@@ -32,12 +32,6 @@ MORE: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def deployed(aws: Emulator, deploy: Deploy) -> Deployed:
     return deploy(aws, SUFFIX, authorization="none")
-
-
-def validate(deployed: Deployed) -> str:
-    answer = deployed.api().call("POST", "validate", PAYMENT)
-    assert answer.status == 200, answer
-    return str(answer.field("transaction_id"))
 
 
 def process(deployed: Deployed, transaction_id: str) -> object:
