@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.deploying import deployment
+from payment_infra.cloud.deploying import completing
 from payment_infra.cloud.deploying.release import UploadedObject, encrypting
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from tests.e2e.harness import PAYMENT, Deployed, Program, until
@@ -93,7 +93,7 @@ def test_an_update_that_encrypts_and_fails_leaves_the_key_and_every_payment_read
     dead_letters = deployed.stack.physical_ids()["FailedTransactionsDLQ"]
     client("sqs").send_message(QueueUrl=dead_letters, MessageBody="before")
 
-    monkeypatch.setattr(deployment, "encrypting", broken)
+    monkeypatch.setattr(completing, "encrypting", broken)
     with pytest.raises(DeploymentFailed, match=r"ROLLBACK_COMPLETE: .*the update before stands"):
         deploy(aws, "keys-3", authorization="none", customer_key=True)
     key = deployed.stack.physical_ids()["EncryptionKey"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra.artifacts import code_keys
-from payment_infra.cloud.deploying import deployment, forecast, importing
+from payment_infra.cloud.deploying import deployment, forecast, importing, planning
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.importing import find_gone, import_template
 from payment_infra.cloud.deploying.options import DeployOptions
@@ -505,18 +505,18 @@ def test_a_stack_is_not_deleted_for_one_whose_api_is_open_before_that_is_allowed
     before, world.operator.answer = world.aws.changes(), False
     with pytest.raises(Declined):
         world.deploy(DeployOptions(yes=True), authorization="none")
-    assert world.operator.asked == [deployment.OPENS]
+    assert world.operator.asked == [planning.OPENS]
     assert world.aws.changes() == before
     allowed = DeployOptions(yes=True, allow=frozenset({"open"}))
     assert world.deploy(allowed, authorization="none").status == "CREATE_COMPLETE"
-    assert world.operator.asked == [deployment.OPENS]
+    assert world.operator.asked == [planning.OPENS]
 
 
 def test_a_signed_api_is_brought_back_open_only_if_that_is_allowed(gone: World) -> None:
     gone.operator.answer = False
     with pytest.raises(Declined):
         gone.deploy(gateway="simulated", authorization="none")
-    assert gone.operator.asked == [deployment.OPENS]
+    assert gone.operator.asked == [planning.OPENS]
     assert gone.aws.changes() == []
     options = DeployOptions(yes=True, import_existing=True, allow=frozenset({"open"}))
     assert gone.deploy(options, gateway="simulated", authorization="none").changed
@@ -602,7 +602,7 @@ def test_a_change_set_for_a_stack_that_is_deleted_first_is_asked_about_before_th
     before, world.operator.answer = world.aws.changes(), False
     with pytest.raises(Declined):
         world.deploy(DeployOptions(yes=True, execute=False), authorization="none")
-    assert world.operator.asked == [deployment.OPENS]
+    assert world.operator.asked == [planning.OPENS]
     assert world.aws.changes() == before
 
 
