@@ -8,7 +8,8 @@ What is packaged: `artifacts` zips the handlers, `layer` their dependencies; `ga
 the gateway class, by running `gateway_probe`.
 
 What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file;
-`rules` say what a value may be, `combinations` what several have to agree on.
+`rules` say what a value may be, `combinations` what several have to agree on. `place` is where an
+environment is: profile, region and stack.
 
 What everybody uses: `names`, `errors`, `checks`, `moments`, `wording`, `foreign`, `files`.
 

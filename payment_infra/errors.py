@@ -17,6 +17,10 @@ class AwsError(PaymentInfraError):
     """A call to AWS failed: credentials, network, permissions, a missing or foreign resource."""
 
 
+class UnknownProfile(AwsError):
+    """The AWS configuration has no profile of this name."""
+
+
 class Interrupted(PaymentInfraError):
     """Ctrl-C while AWS continues by itself; says how to see it and how to stop it."""
 

@@ -37,6 +37,10 @@ RETENTION_DAYS = (
 # Lambda's Python runtimes that the handlers are written for.
 RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
 ARCHITECTURES = ("arm64", "x86_64")
+# The parts of a host's name, as botocore has it (`botocore.utils.validate_region_name`).
+REGION_PATTERN = r"^$|^(?![0-9]+$)(?!-)[a-zA-Z0-9-]{1,63}(?<!-)$"
+# CloudFormation API, CreateChangeSet, StackName.
+STACK_NAME_PATTERN = r"^[a-zA-Z][-a-zA-Z0-9]{0,127}$"
 # Amazon S3, "General purpose bucket naming rules".
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
@@ -159,6 +163,11 @@ def matching(pattern: str, meaning: str) -> Rule:
         return None if re.fullmatch(pattern, value) else f"must be {meaning}"
 
     return check
+
+
+def check_profile(name: str) -> str | None:
+    """Say what is wrong with the name of a profile, or None."""
+    return None if name == name.strip() and name.isprintable() else "must be a profile's name"
 
 
 def check_role_path(path: str) -> str | None:

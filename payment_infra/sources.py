@@ -2,15 +2,16 @@
 
 A value is taken from the strongest source that gives one: a flag, then the environment variable
 PAYMENT_INFRA_<FIELD>, then `[environments.SUFFIX]` of payment-infra.toml, then that file's top
-level, then the preset.
+level, then the preset. Where the environment is (`payment_infra.place`) comes from the same
+sources, but from no preset.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,27 @@ from typing import Any
 from payment_infra.combinations import conflicts
 from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.errors import UsageError
+from payment_infra.place import PLACE, Place
 from payment_infra.rules import Tags, Values, check_suffix
 
 FILE_NAME = "payment-infra.toml"
 ENVIRONMENT_PREFIX = "PAYMENT_INFRA_"
 DEFAULTS = StackConfig()
+KEYS = ("preset", *PLACE, *FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """A configuration, and for each field the name of the source that gave its value.
 
-    file is the configuration file, if one was named.
+    file is the configuration file, if one was named; place is where the environment is.
     """
 
     config: StackConfig
     preset_chosen: bool
     sources: Mapping[str, str]
     file: Path | None = None
+    place: Place = field(default_factory=Place)
 
     @property
     def preset(self) -> str:
@@ -78,7 +82,8 @@ def resolve(
     """Put the configuration together from every source.
 
     Args:
-        flags: field name (or `preset`) to value; None means that the flag was not given.
+        flags: field name (a setting's, the place's, or `preset`) to value; None means that the
+            flag was not given.
         environ: the environment; `PAYMENT_INFRA_<FIELD>` is looked at.
         path: the configuration file. None: payment-infra.toml of the working directory, if any.
 
@@ -93,7 +98,7 @@ def resolve(
     variables = _Layer(
         {
             name: environ[ENVIRONMENT_PREFIX + name.upper()]
-            for name in ("preset", *FIELDS)
+            for name in KEYS
             if ENVIRONMENT_PREFIX + name.upper() in environ
         },
         lambda name: ENVIRONMENT_PREFIX + name.upper(),
@@ -102,7 +107,7 @@ def resolve(
     top_name = str(path or FILE_NAME)
     environments = file.pop("environments", {})
     top = _file_layer(file, top_name)
-    _refuse_unknown(top, ("preset", *FIELDS))
+    _refuse_unknown(top, KEYS)
     suffix = next(
         (
             str(layer.values["suffix"])
@@ -116,22 +121,31 @@ def resolve(
 
     layers = [given, variables, section, top]
     preset = _preset(layers)
+    chosen = any("preset" in layer.values for layer in layers)
+    place, place_sources = _strongest(PLACE, layers)
     layers.append(_Layer(PRESETS[preset], str, _preset_source(preset)))
+    values, sources = _strongest(FIELDS, layers)
+    sources = {name: sources.get(name, _preset_source(preset)) for name in FIELDS}
+    config = StackConfig(preset=preset, **values)
+    _refuse_conflicts(config, sources)
+    return Resolved(config, chosen, sources, path, Place(**place, sources=place_sources))
+
+
+def _strongest(
+    specs: Mapping[str, Field[Any]], layers: Sequence[_Layer]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values that the layers, strongest first, give, and the source of each."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for name, spec in FIELDS.items():
+    for name, spec in specs.items():
         layer = next((layer for layer in layers if name in layer.values), None)
         if layer is None:
-            sources[name] = _preset_source(preset)
             continue
         values[name] = _typed(spec, layer.values[name], layer.name(name), layer.typed)
         sources[name] = layer.source or layer.name(name)
-        if layer is given and values[name] is False:
+        if sources[name].startswith("--") and values[name] is False:
             sources[name] = f"--no-{sources[name].removeprefix('--')}"
-    chosen = any("preset" in layer.values for layer in layers)
-    config = StackConfig(preset=preset, **values)
-    _refuse_conflicts(config, sources)
-    return Resolved(config, chosen, sources, path)
+    return values, sources
 
 
 def _refuse_conflicts(config: StackConfig, sources: Mapping[str, str]) -> None:
@@ -173,10 +187,10 @@ def _sections(environments: object, file: str) -> dict[str, _Layer]:
         if problem or not isinstance(values, dict):
             raise UsageError(f"{where}: the suffix {problem or 'must name a table'}")
         layer = _file_layer(values, where)
-        _refuse_unknown(layer, ("preset", *(name for name in FIELDS if name != "suffix")))
+        _refuse_unknown(layer, tuple(name for name in KEYS if name != "suffix"))
         _preset([layer])
         for name in layer.values.keys() - {"preset"}:
-            _typed(FIELDS[name], layer.values[name], layer.name(name), layer.typed)
+            _typed({**FIELDS, **PLACE}[name], layer.values[name], layer.name(name), layer.typed)
         sections[suffix] = layer
     return sections
 
@@ -185,7 +199,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     given = (name for name in environ if name.startswith(ENVIRONMENT_PREFIX))
     names = {name.removeprefix(ENVIRONMENT_PREFIX).lower(): name for name in given}
     names.pop("config", None)
-    _refuse_unknown(_Layer(dict.fromkeys(names), names.__getitem__), ("preset", *FIELDS))
+    _refuse_unknown(_Layer(dict.fromkeys(names), names.__getitem__), KEYS)
 
 
 def _refuse_unknown(layer: _Layer, known: tuple[str, ...]) -> None:

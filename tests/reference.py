@@ -99,6 +99,8 @@ def _also(options: list[click.Option], settings: list[click.Option]) -> Iterator
     for heading, names in reversed(SHARED.items()):
         if set(names) <= given:
             yield f"[{heading}](#{anchor(heading)})"
+        else:
+            yield from (f"`{name}`" for name in names if name in given)
 
 
 def _table(options: Iterator[click.Option] | list[click.Option]) -> Iterator[str]:

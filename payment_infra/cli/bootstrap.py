@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import aws_options, output_option, yes_option
+from payment_infra.cli.options import output_option, place_options, yes_option
 from payment_infra.cli.views.output import confirm, note, print_json
 from payment_infra.cli.views.terminal import at_terminal
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 @output_option
 @yes_option
-@aws_options
+@place_options
 @everywhere
 def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
     """Make the bucket for the zips, once per account and region.

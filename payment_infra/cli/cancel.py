@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 @yes_option
 @aws_options
 @everywhere
-def command(
-    session: Session, resolved: Resolved, stack_name: str | None, output: str, yes: bool
-) -> None:
+def command(session: Session, resolved: Resolved, output: str, yes: bool) -> None:
     """Cancel the deployment in progress.
 
     An update is rolled back; a stack that is being created is deleted.
@@ -44,7 +42,7 @@ def command(
     from payment_infra.cloud.environment.ownership import check_ours
     from payment_infra.cloud.stacks import intervention, leftovers
 
-    stack = stack_of(session, resolved, stack_name)
+    stack = stack_of(session, resolved)
     with at_terminal(stack.name, output) as operator:
         check = partial(check_ours, stack.name)
         result = intervention.cancel(

@@ -133,7 +133,6 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 def command(
     session: Session,
     resolved: Resolved,
-    stack_name: str | None,
     output: str,
     no_execute: bool,
     no_rollback: bool,
@@ -173,7 +172,7 @@ def command(
     from payment_infra.cloud.deploying.deployment import Deployment
     from payment_infra.cloud.deploying.options import DeployOptions
 
-    stack = stack_of(session, resolved, stack_name)
+    stack = stack_of(session, resolved)
     chosen = DeployOptions(
         execute=not no_execute,
         rollback=not no_rollback,

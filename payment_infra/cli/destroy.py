@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 def command(
     session: Session,
     resolved: Resolved,
-    stack_name: str | None,
     file: Path | None,
     drain_seconds: int | None,
     output: str,
@@ -77,7 +76,7 @@ def command(
     from payment_infra.cli.views.destruction import draw, draw_remains
     from payment_infra.cloud.destroying.deletion import DestroyOptions, destroy
 
-    stack = stack_of(session, resolved, stack_name)
+    stack = stack_of(session, resolved)
     options = DestroyOptions(
         export=file,
         drain_seconds=drain_seconds,

@@ -32,9 +32,7 @@ DIFFERENT = 4
 @output_option
 @aws_options
 @everywhere
-def command(
-    session: Session, resolved: Resolved, stack_name: str | None, output: str, fail: bool
-) -> None:
+def command(session: Session, resolved: Resolved, output: str, fail: bool) -> None:
     """Show what a deployment would change.
 
     Compares what would be rendered with what is deployed: structure, code, parameters, and what the
@@ -49,7 +47,7 @@ def command(
     from payment_infra.cloud.deploying.forecast import compare
     from payment_infra.difference import as_json
 
-    stack = stack_of(session, resolved, stack_name)
+    stack = stack_of(session, resolved)
     comparison = compare(session, stack, resolved)
     if output == "json":
         print_json(as_json(comparison))

@@ -15,10 +15,10 @@ import click
 from payment_infra.cli.app import App
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import (
-    AWS_FLAGS,
     CONFIG_FLAGS,
     aws_flags,
     config_flags,
+    connect,
     entered_flags,
     output_option,
 )
@@ -61,27 +61,23 @@ def command(ctx: click.Context, /, output: str, **flags: Any) -> None:
 
 
 def _checks(
-    app: App,
-    suffix: str | None,
-    preset: str | None,
-    config: Path | None,
-    profile: str | None,
-    region: str | None,
-    endpoint_url: str | None,
+    app: App, config: Path | None, endpoint_url: str | None, **flags: str | None
 ) -> Iterator[Check]:
     from payment_infra.checks import Check, not_checked
     from payment_infra.doctor.machine import check_gateway, check_machine, check_settings
 
     yield from check_machine()
-    settings, resolved = check_settings({"suffix": suffix, "preset": preset}, os.environ, config)
+    settings, resolved = check_settings(flags, os.environ, config)
     yield settings
     yield not_checked("gateway") if resolved is None else check_gateway(resolved.config)
     try:
         from payment_infra.config import StackConfig
         from payment_infra.doctor.access import check_access
+        from payment_infra.place import entered_place
 
-        session = app.connect(profile, region, endpoint_url)
-        session.flags = entered_flags(*CONFIG_FLAGS, *AWS_FLAGS)
+        place = resolved.place if resolved else entered_place(flags)
+        session = connect(app, place, endpoint_url)
+        session.flags = f"{entered_flags(*CONFIG_FLAGS)} {session.flags}".strip()
     except PaymentInfraError as error:
         name = "region" if isinstance(error, UsageError) else "profile"
         yield Check.told(name, "fail", str(error), "see --profile and --region")

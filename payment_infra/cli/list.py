@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import aws_options, output_option
+from payment_infra.cli.options import output_option, place_options
 from payment_infra.cli.views.output import note, print_json, print_table
 from payment_infra.moments import iso
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @output_option
-@aws_options
+@place_options
 @everywhere
 def command(session: Session, output: str) -> None:
     """List the environments of the region, in any state.

@@ -49,7 +49,6 @@ FIXED_FIELDS = {"authorization", "bucket"}
 @everywhere
 def command(
     resolved: Resolved,
-    stack_name: str | None,
     port: int,
     state: Path | None,
     smoke: bool,
@@ -75,7 +74,7 @@ def command(
     with emulator(port, state=state) as running:
         session = local.open_session(running)
         note(f"Deploying to {running.url} ...")
-        deployed = local.deploy(session, resolved, stack_name)
+        deployed = local.deploy(session, resolved)
         note(f"Deployed {deployed.resources} resources.\n")
         for setting, reason in deployed.left_out.items():
             note(f"Left out: {setting}: {reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,37 +13,53 @@ import click
 
 from payment_infra.cli.app import App
 from payment_infra.config import FIELDS, PRESETS
-from payment_infra.errors import UsageError
+from payment_infra.errors import UnknownProfile, UsageError
 from payment_infra.names import STACK_NAME_PREFIX
+from payment_infra.place import PLACE
 from payment_infra.sources import Resolved, resolve
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.stack import Stack
+    from payment_infra.place import Place
 
 Command = Callable[..., Any]
 
-AWS_FLAGS = ("profile", "region", "endpoint_url")
 CONFIG_FLAGS = ("config", "preset")
 
 
 def config_options(*names: str) -> Callable[[Command], Command]:
     """Add a flag for each named field (all, if none is named) and for the preset and the file.
 
-    The command gets the result as `resolved`.
+    The command gets the result as `resolved`, with the place that its other flags name.
     """
     chosen = names or tuple(FIELDS)
+    return lambda function: config_flags(*chosen)(_resolving(function))
 
-    def decorate(function: Command) -> Command:
-        @functools.wraps(function)
-        def wrapper(*args: Any, preset: str | None, config: Path | None, **kwargs: Any) -> Any:
-            flags = {name: kwargs.pop(name) for name in chosen} | {"preset": preset}
-            resolved = resolve(flags, os.environ, config)
-            return function(*args, resolved=resolved, **kwargs)
 
-        return config_flags(*chosen)(wrapper)
+def place_options(function: Command) -> Command:
+    """Add what a command needs that is about an account and region; the command gets `session`."""
 
-    return decorate
+    @functools.wraps(function)
+    def wrapper(*args: Any, resolved: Resolved, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    decorated = _config_option(_resolving(aws_options(wrapper)))
+    return click.option(
+        "--suffix", metavar="TEXT", help="Environment whose profile and region are used."
+    )(decorated)
+
+
+def _resolving(function: Command) -> Command:
+    """Turn the flags of the settings and the place into `resolved`."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, config: Path | None, **kwargs: Any) -> Any:
+        names = [name for name in ("preset", *FIELDS, *PLACE) if name in kwargs]
+        flags = {name: kwargs.pop(name) for name in names}
+        return function(*args, resolved=resolve(flags, os.environ, config), **kwargs)
+
+    return wrapper
 
 
 def config_flags(*names: str) -> Callable[[Command], Command]:
@@ -52,20 +69,23 @@ def config_flags(*names: str) -> Callable[[Command], Command]:
         decorated = function
         for name in reversed(names):
             decorated = _field_option(name)(decorated)
-        decorated = click.option(
-            "--config",
-            type=click.Path(path_type=Path, dir_okay=False),
-            envvar="PAYMENT_INFRA_CONFIG",
-            help="Configuration file.  [default: payment-infra.toml, if there is one]",
-        )(decorated)
         return click.option(
             "--preset",
             metavar="|".join(PRESETS),
             shell_complete=_complete_preset,
             help="Where the defaults come from.",
-        )(decorated)
+        )(_config_option(decorated))
 
     return decorate
+
+
+def _config_option(function: Command) -> Command:
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="PAYMENT_INFRA_CONFIG",
+        help="Configuration file.  [default: payment-infra.toml, if there is one]",
+    )(function)
 
 
 def _complete_preset(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -104,28 +124,43 @@ def _join_tags(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -
 
 
 def aws_options(function: Command) -> Command:
-    """Add what says which account and region to work in; the command gets `session`."""
+    """Add what says which account and region to work in; the command gets `session`.
+
+    It stands within what makes `resolved`.
+    """
 
     @functools.wraps(function)
-    def wrapper(
-        *args: Any,
-        profile: str | None,
-        region: str | None,
-        endpoint_url: str | None,
-        **kwargs: Any,
-    ) -> Any:
+    def wrapper(*args: Any, resolved: Resolved, endpoint_url: str | None, **kwargs: Any) -> Any:
         app = click.get_current_context().ensure_object(App)
-        session = app.connect(profile, region, endpoint_url)
-        session.flags = entered_flags(*AWS_FLAGS)
-        return function(*args, session=session, **kwargs)
+        session = connect(app, resolved.place, endpoint_url)
+        return function(*args, session=session, resolved=resolved, **kwargs)
 
     return aws_flags(wrapper)
 
 
+def connect(app: App, place: Place, endpoint_url: str | None) -> Session:
+    """Open the session of a place, with the flags that lead there from anywhere.
+
+    Raises:
+        UnknownProfile: there is no such profile; the file or variable that asks for it is named.
+        UsageError: the same of the region.
+    """
+    try:
+        session = app.connect(place.profile or None, place.region or None, endpoint_url)
+    except (UnknownProfile, UsageError) as error:
+        name = "profile" if isinstance(error, UnknownProfile) else "region"
+        source = place.sources.get(name, "")
+        if not source or source.startswith("--"):
+            raise
+        raise type(error)(f"{source}: {error}") from error
+    named = (name for name in ("profile", "region") if name in place.sources)
+    flags = [f"--{name} {shlex.quote(getattr(place, name))}" for name in named]
+    session.flags = " ".join(filter(None, (*flags, entered_flags("endpoint_url"))))
+    return session
+
+
 def entered_flags(*names: str) -> str:
     """Return which of these flags the command line gave, as a person can repeat them."""
-    import shlex
-
     context = click.get_current_context()
     return " ".join(
         f"--{name.replace('_', '-')} {shlex.quote(str(context.params[name]))}"
@@ -144,37 +179,21 @@ def aws_flags(function: Command) -> Command:
             envvar="AWS_ENDPOINT_URL",
             help="Another endpoint for every service.",
         ),
-        click.option(
-            "--region",
-            metavar="NAME",
-            envvar="AWS_REGION",
-            help="AWS region.  [default: the AWS configuration's, else us-east-1]",
-        ),
-        click.option("--profile", metavar="NAME", help="Profile of the AWS configuration."),
+        _place_option("region"),
+        _place_option("profile"),
     ):
         decorated = decorate(decorated)
     return decorated
 
 
 def stack_name_option(function: Command) -> Command:
-    """Add --stack-name, which is None unless given."""
-    return click.option(
-        "--stack-name",
-        metavar="NAME",
-        callback=_check_stack_name,
-        help=f"Name of the stack.  [default: {STACK_NAME_PREFIX}-SUFFIX]",
-    )(function)
+    """Add --stack-name."""
+    return _place_option("stack_name")(function)
 
 
-def _check_stack_name(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
-    import re
-
-    # CloudFormation API, CreateChangeSet, StackName.
-    if value is not None and not re.fullmatch(r"[a-zA-Z][-a-zA-Z0-9]{0,127}", value):
-        raise click.BadParameter(
-            f"{value!r} must be 1 to 128 letters, digits and dashes, the first a letter", ctx=ctx
-        )
-    return value
+def _place_option(name: str) -> Callable[[Command], Command]:
+    text = PLACE[name].metadata["help"]
+    return click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text)
 
 
 def output_option(function: Command) -> Command:
@@ -216,17 +235,17 @@ def require_suffix(resolved: Resolved) -> str:
     return resolved.config.suffix
 
 
-def stack_name_of(resolved: Resolved, stack_name: str | None) -> str:
-    """Return the given stack name, or the default one for the suffix."""
-    return stack_name or f"{STACK_NAME_PREFIX}-{require_suffix(resolved)}"
+def stack_name_of(resolved: Resolved) -> str:
+    """Return the name of the stack that a command is about."""
+    return resolved.place.stack_name or f"{STACK_NAME_PREFIX}-{require_suffix(resolved)}"
 
 
-def stack_of(session: Session, resolved: Resolved, stack_name: str | None) -> Stack:
+def stack_of(session: Session, resolved: Resolved) -> Stack:
     """Return the stack that a command is about, with the flags that lead to it once more."""
     from payment_infra.cloud.stacks.stack import Stack
     from payment_infra.names import naming_flags
 
-    name = stack_name_of(resolved, stack_name)
+    name = stack_name_of(resolved)
     flags = (
         naming_flags(resolved.config.suffix, name),
         entered_flags(*CONFIG_FLAGS),
@@ -240,13 +259,11 @@ def environment_options(function: Command) -> Command:
     """Add what names a deployed environment; the command gets it as `environment`."""
 
     @functools.wraps(function)
-    def wrapper(
-        *args: Any, session: Any, resolved: Resolved, stack_name: str | None, **kwargs: Any
-    ) -> Any:
+    def wrapper(*args: Any, session: Any, resolved: Resolved, **kwargs: Any) -> Any:
         from payment_infra.cloud.environment.environment import Environment
 
         suffix = require_suffix(resolved)
-        stack = stack_of(session, resolved, stack_name)
+        stack = stack_of(session, resolved)
         environment = Environment.find(session, stack, suffix)
         return function(*args, environment=environment, **kwargs)
 

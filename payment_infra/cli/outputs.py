@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 @output_option
 @aws_options
 @everywhere
-def command(session: Session, resolved: Resolved, stack_name: str | None, output: str) -> None:
+def command(session: Session, resolved: Resolved, output: str) -> None:
     """Print the outputs of the deployed stack.
 
     \b
     Example:
       payment-infra outputs --suffix dev-001 --output json
     """
-    print_outputs(stack_of(session, resolved, stack_name).outputs(), output)
+    print_outputs(stack_of(session, resolved).outputs(), output)

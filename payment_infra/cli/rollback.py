@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 def command(
     session: Session,
     resolved: Resolved,
-    stack_name: str | None,
     output: str,
     yes: bool,
     skip: tuple[str, ...],
@@ -56,7 +55,7 @@ def command(
     from payment_infra.cloud.environment.ownership import check_ours
     from payment_infra.cloud.stacks import intervention
 
-    stack = stack_of(session, resolved, stack_name)
+    stack = stack_of(session, resolved)
     with at_terminal(stack.name, output) as operator:
         lock = partial(
             Lock.acquire,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @output_option
 @aws_options
 @everywhere
-def command(session: Session, resolved: Resolved, stack_name: str | None, output: str) -> None:
+def command(session: Session, resolved: Resolved, output: str) -> None:
     """Put zips and template into the bucket.
 
     Prints their addresses, and the command that deploys them with the plain AWS CLI. What is in the
@@ -45,7 +45,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     from payment_infra.cloud.deploying.bootstrap import BOOTSTRAP_STACK
     from payment_infra.cloud.deploying.release import deploy_command, protect_commands
 
-    stack = stack_of(session, resolved, stack_name)
+    stack = stack_of(session, resolved)
     with at_terminal(BOOTSTRAP_STACK, "text") as operator:  # the bucket's, if it is made now
         releases = forecast.prepare(session, stack, resolved, operator.tell, entered())
     objects = (*releases[0].code, *(release.template for release in releases))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @output_option
 @aws_options
 @everywhere
-def command(session: Session, resolved: Resolved, stack_name: str | None, output: str) -> None:
+def command(session: Session, resolved: Resolved, output: str) -> None:
     """Show the operation in progress on the stack.
 
     From its start to its end. Exits with 3 if it fails or is rolled back. Ctrl-C stops the showing,
@@ -42,7 +42,7 @@ def command(session: Session, resolved: Resolved, stack_name: str | None, output
     """
     from payment_infra.cloud.stacks import intervention
 
-    stack = stack_of(session, resolved, stack_name)
+    stack = stack_of(session, resolved)
     with at_terminal(stack.name, output) as operator:
         result = intervention.watch(stack, operator, lambda: _sources(resolved))
         if result.changed or output == "json":

@@ -55,11 +55,11 @@ def open_session(emulator: Emulator) -> Session:
     return Session(Boto(core, emulator.region), emulator.url, CONFIG)
 
 
-def deploy(session: Session, resolved: Resolved, stack_name: str | None) -> LocalStack:
+def deploy(session: Session, resolved: Resolved) -> LocalStack:
     """Deploy the stack, with the API open, since nobody here can sign."""
     config, left_out = without_refused(resolved.config)
     config = replace(config, authorization="none", suffix=config.suffix or DEFAULT_SUFFIX)
-    name = stack_name or f"{STACK_NAME_PREFIX}-{config.suffix}"
+    name = resolved.place.stack_name or f"{STACK_NAME_PREFIX}-{config.suffix}"
     stack = Stack(session.client("cloudformation"), name)
     # An earlier run that was killed may have left it held, and took its AWS with it.
     free(session, stack)

@@ -209,5 +209,5 @@ def test_a_lock_that_an_earlier_run_has_left_is_no_obstacle(aws: Emulator) -> No
     Lock.acquire(session, stack, "deploy", lambda _: None)
     left = find(session, stack)
     assert left is not None
-    deploy(session, resolve({"suffix": "left"}, {}), None)
+    deploy(session, resolve({"suffix": "left"}, {}))
     assert find(session, stack) is None

@@ -22,6 +22,7 @@ from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys,
 from payment_infra.cli import COMMANDS, root
 from payment_infra.cloud.deploying import release
 from payment_infra.config import FIELDS
+from payment_infra.place import PLACE
 from payment_infra.rendering import read_document
 from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
 from tests.functional.conftest import REPOSITORY, Cli, Program, refused
@@ -113,7 +114,7 @@ def test_every_field_has_a_flag_that_reaches_the_configuration(cli: Cli) -> None
     for chosen in (together, *({**WITH.get(name, {}), name: OTHER[name]} for name in APART)):
         given = itertools.chain(*(flags(name, value) for name, value in chosen.items()))
         shown = json.loads(cli("config", "--output", "json", *given).stdout)
-        assert list(shown) == list(FIELDS)
+        assert list(shown) == [*PLACE, *FIELDS]
         found = {name: shown[name]["value"] for name in chosen}
         assert found == json.loads(json.dumps(chosen))
         assert all(shown[name]["source"].startswith("--") for name in chosen)
@@ -134,7 +135,7 @@ def test_config_shows_every_field_with_its_value_and_where_it_came_from(
     rows = [re.split(r"  +", line) for line in result.stdout.splitlines()]
     assert rows[0] == ["setting", "value", "source"]
     table = {name: (value, source) for name, value, source in rows[1:]}
-    assert list(table) == list(FIELDS)
+    assert list(table) == [*PLACE, *FIELDS]
     assert table["suffix"] == ("dev", "--suffix")
     assert table["bucket"] == ("-", "preset development")
     assert table["throttle_rate_limit"] == ("5", "PAYMENT_INFRA_THROTTLE_RATE_LIMIT")
@@ -146,7 +147,7 @@ def test_config_shows_every_field_with_its_value_and_where_it_came_from(
         "value": True,
         "source": "payment-infra.toml [environments.dev]",
     }
-    assert list(shown) == list(FIELDS)
+    assert list(shown) == [*PLACE, *FIELDS]
 
 
 # validate

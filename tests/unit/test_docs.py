@@ -34,6 +34,7 @@ from payment_infra.cloud.events import (
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.config import FIELDS, PRESETS, StackConfig, gateway_name
 from payment_infra.grants import GrantChange
+from payment_infra.place import PLACE
 from payment_infra.rendering import render
 from payment_infra.sources import ENVIRONMENT_PREFIX, resolve
 from payment_infra.template import build_template
@@ -204,7 +205,7 @@ def test_what_an_update_keeps_is_what_is_marked_so() -> None:
 
 @EVERY_PAGE
 def test_a_variable_is_one_that_is_read(page: Page) -> None:
-    known = VARIABLES | {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in FIELDS}
+    known = VARIABLES | {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in (*PLACE, *FIELDS)}
     assert set(re.findall(rf"{ENVIRONMENT_PREFIX}[A-Z_]+[A-Z]", page.text)) <= known
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from payment_infra.config import FIELDS, PRESETS
 from payment_infra.errors import UsageError
+from payment_infra.place import PLACE
 from payment_infra.sources import Resolved, resolve
 
 # Weakest first.
@@ -200,7 +201,8 @@ def test_an_unknown_key_that_resembles_none_is_refused_with_those_there_are(
     in_empty_folder: Path,
 ) -> None:
     message = refusal(environ={"PAYMENT_INFRA_XYZZY": "1"})
-    assert message == f"PAYMENT_INFRA_XYZZY: unknown key; known are preset, {', '.join(FIELDS)}"
+    known = ", ".join([*PLACE, *FIELDS])
+    assert message == f"PAYMENT_INFRA_XYZZY: unknown key; known are preset, {known}"
 
 
 def test_other_variables_are_none_of_ours(in_empty_folder: Path) -> None:

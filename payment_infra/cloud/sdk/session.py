@@ -2,6 +2,7 @@
 
 import difflib
 import ipaddress
+import os
 import shlex
 from collections.abc import Callable
 from threading import Lock
@@ -10,10 +11,10 @@ from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ProfileNotFound
 
 from payment_infra.cloud.sdk.errors import explain, translated
-from payment_infra.errors import AwsError, UsageError
+from payment_infra.errors import AwsError, UnknownProfile, UsageError
 
 DEFAULT_REGION = "us-east-1"
 # Seconds that one attempt of a call has to connect, and then to be answered. API Gateway's own
@@ -86,13 +87,17 @@ class Session:
         """Open the session that the flags and the AWS configuration describe; no network.
 
         Raises:
-            AwsError: the profile does not exist.
+            UnknownProfile: the profile does not exist.
+            AwsError: the AWS configuration is broken.
             UsageError: the region does not exist.
         """
         try:
             core = botocore.session.Session(profile=profile)
+            region = region or os.environ.get("AWS_REGION")
             region = region or core.get_config_variable("region") or DEFAULT_REGION
             core.get_scoped_config()  # which tells whether there is such a profile
+        except ProfileNotFound as error:
+            raise UnknownProfile(explain(error)) from error
         except BotoCoreError as error:
             raise AwsError(explain(error)) from error
         if endpoint_url is None:
