@@ -5,6 +5,7 @@ Templates are plain data with the long forms of the intrinsic functions; {} stan
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from payment_infra.rendering import describe
 CODE_PATHS = (("Properties", "Code", "S3Key"), ("Properties", "Content", "S3Key"))
 ARTIFACT_KEY = re.compile(r"payment-infra/[^/]+/(?P<digest>[0-9a-f]{12})[0-9a-f]*\.zip")
 HIDDEN = "****"
+NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ def compare_all(
         parameters=compare_parameters(old_parameters, new_parameters, _hidden(old, new)),
         grants=compare_grants(old, new),
     )
+
+
+def same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a deployed template, as CloudFormation answers it, is this one."""
+    return old == new or old == json.loads(_as_answered(json.dumps(new, ensure_ascii=False)))
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Difference, ...]:
@@ -164,15 +171,24 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _compare(path: tuple[str, ...], old: Any, new: Any) -> Iterator[Difference]:
-    if old == new:
+    if old == new or (isinstance(new, str) and old == _as_answered(new)):
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping) and not _is_function(old, new):
+        came = {_as_answered(str(key)): key for key in new if key not in old}
+        old = {came.get(key, key): value for key, value in old.items()}
         for key in (*new, *(key for key in old if key not in new)):
             yield from _compare((*path, str(key)), old.get(key), new.get(key))
     elif isinstance(old, list) and isinstance(new, list):
         yield from _compare_lists(path, old, new)
     else:
         yield Difference(path, old, new)
+
+
+def _as_answered(text: str) -> str:
+    """Return a text as GetTemplate answers it for a template that is not ASCII, as those of earlier
+    releases could be: with a "?" for each character that is not (aws-cdk, `cdk diff`:
+    mangleLikeCloudFormation)."""
+    return NOT_ASCII.sub("?", text)
 
 
 def _compare_lists(path: tuple[str, ...], old: list[Any], new: list[Any]) -> Iterator[Difference]:

@@ -1,5 +1,7 @@
 """cfn-lint's findings, each with its place in the template."""
 
+import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from payment_infra.errors import PaymentInfraError
 
 # The first letter of a cfn-lint rule's id.
 LEVELS = {"E": "error", "W": "warning", "I": "info"}
+# What JSON has in ASCII for a character beyond the first 65,536 (RFC 8259, section 7).
+PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Finding:
 
 def lint(text: str) -> list[Finding]:
     """Lint a template's text."""
-    return _findings(api.lint(text))
+    return _findings(api.lint(_joined(text)))
 
 
 def lint_file(file: str) -> list[Finding]:
@@ -39,10 +43,20 @@ def lint_file(file: str) -> list[Finding]:
         PaymentInfraError: the file cannot be read.
     """
     try:
-        Path(file).read_bytes()
+        content = Path(file).read_bytes()
     except OSError as error:
         raise PaymentInfraError(f"{file}: cannot be read ({error.strerror})") from error
+    if PAIR.search(text := content.decode(errors="replace")):
+        return lint(text)
     return _findings(api.lint_file(Path(file)))
+
+
+def _joined(text: str) -> str:
+    """Return JSON with each pair of escapes as the one character that it is.
+
+    cfn-lint reads JSON as YAML, which knows no such pairs.
+    """
+    return PAIR.sub(lambda match: str(json.loads(f'"{match[0]}"')), text)
 
 
 def _findings(matches: list[Any]) -> list[Finding]:

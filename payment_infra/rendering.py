@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -51,7 +52,11 @@ def document(template: Template) -> dict[str, Any]:
 
 
 def render_document(ordered: dict[str, Any], form: str = "yaml") -> str:
-    """Return what `document` returned as text."""
+    """Return what `document` returned as text, all of it ASCII.
+
+    For any other character GetTemplate answers "?" (CloudFormation's roadmap, "GetTemplate API does
+    not support non-ASCII characters").
+    """
     if form == "json":
         return _json(ordered)
     text: str = yaml.dump(
@@ -59,7 +64,6 @@ def render_document(ordered: dict[str, Any], form: str = "yaml") -> str:
         Dumper=_Dumper,
         default_flow_style=False,
         sort_keys=False,
-        allow_unicode=True,
         width=YAML_WIDTH,
     )
     return text
@@ -72,12 +76,20 @@ def read_document(text: str) -> dict[str, Any]:
         ValueError: it is neither, or no mapping; one line says what.
     """
     try:
-        content = yaml.load(text, Loader=_Loader)
+        content = _read(text)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     if not isinstance(content, dict):
         raise ValueError("it has no sections")
     return content
+
+
+def _read(text: str) -> Any:
+    """Read JSON as that, for YAML has no pairs of escapes for one character."""
+    if text.lstrip().startswith("{"):
+        with suppress(ValueError):
+            return json.loads(text)
+    return yaml.load(text, Loader=_Loader)
 
 
 def describe(value: Any) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.errors import AwsError, Declined, PaymentInfraError, UsageError
 from payment_infra.names import PARAMETER_FIELDS
 from payment_infra.naming import build_parameters
+from payment_infra.rendering import read_document
 from payment_infra.sources import resolve
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeBucket, FakeStack
 from tests.offline import TINY_LAYER
@@ -27,6 +30,7 @@ from tests.stacks import own_event
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
+    from tests.stacks import Answer
 
 NAME = "payment-infra-dev"
 DEFAULTS = StackConfig()
@@ -145,6 +149,26 @@ def test_a_second_deployment_of_the_same_changes_nothing(session: Session, aws: 
     assert not deploy(session)
     assert len(aws.called("s3:PutObject")) == before
     assert aws.change_sets == {}
+
+
+class Masking(FakeAws):
+    """An account that answers as CloudFormation does for a template that is not ASCII."""
+
+    def get_template(self, params: Answer) -> Answer:
+        text = super().get_template(params)["TemplateBody"]
+        return {"TemplateBody": re.sub(r"[^\x00-\x7f]", "?", text)}
+
+
+@pytest.mark.parametrize("released_before", [False, True])
+def test_text_that_is_not_ascii_is_no_difference_for_ever(released_before: bool) -> None:
+    aws = Masking(buckets={"zips": FakeBucket()})
+    session, tags = aws.session(), {"Équipe": "支払い 𠮷", "Team": "Zürich"}
+    assert deploy(session, tags=tags)
+    if released_before:
+        stack = aws.stacks[NAME]
+        stack.template = json.dumps(read_document(stack.template), ensure_ascii=False)
+    assert not deploy(session, tags=tags)
+    assert deploy(session, tags=tags | {"Team": "Zurich"})
 
 
 def test_a_deployment_uploads_every_zip_and_the_template_that_it_deploys(

@@ -25,9 +25,10 @@ from payment_infra.rendering import describe
 from tests.unit.template import load
 
 TEMPLATE = load()
+TEXTS = st.text(st.characters(codec="ascii"), max_size=3)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner),
     max_leaves=8,
 )
 DOCUMENTS = st.dictionaries(st.text(min_size=1, max_size=3), VALUES, max_size=4)
@@ -87,6 +88,18 @@ def test_elements_are_compared_by_their_name_where_they_have_one() -> None:
     old = {"Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]}
     new = {"Tags": [{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "3"}]}
     assert compare(old, new) == (Difference(("Tags", "a", "Value"), "1", "3"),)
+
+
+def test_what_cloudformation_answers_for_what_is_not_ascii_is_no_difference() -> None:
+    new = {"Tags": [{"Key": "Équipe", "Value": "支払い 𠮷"}], "Map": {"Équipe": {"Ref": "A"}}}
+    old = {"Tags": [{"Key": "?quipe", "Value": "??? ?"}], "Map": {"?quipe": {"Ref": "A"}}}
+    assert compare(old, new) == ()
+    new["Tags"][0]["Value"] = "支払 𠮷"  # type: ignore[index]
+    path = ("Tags", "Équipe", "Value")
+    assert compare(old, new) == (Difference(path, "??? ?", "支払 𠮷"),)
+    # What was answered whole is compared whole.
+    assert compare({"Tag": "é"}, {"Tag": "ü"}) == (Difference(("Tag",), "é", "ü"),)
+    assert compare({"?": 1, "é": 2}, {"é": 2}) == (Difference(("?",), 1, None),)
 
 
 def test_code_is_compared_by_digest() -> None:

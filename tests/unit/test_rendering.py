@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from payment_infra.artifacts import code_keys
 from payment_infra.config import PRESETS, StackConfig
+from payment_infra.linting import lint
+from payment_infra.record import read_record
 from payment_infra.rendering import SECTIONS, document, read_document, render, render_document
 from payment_infra.sources import resolve
 from payment_infra.template import build_bootstrap_template, build_template
@@ -73,6 +75,22 @@ def test_yaml_keeps_text_that_looks_like_something_else(flags: Mapping[str, obje
         yaml = rendered("development", "yaml", **flags)
         document = rendered("development", "json", **flags)
     assert json.dumps(read_document(yaml)) == json.dumps(json.loads(document))
+
+
+# Letters of every length in UTF-8, and one that JSON writes as a pair of escapes.
+FOREIGN = {"Équipe": "支払い", "Ort": "𠮷野家"}
+
+
+@EVERY_FORMAT
+def test_what_is_rendered_is_ascii_and_means_what_was_given(form: str) -> None:
+    text = rendered("production", form, tags=FOREIGN)
+    assert text.isascii()
+    resources = read_document(text)["Resources"]
+    tags = resources["TransactionsTable"]["Properties"]["Tags"]
+    assert FOREIGN.items() <= {tag["Key"]: tag["Value"] for tag in tags}.items()
+    assert FOREIGN.items() <= resources["BackupPlan"]["Properties"]["BackupPlanTags"].items()
+    assert read_record(read_document(text)).values["tags"] == FOREIGN
+    assert not [found for found in lint(text) if found.level == "error"]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +332,8 @@ def test_yaml_is_the_same_without_emitter_and_parser_in_c(monkeypatch: pytest.Mo
     assert spec.loader is not None
     slow = module_from_spec(spec)
     spec.loader.exec_module(slow)
-    template = build_template(resolve({"preset": "production"}, {}).config, code_keys())
+    config = resolve({"preset": "production", "tags": FOREIGN}, {}).config
+    template = build_template(config, code_keys())
     assert "write_literal" in dir(slow._Dumper)  # which only the one in Python has
     assert slow.render(template) == render(template)
     assert slow.read_document(render(template)) == read_document(render(template))

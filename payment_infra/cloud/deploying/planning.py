@@ -25,6 +25,7 @@ from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.settling import DELETING, step_of
 from payment_infra.config import PRESETS
+from payment_infra.difference import same
 from payment_infra.errors import PaymentInfraError
 from payment_infra.names import AT_ONCE, TRAFFIC_SHIFTING, TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.record import Record, read_record
@@ -179,7 +180,7 @@ class Planning:
         )
         return (
             same_values
-            and _without_defaults(found.deployed) == _without_defaults(planned.template)
+            and same(_without_defaults(found.deployed), _without_defaults(planned.template))
             and options.role_arn in {None, live.role_arn}
             and options.notification_arns in {None, live.notification_arns}
         )

@@ -211,9 +211,11 @@ def settings_of_template(
     """Return what a restore would lose of the table that a template describes."""
     table = template["Resources"][TRANSACTIONS_TABLE]["Properties"]
     recovery = table.get("PointInTimeRecoverySpecification", {})
+    tags = {tag["Key"]: _value(tag["Value"], parameters) for tag in table.get("Tags", [])}
     return copies.Settings(
         recovery_days=recovery.get("RecoveryPeriodInDays"),
-        tags={tag["Key"]: _value(tag["Value"], parameters) for tag in table.get("Tags", [])},
+        # A "?" stands for what GetTemplate does not answer; no tag has one.
+        tags={key: value for key, value in tags.items() if "?" not in key + value},
         protected=read_record(template).values["deletion_protection"] is True,
     )
 

@@ -378,6 +378,14 @@ def test_what_the_template_says_of_the_table_is_put_back_where_its_source_is_gon
     assert (made.protected, made.recovery_since is not None, made.recovery_days) == (True, True, 35)
 
 
+def test_a_tag_that_cloudformation_does_not_answer_whole_is_left_out() -> None:
+    described = template(tags={"Team": "Z?rich", "?quipe": "a", "Note": "ü"})
+    assert backups.settings_of_template(described, {"EnvironmentSuffix": "dev"}).tags == {
+        "Environment": "dev",
+        "Note": "ü",
+    }
+
+
 def test_a_recovery_period_of_the_template_is_put_back() -> None:
     table = {"PointInTimeRecoverySpecification": {"RecoveryPeriodInDays": 9}}
     described = {"Resources": {"TransactionsTable": {"Properties": table}}}
