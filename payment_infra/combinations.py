@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from payment_infra.config import StackConfig
 from payment_infra.rules import FIREWALL_WINDOW_SECONDS
 
+EDGE_CERTIFICATE_REGION = "us-east-1"
+
 
 @dataclass(frozen=True, slots=True)
 class Combination:
@@ -98,14 +100,15 @@ COMBINATIONS: tuple[Combination, ...] = (
     ),
     Combination(
         ("domain_certificate", "endpoint_type"),
-        # AWS::ApiGateway::DomainName, CertificateArn.
+        # AWS::ApiGateway::DomainName, CertificateArn. Another partition has no such region, and no
+        # edge-optimized endpoint.
         lambda config: (
             config.endpoint_type != "edge"
             or not config.domain_certificate
-            or config.domain_certificate.startswith("arn:aws:acm:us-east-1:")
+            or config.domain_certificate.split(":")[3] == EDGE_CERTIFICATE_REGION
         ),
-        "an edge-optimized domain name takes a certificate of us-east-1; name one, or choose "
-        "endpoint_type regional",
+        "an edge-optimized domain name takes a certificate of "
+        f"{EDGE_CERTIFICATE_REGION}; name one, or choose endpoint_type regional",
     ),
     Combination(
         ("domain_truststore", "domain_name", "endpoint_type"),

@@ -17,9 +17,8 @@ def test_openapi_prints_the_document_and_nothing_else(cli: Cli) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert json.loads(result.stdout) == KEPT
     [server] = KEPT["servers"]
-    assert server["url"].format(api="a1", region="eu-central-1") == (
-        "https://a1.execute-api.eu-central-1.amazonaws.com/prod"
-    )
+    url = server["url"].format(api="a1", region="cn-north-1", domain="amazonaws.com.cn")
+    assert url == "https://a1.execute-api.cn-north-1.amazonaws.com.cn/prod"
     assert not cli.connected
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from payment_infra.artifacts import code_keys
 from payment_infra.cloud.events import StackEvent
+from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks import leftovers
 from payment_infra.rendering import document
 from payment_infra.sources import resolve
@@ -149,6 +150,17 @@ ACCOUNT = (
 )
 def test_the_command_that_removes_a_resource_is_told_whole(kind: str, command: str) -> None:
     assert leftovers.removal_command(FakeAws().session(), kind, "it") == command
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+)
+def test_the_policy_that_is_detached_is_of_the_regions_partition(
+    region: str, partition: str
+) -> None:
+    session = Session.open(None, region, "http://127.0.0.1:9")
+    told = leftovers.removal_command(session, "AWS::IAM::Role", "it")
+    assert f"--policy-arn arn:{partition}:iam::aws:policy/service-role/Amazon" in told
 
 
 @pytest.mark.parametrize("preset", ["development", "production"])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
 import pytest
 from botocore import exceptions as aws
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -15,7 +17,7 @@ from urllib3 import HTTPResponse
 from payment_infra.cloud.environment.locking import IN_FLIGHT_SECONDS
 from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS
 from payment_infra.cloud.sdk.errors import explain, translated
-from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READING, Session
+from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READING, REGION_FORM, Session
 from payment_infra.errors import AwsError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +50,12 @@ def test_the_region_is_the_flags_then_the_configurations_then_us_east_1(
 
 @pytest.mark.parametrize(
     ("region", "hint"),
-    [("us-east-11", "did you mean us-east-1?"), ("mars", "see --region and AWS_REGION")],
+    [
+        ("us-east-11", "did you mean us-east-1?"),
+        ("eu-cenrtal-1", "did you mean eu-central-1?"),
+        ("eu-west1", "did you mean eu-west-1?"),
+        ("mars", "see --region and AWS_REGION"),
+    ],
 )
 def test_a_region_that_does_not_exist_is_refused_with_the_likely_one(
     region: str, hint: str
@@ -62,6 +69,22 @@ def test_a_region_that_does_not_exist_is_refused_with_the_likely_one(
 @pytest.mark.parametrize("region", ["cn-north-1", "us-gov-west-1", "eu-central-1"])
 def test_a_region_of_any_partition_is_taken(region: str) -> None:
     assert Session.open(None, region, None).region == region
+
+
+@pytest.mark.parametrize(
+    "region", ["us-east-3", "nz-north-1", "us-isoz-west-1", "eusc-fr-central-1"]
+)
+def test_a_region_that_is_newer_than_the_sdk_is_taken(region: str) -> None:
+    session = Session.open(None, region, None)
+    assert session.region == region
+    assert region in session.client("cloudformation").meta.endpoint_url
+
+
+def test_every_region_that_the_sdk_knows_has_the_form_of_a_regions_name() -> None:
+    core = botocore.session.Session()
+    for partition in core.get_available_partitions():
+        for region in core.get_available_regions("cloudformation", partition):
+            assert re.fullmatch(REGION_FORM, region)
 
 
 def test_an_endpoint_may_stand_for_any_region() -> None:
@@ -99,7 +122,12 @@ def answer(code: str, message: str = "") -> ClientError:
     [
         (answer("ExpiredToken"), "the AWS credentials have expired; sign in again"),
         (answer("RequestExpired"), "the AWS credentials have expired; sign in again"),
-        (answer("InvalidClientTokenId"), "AWS does not accept these credentials (Invalid"),
+        (
+            answer("InvalidClientTokenId"),
+            "AWS does not accept these credentials (InvalidClientTokenId); check --profile and "
+            "--region, and that the account has the region enabled",
+        ),
+        (answer("OptInRequired"), "AWS does not accept these credentials (OptIn"),
         (answer("SignatureDoesNotMatch"), "AWS does not accept these credentials (Signature"),
         (answer("AccessDenied", "User x may not"), "not allowed to call PutObject (User x may not"),
         (answer("403"), "not allowed to call PutObject (403)"),

@@ -16,6 +16,8 @@ INVALID = {
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
     "InvalidSignatureException",
+    "InvalidToken",  # Amazon S3
+    "OptInRequired",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
@@ -113,7 +115,12 @@ def _explain_answer(error: ClientError) -> str:
     if code in EXPIRED:
         return f"the AWS credentials have expired; {REFRESH}"
     if code in INVALID:
-        return f"AWS does not accept these credentials ({code}); check --profile and --region"
+        # A region that the account has not enabled does not know its credentials ("Enable or
+        # disable AWS Regions in your account"), nor does another partition.
+        return (
+            f"AWS does not accept these credentials ({code}); check --profile and --region, and "
+            "that the account has the region enabled"
+        )
     if code in DENIED:
         return f"not allowed to call {error.operation_name} ({message or code})"
     if code in THROTTLED:

@@ -3,6 +3,7 @@
 import difflib
 import ipaddress
 import os
+import re
 import shlex
 from collections.abc import Callable
 from threading import Lock
@@ -27,6 +28,8 @@ CLIENT_CONFIG = Config(
     read_timeout=READ_SECONDS,
     retries={"mode": "standard", "total_max_attempts": 5},
 )
+# How AWS names its regions ("AWS Regions"), as eu-central-1, us-gov-west-1, eusc-de-east-1.
+REGION_FORM = r"[a-z]{2,4}(-[a-z]+)?-(central|north|south|(north|south)?(east|west))-[1-9]"
 # For a caller that waits only to hear whether there is an answer.
 QUICK_CONFIG = Config(
     connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
@@ -219,12 +222,17 @@ class Session:
 
 
 def _check_region(core: botocore.session.Session, name: str) -> None:
+    """Refuse what is a slip of the keyboard; a region that is newer than boto3 is taken.
+
+    The SDK knows a partition by its name's pattern, and takes it for one of the commercial regions
+    otherwise, as the AWS CLI does.
+    """
     regions = [
         region
         for partition in core.get_available_partitions()
         for region in core.get_available_regions("cloudformation", partition)
     ]
-    if name not in regions:
+    if name not in regions and not re.fullmatch(REGION_FORM, name):
         import boto3
 
         close = difflib.get_close_matches(name, regions, 1)

@@ -158,7 +158,7 @@ REMOVALS: Mapping[str, Removal] = {
     ),
     "AWS::IAM::Role": Removal(
         (
-            "iam detach-role-policy --role-name {} --policy-arn arn:aws:iam::aws:policy/"
+            "iam detach-role-policy --role-name {} --policy-arn arn:{partition}:iam::aws:policy/"
             "service-role/AmazonAPIGatewayPushToCloudWatchLogs",
             "iam delete-role --role-name {}",
         ),
@@ -173,7 +173,8 @@ def removal_command(session: Session, resource_type: str, physical_id: str) -> s
     if removal is None:
         return ""
     name = shlex.quote(physical_id)
-    return session.aws(*(command.format(name) for command in removal.commands))
+    partition = session.client("cloudformation").meta.partition
+    return session.aws(*(command.format(name, partition=partition) for command in removal.commands))
 
 
 def why_shared(resource_type: str) -> str:
