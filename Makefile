@@ -1,11 +1,20 @@
 # Every target sets itself up: it builds .venv when that is missing or older than setup.cfg.
+# A Python will do if it can make one: Debian keeps ensurepip in a package of its own.
+USABLE := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14,\
-	$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+	$(shell $(p) $(USABLE) && echo $(p))))
 BIN := .venv/bin
 AUDIT := .venv-audit
 TEMPLATES := templates/payment-infra.yaml templates/payment-infra-production.yaml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# Makes a virtual environment, unless one with pip is there: without, it is half made, or uv's.
+define environment
+@test -x $(1)/bin/pip || $(PYTHON) $(USABLE) || { echo "Python 3.11 or newer with venv and ensurepip \
+	is needed (Debian, Ubuntu: apt install python3-venv), or make PYTHON=/path/to/python3" >&2; exit 1; }
+test -x $(1)/bin/pip || $(PYTHON) -m venv --clear $(1)
+endef
 
 .PHONY: demo demo-says test check audit format render bench chaos clean
 
@@ -53,8 +62,7 @@ clean:
 
 # checkov pins an older boto3 than the embedded AWS, so it has an environment of its own.
 $(AUDIT)/installed-checkov: tests/audit/requirements.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
-	test -x $(AUDIT)/bin/pip || $(PYTHON) -m venv $(AUDIT)
+	$(call environment,$(AUDIT))
 	@echo "Installing checkov into $(AUDIT): a minute or two the first time"
 	@$(AUDIT)/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
@@ -67,8 +75,7 @@ $(AUDIT)/installed-nag: tests/audit/package.json tests/audit/package-lock.json
 
 # pip says nothing but what fails; a line every 5 s shows that it works, until it ends.
 .venv/installed-%: setup.cfg pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
-	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(call environment,.venv)
 	@echo "Installing into .venv: a minute or two the first time"
 	@( trap 'kill $$!; exit' TERM; while sleep 5 & wait $$!; do echo "... still installing"; done ) & \
 	trap "kill $$!" EXIT; trap "exit 130" INT TERM; \

@@ -11,7 +11,8 @@ What reads settings: `sources` makes a `config` of flags, environment variables 
 `rules` say what a value may be, `combinations` what several have to agree on. `place` is where an
 environment is: profile, region and stack.
 
-What everybody uses: `names`, `errors`, `checks`, `moments`, `wording`, `foreign`, `files`.
+What everybody uses: `names`, `errors`, `checks`, `moments`, `wording`, `foreign`, `files`,
+`interpreter`.
 
 On top of these: `cloud` calls AWS, `local` stands in for it, `doctor` examines machine and account,
 `cli` is the command line.

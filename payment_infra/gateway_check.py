@@ -24,6 +24,7 @@ from payment_infra.artifacts import HANDLERS, shared_sources
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.gateway_probe import Finding, Request
+from payment_infra.interpreter import interpreter
 from payment_infra.layer import FOLDER, Download, build_layer
 from payment_infra.names import PROCESSING
 
@@ -122,7 +123,7 @@ class _Trial:
         folders = (str(self.code), str(self.libraries))
         request = Request(module, name, folders, _runtime_modules(), str(answer))
         # Isolated (-I), without site-packages (-S), and leaving no bytecode behind (-B).
-        program = [sys.executable, "-I", "-S", "-B", gateway_probe.__file__]
+        program = [interpreter(), "-I", "-S", "-B", gateway_probe.__file__]
         try:
             done = subprocess.run(
                 [*program, json.dumps(asdict(request))],

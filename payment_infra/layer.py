@@ -9,7 +9,6 @@ import io
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from pathlib import Path
 from payment_infra.artifacts import HANDLERS, LAYER, Artifact, layer_digest, zip_files
 from payment_infra.errors import PaymentInfraError
 from payment_infra.files import write_file
+from payment_infra.interpreter import interpreter, pip_remedy
 
 # Where Lambda's Python runtimes look in a layer ("Packaging your layer content").
 FOLDER = "python"
@@ -83,17 +83,30 @@ def _keep(path: Path, body: bytes) -> None:
 
 
 def _download(requirements: Path, folder: Path) -> Iterable[Path]:
+    """Let pip download, by the user's own settings: index, proxies, certificates, cache.
+
+    `-P` keeps pip from importing what lies in the current folder.
+    """
     command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *(interpreter(), "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
         *("--require-hashes", "--only-binary=:all:", "--no-deps", "--no-input"),
         *("--requirement", str(requirements), "--dest", str(folder)),
     ]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DOWNLOAD_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise PaymentInfraError(_unavailable(requirements, "no answer in time")) from error
+    if "No module named pip" in done.stderr:
+        raise PaymentInfraError(
+            f"the dependency layer cannot be built, for this Python has no pip; {pip_remedy()}"
+        )
     if done.returncode != 0:
         raise PaymentInfraError(_unavailable(requirements, _reason(done.stderr), done.stderr))
     return folder.glob("*.whl")
@@ -101,8 +114,6 @@ def _download(requirements: Path, folder: Path) -> Iterable[Path]:
 
 def _reason(stderr: str) -> str:
     """Say in one line why pip failed."""
-    if "No module named pip" in stderr:
-        return "this Python has no pip; `python -m ensurepip` installs it"
     if "DO NOT MATCH THE HASHES" in stderr:
         return "what the index has is another file than the hash in requirements.txt says"
     errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]

@@ -13,8 +13,9 @@ from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.checks import Check
 from payment_infra.config import SIMULATED_GATEWAY, StackConfig
 from payment_infra.errors import PaymentInfraError
+from payment_infra.interpreter import pip_remedy
 from payment_infra.layer import is_built
-from payment_infra.local.emulator import EXTRA, PACKAGE, is_installed
+from payment_infra.local.emulator import PACKAGE, VERSION, installation, is_installed
 from payment_infra.sources import FILE_NAME, Resolved, resolve
 
 DISTRIBUTION = "payment-infra"
@@ -22,9 +23,9 @@ DISTRIBUTION = "payment-infra"
 
 def check_machine() -> Iterator[Check]:
     """Yield what each check of this machine found."""
-    yield Check(DISTRIBUTION, "ok", f"{__version__}, with Python {platform.python_version()}")
+    yield check_itself(version_of(DISTRIBUTION))
     yield check_layer()
-    yield check_emulator(version_of(PACKAGE) if is_installed() else "", measured_version())
+    yield check_emulator(version_of(PACKAGE) if is_installed() else "")
 
 
 def version_of(name: str) -> str:
@@ -35,15 +36,21 @@ def version_of(name: str) -> str:
         return ""
 
 
-def measured_version() -> str:
-    """Return the emulator's version that is measured against, "" if this package is not
-    installed."""
-    try:
-        lines = metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:
-        return ""
-    pinned = (line.partition(";")[0].partition("==") for line in lines)
-    return next((version.strip() for name, _, version in pinned if name == PACKAGE), "")
+def check_itself(installed: str) -> Check:
+    """Compare what runs with the distribution that is installed under its name, "" for none.
+
+    They differ where this package runs from its clone, and that of the public index, which has its
+    name, was installed.
+    """
+    told = f"{__version__}, with Python {platform.python_version()}"
+    if installed in ("", __version__):
+        return Check(DISTRIBUTION, "ok", told)
+    return Check(
+        DISTRIBUTION,
+        "warn",
+        f"{told}; what is installed under this name is {installed}: older, or somebody else's",
+        "install payment-infra anew, from its clone or its wheel",
+    )
 
 
 def check_layer(
@@ -61,7 +68,7 @@ def check_layer(
             "layer",
             "fail",
             "the dependency layer is not built, and this Python has no pip to build it",
-            "`python -m ensurepip` installs it",
+            pip_remedy(),
         )
     return Check(
         "layer",
@@ -71,14 +78,14 @@ def check_layer(
     )
 
 
-def check_emulator(version: str, measured: str) -> Check:
-    """Look at the embedded AWS's version, "" for none, and the one that is measured against."""
-    remedy = f"pip install '{DISTRIBUTION}[{EXTRA}]'"
+def check_emulator(version: str) -> Check:
+    """Look at the embedded AWS's version, "" for none."""
+    remedy = installation()
     if not version:
         told = "the embedded AWS is not installed; only `payment-infra local` needs it"
         return Check("emulator", "warn", told, remedy)
-    if version != (measured or version):
-        told = f"{PACKAGE} {version}, and payment-infra is measured against {measured}"
+    if version != VERSION:
+        told = f"{PACKAGE} {version}, and payment-infra is measured against {VERSION}"
         return Check("emulator", "warn", told, remedy)
     return Check("emulator", "ok", f"{PACKAGE} {version}")
 

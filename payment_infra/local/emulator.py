@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -19,10 +18,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.interpreter import interpreter, python_command
 
 PACKAGE = "ministack"
-# The extra of this package that it comes with.
-EXTRA = "local"
+# The version that all is measured against, and the SDK that it pins: the extra `local`. Its name is
+# no advice, since on the public index the package of our name is somebody else's.
+VERSION = "1.5.33"
+REQUIREMENTS = (f"{PACKAGE}=={VERSION}", "boto3==1.43.106", "botocore==1.43.106")
 HOST = "127.0.0.1"
 ACCESS_KEY = "test"
 START_SECONDS = 30.0
@@ -57,7 +59,7 @@ def emulator(
     """
     if not is_installed():
         raise PaymentInfraError(
-            f"the embedded AWS is not installed; `pip install 'payment-infra[{EXTRA}]'`"
+            f"the embedded AWS is not installed; `{installation()}` installs it"
         )
     port = _reserve(port)
     if state is not None:
@@ -71,7 +73,7 @@ def emulator(
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", PACKAGE],
+                [interpreter(), "-m", PACKAGE],
                 env=_environment(port, region, scratch, state, enforce_iam),
                 cwd=scratch,
                 stdin=subprocess.DEVNULL,
@@ -93,6 +95,11 @@ def emulator(
 def is_installed() -> bool:
     """Whether the emulator can be run."""
     return find_spec(PACKAGE) is not None
+
+
+def installation() -> str:
+    """Return the shell command that installs the emulator beside this package."""
+    return python_command("-m", "pip", "install", *REQUIREMENTS)
 
 
 def _reserve(port: int) -> int:

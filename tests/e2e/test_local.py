@@ -16,7 +16,7 @@ import pytest
 
 from payment_infra.cloud.environment.locking import Lock, find
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.local.emulator import Emulator
+from payment_infra.local.emulator import Emulator, installation
 from payment_infra.local.stack import deploy, open_session
 from payment_infra.sources import resolve
 from tests.e2e.harness import PROGRAMS, clean_environment, run
@@ -172,7 +172,9 @@ def test_a_missing_extra_is_one_clear_line(tmp_path: Path) -> None:
     )
     result = run("payment-infra", "local", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
-    assert "pip install 'payment-infra[local]'" in result.stderr.splitlines()[-1]
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: the embedded AWS is not installed; `{installation()}` installs it"
+    )
 
 
 def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path) -> None:

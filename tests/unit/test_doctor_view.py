@@ -14,7 +14,8 @@ FOUND = (
         "emulator",
         "warn",
         "the embedded AWS is not installed; only `payment-infra local` needs it",
-        "pip install 'payment-infra[local]'",
+        "/srv/payments/.venv/bin/python -m pip install ministack==1.5.33 boto3==1.43.106 "
+        "botocore==1.43.106",
     ),
     Check("settings", "ok", "dev-001, preset development, payment-infra.toml"),
     Check(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import http.server
 import importlib.metadata
 import io
 import os
@@ -11,10 +12,12 @@ import re
 import shutil
 import stat
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -362,7 +365,81 @@ def test_a_python_without_pip_is_told_how_to_get_it(
     python.write_text(f'#!/bin/sh\necho "{python}: No module named pip" >&2\nexit 1\n')
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    assert "this Python has no pip; `python -m ensurepip` installs it" in refusal(handlers, cache)
+    assert refusal(handlers, cache) == (
+        "the dependency layer cannot be built, for this Python has no pip; "
+        f"`{python} -m ensurepip` installs it"
+    )
+
+
+def test_what_lies_in_the_current_folder_is_not_taken_for_pip(
+    handlers: Path,
+    cache: Path,
+    tmp_path: Path,
+    pip: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pin(handlers, installable(tmp_path, "alpha"))
+    pip(NO_INDEX="1", FIND_LINKS=str(tmp_path))
+    for name in ("pip.py", "logging.py"):
+        (tmp_path / name).write_text("raise SystemExit('a stranger')\n")
+    monkeypatch.chdir(tmp_path)
+    assert "python/alpha.py" in contents(build_layer(handlers, cache).body)
+
+
+class Index(http.server.BaseHTTPRequestHandler):
+    """A proxy that has an index behind it, with all that is in a folder."""
+
+    folder: Path
+
+    def do_GET(self) -> None:
+        """Answer as an index ("Simple repository API") does."""
+        url = urlsplit(self.path)
+        assert url.hostname == "index.example", self.path
+        name = Path(url.path).name
+        if url.path.startswith("/simple/"):
+            found = [path.name for path in self.folder.glob(f"{name}-*.whl")]
+            body = "".join(f'<a href="/files/{file}">{file}</a>' for file in found).encode()
+        else:
+            body = (self.folder / name).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.mark.parametrize("by", ["variable", "file"])
+def test_the_index_and_the_proxy_are_those_of_the_users_own_settings(
+    by: str,
+    handlers: Path,
+    cache: Path,
+    tmp_path: Path,
+    pip: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    pin(handlers, installable(wheels, "alpha"))
+    settings = {"index-url": "http://index.example/simple", "trusted-host": "index.example"}
+    served = type("Served", (Index,), {"folder": wheels})
+    with http.server.HTTPServer(("127.0.0.1", 0), served) as server:
+        proxy = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            if by == "variable":
+                monkeypatch.setenv("http_proxy", proxy)
+            else:
+                settings["proxy"] = proxy
+            file = tmp_path / "pip.conf"
+            lines = [f"{name} = {value}\n" for name, value in settings.items()]
+            file.write_text(f"[global]\n{''.join(lines)}")
+            pip(CONFIG_FILE=str(file))
+            assert "python/alpha.py" in contents(build_layer(handlers, cache).body)
+        finally:
+            server.shutdown()
 
 
 # What is pinned.

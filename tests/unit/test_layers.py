@@ -34,12 +34,13 @@ IMPORTS = {
     "wording": "",
     "moments": "errors",
     "files": "errors",
+    "interpreter": "errors",
     "linting": "errors | cfnlint",
     "place": "rules",
     "sources": "combinations config errors place rules",
     "artifacts": "config errors",
-    "layer": "artifacts errors files",
-    "gateway_check": "artifacts config errors gateway_probe layer names",
+    "layer": "artifacts errors files interpreter",
+    "gateway_check": "artifacts config errors gateway_probe interpreter layer names",
     "openapi": "artifacts errors",
     "naming": "config names rules | troposphere",
     "record": "__version__ config names",
@@ -69,11 +70,11 @@ IMPORTS = {
         errors files names record sources wording | boto3""",
     "local": """
         cloud.deploying cloud.environment cloud.events cloud.sdk cloud.stacks
-        config errors names sources | boto3""",
+        config errors interpreter names sources | boto3""",
     "doctor": """
         cloud.deploying cloud.environment cloud.sdk local
-        __version__ artifacts checks config errors gateway_check layer names rendering sources
-        template | boto3""",
+        __version__ artifacts checks config errors gateway_check interpreter layer names rendering
+        sources template | boto3""",
 }
 ROOMS = [place.removeprefix("cloud.") for place in IMPORTS if place.startswith("cloud.")]
 ROOMS.remove("events")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from payment_infra.doctor.machine import (
     DISTRIBUTION,
     check_emulator,
     check_gateway,
+    check_itself,
     check_layer,
     check_machine,
     check_settings,
-    measured_version,
     version_of,
 )
-from payment_infra.local.emulator import PACKAGE
+from payment_infra.interpreter import pip_remedy
+from payment_infra.local.emulator import PACKAGE, REQUIREMENTS, VERSION, installation
 from tests.gateways import GATEWAY, gateway
 from tests.offline import TINY_LAYER, keep_layer
 
@@ -28,21 +30,36 @@ from tests.offline import TINY_LAYER, keep_layer
 def test_what_the_emulator_pins_is_pinned_by_its_extra_too() -> None:
     """Or an older pip tries for minutes to find out which boto3 goes with it."""
     [pin] = [one for one in metadata.requires(PACKAGE) or [] if one.startswith("botocore==")]
-    assert f'{pin}; extra == "local"' in (metadata.requires(DISTRIBUTION) or [])
+    assert pin in REQUIREMENTS
+
+
+def test_the_emulator_is_said_the_same_in_the_code_and_in_the_extras() -> None:
+    lines = metadata.requires(DISTRIBUTION) or []
+    local = {line.partition(";")[0] for line in lines if line.endswith('extra == "local"')}
+    developing = {line.partition(";")[0] for line in lines if line.endswith('extra == "dev"')}
+    assert local == set(REQUIREMENTS)
+    assert local <= developing
+
+
+def test_the_advice_installs_the_emulator_beside_the_python_that_gives_it() -> None:
+    assert installation() == (
+        f"{sys.executable} -m pip install ministack==1.5.33 boto3==1.43.106 botocore==1.43.106"
+    )
 
 
 def test_what_is_installed_here_is_what_is_needed() -> None:
     found = list(check_machine())
     assert [check.level for check in found] == ["ok"] * 3
     assert found[0].message == f"{__version__}, with Python {platform.python_version()}"
-    assert version_of(PACKAGE) == measured_version() != ""
+    assert version_of(PACKAGE) == VERSION
     assert version_of("no-such-distribution") == ""
 
 
 def test_the_layer_is_in_the_cache_or_not(tmp_path: Path) -> None:
     missing = check_layer(cache=tmp_path, pip=True)
     assert (missing.level, "payment-infra package" in missing.remedy) == ("warn", True)
-    assert check_layer(cache=tmp_path, pip=False).level == "fail"
+    without = check_layer(cache=tmp_path, pip=False)
+    assert (without.level, without.remedy) == ("fail", pip_remedy())
     (tmp_path / f"{LAYER}-{layer_digest()}.zip").touch()
     assert check_layer(cache=tmp_path, pip=False).level == "ok"
 
@@ -89,13 +106,25 @@ def test_the_simulated_gateway_is_told_to_be_one(tmp_path: Path) -> None:
 def test_the_emulator_is_wanted_in_the_version_that_is_measured_against(
     version: str, level: str, message: str
 ) -> None:
-    check = check_emulator(version, "1.5.33")
+    check = check_emulator(version)
     assert (check.level, check.message) == (level, message)
-    assert check.remedy == ("" if level == "ok" else "pip install 'payment-infra[local]'")
+    assert check.remedy == ("" if level == "ok" else installation())
 
 
-def test_from_its_folder_any_version_of_the_emulator_will_do() -> None:
-    assert check_emulator("1.6", "").level == "ok"
+@pytest.mark.parametrize("installed", ["", __version__])
+def test_what_runs_is_what_is_installed_or_nothing_is(installed: str) -> None:
+    assert check_itself(installed).level == "ok"
+
+
+def test_another_distribution_under_this_name_is_told() -> None:
+    check = check_itself("99.0")
+    assert (check.level, check.remedy) == (
+        "warn",
+        "install payment-infra anew, from its clone or its wheel",
+    )
+    assert check.message.endswith(
+        "; what is installed under this name is 99.0: older, or somebody else's"
+    )
 
 
 def test_settings_that_are_not_valid_are_a_failure_with_their_message(tmp_path: Path) -> None:
