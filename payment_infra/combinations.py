@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from payment_infra.config import StackConfig
-from payment_infra.rules import FIREWALL_WINDOW_SECONDS
+from payment_infra.rules import FIREWALL_WINDOW_SECONDS, same_key
 
 EDGE_CERTIFICATE_REGION = "us-east-1"
 
@@ -31,6 +31,17 @@ def _admits_the_throttle(config: StackConfig) -> bool:
 
 
 COMBINATIONS: tuple[Combination, ...] = (
+    Combination(
+        ("environment_tag", "tags"),
+        lambda config: (
+            not (
+                config.environment_tag in config.tags
+                or same_key(config.tags, [config.environment_tag])
+            )
+        ),
+        "a tag has the key of the one that holds the suffix, in the same case or another; give "
+        "another environment_tag, or no such tag",
+    ),
     Combination(
         ("backup_lock_days", "backup_days"),
         # AWS Backup fails a job whose backup would be kept for less ("AWS Backup Vault Lock").

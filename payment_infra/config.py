@@ -36,6 +36,7 @@ from payment_infra.rules import (
     check_limit,
     check_role_path,
     check_suffix,
+    check_tag_key,
     check_tags,
     each,
     matching,
@@ -429,6 +430,9 @@ class StackConfig:
         False,
         "Say in the template which checkers' rules do not fit a resource, and why.",
         costs="Nothing but a longer template.",
+    )
+    environment_tag: str = _setting(
+        "Environment", "Key of the tag that has the suffix.", check_tag_key, kept=True
     )
     tags: Tags = field(
         default_factory=dict,

@@ -4,7 +4,7 @@ A rule returns what is wrong with a value, or None.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_network
 from typing import Any
 
@@ -48,15 +48,15 @@ EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
 GATEWAY_PATTERN = r"^handlers\.shared(\.[a-z_][a-z0-9_]*)+:[A-Z][A-Za-z0-9]*$"
 # AWS Secrets Manager, "Determine access to secrets": an ARN ends in six random characters.
 SECRET_ARN_PATTERN = (
-    r"^$|^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
+    r"(?a)^$|^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"
 )
 # IAM, "IAM identifiers": a policy of the account, or one that AWS manages.
-POLICY_ARN_PATTERN = r"^$|^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[\w+=,.@/-]{1,512}$"
+POLICY_ARN_PATTERN = r"(?a)^$|^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[\w+=,.@/-]{1,512}$"
 # IAM API, CreateRole: a path has 512 characters at most.
 ROLE_PATH_PATTERN = r"^/$|^/[!-.0-~]+(/[!-.0-~]+)*/$"
 MAX_ROLE_PATH_LENGTH = 512
 # IAM API, CreateRole: a name has 64 characters at most. What follows the prefix takes up to 40.
-ROLE_PREFIX_PATTERN = r"^$|^[\w+=,.@-]{1,24}$"
+ROLE_PREFIX_PATTERN = r"(?a)^$|^[\w+=,.@-]{1,24}$"
 ACCOUNT_PATTERN = r"^[0-9]{12}$"
 # Amazon EC2: an id is its prefix with 8 or 17 hexadecimal digits ("Resource IDs").
 VPC_ENDPOINT_PATTERN = r"^vpce-[0-9a-f]{8}([0-9a-f]{9})?$"
@@ -73,8 +73,12 @@ VAULT_ARN_PATTERN = (
 )
 # AWS Backup API, PutBackupVaultLockConfiguration: the longest retention that can be asked for.
 MAX_BACKUP_DAYS = 36_500
-# Tag restrictions of AWS: "Tag naming limits and requirements".
-TAG_PATTERN = r"^[\w .:/=+@-]*$"
+# The strictest of the services: the pattern is IAM's (API, Tag), which reserves aws: for keys and
+# values ("Tags for IAM resources"); an alarm and a dashboard take no empty value (CloudFormation's
+# schemas). A resource has 50 tags at most; some are left to the tags of the stack itself.
+TAG_PATTERN = r"^[\w .:/=+@-]+$"
+MAX_TAG_KEY_LENGTH = 128
+MAX_TAG_VALUE_LENGTH = 256
 MAX_TAGS = 40
 # How many retries the queue's event source lets run at once. What is reserved for the function is
 # not to be less (Lambda, "Configuring maximum concurrency for SQS event sources").
@@ -191,11 +195,43 @@ def check_cidr(value: str) -> str | None:
     return None
 
 
+def check_tag_key(key: str) -> str | None:
+    """Say what is wrong with the key of a tag, or None."""
+    if len(key) > MAX_TAG_KEY_LENGTH or not _is_tag_text(key):
+        return (
+            "must be 1 to 128 letters, digits, spaces and _ . : / = + - @, and not begin with aws:"
+        )
+    return None
+
+
 def check_tags(tags: Tags) -> str | None:
     """Say what is wrong with the tags for every resource, or None."""
     for key, value in tags.items():
-        if key == "Environment" or key.lower().startswith("aws:") or not 1 <= len(key) <= 128:
-            return f"has the key {key!r}: 1 to 128 characters, not Environment, not aws:..."
-        if len(value) > 256 or not re.fullmatch(TAG_PATTERN, key + value):
-            return f"has {key}={value}: letters, digits, spaces and _ . : / = + - @, at most 256"
+        if problem := check_tag_key(key):
+            return f"has the key {key!r}, which {problem}"
+        if len(value) > MAX_TAG_VALUE_LENGTH or not _is_tag_text(value):
+            return (
+                f"has {key}={value}: a value has 1 to 256 letters, digits, spaces and "
+                "_ . : / = + - @, and does not begin with aws:"
+            )
+    if alike := same_key(tags, ()):
+        return f"has the keys {' and '.join(alike)}, which are one to IAM; give one of them"
     return None if len(tags) <= MAX_TAGS else f"has {len(tags)} tags, at most {MAX_TAGS} fit"
+
+
+def same_key(keys: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:
+    """Return two of these keys of tags, or one and another, that differ in case alone.
+
+    To IAM they are one ("Tags for IAM resources": case sensitivity), and a role that has both is
+    refused: "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+    """
+    seen = {key.casefold(): key for key in others}
+    for key in keys:
+        first = seen.setdefault(key.casefold(), key)
+        if first != key:
+            return first, key
+    return None
+
+
+def _is_tag_text(text: str) -> bool:
+    return bool(re.fullmatch(TAG_PATTERN, text)) and not text.casefold().startswith("aws:")

@@ -80,7 +80,7 @@ def build_template(
         for name, condition in getattr(group, "conditions", {}).items():
             template.add_condition(name, condition)
         for resource in _resources(group):
-            _tag(resource, config.tags)
+            _tag(resource, config)
             if isinstance(resource, Role):
                 under_account_rules(resource, config)
             template.add_resource(resource)
@@ -201,11 +201,12 @@ def _resources(group: object) -> Iterator[AWSObject]:
             yield from _resources(getattr(group, field.name))
 
 
-def _tag(resource: AWSObject, tags: Mapping[str, str]) -> None:
+def _tag(resource: AWSObject, config: StackConfig) -> None:
+    environment = {config.environment_tag: parameter(ENVIRONMENT_SUFFIX)}
     if "Tags" in resource.props:
-        resource.Tags = Tags(Environment=parameter(ENVIRONMENT_SUFFIX)) + Tags(dict(tags))
+        resource.Tags = Tags(environment) + Tags(dict(config.tags))
     for name in MAP_TAGS & resource.props.keys():
-        setattr(resource, name, {"Environment": parameter(ENVIRONMENT_SUFFIX), **tags})
+        setattr(resource, name, {**environment, **config.tags})
 
 
 def _url(groups: Groups) -> Sub:

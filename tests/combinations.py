@@ -32,7 +32,9 @@ MORE: Mapping[str, tuple[Any, ...]] = {
     "execution_log_level": ("info", "error", "off"),
 }
 # What is no structure: a parameter's default. These have their own tests.
-APART = frozenset({"suffix", "bucket", "tags", "alarm_email", "termination_protection"})
+APART = frozenset(
+    {"suffix", "bucket", "environment_tag", "tags", "alarm_email", "termination_protection"}
+)
 DEFAULTS = StackConfig()
 # A field and its value, two of which are a pair.
 Value = tuple[str, Any]

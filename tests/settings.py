@@ -68,6 +68,7 @@ OTHER: Mapping[str, Any] = {
     "role_path": "/payments/",
     "role_prefix": "acme-",
     "suppressions": True,
+    "environment_tag": "env",
     "tags": {"Team": "payments", "Cost": "7=8"},
 }
 _PRIVATE = {name: OTHER[name] for name in ("endpoint_type", "allowed_vpc_endpoints")}

@@ -106,6 +106,7 @@ def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang(
         *("deletion_protection", "replacement_protection", "termination_protection"),
         *("subnets", "security_groups"),
         *("permissions_boundary", "role_path", "role_prefix"),
+        "environment_tag",
     }
 
 
@@ -432,3 +433,39 @@ def test_a_preview_names_the_gateway_that_it_leads_to(session: Session) -> None:
     run(session, operator)
     [preview] = operator.of(Preview)
     assert preview.gateway == "simulated"
+
+
+@pytest.mark.parametrize(
+    ("had", "asked", "told"),
+    [
+        ({}, {"environment_tag": "environment"}, "the tag Environment would become environment"),
+        ({"tags": {"Team": "a"}}, {"tags": {"team": "a"}}, "the tag Team would become team"),
+        (
+            {"environment_tag": "Suffix"},
+            {"environment_tag": "Environment", "tags": {"suffix": "a"}},
+            "the tag Suffix would become suffix",
+        ),
+    ],
+    ids=["suffix", "tag", "from one to the other"],
+)
+def test_a_tags_key_changes_its_case_by_way_of_another_key(
+    had: dict[str, Any], asked: dict[str, Any], told: str, session: Session, aws: FakeAws
+) -> None:
+    run(session, **had)
+    before = aws.changes()
+    for work in (
+        lambda: run(session, **asked),
+        lambda: forecast.prepare(
+            session,
+            stack_of(session),
+            resolve({"suffix": "dev", "bucket": "zips", **asked}, {}),
+            print,
+        ),
+    ):
+        with pytest.raises(UsageError, match=f"{told}, which is the same key to IAM"):
+            work()
+    assert aws.changes() == before
+    run(session, environment_tag="Other")
+    asked = {"environment_tag": "Environment"} | asked
+    run(session, **asked)
+    assert recorded(aws).values["tags"] == asked.get("tags", {})

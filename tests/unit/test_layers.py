@@ -58,7 +58,7 @@ IMPORTS = {
     "cloud.deploying": """
         cloud.environment cloud.events cloud.sdk cloud.stacks
         artifacts checks combinations config difference errors gateway_check grants layer names
-        record rendering sources template wording | boto3""",
+        record rendering rules sources template wording | boto3""",
     "cloud.operating": """
         cloud.environment cloud.events cloud.sdk
         checks config errors files foreign moments names record wording | boto3""",

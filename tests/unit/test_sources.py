@@ -287,15 +287,17 @@ def test_a_variable_that_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     "tags",
     [
-        {"Environment": "mine"},
         {"aws:created-by": "me"},
         {"AWS:created-by": "me"},
+        {"Team": "Aws:payments"},
         {"": "no key"},
-        {"k" * 129: ""},
+        {"k" * 129: "v"},
+        {"Team": ""},
         {"Team": "v" * 257},
+        {"Team": "\N{GRINNING FACE}"},
         {"Team": "a\nb"},
         {"Team": "50%"},
-        {f"key-{number}": "" for number in range(41)},
+        {f"key-{number}": "v" for number in range(41)},
     ],
     ids=lambda tags: next(iter(tags))[:20],
 )
@@ -305,9 +307,54 @@ def test_a_tag_that_aws_or_the_template_refuses_is_refused(
     assert refusal({"tags": tags}).startswith("--tag: ")
 
 
+def test_tags_that_iam_takes_for_one_are_refused_by_their_keys(in_empty_folder: Path) -> None:
+    assert refusal({"tags": {"Team": "a", "Cost": "b", "team": "c"}}) == (
+        "--tag: {'Team': 'a', 'Cost': 'b', 'team': 'c'} is not allowed: it has the keys Team and "
+        "team, which are one to IAM; give one of them"
+    )
+
+
+@pytest.mark.parametrize("key", ["Environment", "environment", "ENVIRONMENT"])
+def test_no_tag_has_the_key_of_the_suffix_unless_that_has_another(
+    key: str, in_empty_folder: Path
+) -> None:
+    assert refusal({"tags": {key: "production"}}) == (
+        "environment_tag (from preset development), tags (from --tag): a tag has the key of the "
+        "one that holds the suffix, in the same case or another; give another environment_tag, or "
+        "no such tag"
+    )
+    config = resolve({"tags": {key: "production"}, "environment_tag": "Suffix"}, {}).config
+    assert config.tags == {key: "production"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gateway_secret", "arn:aws:secretsmanager:us-east-1:123456789012:secret:clé-AbCdEf"),
+        ("permissions_boundary", "arn:aws:iam::123456789012:policy/clé"),
+        ("role_prefix", "clé-"),
+    ],
+)
+def test_a_name_that_aws_has_in_ascii_alone_is_refused_otherwise(
+    name: str, value: str, in_empty_folder: Path
+) -> None:
+    assert refusal({name: value}).startswith(
+        f"--{name.replace('_', '-')}: {value!r} is not allowed"
+    )
+
+
+@pytest.mark.parametrize("key", ["", "aws:environment", "AWS:x", "k" * 129, "a\nb", "env?"])
+def test_a_key_that_aws_refuses_is_refused(key: str, in_empty_folder: Path) -> None:
+    assert refusal({"environment_tag": key}).startswith("--environment-tag: ")
+
+
 @pytest.mark.parametrize(
     "tags",
-    [{"Team": ""}, {"k" * 128: "v" * 256}, {f"key-{number}": "é +-=._:/@" for number in range(40)}],
+    [
+        {"Team": "v"},
+        {"k" * 128: "v" * 256},
+        {f"key-{number}": "é +-=._:/@" for number in range(40)},
+    ],
 )
 def test_a_tag_at_the_limit_is_taken(tags: Mapping[str, str], in_empty_folder: Path) -> None:
     assert resolve({"tags": tags}, {}).config.tags == tags

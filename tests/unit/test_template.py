@@ -17,6 +17,7 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from payment_infra.artifacts import LAYER, code_keys
 from payment_infra.cli import root
 from payment_infra.config import PRESETS, StackConfig
+from payment_infra.difference import compare
 from payment_infra.groups import api, refusals
 from payment_infra.rendering import render
 from payment_infra.rules import ARCHITECTURES, MAX_SUFFIX_LENGTH, RETENTION_DAYS, RUNTIMES
@@ -1219,6 +1220,25 @@ def test_every_resource_that_takes_tags_has_the_environment(template: Json) -> N
     evaluated = Evaluated(template)
     for name in tagged:
         assert evaluated.resources[name]["Tags"] == [{"Key": "Environment", "Value": "dev"}]
+
+
+def test_the_suffix_has_the_key_that_an_organization_asks_for() -> None:
+    before = load(tags={"Team": "a"}, **PRESETS["production"])
+    after = load(environment_tag="environment", tags={"Team": "a"}, **PRESETS["production"])
+    changed = compare(before, after)
+    # Nothing but tags and the record says so: nothing is replaced.
+    assert {change.path[2:4] for change in changed} == {
+        *(("Properties", "Tags"), ("Properties", "BackupPlanTags")),
+        *(("Properties", "BackupVaultTags"), ("Metadata", "PaymentInfra")),
+    }
+    tags = [change for change in changed if change.path[2] == "Properties"]
+    assert {change.path[4] for change in tags} == {"Environment", "environment"}
+    evaluated = Evaluated(after).resources
+    for name, resource in evaluated.items():
+        if "Tags" in resource:
+            tag, *_ = resource["Tags"]
+            assert tag == {"Key": "environment", "Value": "dev"}, name
+    assert evaluated["BackupPlan"]["BackupPlanTags"] == {"environment": "dev", "Team": "a"}
 
 
 def test_the_users_tags_join_the_environment_everywhere() -> None:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from payment_infra.cloud.deploying.parameters import reserving
 from payment_infra.cloud.events import PropertyChange
 from payment_infra.config import FIELDS, KEPT, PRESETS, SIMULATED_GATEWAY, gateway_name
 from payment_infra.errors import UsageError
 from payment_infra.names import naming_flags
+from payment_infra.rules import same_key
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.stack import StackState
+    from payment_infra.config import StackConfig
     from payment_infra.record import Record
+    from payment_infra.rules import Tags
     from payment_infra.sources import Resolved
 
 
@@ -83,8 +86,8 @@ def check_kept(name: str, record: Record, resolved: Resolved, command: str) -> N
     )
 
 
-def check_endpoint(name: str, record: Record, resolved: Resolved) -> None:
-    """Make sure that API Gateway can change the endpoint's type to what an update wants.
+def check_steps(name: str, record: Record, resolved: Resolved) -> None:
+    """Make sure that AWS can change in one step what an update wants to change.
 
     Args:
         name: the stack's.
@@ -92,10 +95,15 @@ def check_endpoint(name: str, record: Record, resolved: Resolved) -> None:
         resolved: that of the update.
 
     Raises:
-        UsageError: it cannot in one step ("Change a public or private API endpoint type in API
-            Gateway", and "Security policies for REST APIs in API Gateway": Endpoint access mode);
-            says which comes first.
+        UsageError: it cannot; says which step comes first.
     """
+    _check_endpoint(name, record, resolved)
+    _check_tag_keys(name, record, resolved.config)
+
+
+def _check_endpoint(name: str, record: Record, resolved: Resolved) -> None:
+    """See "Change a public or private API endpoint type in API Gateway", and "Security policies for
+    REST APIs in API Gateway": Endpoint access mode."""
     was, becomes = record.values.get("endpoint_type"), resolved.config.endpoint_type
     if was in {None, becomes}:
         return
@@ -109,6 +117,21 @@ def check_endpoint(name: str, record: Record, resolved: Resolved) -> None:
         raise UsageError(
             f"stack {name}: a private API cannot become edge-optimized; deploy --endpoint-type "
             "regional first, then --endpoint-type edge"
+        )
+
+
+def _check_tag_keys(name: str, record: Record, config: StackConfig) -> None:
+    """A key that changes in case alone is the same to IAM ("Tags for IAM resources"). A role whose
+    old tag is taken away after it got the new one has none; CloudFormation does not say its order.
+    """
+    had = [str(record.values.get("environment_tag", config.environment_tag))]
+    had += cast("Tags", record.values.get("tags", {}))
+    if alike := same_key((config.environment_tag, *config.tags), had):
+        before, after = alike
+        raise UsageError(
+            f"stack {name}: the tag {before} would become {after}, which is the same key to IAM, "
+            f"and roles could lose both; deploy without {before} first (the key that has the suffix"
+            " is environment_tag)"
         )
 
 

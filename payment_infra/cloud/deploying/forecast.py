@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.artifacts import check_handlers
 from payment_infra.cloud.deploying import importing
 from payment_infra.cloud.deploying.consent import (
-    check_endpoint,
     check_kept,
     check_simulated,
+    check_steps,
     continued,
     on_recorded_preset,
 )
@@ -100,14 +100,14 @@ def prepare(
 
     Returns what is to be deployed one after the other: two where a stack gets its key.
 
-    Raises as `check_handlers`, `check_gateway`, `foresee`, `check_kept`, `check_endpoint`,
+    Raises as `check_handlers`, `check_gateway`, `foresee`, `check_kept`, `check_steps`,
     `check_simulated`, `upload` and, for an import, its checks do.
     """
     check_handlers(resolved.config.gateway)
     check_gateway(resolved.config)
     outset, command = foresee(stack, resolved), command or stack.command("upload")
     check_kept(stack.name, outset.record, outset.resolved, command)
-    check_endpoint(stack.name, outset.record, outset.resolved)
+    check_steps(stack.name, outset.record, outset.resolved)
     check_simulated(stack.name, outset.resolved, session, command)
     planned = plan(session, outset.state, outset.resolved, outset.parameters)
     if outset.imports:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.cloud.deploying import importing, preflight
 from payment_infra.cloud.deploying.condition import find_lost_table
 from payment_infra.cloud.deploying.consent import (
-    check_endpoint,
     check_kept,
     check_simulated,
+    check_steps,
     continued,
     on_recorded_preset,
     still_protected,
@@ -119,7 +119,7 @@ class Planning:
             return found
         name, imports = self._stack.name, self.imports(found)
         check_kept(name, found.record, found.resolved, self._command)
-        check_endpoint(name, found.record, found.resolved)
+        check_steps(name, found.record, found.resolved)
         check_simulated(name, found.resolved, self._session, self._command)
         if imports:
             importing.check_gateway_known(name, found.record, found.resolved, self._session)
