@@ -32,7 +32,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	for template in $(TEMPLATES); do $(BIN)/payment-infra validate --strict $$template || exit 1; done
+	for template in $(TEMPLATES); do $(BIN)/payment-infra validate --strict --region us-east-1 $$template || exit 1; done
 	$(BIN)/python -m tests.combinations
 
 # Every checker's findings in the production template; refreshes the list of those suppressed.

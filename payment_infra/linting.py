@@ -2,13 +2,16 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cfnlint import api
+from cfnlint import ManualArgs, api
+from cfnlint.helpers import REGIONS
 
 from payment_infra.errors import PaymentInfraError
+from payment_infra.rendering import read_document
 
 # The first letter of a cfn-lint rule's id.
 LEVELS = {"E": "error", "W": "warning", "I": "info"}
@@ -31,13 +34,18 @@ class Finding:
         return asdict(self)
 
 
-def lint(text: str) -> list[Finding]:
-    """Lint a template's text."""
-    return _findings(api.lint(_joined(text)))
+def is_known(region: str) -> bool:
+    """Whether cfn-lint knows a region, and so what there is in it."""
+    return region in REGIONS
 
 
-def lint_file(file: str) -> list[Finding]:
-    """Lint a template file.
+def lint(text: str, regions: Sequence[str] = ()) -> list[Finding]:
+    """Lint a template's text for regions that cfn-lint knows; none: for its default, us-east-1."""
+    return _findings(api.lint(_joined(text), config=_config(regions)), text)
+
+
+def lint_file(file: str, regions: Sequence[str] = ()) -> list[Finding]:
+    """Lint a template file as `lint` does its text.
 
     Raises:
         PaymentInfraError: the file cannot be read.
@@ -47,8 +55,12 @@ def lint_file(file: str) -> list[Finding]:
     except OSError as error:
         raise PaymentInfraError(f"{file}: cannot be read ({error.strerror})") from error
     if PAIR.search(text := content.decode(errors="replace")):
-        return lint(text)
-    return _findings(api.lint_file(Path(file)))
+        return lint(text, regions)
+    return _findings(api.lint_file(Path(file), config=_config(regions)), text)
+
+
+def _config(regions: Sequence[str]) -> ManualArgs | None:
+    return ManualArgs(regions=list(regions)) if regions else None
 
 
 def _joined(text: str) -> str:
@@ -59,7 +71,7 @@ def _joined(text: str) -> str:
     return PAIR.sub(lambda match: str(json.loads(f'"{match[0]}"')), text)
 
 
-def _findings(matches: list[Any]) -> list[Finding]:
+def _findings(matches: list[Any], text: str) -> list[Finding]:
     findings = [
         Finding(
             level=LEVELS.get(match.rule.id[0], "error"),
@@ -69,5 +81,19 @@ def _findings(matches: list[Any]) -> list[Finding]:
             message=match.message,
         )
         for match in matches
+        if not _is_conditional(match, text)
     ]
     return sorted(findings, key=lambda finding: (finding.line, finding.rule))
+
+
+def _is_conditional(match: Any, text: str) -> bool:
+    """Whether a region lacks what only a condition brings there: cfn-lint 1.58 reads no condition
+    when it looks where SnapStart is to be had (E2530)."""
+    if match.rule.id != "E2530" or "not supported in" not in match.message:
+        return False
+    found: Any = read_document(text)
+    for key in match.path:
+        if isinstance(found, dict) and "Fn::If" in found:
+            return True
+        found = found[key]
+    return False

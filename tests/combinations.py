@@ -1,8 +1,8 @@
 """A set of configurations in which every pair of values of two settings stands, and its linting.
 
-`python -m tests.combinations` lints each of them with cfn-lint, which holds every resource to its
-JSON schema, for regions of three partitions; `make check` runs it. What needs no cfn-lint is in
-`tests/unit/test_combinations.py`.
+`python -m tests.combinations` lints each of them, and the committed templates, with cfn-lint, which
+holds every resource to its JSON schema, for regions of three partitions; `make check` runs it. What
+needs no cfn-lint is in `tests/unit/test_combinations.py`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from payment_infra.artifacts import code_keys
 from payment_infra.combinations import COMBINATIONS, conflicts
 from payment_infra.config import FIELDS, PRESETS, StackConfig
+from payment_infra.linting import Finding, lint, lint_file
 from payment_infra.rendering import render
 from payment_infra.rules import RUNTIMES
 from payment_infra.template import build_template
 from tests.settings import OTHER
 
+TEMPLATES = sorted((Path(__file__).parents[1] / "templates").glob("*.yaml"))
 REGIONS = ("us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1")
 # Values besides the default, the preset's, and the one of `OTHER`.
 MORE: Mapping[str, tuple[Any, ...]] = {
@@ -141,14 +144,11 @@ def _config(chosen: Mapping[str, Any]) -> StackConfig:
 
 def problems(config: StackConfig) -> Iterator[str]:
     """Yield what cfn-lint finds in a configuration's template: errors and warnings."""
-    from cfnlint import ManualArgs, api
+    yield from _told(lint(render(build_template(config, code_keys()), "json"), REGIONS))
 
-    text = render(build_template(config, code_keys()), "json")
-    for match in api.lint(text, config=ManualArgs(regions=list(REGIONS))):
-        # cfn-lint 1.58 reads no condition on the partition here, and none is in these regions.
-        if match.rule.id == "E2530" and "not supported in" in match.message:
-            continue
-        yield f"{match.rule.id} {'/'.join(map(str, getattr(match, 'path', [])))}: {match.message}"
+
+def _told(findings: list[Finding]) -> list[str]:
+    return [f"{one.rule} {one.path}: {one.message}" for one in findings]
 
 
 def different(config: StackConfig) -> dict[str, Any]:
@@ -167,12 +167,19 @@ def _found(config: StackConfig) -> list[str]:
 def main() -> int:
     """Lint every configuration; return 1 if anything is found."""
     every, failed = configurations(), False
+    for template in TEMPLATES:
+        if found := _told(lint_file(str(template), REGIONS)):
+            failed = True
+            print(f"{template.name}:", *found, sep="\n  ")
     with ProcessPoolExecutor() as pool:
         for config, found in zip(every, pool.map(_found, every), strict=True):
             if found:
                 failed = True
                 print(f"{different(config)}:", *found, sep="\n  ")
-    print(f"cfn-lint: {len(every)} configurations, regions {', '.join(REGIONS)}")
+    print(
+        f"cfn-lint: {len(TEMPLATES)} templates, {len(every)} configurations, "
+        f"regions {', '.join(REGIONS)}"
+    )
     return int(failed)
 
 

@@ -186,6 +186,11 @@ def aws_flags(function: Command) -> Command:
     return decorated
 
 
+def region_option(function: Command) -> Command:
+    """Add --region alone, for a command that calls nothing there."""
+    return _place_option("region")(function)
+
+
 def stack_name_option(function: Command) -> Command:
     """Add --stack-name."""
     return _place_option("stack_name")(function)

@@ -41,7 +41,7 @@ def _commands() -> Iterator[tuple[str, ...]]:
         command = root.get_command(click.Context(root), name)
         inner = command.commands if isinstance(command, click.Group) else {"": command}
         for sub, one in inner.items():
-            if one is not None and any(param.name == "region" for param in one.params):
+            if one is not None and any(param.name == "endpoint_url" for param in one.params):
                 yield (name, sub) if sub else (name,)
 
 
@@ -183,3 +183,54 @@ def test_the_profile_of_the_file_gives_the_credentials_whatever_the_shell_export
     )
     assert done.returncode == 1
     assert "no AWS credentials; set --profile or AWS_PROFILE" in done.stderr
+
+
+UNCONDITIONAL = """
+Resources:
+  Function:
+    Type: AWS::Lambda::Function
+    Properties:
+      Code: {S3Bucket: zips, S3Key: code.zip}
+      Handler: code.handler
+      Role: !Sub arn:${AWS::Partition}:iam::123456789012:role/function
+      Runtime: python3.13
+      SnapStart: {ApplyOn: PublishedVersions}
+"""
+
+
+def test_validate_checks_for_the_region_in_use(
+    cli: Cli, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("template.yaml").write_text(UNCONDITIONAL)
+    assert cli("validate", "template.yaml", "--suffix", "prod").exit_code == 0
+    file.write_text("region = 'us-gov-west-1'")
+    result = cli("validate", "template.yaml")
+    assert result.exit_code == 1
+    assert "E2530  Resources/Function/Properties/SnapStart" in result.stdout
+    assert "not supported in ['us-gov-west-1']" in result.stdout
+    assert cli("validate", "template.yaml", "--region", "eu-west-1").exit_code == 0
+    file.unlink()
+    told = cli("validate", "template.yaml").stderr
+    assert told == "template.yaml: no errors, 1 warnings in eu-central-1\n"  # the session's
+
+
+def test_what_a_condition_keeps_out_of_a_region_is_no_error_there(cli: Cli) -> None:
+    """The production template has SnapStart where there is any."""
+    arguments = ("--suffix", "prod", "--preset", "production", "--region", "us-gov-west-1")
+    result = cli("validate", "--strict", *arguments)
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_validate_needs_no_profile_and_no_region_that_cfn_lint_knows(
+    program: Program, file: Path
+) -> None:
+    Path("template.yaml").write_text(UNCONDITIONAL)
+    file.write_text("profile = 'nobody'")
+    for arguments, problem in (
+        ((), "payment-infra.toml: The config profile (nobody) could not be found; see `aws"),
+        (("--region", "nz-north-1"), "cfn-lint does not know nz-north-1; the template is checked"),
+    ):
+        done = program("validate", "template.yaml", *arguments)
+        assert done.returncode == 0
+        assert done.stderr.startswith(problem)
+        assert done.stderr.endswith("no errors, 1 warnings in us-east-1\n")

@@ -24,7 +24,7 @@ def _calls_aws(name: str) -> bool:
     if isinstance(command, click.Group):
         command = next(iter(command.commands.values()))
     assert command is not None
-    return any(one.name == "region" for one in command.params)
+    return any(one.name == "endpoint_url" for one in command.params)
 
 
 NAMES = "|".join(name for name in COMMANDS if _calls_aws(name))

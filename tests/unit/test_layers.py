@@ -35,7 +35,7 @@ IMPORTS = {
     "moments": "errors",
     "files": "errors",
     "interpreter": "errors",
-    "linting": "errors | cfnlint",
+    "linting": "errors rendering | cfnlint",
     "place": "rules",
     "sources": "combinations config errors place rules",
     "artifacts": "config errors",
