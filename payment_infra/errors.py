@@ -13,6 +13,10 @@ class UsageError(PaymentInfraError):
     exit_code = 2
 
 
+class UnknownRegion(UsageError):
+    """The SDK knows no region of this name."""
+
+
 class AwsError(PaymentInfraError):
     """A call to AWS failed: credentials, network, permissions, a missing or foreign resource."""
 

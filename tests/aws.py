@@ -200,18 +200,18 @@ def _real_session() -> boto3.Session:
     return boto3.Session("test", "test", region_name=REGION)
 
 
-_made: dict[tuple[str, str], Any] = {}
+_made: dict[tuple[str, str, str | None], Any] = {}
 
 
-def _new_client(service: str, config: Any) -> Any:
+def _new_client(service: str, config: Any, endpoint_url: str | None) -> Any:
     """Return a client with events of its own.
 
     To make one takes 10 ms, so it is made once for each configuration, and copied. As nothing is
     sent, it looks for no endpoint, and says nothing of who sends: half of what a call takes.
     """
-    key = service, repr(config and vars(config))
+    key = service, repr(config and vars(config)), endpoint_url
     if key not in _made:
-        made = _real_session().client(service, config=config)
+        made = _real_session().client(service, config=config, endpoint_url=endpoint_url)
         vars(made).update(_ruleset_resolver=None, _user_agent_creator=_Nobody())
         _made[key] = made
     made = _made[key]
@@ -235,7 +235,7 @@ class FakeBoto:
 
     def client(self, service: str, endpoint_url: str | None = None, config: Any = None) -> Any:
         """Return a real client, whose calls the fake account answers."""
-        client = _new_client(service, config)
+        client = _new_client(service, config, endpoint_url)
 
         def note(params: Answer, context: Answer, **_: Any) -> None:
             context["params"] = dict(params)
@@ -257,6 +257,9 @@ class FakeBoto:
         client.meta.events.register_first("before-parameter-build.*.*", note)
         client.meta.events.register_first("before-call.*.*", answer)
         return client
+
+    certificates = True
+    suffixes = (".amazonaws.com",)
 
     def get_credentials(self) -> Credentials:
         """Return credentials that open nothing."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.environment import smoke
+from payment_infra.cloud.sdk import network
 
 if TYPE_CHECKING:
     import pytest
@@ -75,5 +75,5 @@ class FakeHttp:
 def answering(monkeypatch: pytest.MonkeyPatch) -> FakeHttp:
     """Let it answer whoever calls the API from now on."""
     http = FakeHttp()
-    monkeypatch.setattr(smoke, "URLLib3Session", lambda **_: http)
+    monkeypatch.setattr(network, "URLLib3Session", lambda **_: http)
     return http

@@ -13,7 +13,7 @@ import click
 
 from payment_infra.cli.app import App
 from payment_infra.config import FIELDS, PRESETS
-from payment_infra.errors import UnknownProfile, UsageError
+from payment_infra.errors import UnknownProfile, UnknownRegion, UsageError
 from payment_infra.names import STACK_NAME_PREFIX
 from payment_infra.place import PLACE
 from payment_infra.sources import Resolved, resolve
@@ -143,11 +143,11 @@ def connect(app: App, place: Place, endpoint_url: str | None) -> Session:
 
     Raises:
         UnknownProfile: there is no such profile; the file or variable that asks for it is named.
-        UsageError: the same of the region.
+        UnknownRegion: the same of the region.
     """
     try:
         session = app.connect(place.profile or None, place.region or None, endpoint_url)
-    except (UnknownProfile, UsageError) as error:
+    except (UnknownProfile, UnknownRegion) as error:
         name = "profile" if isinstance(error, UnknownProfile) else "region"
         source = place.sources.get(name, "")
         if not source or source.startswith("--"):
@@ -176,8 +176,7 @@ def aws_flags(function: Command) -> Command:
         click.option(
             "--endpoint-url",
             metavar="URL",
-            envvar="AWS_ENDPOINT_URL",
-            help="Another endpoint for every service.",
+            help="Another endpoint for every service.  [default: the AWS configuration's]",
         ),
         _place_option("region"),
         _place_option("profile"),

@@ -63,7 +63,7 @@ def _region(resolved: Resolved) -> str:
 
     What needs no AWS needs no profile either, and cfn-lint knows no region that is new.
     """
-    from payment_infra.cloud.sdk.session import DEFAULT_REGION
+    from payment_infra.cloud.sdk.configuration import DEFAULT_REGION
     from payment_infra.linting import is_known
 
     try:

@@ -23,7 +23,8 @@ from payment_infra.cloud.sdk.errors import (
     is_passing,
     translated,
 )
-from payment_infra.doctor.simulation import CHANGES, Scene, check_changes
+from payment_infra.cloud.sdk.network import FAILURES
+from payment_infra.doctor.simulation import CHANGES, Place, check_changes
 from payment_infra.errors import AwsError
 from payment_infra.names import (
     ALARMS,
@@ -34,7 +35,6 @@ from payment_infra.names import (
     PROCESSING,
     PROCESSING_ERRORS,
     STACK_NAME_PREFIX,
-    naming_flags,
     own_table,
     physical,
 )
@@ -62,7 +62,7 @@ class Probe:
     service: str
     operation: str
     needed_by: str
-    call: Callable[[Any, Scene], object]
+    call: Callable[[Any, Place], object]
     action: str = ""
     vital: bool = False
 
@@ -97,15 +97,15 @@ PROBES = (
         "lambda",
         "GetFunctionConfiguration",
         "`status`",
-        lambda client, scene: client.get_function_configuration(
-            FunctionName=physical(PROCESSING, scene.suffix)
+        lambda client, place: client.get_function_configuration(
+            FunctionName=physical(PROCESSING, place.suffix)
         ),
     ),
     Probe(
         "dynamodb",
         "DescribeTable",
         "`deploy` and `status`",
-        lambda client, scene: client.describe_table(TableName=own_table(scene.suffix)),
+        lambda client, place: client.describe_table(TableName=own_table(place.suffix)),
     ),
     Probe(
         "dynamodb",
@@ -119,40 +119,40 @@ PROBES = (
         "sqs",
         "GetQueueUrl",
         "`deploy`",
-        lambda client, scene: client.get_queue_url(
-            QueueName=physical(FAILED_TRANSACTIONS, scene.suffix)
+        lambda client, place: client.get_queue_url(
+            QueueName=physical(FAILED_TRANSACTIONS, place.suffix)
         ),
     ),
     Probe(
         "logs",
         "DescribeLogGroups",
         "`deploy`",
-        lambda client, scene: client.describe_log_groups(
-            logGroupNamePrefix=LOG_GROUPS + physical(PROCESSING, scene.suffix)
+        lambda client, place: client.describe_log_groups(
+            logGroupNamePrefix=LOG_GROUPS + physical(PROCESSING, place.suffix)
         ),
     ),
     Probe(
         "logs",
         "FilterLogEvents",
         "`logs`",
-        lambda client, scene: client.filter_log_events(
-            logGroupName=LOG_GROUPS + physical(PROCESSING, scene.suffix), limit=1
+        lambda client, place: client.filter_log_events(
+            logGroupName=LOG_GROUPS + physical(PROCESSING, place.suffix), limit=1
         ),
     ),
     Probe(
         "cloudwatch",
         "DescribeAlarms",
         "`status` and `metrics`",
-        lambda client, scene: client.describe_alarms(
-            AlarmNames=[physical(PROCESSING_ERRORS, scene.suffix)]
+        lambda client, place: client.describe_alarms(
+            AlarmNames=[physical(PROCESSING_ERRORS, place.suffix)]
         ),
     ),
     Probe(
         "sns",
         "ListSubscriptionsByTopic",
         "`subscribe`",
-        lambda client, scene: client.list_subscriptions_by_topic(
-            TopicArn=scene.arn("sns", physical(ALARMS, scene.suffix))
+        lambda client, place: client.list_subscriptions_by_topic(
+            TopicArn=place.arn("sns", physical(ALARMS, place.suffix))
         ),
     ),
     Probe(
@@ -160,8 +160,8 @@ PROBES = (
         "ListEntitiesForPolicy",
         "`destroy`, which also needs iam:DetachRolePolicy, DetachUserPolicy and DetachGroupPolicy, "
         "and AttachRolePolicy, AttachUserPolicy and AttachGroupPolicy to undo that if it fails",
-        lambda client, scene: client.list_entities_for_policy(
-            PolicyArn=scene.arn("iam", f"policy/{scene.stack}-{CALLER_POLICY}")
+        lambda client, place: client.list_entities_for_policy(
+            PolicyArn=place.arn("iam", f"policy/{STACK_NAME_PREFIX}-{place.suffix}-{CALLER_POLICY}")
         ),
     ),
     Probe(
@@ -177,16 +177,13 @@ SERVICES = tuple(dict.fromkeys(probe.service for probe in PROBES))
 LATER = ("bucket", *SERVICES, CHANGES)
 
 
-def check_access(
-    session: Session, config: StackConfig, now: Now, stack: str = ""
-) -> Iterator[Check]:
+def check_access(session: Session, config: StackConfig, now: Now) -> Iterator[Check]:
     """Yield what each check of AWS found, in order; what hangs on another is left out with it.
 
     Args:
         session: whose access.
         config: the environment that is asked about; without a suffix it is any.
         now: the present moment.
-        stack: the environment's stack, if it has another name than the usual one.
     """
     yield Check("region", "ok", session.region)
     try:
@@ -205,19 +202,12 @@ def check_access(
     yield from _clock(identity, before, now())
     account, caller = str(identity["Account"]), str(identity["Arn"])
     yield Check("credentials", "ok", f"account {account}, {caller}")
-    suffix = config.suffix or ANY_SUFFIX
-    stack = stack or f"{STACK_NAME_PREFIX}-{suffix}"
-    scene = Scene(caller, account, session.region, suffix, stack)
-    deploy = session.command(
-        f"payment-infra deploy {naming_flags(suffix, stack)}"
-        if config.suffix
-        else "payment-infra deploy --suffix SUFFIX"
-    )
+    place = Place(caller, account, session.region, config.suffix or ANY_SUFFIX)
     with ThreadPoolExecutor(len(LATER)) as pool:  # what takes time is waiting for AWS
         found = [
             pool.submit(_check_bucket, session, config.bucket),
-            *(pool.submit(_check_service, session, scene, service) for service in SERVICES),
-            pool.submit(check_changes, session, scene, config, deploy),
+            *(pool.submit(_check_service, session, place, service) for service in SERVICES),
+            pool.submit(check_changes, session, place, config, _deploy(session, config.suffix)),
         ]
         for future in found:
             yield future.result()
@@ -228,7 +218,8 @@ def _unidentified(
 ) -> Iterator[Check]:
     """Yield what an answer that is not the caller's identity says, or that there was none."""
     cause, line = error.__cause__, str(error)
-    if not isinstance(cause, (ClientError, BotoCoreError)) or is_passing(cause):
+    unreached = is_passing(cause) or isinstance(cause, FAILURES)
+    if unreached or not isinstance(cause, (ClientError, BotoCoreError)):
         yield Check.told("endpoint", "fail", line, CHECK_NETWORK)
         yield not_checked("clock", "credentials", *LATER)
         return
@@ -244,6 +235,10 @@ def _unidentified(
         refused = replace(refused, remedy="set the clock first")
     yield refused
     yield not_checked(*LATER)
+
+
+def _deploy(session: Session, suffix: str) -> str:
+    return session.command(f"payment-infra deploy --suffix {suffix or 'SUFFIX'}")
 
 
 def _endpoint(session: Session) -> str:
@@ -289,20 +284,20 @@ def _check_bucket(session: Session, given: str) -> Check:
     return Check("bucket", "ok", name)
 
 
-def _check_service(session: Session, scene: Scene, service: str) -> Check:
+def _check_service(session: Session, place: Place, service: str) -> Check:
     """Make the probes of a service; return the worst of what they found."""
     probes = [probe for probe in PROBES if probe.service == service]
-    found = [_probe(session, scene, probe) for probe in probes]
+    found = [_probe(session, place, probe) for probe in probes]
     for level in ("fail", "warn"):
         if bad := [check for check in found if check.level == level]:
             return bad[0]
     return Check(service, "ok", ", ".join(probe.operation for probe in probes))
 
 
-def _probe(session: Session, scene: Scene, probe: Probe) -> Check:
+def _probe(session: Session, place: Place, probe: Probe) -> Check:
     try:
         with translated(probe.service):
-            probe.call(session.client(probe.service), scene)
+            probe.call(session.client(probe.service), place)
     except AwsError as error:
         cause = error.__cause__
         code = code_of(cause) if isinstance(cause, ClientError) else ""

@@ -236,7 +236,7 @@ def test_a_profile_that_does_not_exist_is_named(program: Program) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:bad", "nowhere"])
 def test_an_endpoint_that_is_no_address_is_named(url: str, program: Program) -> None:
     arguments = ("outputs", "--suffix", "dev", "--endpoint-url", url)
-    assert failed(program(*arguments, **CREDENTIALS), 1).endswith("; check --endpoint-url")
+    assert "; check --endpoint-url, AWS_END" in failed(program(*arguments, **CREDENTIALS), 1)
 
 
 @EVERY_REMOTE_COMMAND

@@ -160,7 +160,7 @@ def test_without_credentials_it_is_said_how_to_get_them(program: Program) -> Non
         (("--profile", "nobody"), "profile", "(nobody)"),
         (("--region", "us-east-11"), "region", "'us-east-11' is unknown to boto3 "),
         (("--endpoint-url", "nowhere"), "endpoint", "nowhere"),
-        (("--endpoint-url", NOWHERE), "endpoint", "Could not connect"),
+        (("--endpoint-url", NOWHERE), "endpoint", "127.0.0.1:9 refuses the connection"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, tuple) else None,
 )

@@ -14,6 +14,7 @@ from payment_infra.cli import COMMANDS as COMMAND_NAMES
 from payment_infra.cli import root
 from payment_infra.cloud.environment import locking
 from payment_infra.cloud.environment.locking import Lock
+from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.names import OPERATIONS_TABLE
 from tests.aws import FakeAws, FakeStack, Refused
@@ -87,7 +88,8 @@ def test_it_is_refused_in_one_line_with_the_whole_command_that_takes_over(
 def test_it_takes_over_what_it_is_told_to_and_yes_alone_does_not(
     operation: str, cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locking, "IN_FLIGHT_SECONDS", 0)
+    monkeypatch.setattr(locking, "ANSWER_SECONDS", 0)
+    monkeypatch.setattr(Session, "attempt_seconds", 0)
     lock = acquire(aws)
     cli(*COMMANDS[operation], "--take-over", "2")
     lock.check()

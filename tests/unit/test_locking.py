@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 
 from payment_infra.cloud.environment import locking
 from payment_infra.cloud.environment.locking import (
@@ -219,6 +220,20 @@ def test_a_takeover_waits_for_what_the_holder_has_sent(alice: Somebody, bob: Som
     [caution] = bob.operator.of(Caution)
     assert caution.message.startswith(f"took the lock of {NAME} over from arn:aws:sts::")
     assert caution.message.endswith("destroy since 2026-11-25T10:00:00Z")
+
+
+def test_a_takeover_waits_by_the_time_outs_of_the_holder(
+    aws: FakeAws, alice: Somebody, bob: Somebody
+) -> None:
+    alice.session = alice.session.unguarded(Config(connect_timeout=29.5, read_timeout=60))
+    alice.acquire()
+    with bob.acquire(take_over=1):
+        assert sum(bob.slept) == 5 + 90
+    bob.slept.clear()
+    alice.acquire()
+    item(aws).pop("in_flight_seconds")  # as a holder of an older release leaves it
+    with bob.acquire(take_over=3):
+        assert sum(bob.slept) == IN_FLIGHT_SECONDS
 
 
 def test_ctrl_c_while_a_takeover_waits_releases_it(

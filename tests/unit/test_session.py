@@ -16,8 +16,9 @@ from urllib3 import HTTPResponse
 
 from payment_infra.cloud.environment.locking import IN_FLIGHT_SECONDS
 from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS
+from payment_infra.cloud.sdk.configuration import CONNECT_SECONDS
 from payment_infra.cloud.sdk.errors import explain, translated
-from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READING, REGION_FORM, Session
+from payment_infra.cloud.sdk.session import READING, REGION_FORM, Session
 from payment_infra.errors import AwsError, UsageError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def test_a_profile_that_does_not_exist_is_named() -> None:
 
 
 def test_an_endpoint_that_is_no_address_is_named() -> None:
-    with pytest.raises(AwsError, match=r"^sts: .*not-a-url.*; check --endpoint-url$"):
+    with pytest.raises(AwsError, match=r"^sts: .*not-a-url.*; check --endpoint-url, AWS_END"):
         Session.open(None, None, "not-a-url").client("sts")
 
 
@@ -135,7 +136,10 @@ def answer(code: str, message: str = "") -> ClientError:
         (answer("Odd", "It is odd."), "PutObject failed: It is odd"),
         (answer("Odd"), "PutObject failed: Odd"),
         (aws.NoCredentialsError(), "no AWS credentials; set --profile or AWS_PROFILE, or run"),
-        (aws.EndpointConnectionError(endpoint_url="http://x"), "Could not connect to the endpoint"),
+        (
+            aws.EndpointConnectionError(endpoint_url="http://x"),
+            "x cannot be reached; check the network, --reg",
+        ),
         (aws.ProfileNotFound(profile="x"), "The config profile (x) could not be found; see"),
     ],
     ids=str,

@@ -233,7 +233,7 @@ def _plan(
 
 def deploy_command(session: Session, stack_name: str, release: Release) -> str:
     """Return the shell command that deploys a release with the plain AWS CLI."""
-    copy = ["aws", "s3", "cp", release.template.uri, f"{stack_name}.yaml", *session.aws_flags]
+    copy = ["aws", "s3", "cp", release.template.uri, f"{stack_name}.yaml", *session.aws_flags("s3")]
     return f"{shlex.join(copy)} && {_deploy(session, stack_name, release, release.parameters)}"
 
 
@@ -264,7 +264,13 @@ def _deploy(
     overrides = [f"{name}={value}" for name, value in values.items() if value]
     deploy = [
         *("aws", "cloudformation", "deploy", "--template-file", f"{stack_name}.yaml"),
-        *("--stack-name", stack_name, "--capabilities", capability, *session.aws_flags),
+        *(
+            "--stack-name",
+            stack_name,
+            "--capabilities",
+            capability,
+            *session.aws_flags("cloudformation"),
+        ),
         *("--parameter-overrides", *overrides),
     ]
     if release.template_bytes > MAX_BODY_BYTES:

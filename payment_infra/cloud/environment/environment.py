@@ -83,9 +83,10 @@ class Environment:
 
     def api(self) -> Api:
         """Return the API; where it restricts who may reach it, its functions are a way around."""
-        api_id = self.resource(names.REST_API) if self.session.endpoint_url else ""
-        url = invoke_url(self.state.outputs, api_id, self.session.endpoint_url)
-        return Api(url, self.session.region, self.session.credentials, self._around)
+        session = self.session
+        api_id = self.resource(names.REST_API) if session.endpoint_url else ""
+        url = invoke_url(self.state.outputs, api_id, session.endpoint_url)
+        return Api(url, session.region, session.credentials, self._around, session.http(url))
 
     def functions(self, told: str = "") -> Functions:
         """Return the functions behind the API, to be invoked directly; told says why in a line.

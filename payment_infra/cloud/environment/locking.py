@@ -9,11 +9,13 @@ A holder that was killed keeps the lock, and only a person can say that it has r
 is held while the stack is in progress, and free afterwards.
 
 What remains is a request that was sent in time and takes effect later than a takeover waits for,
-IN_FLIGHT_SECONDS: it was held up in the network or in AWS after its sender had given it up.
+the holder's `in_flight_seconds`: it was held up in the network or in AWS after its sender had given
+it up.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -29,8 +31,8 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS, OperationsTable
 from payment_infra.cloud.events import Caution, Waiting
+from payment_infra.cloud.sdk.configuration import CONNECT_SECONDS, READ_SECONDS
 from payment_infra.cloud.sdk.polling import persistently
-from payment_infra.cloud.sdk.session import CONNECT_SECONDS, READ_SECONDS
 from payment_infra.cloud.stacks.operator import going_on
 from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.cloud.stacks.stack import Stack
@@ -51,16 +53,15 @@ RENEWAL_SECONDS = 20
 LOOK_SECONDS = 5
 # A holder that has missed as many renewals has ended, or is cut off from AWS.
 SILENT_SECONDS = 6 * RENEWAL_SECONDS
-# What a call of an overtaken holder can take, from the answer that it still had the lock: that
-# answer's own way, then one attempt. An S3 upload can take longer, but puts under the digest of a
-# content what anybody would put there.
+# What a call of a holder can take that does not say it, one of an older release.
 IN_FLIGHT_SECONDS = ANSWER_SECONDS + CONNECT_SECONDS + READ_SECONDS
 
 TAKE = (
     "SET #generation = if_not_exists(#generation, :zero) + :one, #holder = :me, "
-    "#operation = :operation, #since = :now, #renewed_at = :now REMOVE #stack_id"
+    "#operation = :operation, #since = :now, #renewed_at = :now, "
+    "#in_flight_seconds = :in_flight_seconds REMOVE #stack_id"
 )
-RELEASE = "REMOVE #holder, #operation, #since, #renewed_at, #stack_id"
+RELEASE = "REMOVE #holder, #operation, #since, #renewed_at, #stack_id, #in_flight_seconds"
 FREE = "attribute_not_exists(#holder)"
 MINE = "#generation = :generation AND #holder = :me"
 
@@ -70,6 +71,9 @@ class Held:
     """Who has a lock: the item, while it has a holder.
 
     since is when the holder took it, renewed_at its last sign of life, both by its own clock;
+    in_flight_seconds is what a call of the holder can take, from the answer that it still had the
+    lock: that answer's own way, then one attempt, by the holder's time-outs. An S3 upload can take
+    longer, but puts under the digest of a content what anybody would put there.
     stack_id is that of the stack whose operation the lock was handed over to, "" if it was not.
     """
 
@@ -79,6 +83,7 @@ class Held:
     since: datetime
     renewed_at: datetime
     stack_id: str = ""
+    in_flight_seconds: int = IN_FLIGHT_SECONDS
 
     @classmethod
     def of(cls, item: Item) -> Held | None:
@@ -92,6 +97,7 @@ class Held:
             since=datetime.fromisoformat(item["since"]["S"]),
             renewed_at=datetime.fromisoformat(item["renewed_at"]["S"]),
             stack_id=item.get("stack_id", {}).get("S", ""),
+            in_flight_seconds=int(item.get("in_flight_seconds", {}).get("N", IN_FLIGHT_SECONDS)),
         )
 
 
@@ -249,7 +255,8 @@ class Lock:
         """Take the lock if it is free, or if it is as `previous` says; return who else has it."""
         condition = FREE
         values = {"me": self.holder, "operation": operation, "now": iso(self._now())}
-        numbers = {"zero": 0, "one": 1}
+        in_flight = ANSWER_SECONDS + math.ceil(self._session.attempt_seconds)
+        numbers = {"zero": 0, "one": 1, "in_flight_seconds": in_flight}
         if previous is not None:
             condition = "#generation = :generation AND #holder = :holder"
             numbers["generation"], values["holder"] = previous.generation, previous.holder
@@ -297,7 +304,7 @@ class Lock:
     def _wait_for_requests_of(self, previous: Held) -> None:
         """Wait as long as a request can take that the holder before has sent already."""
         try:
-            for left in range(IN_FLIGHT_SECONDS, 0, -LOOK_SECONDS):
+            for left in range(previous.in_flight_seconds, 0, -LOOK_SECONDS):
                 self._tell(
                     Waiting(f"{left} s until nothing of {previous.holder} is on its way any more")
                 )

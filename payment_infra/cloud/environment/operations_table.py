@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from payment_infra.cloud.sdk.configuration import CONNECT_SECONDS
 from payment_infra.cloud.sdk.errors import DENIED, code_of, translated
 from payment_infra.cloud.sdk.polling import looks
-from payment_infra.cloud.sdk.session import CONNECT_SECONDS
 from payment_infra.cloud.sdk.tables import enable_recovery
 from payment_infra.errors import AwsError
 from payment_infra.names import OPERATIONS_TABLE

@@ -12,20 +12,18 @@ from typing import Any, Protocol
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError
-from botocore.httpsession import URLLib3Session
-from botocore.utils import get_environ_proxies
 
+from payment_infra.cloud.sdk import network
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
 from payment_infra.names import API_OUTPUT, STAGE_NAME
 
-TIMEOUT_SECONDS = 30
 # How API Gateway answers who has not signed, or may not call.
 REFUSED = frozenset({401, 403})
 ALREADY_PROCESSED = "Transaction already processed"
 HEALTH = "health"
+CHECK = "check the network"
 # How often, and how far apart, a stage that has been stopped is asked whether it is still.
 THROTTLED_LOOKS = 30
 THROTTLED_PAUSE_SECONDS = 2.0
@@ -84,6 +82,7 @@ class Api:
         region: str,
         credentials: Callable[[], Any],
         around: Callable[[str], Detour | None] = lambda _: None,
+        http: network.Http | None = None,
     ) -> None:
         """Send nothing yet.
 
@@ -92,6 +91,7 @@ class Api:
             region: its region.
             credentials: gives those that sign.
             around: is told how the API answers, and gives the way around it, None for none.
+            http: sends the requests; None: one that goes directly, as on this machine.
         """
         self.url = url
         self._region = region
@@ -101,7 +101,7 @@ class Api:
         self._reached = False
         # The verbs whose requests are signed.
         self._signed: set[str] = set()
-        self._http = URLLib3Session(timeout=TIMEOUT_SECONDS, proxies=get_environ_proxies(url))
+        self._http = http or network.Http()
 
     @property
     def told(self) -> str:
@@ -116,9 +116,7 @@ class Api:
         """
         answer = self.call("POST", "validate", {})
         if answer.status == 0:
-            raise AwsError(
-                f"{self.url}: no answer ({answer.body}); is the stack completely deployed?"
-            )
+            raise AwsError(f"{self.url}: no answer: {answer.body}")
 
     def call(self, verb: str, path: str, body: Mapping[str, object] | None = None) -> Answer:
         """Send a request and return what came back; one that is refused unsigned is sent signed."""
@@ -131,7 +129,8 @@ class Api:
         if answer.status and answer.status not in REFUSED:
             self._reached = True
         elif not self._reached:
-            how = f"{answer.status or 'no answer:'} {answer.field('error') or answer.body}"
+            told = answer.field("error") or answer.body
+            how = f"{answer.status or 'no answer:'} {told}".partition("; ")[0]
             self._detour = self._around(f"{self.url} cannot be reached from here ({how})")
             if self._detour:
                 return self._detour.call(verb, path, body)
@@ -148,9 +147,9 @@ class Api:
             SigV4Auth(self._credentials(), "execute-api", self._region).add_auth(request)
         start = time.perf_counter()
         try:
-            response = self._http.send(request.prepare())
-        except BotoCoreError as error:
-            return Answer(0, type(error).__name__, since(start))
+            response = self._http.send(request)
+        except network.FAILURES as error:
+            return Answer(0, network.told(error, CHECK), since(start))
         content = parsed(response.text)
         content = response.text if content is None else content
         return Answer(response.status_code, content, since(start))

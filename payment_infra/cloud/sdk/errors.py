@@ -7,6 +7,7 @@ from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from payment_infra.cloud.sdk import network
 from payment_infra.errors import AwsError
 
 # Error codes that mean the same whichever service gives them (AWS, "Common error types").
@@ -50,7 +51,12 @@ THROTTLED = {
 # What a service says, with a status of 400, when the rest of a request did not arrive.
 UNFINISHED = {"RequestTimeout", "RequestTimeoutException"}
 
-REFRESH = "sign in again (`aws sso login`, or new keys) and repeat the command"
+# botocore, of what a process has given (RefreshableCredentials).
+STILL_EXPIRED = "refreshed credentials are still expired"
+
+AGAIN = "repeat the command"
+REFRESH = f"sign in again (`aws sso login`, or new keys) and {AGAIN}"
+MEND = "mend the AWS configuration (~/.aws/config and credentials, AWS_CONFIG_FILE, AWS_*)"
 
 
 def is_passing(error: BaseException | None) -> bool:
@@ -63,7 +69,7 @@ def is_passing(error: BaseException | None) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return code_of(error) in THROTTLED | UNFINISHED or status == 429 or status >= 500
-    return isinstance(error, (aws.ConnectionError, aws.HTTPClientError))
+    return isinstance(error, network.FAILURES) and network.is_passing(error)
 
 
 def is_unavailable(error: AwsError) -> bool:
@@ -79,6 +85,10 @@ def translated(subject: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as error:
         raise AwsError(f"{subject}: {explain(error)}") from error
+    except RuntimeError as error:
+        if STILL_EXPIRED not in str(error):
+            raise
+        raise AwsError(f"{subject}: the AWS credentials have expired; {REFRESH}") from error
     except ResponseParserError as error:
         raise AwsError(
             f"{subject}: what answers there is not AWS; check --endpoint-url and the network"
@@ -94,19 +104,28 @@ def explain(error: ClientError | BotoCoreError) -> str:
     """Return what happened and what to do next."""
     if isinstance(error, ClientError):
         return _explain_answer(error)
+    if isinstance(error, network.FAILURES):
+        return network.told(error)
+    line = _one_line(error)
     match error:
-        case aws.NoCredentialsError() | aws.PartialCredentialsError():
+        case aws.NoCredentialsError():
             return "no AWS credentials; set --profile or AWS_PROFILE, or run `aws configure`"
-        case aws.CredentialRetrievalError() | aws.TokenRetrievalError():
-            return f"the AWS credentials cannot be had; {REFRESH}"
-        case aws.SSOError():
+        case aws.RefreshWithMFAUnsupportedError():
+            return f"the session of the assumed role has ended, and a new one needs a code; {AGAIN}"
+        case aws.UnauthorizedSSOTokenError() | aws.LoginRefreshRequired():
             return f"the AWS session has ended; {REFRESH}"
-        case aws.ProfileNotFound() | aws.ConfigParseError():
-            return f"{error}; see `aws configure list-profiles`"
-        case aws.EndpointConnectionError() | aws.ConnectionError() | aws.HTTPClientError():
-            return f"{_one_line(error)}; check the network, --region and --endpoint-url"
+        case aws.SSOError() | aws.TokenRetrievalError() | aws.LoginError():
+            return f"not signed in ({line}); {REFRESH}"
+        case aws.CredentialRetrievalError() | aws.MetadataRetrievalError():
+            return f"{line}; {REFRESH}"
+        case aws.ProfileNotFound():
+            return f"{line}; see `aws configure list-profiles`"
+        case aws.PartialCredentialsError() | aws.InvalidConfigError() | aws.ConfigParseError():
+            return f"{line}; {MEND}"
+        case aws.UnknownCredentialError():
+            return f"{line}; {MEND}"
         case _:
-            return _one_line(error)
+            return line
 
 
 def _explain_answer(error: ClientError) -> str:

@@ -2,38 +2,32 @@
 
 import difflib
 import ipaddress
-import os
 import re
 import shlex
 from collections.abc import Callable
+from functools import cached_property
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ProfileNotFound
+from botocore.exceptions import BotoCoreError
 
+from payment_infra.cloud.sdk import configuration, network
 from payment_infra.cloud.sdk.errors import explain, translated
-from payment_infra.errors import AwsError, UnknownProfile, UsageError
+from payment_infra.errors import AwsError, UnknownRegion
 
-DEFAULT_REGION = "us-east-1"
-# Seconds that one attempt of a call has to connect, and then to be answered. API Gateway's own
-# limit for an answer is 29 s ("Amazon API Gateway quotas"), and no call of this tool waits for work
-# to be done. A takeover of the lock waits as long for what is on the wire.
-CONNECT_SECONDS, READ_SECONDS = 5, 30
-# Retries with backoff ride out throttling; a dead network is given up after some seconds.
+# How clients behave that no user's configuration says otherwise.
 CLIENT_CONFIG = Config(
-    connect_timeout=CONNECT_SECONDS,
-    read_timeout=READ_SECONDS,
-    retries={"mode": "standard", "total_max_attempts": 5},
+    connect_timeout=configuration.CONNECT_SECONDS,
+    read_timeout=configuration.READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": configuration.MAX_ATTEMPTS},
 )
 # How AWS names its regions ("AWS Regions"), as eu-central-1, us-gov-west-1, eusc-de-east-1.
 REGION_FORM = r"[a-z]{2,4}(-[a-z]+)?-(central|north|south|(north|south)?(east|west))-[1-9]"
 # For a caller that waits only to hear whether there is an answer.
-QUICK_CONFIG = Config(
-    connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
-)
+QUICK_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
 # What operations begin with that change nothing. Others count as changes, a receive from a queue
 # too: it hides messages from others.
 READING = (
@@ -58,6 +52,27 @@ class Boto:
     def get_credentials(self) -> Any:
         """Return the credentials, None if there are none."""
         return self._core.get_credentials()
+
+    @property
+    def certificates(self) -> str | bool:
+        """The file of the CAs that are trusted, True for the SDK's own."""
+        return configuration.certificates(self._core)
+
+    @cached_property
+    def suffixes(self) -> tuple[str, ...]:
+        """What the names of AWS's own hosts end with, in every partition."""
+        found = self._core.get_component("data_loader").load_data("partitions")["partitions"]
+        outputs = [partition["outputs"] for partition in found]
+        names = {output[name] for output in outputs for name in ("dnsSuffix", "dualStackDnsSuffix")}
+        return tuple(f".{name}" for name in sorted(names))
+
+    def regions(self) -> list[str]:
+        """Return the regions that the SDK knows, of every partition."""
+        return [
+            region
+            for partition in self._core.get_available_partitions()
+            for region in self._core.get_available_regions("cloudformation", partition)
+        ]
 
 
 class Session:
@@ -92,20 +107,20 @@ class Session:
         Raises:
             UnknownProfile: the profile does not exist.
             AwsError: the AWS configuration is broken.
-            UsageError: the region does not exist.
+            UnknownRegion: the region does not exist.
+            UsageError: another value of the AWS configuration is wrong.
         """
-        try:
-            core = botocore.session.Session(profile=profile)
-            region = region or os.environ.get("AWS_REGION")
-            region = region or core.get_config_variable("region") or DEFAULT_REGION
-            core.get_scoped_config()  # which tells whether there is such a profile
-        except ProfileNotFound as error:
-            raise UnknownProfile(explain(error)) from error
-        except BotoCoreError as error:
-            raise AwsError(explain(error)) from error
-        if endpoint_url is None:
-            _check_region(core, region)
-        return cls(Boto(core, region), endpoint_url, profile=profile)
+        core, region = configuration.load(profile, region)
+        config = configuration.client_config(core)
+        boto = Boto(core, region)
+        _ = boto.certificates  # which are looked at before anything is sent
+        session = cls(boto, endpoint_url, config, profile)
+        # What is newer than the SDK is taken. It knows a partition by its names' pattern, and takes
+        # all others for commercial regions, as the AWS CLI does.
+        known = re.fullmatch(REGION_FORM, region) or region in boto.regions()
+        if not known and session.endpoint_url is None:
+            raise UnknownRegion(_unknown(region, boto.regions()))
+        return session
 
     def quick(self) -> "Session":
         """Return the same session with clients that soon give up."""
@@ -122,12 +137,14 @@ class Session:
         """Return the words of a command, for a person to enter, with what leads here as well."""
         return f"{words} {self.flags}".rstrip()
 
-    @property
-    def aws_flags(self) -> list[str]:
-        """What leads here in a command line of the AWS CLI, whatever led this tool here."""
+    def aws_flags(self, service: str) -> list[str]:
+        """Return what leads here in a command line of the AWS CLI, whatever led this tool here.
+
+        service is the SDK's name of what the command calls.
+        """
         flags = ["--region", self.region]
-        if self._endpoint_url:
-            flags += ["--endpoint-url", self._endpoint_url]
+        if endpoint := self._endpoint_url or self._endpoint_of(service):
+            flags += ["--endpoint-url", endpoint]
         if self.profile:
             flags += ["--profile", self.profile]
         return flags
@@ -137,8 +154,9 @@ class Session:
 
         They lead here, and each follows the success of the one before it.
         """
-        flags = shlex.join(self.aws_flags)
-        return " && ".join(f"aws {command} {flags}" for command in commands)
+        return " && ".join(
+            f"aws {command} {shlex.join(self.aws_flags(_service(command)))}" for command in commands
+        )
 
     def _with(self, config: Config) -> "Session":
         other = Session(self._session, self._endpoint_url, config, self.profile)
@@ -152,18 +170,41 @@ class Session:
 
     @property
     def endpoint_url(self) -> str | None:
-        """The endpoint that stands for every service, if one was given."""
-        return self._endpoint_url
+        """The endpoint that stands for AWS, None if that is AWS itself.
+
+        It is CloudFormation's: what makes a stack has its resources.
+        """
+        return self._endpoint_of("cloudformation")
+
+    def _endpoint_of(self, service: str) -> str | None:
+        """Return where a service is that is not at one of AWS's hosts, wherever that is said."""
+        url = str(self.client(service).meta.endpoint_url)
+        host = urlsplit(url).hostname or ""
+        return None if host.endswith(self._session.suffixes) else url
 
     @property
     def embedded(self) -> bool:
         """Whether the endpoint is on this machine, as the embedded AWS is, and none of AWS's."""
-        host = ""
+        host = urlsplit(self.endpoint_url or "").hostname or ""
         try:
-            host = urlsplit(self._endpoint_url or "").hostname or ""
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host == "localhost" or host.endswith(".localhost")
+
+    @property
+    def attempt_seconds(self) -> float:
+        """How long one attempt of a call may take."""
+        config = self.client("cloudformation").meta.config
+        return float(config.connect_timeout + config.read_timeout)
+
+    def http(self, url: str) -> network.Http:
+        """Return what sends requests to an address as the clients send theirs.
+
+        Raises:
+            UsageError: the proxy's address cannot be used.
+        """
+        config = self.client("cloudformation").meta.config
+        return network.http(url, self._session.certificates, config)
 
     def client(self, service: str) -> Any:
         """Return the client of a service."""
@@ -173,15 +214,25 @@ class Session:
             return self._clients[service]
 
     def _new_client(self, service: str) -> Any:
+        self._found_credentials()  # which the client would ask for
         try:
-            _ = urlsplit(self._endpoint_url or "").port  # botocore checks it only when it calls
             client = self._session.client(
                 service, endpoint_url=self._endpoint_url, config=self._config
             )
-        except (BotoCoreError, ValueError) as error:
-            raise AwsError(f"{service}: {error}; check --endpoint-url") from error
-        # botocore emits it for each attempt, after the request is made and signed.
-        client.meta.events.register("before-send", self._check)
+            url = client.meta.endpoint_url
+            _ = urlsplit(url).port  # botocore checks it only when it calls
+        except BotoCoreError as error:
+            raise AwsError(f"{service}: {explain(error)}") from error
+        except ValueError as error:
+            raise AwsError(
+                f"{service}: {error}; check --endpoint-url, AWS_ENDPOINT_URL and the profile's "
+                "endpoint_url"
+            ) from error
+        if client.meta.config.proxies is None:
+            network.proxies(url)
+        # botocore emits it for each attempt, after the request is made and signed. A wait for one's
+        # turn (retry mode adaptive) comes before.
+        client.meta.events.register_last("before-send", self._check)
         return client
 
     def check(self) -> None:
@@ -199,11 +250,20 @@ class Session:
         Raises:
             AwsError: there are none.
         """
-        with translated("credentials"):
-            credentials = self._session.get_credentials()
+        credentials = self._found_credentials()
         if credentials is None:
             raise AwsError("no AWS credentials; set --profile or AWS_PROFILE")
         return credentials
+
+    def _found_credentials(self) -> Any:
+        with translated("credentials"):
+            try:
+                return self._session.get_credentials()
+            except (OSError, ValueError) as error:  # of a process that is to give them
+                raise AwsError(
+                    f"credential_process of the AWS profile gives no credentials ({error}); run it "
+                    "in a shell to see why"
+                ) from error
 
     def account(self) -> str:
         """Return the account's id of 12 digits; the first call that proves the credentials."""
@@ -221,20 +281,15 @@ class Session:
         return self._known_identity
 
 
-def _check_region(core: botocore.session.Session, name: str) -> None:
-    """Refuse what is a slip of the keyboard; a region that is newer than boto3 is taken.
+def _service(command: str) -> str:
+    """Return the SDK's name of what a command of the AWS CLI calls."""
+    name = command.partition(" ")[0]
+    return "s3" if name == "s3api" else name
 
-    The SDK knows a partition by its name's pattern, and takes it for one of the commercial regions
-    otherwise, as the AWS CLI does.
-    """
-    regions = [
-        region
-        for partition in core.get_available_partitions()
-        for region in core.get_available_regions("cloudformation", partition)
-    ]
-    if name not in regions and not re.fullmatch(REGION_FORM, name):
-        import boto3
 
-        close = difflib.get_close_matches(name, regions, 1)
-        hint = f"did you mean {close[0]}?" if close else "see --region and AWS_REGION"
-        raise UsageError(f"region {name!r} is unknown to boto3 {boto3.__version__}; {hint}")
+def _unknown(name: str, regions: list[str]) -> str:
+    import boto3
+
+    close = difflib.get_close_matches(name, regions, 1)
+    hint = f"did you mean {close[0]}?" if close else "see --region and AWS_REGION"
+    return f"region {name!r} is unknown to boto3 {boto3.__version__}; {hint}"
