@@ -24,6 +24,7 @@ FOLDER = "python"
 # The wheels' tags (the packaging specification "Platform compatibility tags") that fit them all.
 PURE_WHEELS = ("-py3-none-any.whl", "-py2.py3-none-any.whl")
 DOWNLOAD_SECONDS = 300
+MAX_REASON_CHARACTERS = 300
 
 Download = Callable[[Path, Path], Iterable[Path]]
 
@@ -85,6 +86,7 @@ def _keep(path: Path, body: bytes) -> None:
 def _download(requirements: Path, folder: Path) -> Iterable[Path]:
     """Let pip download, by the user's own settings: index, proxies, certificates, cache.
 
+    One of them is for what is installed, and nothing is here: that a virtual environment is needed.
     `-P` keeps pip from importing what lies in the current folder.
     """
     command = [
@@ -95,7 +97,9 @@ def _download(requirements: Path, folder: Path) -> Iterable[Path]:
     try:
         done = subprocess.run(
             command,
-            capture_output=True,
+            env=os.environ | {"PIP_REQUIRE_VIRTUALENV": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             timeout=DOWNLOAD_SECONDS,
@@ -103,27 +107,31 @@ def _download(requirements: Path, folder: Path) -> Iterable[Path]:
         )
     except subprocess.TimeoutExpired as error:
         raise PaymentInfraError(_unavailable(requirements, "no answer in time")) from error
-    if "No module named pip" in done.stderr:
-        raise PaymentInfraError(
-            f"the dependency layer cannot be built, for this Python has no pip; {pip_remedy()}"
-        )
     if done.returncode != 0:
-        raise PaymentInfraError(_unavailable(requirements, _reason(done.stderr), done.stderr))
+        if "No module named pip" in done.stdout:
+            raise PaymentInfraError(
+                f"the dependency layer cannot be built, for this Python has no pip; {pip_remedy()}"
+            )
+        raise PaymentInfraError(_unavailable(requirements, _reason(done.stdout), done.stdout))
     return folder.glob("*.whl")
 
 
-def _reason(stderr: str) -> str:
+def _reason(output: str) -> str:
     """Say in one line why pip failed."""
-    if "DO NOT MATCH THE HASHES" in stderr:
+    if "DO NOT MATCH THE HASHES" in output:
         return "what the index has is another file than the hash in requirements.txt says"
-    errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
-    return errors[-1].removeprefix("ERROR:").strip() if errors else "pip failed"
+    if "ResolutionImpossible" in output:
+        return "a constraint in pip's settings names another version"
+    errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
+    # Before it has read its settings, pip says what is wrong with them without that word.
+    told = errors[-1].removeprefix("ERROR:") if errors else output[-MAX_REASON_CHARACTERS:]
+    return " ".join(told.split()).rstrip(".") or "pip failed"
 
 
-def _unavailable(requirements: Path, reason: str, stderr: str = "") -> str:
+def _unavailable(requirements: Path, reason: str, output: str = "") -> str:
     """Say which requirements could not be had: those that pip names, or else all."""
     pinned = re.findall(r"^[\w.-]+==[\w.]+", requirements.read_text(), re.MULTILINE)
-    named = [pin for pin in pinned if re.search(rf"(?<![\w.-]){re.escape(pin)}(?!\w)", stderr)]
+    named = [pin for pin in pinned if re.search(rf"(?<![\w.-]){re.escape(pin)}(?!\w)", output)]
     return (
         f"{', '.join(named or pinned)} cannot be had for the dependency layer: {reason}. "
         "Check the network and pip's settings; `payment-infra render` needs none of this"

@@ -9,9 +9,11 @@ import importlib.metadata
 import io
 import os
 import re
+import shlex
 import shutil
 import stat
 import sys
+import sysconfig
 import threading
 import time
 import zipfile
@@ -440,6 +442,53 @@ def test_the_index_and_the_proxy_are_those_of_the_users_own_settings(
             assert "python/alpha.py" in contents(build_layer(handlers, cache).body)
         finally:
             server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("CONSTRAINT", "alpha==2.0", "a constraint in pip's settings names another version"),
+        ("TIMEOUT", "soon", "option timeout: invalid floating-point value: 'soon'"),
+        ("CONFIG_FILE", "index-url = none", "File contains no section headers."),
+    ],
+)
+def test_a_setting_of_pip_that_stands_in_the_way_is_told(
+    option: str,
+    value: str,
+    told: str,
+    handlers: Path,
+    cache: Path,
+    tmp_path: Path,
+    pip: Callable[..., None],
+) -> None:
+    pin(handlers, installable(tmp_path, "alpha"))
+    file = tmp_path / "file"
+    file.write_text(f"{value}\n")
+    given = value if option == "TIMEOUT" else str(file)
+    pip(NO_INDEX="1", FIND_LINKS=str(tmp_path), **{option: given})
+    message = refusal(handlers, cache)
+    assert told in message
+    assert ".." not in message
+
+
+def test_pip_need_not_be_in_a_virtual_environment_to_download(
+    handlers: Path,
+    cache: Path,
+    tmp_path: Path,
+    pip: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pin(handlers, installable(tmp_path, "alpha"))
+    file = tmp_path / "pip.conf"
+    file.write_text("[global]\nrequire-virtualenv = true\n")
+    pip(NO_INDEX="1", FIND_LINKS=str(tmp_path), CONFIG_FILE=str(file))
+    # The Python that this environment was made from, with this environment's pip.
+    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}"
+    python, place = tmp_path / "python", sysconfig.get_path("purelib")
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(place)} exec {base} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert "python/alpha.py" in contents(build_layer(handlers, cache).body)
 
 
 # What is pinned.
