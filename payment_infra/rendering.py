@@ -25,9 +25,9 @@ RESOURCE_KEYS = (
 # templates knows one.
 ONLY_LONG = frozenset({"Fn::Contains"})
 FORMATS = ("yaml", "json")
-YAML_WIDTH = 200
+YAML_WIDTH = 240
 # A collection that takes no more characters than these stands on one line.
-FLOW_WIDTH = 200
+FLOW_WIDTH = 240
 
 
 def render(template: Template, form: str = "yaml") -> str:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from troposphere import Sub
 from troposphere.logs import LogGroup
 from troposphere.wafv2 import (
     ActionCondition,
@@ -38,7 +37,7 @@ from troposphere.wafv2 import (
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.encryption import Encryption
-from payment_infra.groups.logs import build_log_group
+from payment_infra.groups.logs import build_log_group, destination_arn
 from payment_infra.groups.stage import ApiStage
 from payment_infra.names import FIREWALL_ASSOCIATION
 from payment_infra.naming import suffixed
@@ -121,13 +120,7 @@ def build_firewall(config: StackConfig, encryption: Encryption, stage: ApiStage)
     logging = LoggingConfiguration(
         "PaymentAPIFirewallLogging",
         ResourceArn=web_acl.get_att("Arn"),
-        LogDestinationConfigs=[
-            # WAF takes the ARN without the ":*" with which the log group's own attribute ends.
-            Sub(
-                "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${Group}",
-                Group=log_group.ref(),
-            )
-        ],
+        LogDestinationConfigs=[destination_arn(log_group)],
         RedactedFields=[
             LoggingConfigurationFieldToMatch(SingleHeader=SingleHeader(Name=name))
             for name in SECRET_HEADERS

@@ -33,6 +33,19 @@ def build_log_group(config: StackConfig, encryption: Encryption, title: str, nam
     )
 
 
+def destination_arn(log_group: LogGroup) -> Sub:
+    """Return the ARN of a log group as API Gateway and AWS WAF store it.
+
+    The log group's own attribute ends in ":*". API Gateway drops that, and every detection of drift
+    would find a difference (aws-cdk, "LogGroupLogDestination emits log group ARN with trailing
+    `:*`, causing permanent Stage CFN drift").
+    """
+    return Sub(
+        "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${Group}",
+        Group=log_group.ref(),
+    )
+
+
 def _protection() -> dict[str, object]:
     """Return the policy that masks what is sensitive and counts it in a metric: one statement each,
     with the same identifiers (CloudWatch Logs, "Understanding data protection policies")."""

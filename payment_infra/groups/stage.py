@@ -19,7 +19,7 @@ from troposphere.logs import LogGroup
 from payment_infra.config import StackConfig
 from payment_infra.groups.api import Api
 from payment_infra.groups.encryption import Encryption
-from payment_infra.groups.logs import build_log_group
+from payment_infra.groups.logs import build_log_group, destination_arn
 from payment_infra.groups.retention import RETAIN
 from payment_infra.names import (
     MANAGE_API_GATEWAY_ACCOUNT,
@@ -120,7 +120,7 @@ def build_stage(config: StackConfig, encryption: Encryption, api: Api) -> ApiSta
             ),
         ],
         AccessLogSetting=AccessLogSetting(
-            DestinationArn=access_log.get_att("Arn"),
+            DestinationArn=destination_arn(access_log),
             Format=json.dumps(ACCESS_LOG_FIELDS, separators=(",", ":")),
         ),
         TracingEnabled=True,

@@ -224,3 +224,41 @@ def test_a_template_is_within_cloudformations_quotas(config: StackConfig, templa
     assert counts[1] <= MAX_PARAMETERS
     assert counts[2] <= MAX_OUTPUTS
     assert len(render(build_template(config, code_keys()), "yaml").encode()) <= MAX_BYTES
+
+
+# What takes the ARN of a key, or stores it.
+KEY_PROPERTIES = {"KmsKeyId", "KMSMasterKeyId", "KmsMasterKeyId", "KmsKeyArn", "EncryptionKeyArn"}
+# What CloudFormation's schemas want empty: an action of a firewall, the parts of a masking.
+EMPTY = {"Allow", "Block", "Count", "None", "UriPath", "FindingsDestination", "MaskConfig"}
+
+
+@EVERY
+def test_no_property_is_one_that_its_service_stores_otherwise(
+    config: StackConfig, template: Json
+) -> None:
+    """A detection of drift would find a stack changed that nobody has touched.
+
+    The cases are those of CloudFormation's roadmap and of the CDK: a log group's attribute that
+    ends in ":*", a key's id for its ARN (AWS::DMS::Endpoint and others), a function's ARN for its
+    name (AWS::Lambda::EventInvokeConfig), and what is empty (Serverless, "API gateway always show
+    cloudformation stack drift").
+    """
+    resources = template["Resources"]
+    for name, resource in resources.items():
+        if resource["Type"] in {"AWS::IAM::ManagedPolicy", "AWS::IAM::Role"}:
+            continue  # stored as they are written
+        for path, value in walk(resource["Properties"]):
+            place = (name, *path)
+            match value:
+                case {"Fn::GetAtt": [of, "Arn"]}:
+                    assert resources[of]["Type"] != "AWS::Logs::LogGroup", place
+                case {} | [] | "":
+                    assert not isinstance(value, str) or value, place
+                    assert value or EMPTY & set(path[-1:]), place
+            if path and path[-1] in KEY_PROPERTIES:
+                assert value == {"Fn::GetAtt": ["EncryptionKey", "Arn"]}, place
+            if "Condition" not in path and "Variables" not in path:
+                assert value not in ("true", "false"), place
+        if resource["Type"] == "AWS::Lambda::EventInvokeConfig":
+            function = resource["Properties"]["FunctionName"]["Ref"]
+            assert resources[function]["Type"] == "AWS::Lambda::Function"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,3 +117,92 @@ def test_another_detection_is_waited_for_and_one_that_fails_still_shows_what_it_
     drift = detect(environment, ignore, told.append)
     assert len(told) == 2
     assert (drift.status, drift.reason) == ("UNKNOWN", "no permission")
+
+
+API = "arn:aws:execute-api:eu-central-1:123456789012"
+GROUP = "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/apigateway/payment-api-dev"
+
+
+def differing(path: str, expected: Any, actual: Any, kind: str = "NOT_EQUAL") -> dict[str, Any]:
+    texts = [one if isinstance(one, str) else json.dumps(one) for one in (expected, actual)]
+    return {
+        "PropertyPath": path,
+        "ExpectedValue": texts[0],
+        "ActualValue": texts[1],
+        "DifferenceType": kind,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "difference", "by_hand"),
+    [
+        (
+            "AWS::ApiGateway::RestApi",
+            differing("/Policy/Statement/0/Resource", ["execute-api:/*"], [f"{API}:api1/*"]),
+            False,
+        ),
+        (
+            "AWS::ApiGateway::RestApi",
+            differing("/Policy/Statement/0/Resource", ["execute-api:/*"], [f"{API}:other/*"]),
+            True,
+        ),
+        (
+            "AWS::ApiGateway::Stage",
+            differing("/AccessLogSetting/DestinationArn", f"{GROUP}:*", GROUP),
+            False,
+        ),
+        (
+            "AWS::ApiGateway::Stage",
+            differing("/AccessLogSetting/DestinationArn", f"{GROUP}:*", f"{GROUP}-2"),
+            True,
+        ),
+        (
+            "AWS::ApiGateway::Stage",
+            differing("/Tags", [{"Key": "Environment", "Value": "dev"}], None, "REMOVE"),
+            False,
+        ),
+        (
+            "AWS::SQS::Queue",
+            differing("/Tags", [{"Key": "Environment", "Value": "dev"}], None, "REMOVE"),
+            True,
+        ),
+    ],
+    ids=["policy", "another api", "log group", "another group", "stage's tags", "tags"],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_a_service_stores_otherwise_is_no_drift(
+    kind: str,
+    difference: dict[str, Any],
+    by_hand: bool,
+    complete: bool,
+    service: dict[str, Any],
+    environment: Environment,
+) -> None:
+    found = resource("PaymentAPI", "MODIFIED", PropertyDifferences=[difference])
+    found |= {"ResourceType": kind, "PhysicalResourceId": "api1"}
+    service["describe_stack_resource_drifts"] = {"StackResourceDrifts": [found]}
+    if not complete:
+        service["describe_stack_drift_detection_status"] = {
+            **DETECTED,
+            "DetectionStatus": "DETECTION_FAILED",
+            "DetectionStatusReason": "no permission",
+        }
+    drift = detect(environment, ignore, ignore)
+    assert bool(drift.resources) == by_hand
+    assert drift.status == ("DRIFTED" if by_hand else "IN_SYNC" if complete else "UNKNOWN")
+
+
+def test_of_several_differences_those_that_somebody_has_made_are_shown(
+    service: dict[str, Any], environment: Environment
+) -> None:
+    stage = resource(
+        "PaymentAPIStage",
+        "MODIFIED",
+        PropertyDifferences=[
+            differing("/AccessLogSetting/DestinationArn", f"{GROUP}:*", GROUP),
+            differing("/TracingEnabled", "true", "false"),
+        ],
+    )
+    service["describe_stack_resource_drifts"] = {"StackResourceDrifts": [stage]}
+    [drifted] = detect(environment, ignore, ignore).resources
+    assert [one.path for one in drifted.properties] == ["TracingEnabled"]
