@@ -8,6 +8,9 @@ AUDIT := .venv-audit
 TEMPLATES := templates/payment-infra.yaml templates/payment-infra-production.yaml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# What is made here does not hang on who makes it: their modules and settings are left out.
+unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS $(filter PAYMENT_INFRA_%,$(.VARIABLES))
+PLAIN := --config /dev/null
 
 # Makes a virtual environment, unless one with pip is there: without, it is half made, or uv's.
 define environment
@@ -22,8 +25,8 @@ demo-says:
 	@echo "The demo sets up .venv, deploys the stack to an embedded AWS on this machine, pays, and stops all again."
 
 demo: demo-says .venv/installed-local
-	$(BIN)/payment-infra render --suffix local --authorization none -o .venv/payment-infra-local.yaml
-	$(BIN)/payment-infra local --port 0 --smoke --verbose
+	$(BIN)/payment-infra render $(PLAIN) --suffix local --authorization none -o .venv/payment-infra-local.yaml
+	$(BIN)/payment-infra local $(PLAIN) --port 0 --smoke --verbose
 
 test: .venv/installed-dev $(AUDIT)/installed-checkov
 	$(BIN)/python -m pytest
@@ -45,8 +48,8 @@ format: .venv/installed-dev
 
 # Refreshes the golden files.
 render: .venv/installed-local
-	$(BIN)/payment-infra render --preset development -o templates/payment-infra.yaml
-	$(BIN)/payment-infra render --preset production -o templates/payment-infra-production.yaml
+	$(BIN)/payment-infra render $(PLAIN) --preset development -o templates/payment-infra.yaml
+	$(BIN)/payment-infra render $(PLAIN) --preset production -o templates/payment-infra-production.yaml
 
 bench: .venv/installed-dev
 	$(BIN)/python -m tests.bench

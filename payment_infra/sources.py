@@ -77,7 +77,10 @@ class _Layer:
 
 
 def resolve(
-    flags: Mapping[str, object], environ: Mapping[str, str], path: Path | None = None
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    path: Path | None = None,
+    suffix: str = "",
 ) -> Resolved:
     """Put the configuration together from every source.
 
@@ -86,6 +89,7 @@ def resolve(
             flag was not given.
         environ: the environment; `PAYMENT_INFRA_<FIELD>` is looked at.
         path: the configuration file. None: payment-infra.toml of the working directory, if any.
+        suffix: the environment if no source names one.
 
     Raises:
         UsageError: an unknown key, a wrong type or a value that is not allowed.
@@ -114,7 +118,7 @@ def resolve(
             for layer in (given, variables, top)
             if "suffix" in layer.values
         ),
-        "",
+        suffix,
     )
     sections = _sections(environments, top_name)
     section = sections.get(suffix, _Layer({}, str))
@@ -124,6 +128,7 @@ def resolve(
     chosen = any("preset" in layer.values for layer in layers)
     place, place_sources = _strongest(PLACE, layers)
     layers.append(_Layer(PRESETS[preset], str, _preset_source(preset)))
+    layers.append(_Layer({"suffix": suffix} if suffix else {}, str, "default"))
     values, sources = _strongest(FIELDS, layers)
     sources = {name: sources.get(name, _preset_source(preset)) for name in FIELDS}
     config = StackConfig(preset=preset, **values)

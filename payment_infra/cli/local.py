@@ -15,16 +15,14 @@ from payment_infra.cli.options import config_options, stack_name_option
 from payment_infra.cli.views.output import note, print_outputs
 from payment_infra.config import FIELDS
 from payment_infra.foreign import escaped
+from payment_infra.local.refused import DEFAULT_SUFFIX, OWN
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.sdk.logs import LogTail
+    from payment_infra.cloud.sdk.logs import LogLine
     from payment_infra.local.stack import LocalStack
     from payment_infra.sources import Resolved
 
 DEFAULT_PORT = 4566
-LOG_POLL_SECONDS = 0.5
-# The API is open, and the bucket is the emulator's own.
-FIXED_FIELDS = {"authorization", "bucket"}
 
 
 @click.command("local")
@@ -44,7 +42,7 @@ FIXED_FIELDS = {"authorization", "bucket"}
 @click.option("--smoke", is_flag=True, help="Run the smoke check, stop, and exit with its status.")
 @click.option("--pay", is_flag=True, help="Let --smoke charge at a real gateway, too: 100.50 USD.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every request and its answer.")
-@config_options(*(name for name in FIELDS if name not in FIXED_FIELDS))
+@config_options(*(name for name in FIELDS if name not in OWN), suffix=DEFAULT_SUFFIX)
 @stack_name_option
 @everywhere
 def command(
@@ -65,8 +63,10 @@ def command(
       payment-infra local --port 4566
     """
     # A shell that starts this in the background has SIGINT ignored; here it must stop everything.
+    # That the terminal's end is ignored was asked for (`nohup`).
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     from payment_infra.local import stack as local
     from payment_infra.local.emulator import emulator
 
@@ -88,10 +88,12 @@ def command(
         else:
             _show_how_to_try(deployed)
             try:
-                _stream(local.tail_logs(session, deployed))
+                for lines in local.follow_logs(session, deployed, time.sleep):
+                    _show(lines)
             except KeyboardInterrupt:
                 note("\nStopping ...")
                 click.get_current_context().exit(130)
+            note(f"\n{deployed.stack.name} has been deleted; the embedded AWS stops, too.")
 
 
 def _show_how_to_try(deployed: LocalStack) -> None:
@@ -101,13 +103,10 @@ def _show_how_to_try(deployed: LocalStack) -> None:
     for path, body in (("validate", payment), ("process", charge)):
         click.echo(f"curl -X POST {url}{path} -d '{json.dumps(body)}'")
     click.echo(f"curl {url}health")
-
-
-def _stream(logs: LogTail) -> None:
-    """Print what the functions log, until Ctrl-C."""
     note("\nThe functions' logs follow; Ctrl-C stops everything.")
-    while True:
-        for line in logs.read():
-            text = escaped(line.text, keep="\t")
-            click.echo(f"{line.group.rpartition('/')[2]}  {text}")
-        time.sleep(LOG_POLL_SECONDS)
+
+
+def _show(lines: list[LogLine]) -> None:
+    for line in lines:
+        text = escaped(line.text, keep="\t")
+        click.echo(f"{line.group.rpartition('/')[2]}  {text}")

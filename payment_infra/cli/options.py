@@ -28,13 +28,14 @@ Command = Callable[..., Any]
 CONFIG_FLAGS = ("config", "preset")
 
 
-def config_options(*names: str) -> Callable[[Command], Command]:
+def config_options(*names: str, suffix: str = "") -> Callable[[Command], Command]:
     """Add a flag for each named field (all, if none is named) and for the preset and the file.
 
-    The command gets the result as `resolved`, with the place that its other flags name.
+    The command gets the result as `resolved`, with the place that its other flags name. `suffix` is
+    the environment if no source names one.
     """
     chosen = names or tuple(FIELDS)
-    return lambda function: config_flags(*chosen)(_resolving(function))
+    return lambda function: config_flags(*chosen)(_resolving(function, suffix))
 
 
 def place_options(function: Command) -> Command:
@@ -50,14 +51,14 @@ def place_options(function: Command) -> Command:
     )(decorated)
 
 
-def _resolving(function: Command) -> Command:
+def _resolving(function: Command, suffix: str = "") -> Command:
     """Turn the flags of the settings and the place into `resolved`."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, config: Path | None, **kwargs: Any) -> Any:
         names = [name for name in ("preset", *FIELDS, *PLACE) if name in kwargs]
         flags = {name: kwargs.pop(name) for name in names}
-        return function(*args, resolved=resolve(flags, os.environ, config), **kwargs)
+        return function(*args, resolved=resolve(flags, os.environ, config, suffix), **kwargs)
 
     return wrapper
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import shutil
 import signal
@@ -10,15 +11,18 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.interpreter import interpreter, python_command
+from payment_infra.local import keeper
+from payment_infra.local.isolation import ACCESS_KEY, clean_environment
+from payment_infra.local.state import check_loaded, check_saved, hold
 
 PACKAGE = "ministack"
 # The version that all is measured against, and the SDK that it pins: the extra `local`. Its name is
@@ -26,10 +30,12 @@ PACKAGE = "ministack"
 VERSION = "1.5.33"
 REQUIREMENTS = (f"{PACKAGE}=={VERSION}", "boto3==1.43.106", "botocore==1.43.106")
 HOST = "127.0.0.1"
-ACCESS_KEY = "test"
 START_SECONDS = 30.0
-STOP_SECONDS = 5.0
+STOP_SECONDS = keeper.STOP_SECONDS
 POLL_SECONDS = 0.05
+# How long it may take until a process that answers no more is seen to have ended.
+END_SECONDS = 0.5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -62,34 +68,20 @@ def emulator(
             f"the embedded AWS is not installed; `{installation()}` installs it"
         )
     port = _reserve(port)
-    if state is not None:
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(_scratch())
+        lock = stack.enter_context(hold(state)) if state else None
+        process = _Process(scratch, port, state)
         try:
-            state.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{state}: cannot be used for --state ({error.strerror})") from error
-    scratch = Path(tempfile.mkdtemp(prefix="payment-infra-"))
-    log = scratch / "emulator.log"
-    process: subprocess.Popen[bytes] | None = None
-    try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [interpreter(), "-m", PACKAGE],
-                env=_environment(port, region, scratch, state, enforce_iam),
-                cwd=scratch,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # A group of its own: Ctrl-C reaches us alone, and we end the group.
-                start_new_session=True,
-            )
-        url = f"http://{HOST}:{port}"
-        _wait_until_ready(process, url, log)
-        yield Emulator(url=url, region=region, pid=process.pid)
-    finally:
-        with _uninterrupted():
-            if process is not None:
-                _stop(process)
-            shutil.rmtree(scratch, ignore_errors=True)
+            process.start(_environment(port, region, scratch, state, enforce_iam), lock)
+            try:
+                yield Emulator(url=process.url, region=region, pid=process.pid)
+            except PaymentInfraError as error:
+                process.check(error)
+                raise
+        finally:
+            with _uninterrupted():
+                process.stop()
 
 
 def is_installed() -> bool:
@@ -116,17 +108,143 @@ def _reserve(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Make the folder for all that the emulator writes, and remove it in the end."""
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix="payment-infra-"))
+    except OSError as error:
+        raise PaymentInfraError(
+            f"there is no place for temporary files ({error.strerror}); set TMPDIR to a folder "
+            "that can be written to"
+        ) from error
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Process:
+    """The emulator's process and its log."""
+
+    def __init__(self, scratch: Path, port: int, state: Path | None) -> None:
+        self.url = f"http://{HOST}:{port}"
+        self._port = port
+        self._scratch = scratch
+        self._state = state
+        self._log = scratch / "emulator.log"
+        # What it calls itself: another one could answer at the port.
+        self._name = uuid.uuid4().hex
+        self._process: subprocess.Popen[bytes] | None = None
+        self._loaded = False
+
+    @property
+    def pid(self) -> int:
+        """The process's id, 0 if there is none."""
+        return self._process.pid if self._process else 0
+
+    def start(self, environment: dict[str, str], lock: BinaryIO | None) -> None:
+        """Start it, and wait until it answers.
+
+        Args:
+            environment: its own.
+            lock: a file that it holds open as long as it runs.
+
+        Raises:
+            PaymentInfraError: it does not come up, or cannot load its state.
+        """
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [interpreter(), "-P", keeper.__file__, PACKAGE],
+                env=environment | {"MINISTACK_EDITION": self._name},
+                cwd=self._scratch,
+                # Nobody writes to it: its end tells the keeper that this process has ended.
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[lock.fileno()] if lock else [],
+                # A group of its own: Ctrl-C reaches us alone, and we end the group.
+                start_new_session=True,
+            )
+        self._wait_until_ready()
+        if self._state:
+            check_loaded(self._state, self._log.read_text(errors="replace"))
+        self._loaded = True
+
+    def check(self, cause: PaymentInfraError) -> None:
+        """Make sure that it still runs; what it is no more could explain the cause.
+
+        Raises:
+            PaymentInfraError: it has ended.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(END_SECONDS) if self._process else 0
+            raise PaymentInfraError(
+                f"the embedded AWS has ended ({self._ending(status)})"
+            ) from cause
+
+    def stop(self) -> None:
+        """Ask it to end (it saves its state then), and end what is left of its group.
+
+        Raises:
+            PaymentInfraError: it could not save its state.
+        """
+        if (process := self._process) is None:
+            return
+        if self._loaded or not self._state:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+        if self._loaded and self._state:
+            check_saved(self._state, self._log.read_text(errors="replace"))
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            status = self._process.poll() if self._process else None
+            if status is not None:
+                raise PaymentInfraError(f"the embedded AWS ended at once: {self._ending(status)}")
+            if self._answers():
+                return
+            time.sleep(POLL_SECONDS)
+        raise PaymentInfraError(
+            f"the embedded AWS did not come up within {START_SECONDS:.0f} s: {self._last_line()}"
+        )
+
+    def _answers(self) -> bool:
+        """Whether it, and no other one, answers at the port; without a proxy."""
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=START_SECONDS)
+        with (
+            contextlib.closing(connection),
+            contextlib.suppress(OSError, http.client.HTTPException),
+        ):
+            connection.request("GET", "/_ministack/health")
+            return self._name.encode() in connection.getresponse().read()
+        return False
+
+    def _ending(self, status: int) -> str:
+        """Say how it has ended: by which signal, or with which last word."""
+        if status < 0:
+            return f"by signal {-status}, {signal.strsignal(-status)}"
+        return self._last_line()
+
+    def _last_line(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+
 def _environment(
     port: int, region: str, scratch: Path, state: Path | None, enforce_iam: bool
 ) -> dict[str, str]:
     """Return the emulator's whole environment; all of it reaches the handlers, so none of the
     caller's own settings and secrets is in it."""
     environment = {
-        "PATH": os.defpath,
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
+        **clean_environment(PACKAGE, scratch),
         "BIND_HOST": HOST,
         "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(port),
@@ -146,43 +264,12 @@ def _environment(
     return environment
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise PaymentInfraError(f"the embedded AWS ended at once: {_last_line(log)}")
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            opener.open(f"{url}/_ministack/health", timeout=START_SECONDS).close()
-            return
-        time.sleep(POLL_SECONDS)
-    raise PaymentInfraError(
-        f"the embedded AWS did not come up within {START_SECONDS:.0f} s: {_last_line(log)}"
-    )
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end (it saves its state then), and end what is left of its group."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Let nothing stop the clean-up half-way: a second Ctrl-C waits for it too."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = [signal.signal(number, signal.SIG_IGN) for number in SIGNALS]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What the embedded AWS refuses, and what `local` therefore leaves out."""
+"""What the embedded AWS refuses or does not have, and what `local` therefore leaves out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +14,18 @@ REFUSED: Mapping[str, str] = {
     "canary_percent": "it has no CodeDeploy",
     "concurrency_alarms": "it has no alarms on metric math",
 }
+# What it would take, and what is of no use here: these are in an account of AWS's.
+ELSEWHERE: Mapping[str, str] = {
+    "bucket": "it has a bucket of its own",
+    "gateway_secret": "it has no such secret",
+    "allowed_accounts": "the API is open to all",
+}
+# Nobody here can sign.
+FIXED: Mapping[str, str] = {"authorization": "none"}
+# The settings that are not the user's to choose.
+OWN = frozenset({*FIXED, "bucket"})
+# The environment, if nobody names one.
+DEFAULT_SUFFIX = "local"
 DEFAULTS = StackConfig()
 
 
@@ -22,7 +34,8 @@ def without_refused(config: StackConfig) -> tuple[StackConfig, dict[str, str]]:
     out: it has the default of `development` then."""
     left_out = {
         name: reason
-        for name, reason in REFUSED.items()
+        for name, reason in {**REFUSED, **ELSEWHERE}.items()
         if getattr(config, name) != getattr(DEFAULTS, name)
     }
-    return replace(config, **{name: getattr(DEFAULTS, name) for name in left_out}), left_out
+    defaults = {name: getattr(DEFAULTS, name) for name in left_out}
+    return replace(config, **{**defaults, **FIXED}), left_out

@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import botocore.session
 from botocore.config import Config
 
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
-from payment_infra.cloud.environment.locking import free
+from payment_infra.cloud.environment.locking import find, free
 from payment_infra.cloud.environment.smoke import Api, invoke_url
-from payment_infra.cloud.sdk.errors import translated
+from payment_infra.cloud.sdk.errors import is_missing, translated
 from payment_infra.cloud.sdk.logs import LogTail
 from payment_infra.cloud.sdk.session import Boto, Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT
-from payment_infra.local.emulator import ACCESS_KEY
-from payment_infra.local.refused import without_refused
+from payment_infra.errors import AwsError, Interrupted
+from payment_infra.local.isolation import clean_session
+from payment_infra.local.refused import DEFAULT_SUFFIX, OWN, without_refused
 from payment_infra.names import REST_API, STACK_NAME_PREFIX, TABLE_OUTPUT
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Event
+    from payment_infra.cloud.sdk.logs import LogLine
     from payment_infra.local.emulator import Emulator
     from payment_infra.sources import Resolved
 
-DEFAULT_SUFFIX = "local"
-# No proxy stands between this machine and itself.
-CONFIG = Config(connect_timeout=2, read_timeout=60, proxies={})
+LOG_POLL_SECONDS = 0.5
+# A minute for who deletes the stack to come to an end.
+DELETION_LOOKS = 120
+# No proxy stands between this machine and itself, and nothing throttles: what does not answer soon
+# is no more.
+CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=60,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    proxies={},
+)
 
 
 @dataclass(frozen=True)
 class LocalStack:
     """The deployed stack: its outputs, its API, and the log groups of its functions.
 
-    left_out is setting to reason of what this AWS refuses.
+    left_out is setting to reason of what this AWS refuses or does not have.
     """
 
+    stack: Stack
     outputs: Mapping[str, str]
     api: Api
     resources: int
@@ -49,30 +59,31 @@ class LocalStack:
 
 def open_session(emulator: Emulator) -> Session:
     """Open a session with the emulator that takes nothing from the user's AWS configuration."""
-    core = botocore.session.Session()
-    core.set_config_variable("profile", None)
-    core.set_credentials(ACCESS_KEY, ACCESS_KEY)
-    return Session(Boto(core, emulator.region), emulator.url, CONFIG)
+    return Session(Boto(clean_session(), emulator.region), emulator.url, CONFIG)
 
 
 def deploy(session: Session, resolved: Resolved) -> LocalStack:
     """Deploy the stack, with the API open, since nobody here can sign."""
     config, left_out = without_refused(resolved.config)
-    config = replace(config, authorization="none", suffix=config.suffix or DEFAULT_SUFFIX)
+    config = replace(config, suffix=config.suffix or DEFAULT_SUFFIX)
     name = resolved.place.stack_name or f"{STACK_NAME_PREFIX}-{config.suffix}"
     stack = Stack(session.client("cloudformation"), name)
     # An earlier run that was killed may have left it held, and took its AWS with it.
     free(session, stack)
     # No money, access or protection hangs on what is here: nothing has to be asked for again.
-    sources = {**resolved.sources, **dict.fromkeys({*KEPT, "suffix"}, "local")}
+    sources = {**resolved.sources, **dict.fromkeys({*KEPT, *OWN, "suffix"}, "local")}
     resolved = replace(resolved, config=config, sources=sources)
-    Deployment(session, stack, resolved, DeployOptions(yes=True), _Quiet()).run()
+    try:
+        Deployment(session, stack, resolved, DeployOptions(yes=True), _Quiet()).run()
+    except Interrupted:  # it goes on without us nowhere: its AWS ends, too
+        raise KeyboardInterrupt from None
     outputs = stack.outputs()
     _switch_on_recovery(session, outputs[TABLE_OUTPUT])
     ids = stack.physical_ids()
     url = invoke_url(outputs, ids[REST_API], session.endpoint_url)
     resources = ids.values()
     return LocalStack(
+        stack=stack,
         outputs=outputs,
         api=Api(url, session.region, session.credentials),
         resources=len(resources),
@@ -81,10 +92,36 @@ def deploy(session: Session, resolved: Resolved) -> LocalStack:
     )
 
 
-def tail_logs(session: Session, deployed: LocalStack) -> LogTail:
-    """Return what follows the functions' logs from now on."""
-    now = int(time.time() * 1000)
-    return LogTail(session.client("logs"), deployed.log_groups, now)
+def follow_logs(
+    session: Session, deployed: LocalStack, sleep: Callable[[float], None]
+) -> Iterator[list[LogLine]]:
+    """Yield what the functions log from now on, until somebody has deleted their stack.
+
+    Raises:
+        AwsError: the logs cannot be read.
+    """
+    tail = LogTail(session.client("logs"), deployed.log_groups, int(time.time() * 1000))
+    while True:
+        try:
+            lines = tail.read()
+        except AwsError as error:
+            if not is_missing(error) or not _is_deleted(session, deployed.stack, sleep):
+                raise
+            return
+        yield lines
+        sleep(LOG_POLL_SECONDS)
+
+
+def _is_deleted(session: Session, stack: Stack, sleep: Callable[[float], None]) -> bool:
+    """Whether the stack is gone, once what deletes it has ended, too: that still works here."""
+    for _ in range(DELETION_LOOKS):
+        state = stack.state()
+        if state is not None and state.status != "DELETE_IN_PROGRESS":
+            return False
+        if state is None and find(session, stack) is None:
+            return True
+        sleep(LOG_POLL_SECONDS)
+    return stack.state() is None
 
 
 class _Quiet:

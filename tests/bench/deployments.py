@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from payment_infra.local.emulator import ACCESS_KEY, emulator
+from payment_infra.local.emulator import emulator
+from payment_infra.local.isolation import ACCESS_KEY
 from payment_infra.local.stack import open_session
 from tests.bench.figures import Figure
 

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 
 from payment_infra.cloud.environment.smoke import Api
-from payment_infra.local.emulator import ACCESS_KEY
+from payment_infra.local.isolation import ACCESS_KEY
 from payment_infra.names import ALARM_TOPIC, DEAD_LETTER_QUEUE, FAILED_QUEUE
 from tests.e2e.harness import PAYMENT, Deployed
 

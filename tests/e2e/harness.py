@@ -17,7 +17,8 @@ from payment_infra.cloud.environment.smoke import Api, invoke_url
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
-from payment_infra.local.emulator import ACCESS_KEY, Emulator
+from payment_infra.local.emulator import Emulator
+from payment_infra.local.isolation import ACCESS_KEY
 from payment_infra.local.refused import REFUSED
 from payment_infra.names import REST_API
 from payment_infra.sources import ENVIRONMENT_PREFIX

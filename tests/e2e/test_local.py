@@ -16,12 +16,57 @@ import pytest
 
 from payment_infra.cloud.environment.locking import Lock, find
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.local.emulator import Emulator, installation
+from payment_infra.local.emulator import PACKAGE, Emulator, installation
 from payment_infra.local.stack import deploy, open_session
 from payment_infra.sources import resolve
-from tests.e2e.harness import PROGRAMS, clean_environment, run
+from tests.e2e.harness import PROGRAMS, aws_variables, clean_environment, run, until
 
 WAIT_SECONDS = 30.0
+
+
+# What breaks other programs, and would break this one if it were its user's to decide.
+HOSTILE = {
+    "AWS_PROFILE": "nobody",
+    "AWS_RETRY_MODE": "bad",
+    "AWS_DEFAULTS_MODE": "bad",
+    "AWS_MAX_ATTEMPTS": "bad",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+    "AWS_CA_BUNDLE": "/nowhere/ca.pem",
+    "REQUESTS_CA_BUNDLE": "/nowhere/ca.pem",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "AWS_USE_DUALSTACK_ENDPOINT": "true",
+    "AWS_REGION": "mars-1",
+    "AWS_DEFAULT_REGION": "mars-1",
+    **{
+        name: "http://127.0.0.1:9"
+        for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        for name in (proxy, proxy.lower())
+    },
+    "PAYMENT_INFRA_BUCKET": "acme-zips",
+    "PAYMENT_INFRA_AUTHORIZATION": "iam",
+    "PYTHONWARNINGS": "error",
+}
+HOSTILE_FILE = """
+profile = "nobody"
+region = "eu-central-1"
+allowed_accounts = ["111122223333"]
+permissions_boundary = "arn:aws:iam::123456789012:policy/boundary"
+[environments.local]
+bucket = "other-zips"
+gateway_secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:acme-AbCdEf"
+"""
+
+
+def url_in(out: Path) -> str:
+    """Return where the embedded AWS is, as `payment-infra local` has said."""
+    return str(re.findall(r"Deploying to (\S+) ", out.read_text())[0])
+
+
+def emulator_of(pid: int) -> int:
+    """Return the id of the only child of a process."""
+    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
 
 
 def processes_of(marker: str) -> list[str]:
@@ -184,18 +229,9 @@ def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path) -> 
     (fake / "__main__.py").write_text("raise SystemExit('no room in here')\n")
     sandbox = tmp_path / "sandbox"
     sandbox.mkdir()
-    # The emulator's own environment is clean, so the stand-in's place is added to it.
-    program = (
-        "import os, subprocess; start = subprocess.Popen\n"
-        "def popen(*args, env, **kwargs):\n"
-        "    path = os.environ['PYTHONPATH']\n"
-        "    return start(*args, env=env | {'PYTHONPATH': path}, **kwargs)\n"
-        "subprocess.Popen = popen\n"
-        "from payment_infra.cli import main; main()"
-    )
     result = run(
-        "python",
-        *("-c", program, "local", "--port", "0"),
+        "payment-infra",
+        *("local", "--port", "0"),
         cwd=sandbox,
         TMPDIR=str(sandbox),
         PYTHONPATH=str(tmp_path),
@@ -213,3 +249,63 @@ def test_a_lock_that_an_earlier_run_has_left_is_no_obstacle(aws: Emulator) -> No
     assert left is not None
     deploy(session, resolve({"suffix": "left"}, {}))
     assert find(session, stack) is None
+
+
+def test_local_runs_whatever_its_user_has_set(tmp_path: Path) -> None:
+    scratch = tmp_path / "a long path with spaces" / ("x" * 150)
+    scratch.mkdir(parents=True)
+    (tmp_path / "payment-infra.toml").write_text(HOSTILE_FILE)
+    (tmp_path / "broken").write_text("[broken")
+    for name in ("boto3", "click", "handlers", PACKAGE):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('a trap')")
+    hostile = HOSTILE | {
+        "AWS_CONFIG_FILE": str(tmp_path / "broken"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path),
+        "TMPDIR": str(scratch),
+    }
+    arguments = ("-m", "payment_infra", "local", "--smoke", "--port", "0")
+    result = run("python", *arguments, cwd=tmp_path, **hostile)
+    assert result.returncode == 0, result.stderr
+    left_out = [line for line in result.stderr.splitlines() if line.startswith("Left out")]
+    assert [line.split(": ")[1] for line in left_out] == [
+        *("bucket", "gateway_secret", "allowed_accounts"),
+    ]
+    assert list(scratch.iterdir()) == []
+
+
+def test_local_ends_well_when_its_stack_is_destroyed(tmp_path: Path) -> None:
+    with served(tmp_path) as (process, out):
+        destroyed = run(
+            "payment-infra",
+            *("destroy", "--suffix", "local", "--yes"),
+            cwd=tmp_path,
+            **aws_variables(url_in(out)),
+        )
+        assert destroyed.returncode == 0, destroyed.stderr
+        assert process.wait(WAIT_SECONDS) == 0
+    assert out.read_text().splitlines()[-1] == (
+        "payment-infra-local has been deleted; the embedded AWS stops, too."
+    )
+    assert processes_of(f"TMPDIR={tmp_path}/payment-infra-") == []
+
+
+def test_local_says_that_its_aws_has_ended(tmp_path: Path) -> None:
+    with served(tmp_path) as (process, out):
+        os.kill(emulator_of(process.pid), signal.SIGKILL)
+        assert process.wait(WAIT_SECONDS) == 1
+    assert out.read_text().splitlines()[-1] == (
+        "Error: the embedded AWS has ended (by signal 9, Killed)"
+    )
+
+
+def test_a_killed_local_leaves_nothing_running_and_its_payments_saved(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with served(tmp_path, "--state", str(state)) as (process, _):
+        again = run("payment-infra", "local", "--port", "0", "--state", state, cwd=tmp_path)
+        assert again.returncode == 2
+        assert "another `payment-infra local` uses it" in again.stderr.splitlines()[-1]
+        process.kill()
+        until(lambda: not processes_of(f"TMPDIR={tmp_path}/payment-infra-"))
+    assert "transactions-local" in (state / "dynamodb.json").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "state"]

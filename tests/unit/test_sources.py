@@ -423,3 +423,13 @@ def test_a_file_may_have_braces_in_its_name(tmp_path: Path) -> None:
     path = tmp_path / "{settings}.toml"
     path.write_text("throttle_rate_limit = 0")
     assert refusal(path=path).startswith(f"{path}: throttle_rate_limit: 0 is not allowed")
+
+
+def test_the_usual_environment_has_its_section_unless_another_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "payment-infra.toml"
+    file.write_text("[environments.local]\nthrottle_rate_limit = 7\n")
+    usual = resolve({}, {}, file, "local").config
+    assert (usual.suffix, usual.throttle_rate_limit) == ("local", 7)
+    other = resolve({"suffix": "dev"}, {}, file, "local").config
+    assert (other.suffix, other.throttle_rate_limit) == ("dev", 1000)
+    assert resolve({}, {}, file).config.suffix == ""

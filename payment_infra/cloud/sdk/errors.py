@@ -72,6 +72,12 @@ def is_passing(error: BaseException | None) -> bool:
     return isinstance(error, network.FAILURES) and network.is_passing(error)
 
 
+def is_missing(error: AwsError) -> bool:
+    """Whether what a call was about is not there."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and code_of(cause) in MISSING
+
+
 def is_unavailable(error: AwsError) -> bool:
     """Whether a call could not be made: it is not allowed, or the endpoint does not know it."""
     cause = error.__cause__

@@ -1,0 +1,50 @@
+"""Runs the embedded AWS, and ends it when the process that has started it is no more.
+
+A script, which is run by its path: it knows the standard library alone, since the environment of
+the embedded AWS leads to nothing else of ours. Its standard input is a pipe that nobody writes to;
+that ends with the process at its other end, however that ended.
+"""
+
+import os
+import runpy
+import shutil
+import signal
+import sys
+import threading
+import time
+
+STOP_SECONDS = 5.0
+
+left = threading.Event()
+
+
+def end_when_left() -> None:
+    """Wait for the end of standard input; then stop what runs here, which saves its state first."""
+    while os.read(0, 1):
+        pass
+    left.set()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    end_group()
+
+
+def end_group() -> None:
+    """Remove the folder that this runs in, and end the group of processes at once."""
+    shutil.rmtree(os.getcwd(), ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
+
+
+def main(package: str) -> None:
+    """Run a package, as `python -m` does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    threading.Thread(target=end_when_left, daemon=True).start()
+    sys.argv = [package]
+    try:
+        runpy.run_module(package, run_name="__main__", alter_sys=True)
+    finally:
+        if left.is_set():
+            end_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
