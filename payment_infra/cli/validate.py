@@ -10,7 +10,7 @@ from payment_infra.cli.app import App
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, connect, output_option, region_option
 from payment_infra.cli.views.output import note, print_json
-from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.errors import PaymentInfraError, UnknownRegion
 
 if TYPE_CHECKING:
     from payment_infra.sources import Resolved
@@ -69,7 +69,9 @@ def _region(resolved: Resolved) -> str:
     try:
         app = click.get_current_context().ensure_object(App)
         region = resolved.place.region or connect(app, resolved.place, None).region
-    except AwsError as error:
+    except UnknownRegion:
+        raise
+    except PaymentInfraError as error:  # whatever is wrong with the AWS configuration
         problem = str(error)
     else:
         if is_known(region):

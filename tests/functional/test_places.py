@@ -226,11 +226,13 @@ def test_validate_needs_no_profile_and_no_region_that_cfn_lint_knows(
 ) -> None:
     Path("template.yaml").write_text(UNCONDITIONAL)
     file.write_text("profile = 'nobody'")
+    assert program("validate", AWS_REGION="us-esat-1", PAYMENT_INFRA_PROFILE="").returncode == 2
+    assert program("validate", AWS_RETRY_MODE="foo", PAYMENT_INFRA_PROFILE="").returncode == 0
     for arguments, problem in (
         ((), "payment-infra.toml: The config profile (nobody) could not be found; see `aws"),
         (("--region", "nz-north-1"), "cfn-lint does not know nz-north-1; the template is checked"),
     ):
         done = program("validate", "template.yaml", *arguments)
-        assert done.returncode == 0
+        assert done.returncode == 0, done.stderr
         assert done.stderr.startswith(problem)
         assert done.stderr.endswith("no errors, 1 warnings in us-east-1\n")

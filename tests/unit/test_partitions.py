@@ -30,14 +30,14 @@ UNIVERSAL = re.compile(
 )
 # A text that names one all the same, and why that is right.
 ALLOWED = {
-    ("cloud/sdk/session.py", "us-east-1"): "where nothing says a region",
+    ("cloud/sdk/configuration.py", "us-east-1"): "where nothing says a region",
     ("combinations.py", "us-east-1"): "edge-optimized endpoints are of the commercial regions",
     ("config.py", "us-east-1"): "the same, in the setting's help",
     ("gateway_check.py", "us-east-1"): "what the gateway class is tried with on this machine",
     ("groups/functions.py", "ap-east-2"): "a commercial region without SnapStart",
     ("groups/functions.py", "ap-southeast-6"): "the same",
     ("local/emulator.py", "us-east-1"): "the embedded AWS is in no region",
-    ("place.py", "us-east-1"): "the flag's help, as in session.py",
+    ("place.py", "us-east-1"): "the flag's help, as in configuration.py",
     ("place.py", "eu-central-1"): "an example",
 }
 
