@@ -148,6 +148,7 @@ class FakeCloudFormation:
         return {"Stacks": [self._description(stack)]}
 
     def _bury(self, stack: FakeStack) -> None:
+        self.change_sets = {k: v for k, v in self.change_sets.items() if v["stack"] is not stack}
         self.deleted[stack.id] = self.stacks.pop(stack.name)
 
     def list_stacks(self, params: Answer) -> Answer:
@@ -227,11 +228,25 @@ class FakeCloudFormation:
         imports = params["ChangeSetType"] == "IMPORT"
         if (creates or imports) and name not in self.stacks:
             before = sum(one.name == name for one in self.deleted.values())
-            stack = self.stacks[name] = FakeStack(name, number=before + 1)
-            stack.happen("REVIEW_IN_PROGRESS", [own_event(stack, 0, "REVIEW_IN_PROGRESS")])
-        stack = self.find_stack(name)
-        if not imports and creates != (stack.status == "REVIEW_IN_PROGRESS"):
-            raise Refused("ValidationError", f"Stack [{name}] cannot be changed so")
+            new = self.stacks[name] = FakeStack(name, number=before + 1)
+            new.happen("REVIEW_IN_PROGRESS", [own_event(new, 0, "REVIEW_IN_PROGRESS")])
+        stack = self.stacks.get(name)
+        in_review = stack is not None and stack.status == "REVIEW_IN_PROGRESS"
+        if stack is None or (in_review and not (creates or imports)):
+            raise Refused("ValidationError", f"Stack [{name}] does not exist")
+        if creates and not in_review:
+            change_set = f"changeSet [{params['ChangeSetName']}]"
+            told = f"Stack [{name}] already exists and cannot be created with the {change_set}."
+            raise Refused("ValidationError", told)
+        if _is_busy(stack):
+            told = f"Stack:{stack.id} is in {stack.status} state and can not be updated."
+            raise Refused("ValidationError", told)
+        if any(
+            (one["name"], one["stack"]) == (params["ChangeSetName"], stack)
+            for one in self.change_sets.values()
+        ):
+            told = f"ChangeSet {params['ChangeSetName']} already exists"
+            raise Refused("AlreadyExistsException", told)
         if params.get("UsePreviousTemplate"):
             text = stack.template
         else:
@@ -266,6 +281,7 @@ class FakeCloudFormation:
                 "StatusReason": change_set["failure"],
             }
         ready = {
+            "StackId": change_set["stack"].id,
             "ChangeSetId": next(k for k, v in self.change_sets.items() if v is change_set),
             "Status": "CREATE_COMPLETE",
             "ExecutionStatus": "AVAILABLE",
@@ -297,6 +313,9 @@ class FakeCloudFormation:
     def execute_change_set(self, params: Answer) -> Answer:
         change_set = self._find_change_set(params)
         stack: FakeStack = change_set["stack"]
+        if _is_busy(stack):
+            told = "An operation on this ChangeSet is currently in progress."
+            raise Refused("InvalidChangeSetStatus", told)
         self.change_sets = {k: v for k, v in self.change_sets.items() if v["stack"] is not stack}
         word = "CREATE" if stack.status == "REVIEW_IN_PROGRESS" else "UPDATE"
         if change_set["imports"]:
@@ -325,6 +344,9 @@ class FakeCloudFormation:
         stack = self.find_stack(params["StackName"])
         if stack.protected:
             raise Refused("ValidationError", "TerminationProtection is enabled")
+        if _is_busy(stack) and stack.status not in {"CREATE_IN_PROGRESS", "DELETE_IN_PROGRESS"}:
+            told = f"Stack [{stack.name}] cannot be deleted while in status {stack.status}"
+            raise Refused("ValidationError", told)
         if params.get("RetainResources") and stack.status != "DELETE_FAILED":
             raise Refused("ValidationError", "RetainResources is only for DELETE_FAILED")
         if stack.status == "REVIEW_IN_PROGRESS":
@@ -336,17 +358,27 @@ class FakeCloudFormation:
 
     def cancel_update_stack(self, params: Answer) -> Answer:
         stack = self.find_stack(params["StackName"])
+        if stack.status != "UPDATE_IN_PROGRESS":
+            told = "CancelUpdateStack cannot be called from current stack status"
+            raise Refused("ValidationError", told)
         self._begin(stack, "UPDATE_ROLLBACK_IN_PROGRESS")
         return {}
 
     def rollback_stack(self, params: Answer) -> Answer:
         stack = self.find_stack(params["StackName"])
+        if stack.status not in {"CREATE_FAILED", "UPDATE_FAILED"}:
+            told = f"Stack:{stack.id} is in {stack.status} state and can not be rolled back."
+            raise Refused("ValidationError", told)
         word = "UPDATE_ROLLBACK" if stack.status == "UPDATE_FAILED" else "ROLLBACK"
         self._begin(stack, f"{word}_IN_PROGRESS")
         return {"StackId": stack.id}
 
     def continue_update_rollback(self, params: Answer) -> Answer:
-        self._begin(self.find_stack(params["StackName"]), "UPDATE_ROLLBACK_IN_PROGRESS")
+        stack = self.find_stack(params["StackName"])
+        if stack.status != "UPDATE_ROLLBACK_FAILED":
+            told = f"Stack:{stack.id} is in {stack.status} state and can not continue a rollback."
+            raise Refused("ValidationError", told)
+        self._begin(stack, "UPDATE_ROLLBACK_IN_PROGRESS")
         return {}
 
     def update_termination_protection(self, params: Answer) -> Answer:
@@ -386,6 +418,10 @@ class FakeCloudFormation:
         done = [own_event(stack, number + 1, end)]
         stack.timeline = deque(self.timeline or [(end, done)])
         self.timeline = None
+
+
+def _is_busy(stack: FakeStack) -> bool:
+    return stack.status.endswith("_IN_PROGRESS") and stack.status != "REVIEW_IN_PROGRESS"
 
 
 def _changes(change_set: Answer) -> list[Answer]:

@@ -91,4 +91,5 @@ def _checks(
         session.quick(),
         resolved.config if resolved else StackConfig(),
         lambda: datetime.now(UTC),
+        place.stack_name,
     )

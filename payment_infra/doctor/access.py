@@ -24,7 +24,7 @@ from payment_infra.cloud.sdk.errors import (
     translated,
 )
 from payment_infra.cloud.sdk.network import FAILURES
-from payment_infra.doctor.simulation import CHANGES, Place, check_changes
+from payment_infra.doctor.simulation import CHANGES, Scene, check_changes
 from payment_infra.errors import AwsError
 from payment_infra.names import (
     ALARMS,
@@ -35,6 +35,7 @@ from payment_infra.names import (
     PROCESSING,
     PROCESSING_ERRORS,
     STACK_NAME_PREFIX,
+    naming_flags,
     own_table,
     physical,
 )
@@ -62,7 +63,7 @@ class Probe:
     service: str
     operation: str
     needed_by: str
-    call: Callable[[Any, Place], object]
+    call: Callable[[Any, Scene], object]
     action: str = ""
     vital: bool = False
 
@@ -97,15 +98,15 @@ PROBES = (
         "lambda",
         "GetFunctionConfiguration",
         "`status`",
-        lambda client, place: client.get_function_configuration(
-            FunctionName=physical(PROCESSING, place.suffix)
+        lambda client, scene: client.get_function_configuration(
+            FunctionName=physical(PROCESSING, scene.suffix)
         ),
     ),
     Probe(
         "dynamodb",
         "DescribeTable",
         "`deploy` and `status`",
-        lambda client, place: client.describe_table(TableName=own_table(place.suffix)),
+        lambda client, scene: client.describe_table(TableName=own_table(scene.suffix)),
     ),
     Probe(
         "dynamodb",
@@ -119,40 +120,40 @@ PROBES = (
         "sqs",
         "GetQueueUrl",
         "`deploy`",
-        lambda client, place: client.get_queue_url(
-            QueueName=physical(FAILED_TRANSACTIONS, place.suffix)
+        lambda client, scene: client.get_queue_url(
+            QueueName=physical(FAILED_TRANSACTIONS, scene.suffix)
         ),
     ),
     Probe(
         "logs",
         "DescribeLogGroups",
         "`deploy`",
-        lambda client, place: client.describe_log_groups(
-            logGroupNamePrefix=LOG_GROUPS + physical(PROCESSING, place.suffix)
+        lambda client, scene: client.describe_log_groups(
+            logGroupNamePrefix=LOG_GROUPS + physical(PROCESSING, scene.suffix)
         ),
     ),
     Probe(
         "logs",
         "FilterLogEvents",
         "`logs`",
-        lambda client, place: client.filter_log_events(
-            logGroupName=LOG_GROUPS + physical(PROCESSING, place.suffix), limit=1
+        lambda client, scene: client.filter_log_events(
+            logGroupName=LOG_GROUPS + physical(PROCESSING, scene.suffix), limit=1
         ),
     ),
     Probe(
         "cloudwatch",
         "DescribeAlarms",
         "`status` and `metrics`",
-        lambda client, place: client.describe_alarms(
-            AlarmNames=[physical(PROCESSING_ERRORS, place.suffix)]
+        lambda client, scene: client.describe_alarms(
+            AlarmNames=[physical(PROCESSING_ERRORS, scene.suffix)]
         ),
     ),
     Probe(
         "sns",
         "ListSubscriptionsByTopic",
         "`subscribe`",
-        lambda client, place: client.list_subscriptions_by_topic(
-            TopicArn=place.arn("sns", physical(ALARMS, place.suffix))
+        lambda client, scene: client.list_subscriptions_by_topic(
+            TopicArn=scene.arn("sns", physical(ALARMS, scene.suffix))
         ),
     ),
     Probe(
@@ -160,8 +161,8 @@ PROBES = (
         "ListEntitiesForPolicy",
         "`destroy`, which also needs iam:DetachRolePolicy, DetachUserPolicy and DetachGroupPolicy, "
         "and AttachRolePolicy, AttachUserPolicy and AttachGroupPolicy to undo that if it fails",
-        lambda client, place: client.list_entities_for_policy(
-            PolicyArn=place.arn("iam", f"policy/{STACK_NAME_PREFIX}-{place.suffix}-{CALLER_POLICY}")
+        lambda client, scene: client.list_entities_for_policy(
+            PolicyArn=scene.arn("iam", f"policy/{scene.stack}-{CALLER_POLICY}")
         ),
     ),
     Probe(
@@ -177,13 +178,16 @@ SERVICES = tuple(dict.fromkeys(probe.service for probe in PROBES))
 LATER = ("bucket", *SERVICES, CHANGES)
 
 
-def check_access(session: Session, config: StackConfig, now: Now) -> Iterator[Check]:
+def check_access(
+    session: Session, config: StackConfig, now: Now, stack: str = ""
+) -> Iterator[Check]:
     """Yield what each check of AWS found, in order; what hangs on another is left out with it.
 
     Args:
         session: whose access.
         config: the environment that is asked about; without a suffix it is any.
         now: the present moment.
+        stack: the environment's stack, if it has another name than the usual one.
     """
     yield Check("region", "ok", session.region)
     try:
@@ -202,12 +206,19 @@ def check_access(session: Session, config: StackConfig, now: Now) -> Iterator[Ch
     yield from _clock(identity, before, now())
     account, caller = str(identity["Account"]), str(identity["Arn"])
     yield Check("credentials", "ok", f"account {account}, {caller}")
-    place = Place(caller, account, session.region, config.suffix or ANY_SUFFIX)
+    suffix = config.suffix or ANY_SUFFIX
+    stack = stack or f"{STACK_NAME_PREFIX}-{suffix}"
+    scene = Scene(caller, account, session.region, suffix, stack)
+    deploy = session.command(
+        f"payment-infra deploy {naming_flags(suffix, stack)}"
+        if config.suffix
+        else "payment-infra deploy --suffix SUFFIX"
+    )
     with ThreadPoolExecutor(len(LATER)) as pool:  # what takes time is waiting for AWS
         found = [
             pool.submit(_check_bucket, session, config.bucket),
-            *(pool.submit(_check_service, session, place, service) for service in SERVICES),
-            pool.submit(check_changes, session, place, config, _deploy(session, config.suffix)),
+            *(pool.submit(_check_service, session, scene, service) for service in SERVICES),
+            pool.submit(check_changes, session, scene, config, deploy),
         ]
         for future in found:
             yield future.result()
@@ -235,10 +246,6 @@ def _unidentified(
         refused = replace(refused, remedy="set the clock first")
     yield refused
     yield not_checked(*LATER)
-
-
-def _deploy(session: Session, suffix: str) -> str:
-    return session.command(f"payment-infra deploy --suffix {suffix or 'SUFFIX'}")
 
 
 def _endpoint(session: Session) -> str:
@@ -284,20 +291,20 @@ def _check_bucket(session: Session, given: str) -> Check:
     return Check("bucket", "ok", name)
 
 
-def _check_service(session: Session, place: Place, service: str) -> Check:
+def _check_service(session: Session, scene: Scene, service: str) -> Check:
     """Make the probes of a service; return the worst of what they found."""
     probes = [probe for probe in PROBES if probe.service == service]
-    found = [_probe(session, place, probe) for probe in probes]
+    found = [_probe(session, scene, probe) for probe in probes]
     for level in ("fail", "warn"):
         if bad := [check for check in found if check.level == level]:
             return bad[0]
     return Check(service, "ok", ", ".join(probe.operation for probe in probes))
 
 
-def _probe(session: Session, place: Place, probe: Probe) -> Check:
+def _probe(session: Session, scene: Scene, probe: Probe) -> Check:
     try:
         with translated(probe.service):
-            probe.call(session.client(probe.service), place)
+            probe.call(session.client(probe.service), scene)
     except AwsError as error:
         cause = error.__cause__
         code = code_of(cause) if isinstance(cause, ClientError) else ""

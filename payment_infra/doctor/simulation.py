@@ -13,7 +13,7 @@ from payment_infra.cloud.deploying.existing import physical_name
 from payment_infra.cloud.environment.operations_table import ACTIONS
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError, PaymentInfraError
-from payment_infra.names import ENVIRONMENT_SUFFIX, OPERATIONS_TABLE, STACK_NAME_PREFIX
+from payment_infra.names import ENVIRONMENT_SUFFIX, OPERATIONS_TABLE
 from payment_infra.rendering import document
 from payment_infra.template import build_template
 
@@ -30,13 +30,14 @@ DENIED_DECISIONS = ("explicitDeny", "implicitDeny")
 
 
 @dataclass(frozen=True)
-class Place:
+class Scene:
     """Where an environment is, or would be, and who asks."""
 
     caller: str
     account: str
     region: str
     suffix: str
+    stack: str
 
     @property
     def partition(self) -> str:
@@ -118,15 +119,15 @@ OF_FUNCTIONS = {
 }
 
 
-def check_changes(session: Session, place: Place, config: StackConfig, deploy: str) -> Check:
+def check_changes(session: Session, scene: Scene, config: StackConfig, deploy: str) -> Check:
     """Ask whether a deployment's main actions are allowed, on resources named as its own.
 
     The simulator knows neither the session's own policy nor every condition, so that its no is a
     warning. deploy is the command that finds out.
     """
     try:
-        source = _policy_source(session, place, deploy)
-        denied = sorted(set(_denied(session, place, config, source)))
+        source = _policy_source(session, scene, deploy)
+        denied = sorted(set(_denied(session, scene, config, source)))
     except PaymentInfraError as error:
         return Check.told(
             CHANGES,
@@ -144,15 +145,15 @@ def check_changes(session: Session, place: Place, config: StackConfig, deploy: s
     return Check(CHANGES, "ok", "a deployment's main actions are allowed (simulated)")
 
 
-def _actions(place: Place, config: StackConfig) -> Mapping[str, Collection[str]]:
+def _actions(scene: Scene, config: StackConfig) -> Mapping[str, Collection[str]]:
     """Return for resources of a deployment, one of each kind, what it does to each."""
-    stack = f"{STACK_NAME_PREFIX}-{place.suffix}"
-    zips = config.bucket or f"payment-artifacts-{place.account}"
+    stack = scene.stack
+    zips = config.bucket or f"payment-artifacts-{scene.account}"
     actions: dict[str, Collection[str]] = {
-        place.arn("cloudformation", f"stack/{stack}/1"): _stack_actions(config),
-        f"arn:{place.partition}:s3:::{zips}/payment-infra/1": ("s3:PutObject", "s3:GetObject"),
-        place.arn("dynamodb", f"table/{OPERATIONS_TABLE}"): ACTIONS,
-        f"arn:{place.partition}:apigateway:{place.region}::/restapis": ("apigateway:POST",),
+        scene.arn("cloudformation", f"stack/{stack}/1"): _stack_actions(config),
+        f"arn:{scene.partition}:s3:::{zips}/payment-infra/1": ("s3:PutObject", "s3:GetObject"),
+        scene.arn("dynamodb", f"table/{OPERATIONS_TABLE}"): ACTIONS,
+        f"arn:{scene.partition}:apigateway:{scene.region}::/restapis": ("apigateway:POST",),
     }
     template = document(build_template(config, code_keys()))
     firsts = {
@@ -164,11 +165,11 @@ def _actions(place: Place, config: StackConfig) -> Mapping[str, Collection[str]]
         if resource_type not in firsts:
             continue
         logical_id, resource = firsts[resource_type]
-        name = _name(resource["Properties"], kind, place) or f"{stack}-{logical_id}-1"
+        name = _name(resource["Properties"], kind, scene) or f"{stack}-{logical_id}-1"
         if resource_type == "AWS::IAM::Role":
             name = f"{config.role_path}{config.role_prefix or f'{stack}-'}{logical_id}-1"[1:]
         more = of_functions if resource_type == "AWS::Lambda::Function" else []
-        resource_arn = place.arn(kind.service, f"{kind.prefix}{name}{kind.rest}")
+        resource_arn = scene.arn(kind.service, f"{kind.prefix}{name}{kind.rest}")
         actions[resource_arn] = [*kind.actions, *more]
     return actions
 
@@ -183,7 +184,7 @@ def _stack_actions(config: StackConfig) -> Collection[str]:
     )
 
 
-def _name(properties: Mapping[str, Any], kind: Kind, place: Place) -> str | None:
+def _name(properties: Mapping[str, Any], kind: Kind, scene: Scene) -> str | None:
     """Return the name of a resource, None if CloudFormation gives it; where other parts are joined
     to what ends in the suffix, that alone."""
     named: Any = properties
@@ -191,10 +192,10 @@ def _name(properties: Mapping[str, Any], kind: Kind, place: Place) -> str | None
         named = named.get(part, {})
     if "Fn::Join" in named:
         named = named["Fn::Join"][1][0]
-    return physical_name(named, {ENVIRONMENT_SUFFIX: place.suffix})
+    return physical_name(named, {ENVIRONMENT_SUFFIX: scene.suffix})
 
 
-def _policy_source(session: Session, place: Place, deploy: str) -> str:
+def _policy_source(session: Session, scene: Scene, deploy: str) -> str:
     """Return the ARN of the user or role whose policies the caller works with.
 
     deploy is the command that finds out what it may do.
@@ -202,23 +203,23 @@ def _policy_source(session: Session, place: Place, deploy: str) -> str:
     Raises:
         AwsError: it has none that the simulator takes.
     """
-    kind, _, rest = place.caller.split(":", 5)[5].partition("/")
+    kind, _, rest = scene.caller.split(":", 5)[5].partition("/")
     if kind == "user":
-        return place.caller
+        return scene.caller
     if kind != "assumed-role":
-        raise AwsError(f"IAM simulates users and roles, not {place.caller}; `{deploy}` finds out")
+        raise AwsError(f"IAM simulates users and roles, not {scene.caller}; `{deploy}` finds out")
     # The session's ARN leaves out the role's path, which AWS IAM Identity Center's roles have.
     name = rest.split("/")[0]
     try:
         with translated(f"role {name}"):
             return str(session.client("iam").get_role(RoleName=name)["Role"]["Arn"])
     except AwsError:
-        return place.arn("iam", f"role/{name}")
+        return scene.arn("iam", f"role/{name}")
 
 
-def _denied(session: Session, place: Place, config: StackConfig, source: str) -> Iterator[str]:
-    client, actions = session.client("iam"), _actions(place, config)
-    known = {"aws:RequestedRegion": place.region, "iam:PassedToService": "lambda.amazonaws.com"}
+def _denied(session: Session, scene: Scene, config: StackConfig, source: str) -> Iterator[str]:
+    client, actions = session.client("iam"), _actions(scene, config)
+    known = {"aws:RequestedRegion": scene.region, "iam:PassedToService": "lambda.amazonaws.com"}
     if config.permissions_boundary:
         known["iam:PermissionsBoundary"] = config.permissions_boundary
     context = [

@@ -91,6 +91,9 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
         ContentType="application/json",
         Schema={"$schema": "http://json-schema.org/draft-04/schema#", "type": "object"},
     )
+    # It would make the schema a text of JSON, which is no object to who includes the template in a
+    # CDK app (CfnInclude).
+    model.no_validation()
     signed = "AWS_IAM" if config.authorization == "iam" else "NONE"
     payment = {
         "AuthorizationType": signed,
@@ -218,6 +221,9 @@ def _build_deployment(
         resource.title: resource.to_dict()
         for resource in (rest_api, validator, model, *resources, *methods, *refusals)
     }
+    # As the text that it was in earlier releases: the same schema needs no other deployment.
+    of_model = snapshot[model.title]["Properties"]
+    of_model["Schema"] = json.dumps(of_model["Schema"])
     canonical = json.dumps(snapshot, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     return Deployment(

@@ -1,8 +1,10 @@
-"""`make audit`: what every checker finds in the template of the preset `production`.
+"""`make audit`: what every checker finds in the template of the preset `production`, and whether a
+CDK app can include the committed templates.
 
 It prints a count for each checker and pack, suppressed findings apart, and what is not suppressed,
-rule by rule; the exit status is 1 if there is anything. What is suppressed is written to
-`suppressed.json`, which the tests hold the template's Metadata to.
+rule by rule; the exit status is 1 if there is anything, or if a CDK app would deploy something else
+than the template. What is suppressed is written to `suppressed.json`, which the tests hold the
+template's Metadata to.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from payment_infra.template import build_template
 from tests.audit import checkers
 from tests.audit.checkers import CFN_LINT, CHECKOV, PACKS, TRIVY, Finding
 
+TEMPLATES = checkers.REPOSITORY / "templates"
 RECORD = Path(__file__).with_name("suppressed.json")
 
 
@@ -43,9 +46,12 @@ def main() -> None:
             failures.setdefault((one.rule, one.says), set()).add(one.resource)
     for (rule, says), resources in sorted(failures.items()):
         print(f"{rule}: {says}: {', '.join(sorted(resources))}")
+    lost = {file.name: checkers.lost_in_cdk(file) for file in sorted(TEMPLATES.glob("*.yaml"))}
+    for name, places in lost.items():
+        print(f"CDK includes {name}: {'differs at ' + ', '.join(places) if places else 'the same'}")
     # The same on every machine, whether it has trivy or not.
     RECORD.write_text(recorded([one for one in findings if one.checker != TRIVY]))
-    raise SystemExit(1 if failures else 0)
+    raise SystemExit(1 if failures or any(lost.values()) else 0)
 
 
 def production() -> str:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +18,14 @@ from typing import Any
 from cfnlint import api
 from cfnlint.config import ManualArgs
 
+from payment_infra.difference import compare
+from payment_infra.rendering import read_document
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENT = REPOSITORY / ".venv-audit"
 NODE_MODULES = ENVIRONMENT / "node" / "node_modules"
 NAG = REPOSITORY / "tests" / "audit" / "nag.js"
+INCLUDE = REPOSITORY / "tests" / "audit" / "include.js"
 CHECK_SECONDS = 300
 CFN_LINT = "cfn-lint"
 CHECKOV = "checkov"
@@ -90,19 +95,41 @@ def checkov(file: Path) -> list[Finding]:
 
 def nag(file: Path) -> list[Finding]:
     """Return what the rule packs of cdk-nag find in a template of JSON."""
-    template = json.loads(file.read_text())
-    # CloudFormation takes a schema as text as well, CDK does not.
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::ApiGateway::Model":
-            schema = resource["Properties"]["Schema"]
-            resource["Properties"]["Schema"] = json.loads(schema)
-    included = file.with_name("included.json")
-    included.write_text(json.dumps(template))
-    output = _run(
-        "node", str(NAG), str(included), NODE_PATH=str(NODE_MODULES), TMPDIR=str(file.parent)
-    )
+    output = _node(NAG, file, str(file.parent))
     findings = [Finding(**json.loads(line)) for line in output.splitlines()]
     return [replace(one, says=one.says.partition(" - (Control ID")[0]) for one in findings]
+
+
+def lost_in_cdk(file: Path) -> list[str]:
+    """Return where a CDK app that includes a template synthesizes something else."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = json.loads(_node(INCLUDE, file, folder))
+    template = read_document(file.read_text())
+    differences = compare(_as_cdk_writes(template), _as_cdk_writes(made))
+    return [".".join(difference.path) for difference in differences]
+
+
+def _as_cdk_writes(value: Any) -> Any:
+    """Return a template with attributes as CDK reads them in YAML, and what each resource waits for
+    in the order of the alphabet."""
+    match value:
+        case {"Fn::GetAtt": [name, attribute]}:
+            return {"Fn::GetAtt": f"{name}.{attribute}"}
+        case dict():
+            return {
+                key: sorted([inner] if isinstance(inner, str) else inner)
+                if key == "DependsOn"
+                else _as_cdk_writes(inner)
+                for key, inner in value.items()
+            }
+        case list():
+            return [_as_cdk_writes(inner) for inner in value]
+    return value
+
+
+def _node(script: Path, file: Path, folder: str) -> str:
+    """Run a script in Node over a template; what it leaves is in the folder."""
+    return _run("node", str(script), str(file), NODE_PATH=str(NODE_MODULES), TMPDIR=folder)
 
 
 def trivy(file: Path) -> list[Finding] | None:

@@ -92,6 +92,12 @@ def test_an_empty_variable_leaves_the_credentials_to_the_aws_configuration(
     assert cli.connected == [(None, "eu-west-1", None)]
 
 
+def test_a_section_leaves_the_top_levels_profile_out(cli: Cli, file: Path) -> None:
+    file.write_text(f"{FILE}[environments.local]\nprofile = ''\nregion = 'us-east-1'")
+    cli("list", "--suffix", "local", "--endpoint-url", "http://127.0.0.1:9")
+    assert cli.connected == [(None, "us-east-1", "http://127.0.0.1:9")]
+
+
 def test_the_stack_is_the_one_that_the_section_names(cli: Cli, aws: FakeAws) -> None:
     deploy = ("deploy", "--suffix", "prod", "--bucket", "zips", "--yes")
     assert cli(*deploy).exit_code == 0

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 
 from payment_infra.cloud.sdk.polling import POLL_SECONDS
 from payment_infra.cloud.stacks import change_sets
-from payment_infra.cloud.stacks.change_sets import ChangeSet, Request, principal_of, token_of
+from payment_infra.cloud.stacks.change_sets import Request
 from payment_infra.cloud.stacks.diagnosis import remedy_of
 from payment_infra.cloud.stacks.failure import DeploymentFailed
-from payment_infra.cloud.stacks.stack import Stack
+from payment_infra.cloud.stacks.stack import Outdated, Stack
+from payment_infra.cloud.stacks.tokens import principal_of, token_of
 from payment_infra.errors import AwsError
 from tests.aws import FakeAws, FakeStack, Refused
-from tests.stacks import NO_CHANGES
+from tests.stacks import NO_CHANGES, Answer
+
+if TYPE_CHECKING:
+    from payment_infra.cloud.stacks.described import ChangeSet
 
 NAME = "payment-infra-dev"
 TEXT = "{Resources: {Queue: {Type: 'AWS::SQS::Queue'}}, Outputs: {}}"
@@ -197,7 +202,7 @@ def test_one_that_was_left_is_found_by_its_name(aws: FakeAws, stack: Stack) -> N
     state = stack.state()
     assert state is not None
     assert change_sets.find(stack, state, made.name) == made
-    with pytest.raises(AwsError, match="change set other: "):
+    with pytest.raises(AwsError, match="has no change set other: "):
         change_sets.find(stack, state, "other")
 
 
@@ -230,7 +235,7 @@ def test_an_execution_that_was_overtaken_says_so(aws: FakeAws, stack: Stack) -> 
     made = create(stack)
     assert made is not None
     aws.errors["cloudformation:ExecuteChangeSet"] = Refused("InvalidChangeSetStatus")
-    with pytest.raises(AwsError, match="another deployment has begun since"):
+    with pytest.raises(AwsError, match="somebody else has deleted or executed the change set"):
         change_sets.execute(stack, made, "token")
 
 
@@ -242,7 +247,9 @@ def test_only_failed_ones_of_this_tool_are_cleaned_up(aws: FakeAws, stack: Stack
             "stack": aws.stacks[NAME],
             "failure": failure,
         }
-    change_sets.delete_failed(stack)
+    state = stack.state()
+    assert state is not None
+    change_sets.delete_failed(stack, state)
     assert list(aws.change_sets) == ["payment-infra-1", "theirs", "theirsno"]
 
 
@@ -260,3 +267,122 @@ def test_a_token_tells_who_began(principal: str, operator: str) -> None:
     assert len(token) <= 128
     assert token != token_of(principal)
     assert principal_of("Console-DeleteStack-1") == ""
+
+
+DESCRIBE = "cloudformation:DescribeChangeSet"
+UNSEEN = Refused("ChangeSetNotFound", "ChangeSet [new] does not exist")
+
+
+def test_a_new_one_that_is_not_seen_everywhere_yet_is_waited_for(
+    aws: FakeAws, stack: Stack, pauses: list[float]
+) -> None:
+    aws.errors[DESCRIBE] = UNSEEN
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if sum(pauses) > 60:
+            aws.errors.clear()
+
+    stack.sleep = sleep
+    assert create(stack) is not None
+
+
+@pytest.mark.parametrize("status", [None, "CREATE_COMPLETE"])
+def test_one_that_is_never_seen_was_deleted_by_somebody(
+    status: str | None, aws: FakeAws, stack: Stack, pauses: list[float]
+) -> None:
+    if status:
+        exists(aws, status)
+    aws.errors[DESCRIBE] = UNSEEN
+    with pytest.raises(Outdated, match="somebody else has deleted or executed the change set"):
+        create(stack)
+    assert 100 < sum(pauses) < 200
+    assert list(aws.stacks) == ([NAME] if status else [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Status": "DELETE_IN_PROGRESS"},
+        {"Status": "CREATE_COMPLETE", "ExecutionStatus": "OBSOLETE"},
+        {"Status": "CREATE_COMPLETE", "ExecutionStatus": "EXECUTE_IN_PROGRESS"},
+    ],
+)
+def test_one_that_somebody_deletes_or_executes_while_it_is_made_is_told(
+    answer: dict[str, str], aws: FakeAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists(aws, "CREATE_COMPLETE")
+    monkeypatch.setattr(aws, "describe_change_set", lambda _: answer)
+    with pytest.raises(Outdated, match="somebody else has deleted or executed the change set"):
+        create(stack)
+
+
+@pytest.mark.parametrize("operation", ["CreateChangeSet", "ExecuteChangeSet"])
+def test_a_call_that_the_sdk_repeats_since_its_answer_was_lost_has_done_its_work(
+    operation: str, aws: FakeAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists(aws, "CREATE_COMPLETE")
+    answer = aws.answer
+
+    def twice(service: str, name: str, params: dict[str, object]) -> object:
+        if name == operation:
+            in_progress: list[tuple[str, list[Answer]]] = [("UPDATE_IN_PROGRESS", [])] * 3
+            aws.timeline = [*in_progress, ("UPDATE_COMPLETE", [])]
+            answer(service, name, params)
+        return answer(service, name, params)
+
+    monkeypatch.setattr(aws, "answer", twice)
+    made = create(stack)
+    assert made is not None
+    list(change_sets.execute(stack, made, "token"))
+    assert aws.stacks[NAME].template == TEXT
+    assert len(aws.called(f"cloudformation:{operation}")) == 2
+
+
+def test_one_that_cannot_be_deleted_yet_is_deleted_once_it_can(
+    aws: FakeAws, stack: Stack, pauses: list[float]
+) -> None:
+    """As the documentation of DeleteChangeSet says of one that is being made."""
+    delete = "cloudformation:DeleteChangeSet"
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            aws.errors.clear()
+
+    def stop() -> None:
+        with change_sets.created(stack, None, REQUEST):
+            aws.errors[delete] = Refused("InvalidChangeSetStatus")
+            raise KeyboardInterrupt
+
+    stack.sleep = sleep
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert aws.change_sets == {}
+    assert aws.stacks == {}
+
+
+def test_the_empty_stack_of_somebody_else_is_not_taken_for_ours(aws: FakeAws, stack: Stack) -> None:
+    def stop() -> None:
+        with change_sets.created(stack, None, REQUEST):
+            ours = aws.stacks[NAME]
+            ours.happen("DELETE_COMPLETE")
+            aws._bury(ours)
+            aws.stacks[NAME] = FakeStack(NAME, "REVIEW_IN_PROGRESS", number=2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert list(aws.stacks) == [NAME]
+
+
+def test_one_that_is_gone_says_what_can_have_become_of_it(aws: FakeAws, stack: Stack) -> None:
+    exists(aws, "CREATE_COMPLETE")
+    state = stack.state()
+    assert state is not None
+    with pytest.raises(AwsError) as refused:
+        change_sets.find(stack, state, "other")
+    assert str(refused.value) == (
+        f"stack {NAME} has no change set other: it was executed or deleted, or an update has made "
+        "it void; `payment-infra deploy --no-execute --suffix dev` leaves one"
+    )

@@ -11,7 +11,7 @@ from payment_infra.cloud.deploying.deployment import NO_CANARY, Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Event, Outputs, Preview, Result, StackEvent
 from payment_infra.cloud.stacks.failure import DeploymentFailed
-from payment_infra.cloud.stacks.stack import Stack
+from payment_infra.cloud.stacks.stack import Outdated, Stack
 from payment_infra.config import PRESETS
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError, UsageError
 from payment_infra.names import CANARY_ALARMS
@@ -626,6 +626,26 @@ def failing_second(aws: FakeAws) -> FakeOperator:
             aws.timeline = [("UPDATE_ROLLBACK_COMPLETE", [bad])]
 
     return FakeOperator(on_tell=ended)
+
+
+def test_where_somebody_is_faster_than_the_second_update_the_first_stands_and_that_is_told(
+    session: Session, aws: FakeAws
+) -> None:
+    run(session)
+
+    def ended(told: Event) -> None:
+        if isinstance(told, StackEvent) and told.status == "UPDATE_COMPLETE":
+            stack = aws.stacks[NAME]
+            aws.timeline = [("UPDATE_IN_PROGRESS", [])] * 9
+            aws._begin(stack, "UPDATE_IN_PROGRESS", "Console-UpdateStack-1")
+
+    with pytest.raises(Outdated) as raised:
+        run(session, FakeOperator(on_tell=ended), options=BROADENS, **KEYED)
+    assert "somebody else works on it meanwhile (UPDATE_IN_PROGRESS since" in str(raised.value)
+    assert str(raised.value).endswith(
+        ": the update before stands, and `payment-infra deploy --suffix dev` makes this second one "
+        "again"
+    )
 
 
 def test_where_the_second_update_fails_the_key_stays_and_the_next_deployment_makes_it(

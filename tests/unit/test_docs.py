@@ -455,4 +455,4 @@ def test_production_costs_at_most_nine_tenths_of_the_reference() -> None:
 
 def test_runnable_blocks_are_marked_in_one_way() -> None:
     infos = {block.info for one in PAGES.values() for block in one.blocks}
-    assert infos <= {RUNNABLE, "bash", "text", "json", "toml", "mermaid"}
+    assert infos <= {RUNNABLE, "bash", "text", "json", "toml", "mermaid", "ts"}

@@ -185,3 +185,17 @@ def test_what_a_rollback_is_to_come_to_is_its_success(
     follow.skip_past()
     update(stack, ("UPDATE_ROLLBACK_COMPLETE", []))
     assert ids(list(follow.events({"UPDATE_ROLLBACK_COMPLETE"}))) == ["event-10"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_an_operation_ends_where_somebody_begins_the_next_one(
+    later: bool, aws: FakeAws, stack: FakeStack, pauses: list[float]
+) -> None:
+    """Whether its end and that beginning are seen at one look or at two."""
+    follow = following(aws, stack, pauses)
+    follow.skip_past()
+    end = own_event(stack, 12, "UPDATE_COMPLETE")
+    theirs = [own_event(stack, 13, "UPDATE_IN_PROGRESS"), event(14, "A", "UPDATE_FAILED")]
+    looks = [[end], theirs] if later else [[end, *theirs]]
+    update(stack, *(("UPDATE_IN_PROGRESS", events) for events in looks))
+    assert ids([*follow.events()]) == ["event-10", "event-12"]

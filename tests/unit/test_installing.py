@@ -6,10 +6,12 @@ On the public package index the name is somebody else's.
 from __future__ import annotations
 
 import ast
+import configparser
 import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +25,13 @@ INSTALLS = re.compile(
     r"\b(?:(?:pip3?|pipx|uv(?: tool| pip)?) (?:add|download|inject|install|wheel)"
     r"|uvx|(?:pipx|uv tool) run|uv run --with)\b([^`|;&)]*)"
 )
+# What setup.cfg calls otherwise than pyproject.toml.
+FIELDS = {
+    "long_description": "readme",
+    "install_requires": "dependencies",
+    "extras_require": "optional-dependencies",
+    "entry_points": "scripts",
+}
 # Our name, or what a string is yet to be given, with an extra or a version.
 NAMED = re.compile(r"(?:payment[-_]infra|\{[^}]*\}(?=\[))(?:\[.*|[=<>~!].*)?", re.IGNORECASE)
 
@@ -107,6 +116,19 @@ def test_the_distribution_says_that_it_is_not_on_the_public_index() -> None:
     assert "Private :: Do Not Upload" in (about.get_all("Classifier") or [])
     told = "payment-infra is not on the public package index: what has its name there"
     assert told in Page(REPOSITORY / "README.md").text
+
+
+def test_pyproject_leaves_to_setup_cfg_what_that_says() -> None:
+    """Else setuptools passes over it; and without the table, uv over the package."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    settings = configparser.ConfigParser()
+    settings.read(REPOSITORY / "setup.cfg")
+    said = {*settings["metadata"], *settings["options"]} - {"packages", "license_files"}
+    sections = {name.removeprefix("options.") for name in settings.sections()}
+    said |= sections & {"entry_points", "extras_require"}
+    said -= {"long_description_content_type"}  # which goes with the readme
+    assert sorted(FIELDS.get(name, name) for name in said) == sorted(project["dynamic"])
+    assert sorted(project) == ["dynamic", "name", "requires-python"]
 
 
 # make.

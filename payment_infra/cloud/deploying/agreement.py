@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.deploying.options import DeployOptions
     from payment_infra.cloud.deploying.planning import Found
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stacks.change_sets import ChangeSet
+    from payment_infra.cloud.stacks.described import ChangeSet
     from payment_infra.cloud.stacks.operator import Operator
     from payment_infra.cloud.stacks.stack import Stack
 

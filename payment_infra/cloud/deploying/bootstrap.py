@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.deploying.bucket import Bucket
 from payment_infra.cloud.environment.ownership import foreign
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.stacks.change_sets import Request, created, execute, token_of
+from payment_infra.cloud.stacks.change_sets import Request, created, execute
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.cloud.stacks.stack import Stack
+from payment_infra.cloud.stacks.tokens import token_of
 from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
 from payment_infra.rendering import render
 from payment_infra.template import build_bootstrap_template

@@ -13,13 +13,15 @@ from payment_infra.cloud.deploying.parameters import protection_request
 from payment_infra.cloud.deploying.release import encrypting
 from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.failure import DeploymentFailed
+from payment_infra.cloud.stacks.stack import Outdated
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.execution import Execution
     from payment_infra.cloud.deploying.options import DeployOptions
     from payment_infra.cloud.deploying.release import Release
     from payment_infra.cloud.events import Change
-    from payment_infra.cloud.stacks.change_sets import ChangeSet, Request
+    from payment_infra.cloud.stacks.change_sets import Request
+    from payment_infra.cloud.stacks.described import ChangeSet
     from payment_infra.cloud.stacks.stack import Stack, StackState
     from payment_infra.config import StackConfig
 
@@ -59,15 +61,21 @@ def complete(
 
     Raises:
         DeploymentFailed: it failed; the first stands.
+        Outdated: somebody else has changed the stack before it; the first stands.
     """
-    with change_sets.created(stack, state, request) as change_set:
-        if change_set is None:
-            return state, ()
-        events = execution.begin(change_set)
     try:
+        with change_sets.created(stack, state, request) as change_set:
+            if change_set is None:
+                return state, ()
+            events = execution.begin(change_set)
         execution.follow(events, config)
     except DeploymentFailed as failed:
-        again = f"`{stack.command('deploy')}` makes this second one again"
-        told = f"{failed}; the update before stands, and {again}"
+        told = f"{failed}; {_stands(stack)}"
         raise DeploymentFailed(told, failed.status, failed.events, failed.diagnosis) from failed
+    except Outdated as outdated:
+        raise Outdated(f"{outdated}: {_stands(stack)}") from outdated
     return stack.state_for_sure() or state, change_set.changes
+
+
+def _stands(stack: Stack) -> str:
+    return f"the update before stands, and `{stack.command('deploy')}` makes this second one again"

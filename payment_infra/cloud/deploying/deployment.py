@@ -31,6 +31,7 @@ from payment_infra.cloud.events import Caution, Outputs, Result, StackEvent, Tar
 from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.settling import settle
+from payment_infra.cloud.stacks.tokens import token_of
 from payment_infra.errors import AwsError, UsageError
 from payment_infra.gateway_check import check_gateway
 from payment_infra.wording import counted
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from payment_infra.cloud.deploying.options import DeployOptions
     from payment_infra.cloud.deploying.release import Release
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stacks.change_sets import ChangeSet
+    from payment_infra.cloud.stacks.described import ChangeSet
     from payment_infra.cloud.stacks.operator import Operator
     from payment_infra.cloud.stacks.stack import Stack, StackState
     from payment_infra.sources import Resolved
@@ -185,7 +186,7 @@ class Deployment:
             )
             question = f"Import {counted(len(missing), 'resource')} into {self._stack.name}?"
             self._operator.confirm(question, options.yes)
-            token = change_sets.token_of(self._session.principal())
+            token = token_of(self._session.principal())
             events = change_sets.execute(self._stack, change_set, token)
         self._execution.follow(events, found.resolved.config)
         return True
@@ -198,7 +199,7 @@ class Deployment:
             self._operator.tell(Target(self._stack.name, account, region))
         release = upload(self._session, planned, self._operator.tell)
         if found.state is not None:
-            change_sets.delete_failed(self._stack)
+            change_sets.delete_failed(self._stack, found.state)
         request = completing.request(release, self._options)
         with change_sets.created(self._stack, found.state, request) as change_set:
             if change_set is None:
@@ -279,8 +280,11 @@ class Deployment:
             return Result(name, status, changed=True)
         self._execution.follow(events, config)
         state = self._stack.state_for_sure()
-        if state is None:
-            raise AwsError(f"stack {name} was deleted by somebody else")
+        if state is None or state.id != change_set.stack_id:
+            raise AwsError(
+                f"stack {name}: somebody else has deleted it after this deployment; repeat the "
+                "command to make it anew"
+            )
         changes = change_set.changes
         request = completing.second(change_set, state, release, self._options)
         if request is not None:

@@ -15,13 +15,14 @@ from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.operator import follow_cancelling, going_on
 from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.cloud.stacks.stack import CANCELLABLE
+from payment_infra.cloud.stacks.tokens import token_of
 from payment_infra.errors import Interrupted
 from payment_infra.template import sources
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.options import DeployOptions
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stacks.change_sets import ChangeSet
+    from payment_infra.cloud.stacks.described import ChangeSet
     from payment_infra.cloud.stacks.operator import Operator
     from payment_infra.cloud.stacks.stack import Stack
     from payment_infra.config import StackConfig
@@ -52,7 +53,7 @@ class Execution:
         Raises:
             Interrupted: Ctrl-C, and the execution has begun.
         """
-        token = change_sets.token_of(self._session.principal())
+        token = token_of(self._session.principal())
         rollback = self._options.rollback
         try:
             return change_sets.execute(self._stack, change_set, token, rollback=rollback)

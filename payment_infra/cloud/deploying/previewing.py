@@ -17,7 +17,7 @@ from payment_infra.rendering import describe
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Change
     from payment_infra.cloud.sdk.session import Session
-    from payment_infra.cloud.stacks.change_sets import ChangeSet
+    from payment_infra.cloud.stacks.described import ChangeSet
     from payment_infra.cloud.stacks.stack import Stack
     from payment_infra.difference import Difference
 

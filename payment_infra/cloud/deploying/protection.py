@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment import stack_policy
+from payment_infra.cloud.stacks.state import StackState
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.options import DeployOptions
     from payment_infra.cloud.deploying.planning import Found
     from payment_infra.cloud.environment.operations_table import OperationsTable
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.stacks.stack import Stack, StackState
+    from payment_infra.cloud.stacks.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,11 @@ class Protection:
 
     def put_on(self, stack_id: str, live: StackState | None) -> None:
         """Give it to a stack; one that is yet to be created gets its policy later."""
-        if self._switches(live):
-            self.stack.protect(stack_id, on=self.termination)
-        if live is not None and (policy := self._new_policy(live)) is not None:
-            self.stack.set_policy(stack_id, policy)
+        with self.stack.expecting(live or StackState.in_review(stack_id)):
+            if self._switches(live):
+                self.stack.protect(stack_id, on=self.termination)
+            if live is not None and (policy := self._new_policy(live)) is not None:
+                self.stack.set_policy(stack_id, policy)
 
     def _switches(self, live: StackState | None) -> bool:
         return self.termination != (live is not None and live.termination_protection)

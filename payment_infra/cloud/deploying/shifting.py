@@ -18,7 +18,7 @@ from payment_infra.names import (
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.events import Tell
-    from payment_infra.cloud.stacks.change_sets import ChangeSet
+    from payment_infra.cloud.stacks.described import ChangeSet
 
 SHIFTING = frozenset({VALIDATION_ALIAS, PROCESSING_ALIAS})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from payment_infra import names
@@ -11,10 +12,13 @@ from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.operator import follow
 from payment_infra.cloud.stacks.settling import Step, step_of
+from payment_infra.cloud.stacks.stack import Outdated
+from payment_infra.cloud.stacks.tokens import token_of
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
+    from payment_infra.cloud.events import StackEvent, Waiting
     from payment_infra.cloud.stacks.operator import Operator
     from payment_infra.cloud.stacks.stack import StackState
 
@@ -57,9 +61,22 @@ def repoint(environment: Environment, source: str, table: str, operator: Operato
         # Payments are stopped, and alarms of the incident would end a canary.
         values[names.TRAFFIC_SHIFTING] = names.AT_ONCE
     request = change_sets.Request({"UsePreviousTemplate": True}, values)
+    try:
+        events = _begin(environment, state, request, operator)
+    except Outdated as error:
+        raise Disturbed(f"stack {stack.name} was updated by somebody else") from error
+    if events is not None:
+        follow(stack, events, operator)
+
+
+def _begin(
+    environment: Environment, state: StackState, request: change_sets.Request, operator: Operator
+) -> Iterator[StackEvent | Waiting] | None:
+    """Show the update and begin it; return its events, None if it would change nothing."""
+    stack = environment.stack
     with change_sets.created(stack, state, request) as change_set:
         if change_set is None:
-            return
+            return None
         operator.tell(
             Preview(
                 stack=stack.name,
@@ -76,12 +93,8 @@ def repoint(environment: Environment, source: str, table: str, operator: Operato
                 f"it was not done; `{environment.command('diff')}` shows how the stack differs"
             )
         _check_undisturbed(environment)
-        token = change_sets.token_of(environment.session.principal())
-        try:
-            events = change_sets.execute(stack, change_set, token)
-        except change_sets.Outdated as error:
-            raise Disturbed(f"stack {stack.name} was updated by somebody else") from error
-    follow(stack, events, operator)
+        token = token_of(environment.session.principal())
+        return change_sets.execute(stack, change_set, token)
 
 
 def _check_undisturbed(environment: Environment) -> None:

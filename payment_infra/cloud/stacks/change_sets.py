@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.events import Action, Change, PropertyChange, Replacement
 from payment_infra.cloud.sdk.errors import code_of, translated
-from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.sdk.polling import POLL_SECONDS, looks
+from payment_infra.cloud.stacks import described
 from payment_infra.cloud.stacks.diagnosis import explain_change_set, validation_events
 from payment_infra.cloud.stacks.failure import DeploymentFailed
-from payment_infra.cloud.stacks.following import REVIEW
+from payment_infra.cloud.stacks.following import REVIEW, Following
+from payment_infra.cloud.stacks.stack import Outdated, StackState, is_unfit
+from payment_infra.cloud.stacks.state import change
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import StackEvent, Waiting
-    from payment_infra.cloud.stacks.stack import Stack, StackState
+    from payment_infra.cloud.stacks.described import ChangeSet
+    from payment_infra.cloud.stacks.stack import Stack
 
 NAME_PREFIX = "payment-infra-"
 # What an operation may make: a template that was deployed before may name its roles too.
@@ -30,30 +33,13 @@ CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM")
 MAX_BODY_BYTES = 51_200
 # What CloudFormation says in StatusReason when a change set would change nothing.
 NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
-# Of a change set that another deployment has overtaken.
-OVERTAKEN = frozenset({"ChangeSetNotFound", "InvalidChangeSetStatus"})
-REPLACEMENTS: Mapping[str, Replacement] = {"True": "replaces", "Conditional": "may replace"}
-
-
-class Outdated(AwsError):
-    """A change set that does not fit the stack any more, which was updated since."""
-
-
-@dataclass(frozen=True)
-class ChangeSet:
-    """A change set that is ready to be executed.
-
-    creates if the stack has nothing yet; imports if it does nothing but take resources into it;
-    parameters holds the values that are given, and not those that the stack keeps.
-    """
-
-    id: str
-    name: str
-    stack_id: str
-    creates: bool
-    changes: tuple[Change, ...]
-    parameters: Mapping[str, str]
-    imports: bool = False
+# Looks at a new change set that may not find it yet, some two minutes of them.
+MAX_UNSEEN = 30
+# What somebody has made of a change set that was ready (CloudFormation API, DescribeChangeSet).
+TAKEN = frozenset({"EXECUTE_IN_PROGRESS", "EXECUTE_COMPLETE", "EXECUTE_FAILED", "OBSOLETE"})
+# Looks for the first event of an execution, and at a change set that cannot be deleted yet.
+MAX_LOOKS = 8
+MISSING = "ChangeSetNotFound"
 
 
 @dataclass(frozen=True)
@@ -106,22 +92,41 @@ def created(stack: Stack, state: StackState | None, request: Request) -> Iterato
 
     Raises:
         DeploymentFailed: CloudFormation refuses it.
+        Outdated: the stack is not as `state` says, by somebody else; nothing was changed.
     """
     name = f"{NAME_PREFIX}{uuid.uuid4().hex}"
     creates = state is None or state.status == REVIEW
+    stack_id = ""
     try:
-        with translated(f"stack {stack.name}"):
-            answer = stack.client.create_change_set(**_call(stack, name, creates, request))
-        change_set = _wait(stack, answer["Id"], answer["StackId"], name, creates)
+        made, stack_id = _create(stack, state, name, _call(stack, name, creates, request))
+        found = StackState.in_review(stack_id) if state is None else state
+        change_set = _wait(stack, made, found, name, creates)
         if change_set is None:
-            _take_back(stack, name, made_stack=state is None)
+            _take_back(stack, name, stack_id, made_stack=state is None)
+        elif not creates and (changed := stack.find_change(found)):
+            # It fits what the stack is now, and that is not what was worked out before.
+            raise Outdated(changed)
         elif request.imports:
             change_set = replace(change_set, imports=True)
         yield change_set
     except BaseException:
         with suppress(AwsError):
-            _take_back(stack, name, made_stack=state is None)
+            _take_back(stack, name, stack_id, made_stack=state is None)
         raise
+
+
+def _create(stack: Stack, state: StackState | None, name: str, call: Any) -> tuple[str, str]:
+    """Make a change set; return its ARN, and the stack's."""
+    with stack.expecting(state):
+        try:
+            answer: Any = stack.client.create_change_set(**call)
+        except ClientError as error:
+            # Nobody else has this name: the SDK repeats a call whose answer was lost.
+            if code_of(error) != "AlreadyExistsException":
+                raise
+            found = stack.client.describe_change_set(StackName=stack.name, ChangeSetName=name)
+            return found["ChangeSetId"], found["StackId"]
+    return answer["Id"], answer["StackId"]
 
 
 def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
@@ -132,16 +137,22 @@ def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
     """
     try:
         with translated(f"change set {name}"):
-            answer = _describe(stack, StackName=stack.name, ChangeSetName=name)
+            answer = described.describe(stack.client, StackName=stack.name, ChangeSetName=name)
     except AwsError as error:
-        raise AwsError(f"{error}; `{stack.command('deploy --no-execute')}` leaves one") from error
+        told = f"{error}; `{stack.command('deploy --no-execute')}` leaves one"
+        if is_unfit(error):
+            told = (
+                f"stack {stack.name} has no change set {name}: it was executed or deleted, or an "
+                f"update has made it void; `{stack.command('deploy --no-execute')}` leaves one"
+            )
+        raise AwsError(told) from error
     if answer["Status"] != "CREATE_COMPLETE" or answer["ExecutionStatus"] != "AVAILABLE":
         raise AwsError(
             f"change set {name} is {answer['Status']}, {answer['ExecutionStatus']}: it cannot be "
             f"executed; make a new one with `{stack.command('deploy')}`"
         )
     creates = state.status == REVIEW
-    return _change_set(answer, name, state.id, creates)
+    return described.change_set_of(answer, name, state, creates)
 
 
 def execute(
@@ -162,21 +173,54 @@ def execute(
     following = stack.following(change_set.stack_id)
     if not change_set.creates:
         following.skip_past()
-    with translated(f"stack {stack.name}"):
-        try:
+    try:
+        with _expecting(stack, change_set.found):
             stack.client.execute_change_set(
                 ChangeSetName=change_set.id,
                 ClientRequestToken=token,
                 **({} if change_set.imports else _on_failure(rollback)),
             )
-        except ClientError as error:
-            if code_of(error) in OVERTAKEN:
-                raise Outdated(
-                    f"stack {stack.name}: another deployment has begun since this one was "
-                    "prepared, and nothing of this one was done; repeat the command"
-                ) from error
+    except Outdated:
+        if not _has_begun(stack, following, token):
             raise
     return following.events()
+
+
+def _has_begun(stack: Stack, following: Following, token: str) -> bool:
+    """Whether an operation with this token has begun, whatever the call for it was answered.
+
+    The SDK repeats a call whose answer was lost, and the repetition finds a change set that is
+    being executed already.
+    """
+    tokens = looks(f"stack {stack.name}", following.token_of_last_operation, stack.sleep)
+    with suppress(AwsError):
+        return token in islice(tokens, MAX_LOOKS)
+    return False
+
+
+@contextmanager
+def _expecting(stack: Stack, found: StackState | None) -> Iterator[None]:
+    """Tell what the block's calls about a change set fail with, as `Stack.expecting` does.
+
+    Raises:
+        Outdated: also where the stack is as it was found, and the change set is not.
+    """
+    try:
+        with stack.expecting(found):
+            yield
+    except AwsError as error:
+        unfit = is_unfit(error) and not isinstance(error, Outdated)
+        if unfit and code_of(cast("ClientError", error.__cause__)) != "ValidationError":
+            raise _lost(stack) from error
+        raise
+
+
+def _lost(stack: Stack) -> Outdated:
+    """Return the refusal where nothing but the change set is not as it was."""
+    return Outdated(
+        f"stack {stack.name}: somebody else has deleted or executed the change set of this command "
+        "meanwhile; nothing more was changed by this command, repeat the command"
+    )
 
 
 def _on_failure(rollback: bool) -> Any:
@@ -186,12 +230,39 @@ def _on_failure(rollback: bool) -> Any:
     return {"DisableRollback": not rollback, "RetainExceptOnCreate": True}
 
 
-def delete_failed(stack: Stack) -> None:
-    """Delete the change sets that failed in earlier runs of this tool."""
-    with translated(f"stack {stack.name}"):
+def delete_failed(stack: Stack, state: StackState) -> None:
+    """Delete the change sets that failed in earlier runs of this tool.
+
+    Raises:
+        Outdated: the stack is not as `state` says, by somebody else.
+    """
+    with stack.expecting(state):
         for summary in _summaries(stack):
             if summary["ChangeSetName"].startswith(NAME_PREFIX) and summary["Status"] == "FAILED":
-                stack.client.delete_change_set(ChangeSetName=summary["ChangeSetId"])
+                _delete(stack, ChangeSetName=summary["ChangeSetId"])
+
+
+def _delete(stack: Stack, **which: str) -> None:
+    """Delete a change set, if it is there, once it can be deleted; fails as the SDK.
+
+    That it cannot be yet, while it is being made, is an InvalidChangeSetStatus (CloudFormation API,
+    DeleteChangeSet).
+    """
+    pauses = iter(POLL_SECONDS)
+    while True:
+        try:
+            stack.client.delete_change_set(**which)
+        except ClientError as error:
+            # The call that makes it may have been interrupted before it took effect; the stack may
+            # be gone with it.
+            if code_of(error) in {MISSING, "ValidationError"}:
+                return
+            pause = next(pauses, None)
+            if code_of(error) != "InvalidChangeSetStatus" or pause is None:
+                raise
+            stack.sleep(pause)
+        else:
+            return
 
 
 def _summaries(stack: Stack) -> Iterator[Any]:
@@ -231,17 +302,37 @@ def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
 
 
 def _wait(
-    stack: Stack, change_set_id: str, stack_id: str, name: str, creates: bool
+    stack: Stack, change_set_id: str, found: StackState, name: str, creates: bool
 ) -> ChangeSet | None:
+    unseen = iter(range(MAX_UNSEEN))
+    seen = False
+
     def look() -> Any:
-        return _describe(stack, ChangeSetName=change_set_id)
+        nonlocal seen
+        try:
+            answer = described.describe(stack.client, ChangeSetName=change_set_id)
+        except ClientError as error:
+            if code_of(error) != MISSING or seen or next(unseen, None) is None:
+                raise
+            now = stack.state()
+            if now is not None and change(found, now):
+                raise  # it went with that
+            return {"Status": "CREATE_PENDING"}  # a new one is not seen everywhere at once
+        seen = True
+        return answer
 
     answer: Any = {}
-    for answer in looks(f"stack {stack.name}", look, stack.sleep):
-        if answer["Status"] in {"CREATE_COMPLETE", "FAILED"}:
-            break
+    with _expecting(stack, found):
+        for answer in looks(f"stack {stack.name}", look, stack.sleep):
+            if answer["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
+                break
+    # Whoever sees it in the console can delete or execute it.
+    taken = answer["Status"].startswith("DELETE_") or answer.get("ExecutionStatus") in TAKEN
+    if taken:
+        changed = stack.find_change(found)
+        raise Outdated(changed) if changed else _lost(stack)
     if answer["Status"] == "CREATE_COMPLETE":
-        return _change_set(answer, name, stack_id, creates)
+        return described.change_set_of(answer, name, found, creates)
     reason = answer.get("StatusReason", "")
     if any(text in reason for text in NO_CHANGES):
         return None
@@ -250,45 +341,18 @@ def _wait(
     raise DeploymentFailed(f"stack {stack.name}: the change set failed: {told}")
 
 
-def _describe(stack: Stack, **which: str) -> Any:
-    """Return a change set's description, with the changes of all its pages; fails as the SDK."""
-    page: Any = stack.client.describe_change_set(**which)  # type: ignore[arg-type]
-    answer, changes = page, [*page.get("Changes", [])]
-    while page.get("NextToken"):
-        page = stack.client.describe_change_set(
-            ChangeSetName=answer["ChangeSetId"], NextToken=page["NextToken"]
-        )
-        changes += page.get("Changes", [])
-    return {**answer, "Changes": changes}
+def _take_back(stack: Stack, name: str, stack_id: str, *, made_stack: bool) -> None:
+    """Delete a change set, if it was made, and the empty stack that was made for it.
 
-
-def _change_set(answer: Any, name: str, stack_id: str, creates: bool) -> ChangeSet:
-    parameters = {
-        one["ParameterKey"]: one.get("ParameterValue", "") for one in answer.get("Parameters", [])
-    }
-    changes = _changes(answer)
-    return ChangeSet(answer["ChangeSetId"], name, stack_id, creates, changes, parameters)
-
-
-def _changes(answer: Any) -> tuple[Change, ...]:
-    raw = (change["ResourceChange"] for change in answer["Changes"] if "ResourceChange" in change)
-    return tuple(map(_change, raw))
-
-
-def _take_back(stack: Stack, name: str, *, made_stack: bool) -> None:
-    """Delete a change set, if it was made, and the empty stack that was made for it."""
+    stack_id is that of the stack, "" if it is not known whether one was made.
+    """
     with translated(f"stack {stack.name}"):
-        try:
-            stack.client.delete_change_set(StackName=stack.name, ChangeSetName=name)
-        except ClientError as error:
-            # The call that makes it may have been interrupted before it took effect.
-            if code_of(error) not in {"ChangeSetNotFound", "ValidationError"}:
-                raise
+        _delete(stack, StackName=stack_id or stack.name, ChangeSetName=name)
         if not made_stack:
             return
         # Another deployment, begun at the same moment, may have a change set of the same stack.
         state = stack.state()
-        if state is None or state.status != REVIEW:
+        if state is None or state.status != REVIEW or (stack_id and state.id != stack_id):
             return
         if all(summary["ChangeSetName"] == name for summary in _summaries(stack)):
             if state.termination_protection:
@@ -296,39 +360,7 @@ def _take_back(stack: Stack, name: str, *, made_stack: bool) -> None:
             stack.client.delete_stack(StackName=state.id)
 
 
-def _change(raw: Mapping[str, Any]) -> Change:
-    named: dict[str, PropertyChange] = {}
-    for detail in raw.get("Details", []):
-        target = detail["Target"]
-        path = target.get("Name") or target["Attribute"]
-        named.setdefault(path, PropertyChange(path, cause=detail.get("CausingEntity")))
-    return Change(
-        action=cast("Action", raw["Action"]),
-        logical_id=raw["LogicalResourceId"],
-        resource_type=raw["ResourceType"],
-        replacement=REPLACEMENTS.get(raw.get("Replacement", ""), "no"),
-        properties=tuple(named.values()),
-    )
-
-
 def _parameter(name: str, value: str | None) -> dict[str, str | bool]:
     if value is None:
         return {"ParameterKey": name, "UsePreviousValue": True}
     return {"ParameterKey": name, "ParameterValue": value}
-
-
-def token_of(principal: str) -> str:
-    """Return a ClientRequestToken that says who began an operation.
-
-    Args:
-        principal: the caller's ARN, as sts gives it; its last part is the user or the session.
-    """
-    name = re.sub(r"[^a-zA-Z0-9]+", "-", principal.rpartition("/")[2]).strip("-")[:64]
-    return f"{NAME_PREFIX}{name}-{uuid.uuid4().hex[:12]}"
-
-
-def principal_of(token: str) -> str:
-    """Return who began an operation, as far as its token says; "" if it was not this tool."""
-    if not token.startswith(NAME_PREFIX):
-        return ""
-    return token.removeprefix(NAME_PREFIX).rpartition("-")[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from payment_infra.cloud.events import StackEvent, Waiting
+from payment_infra.cloud.events import STACK_TYPE, StackEvent, Waiting
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.stacks.diagnosis import failure
@@ -68,13 +68,17 @@ class Following:
                 if self._known:
                     break
 
-    def token_of_last_operation(self) -> str:
-        """Return the ClientRequestToken of the last operation, "" if it has none."""
+    def token_of_last_operation(self, starts: Collection[str] = STARTS) -> str:
+        """Return the ClientRequestToken of the last operation, "" if it has none.
+
+        `starts` is how that must have begun, or there is none.
+        """
         with translated(f"stack {self._name}"):
             for page in self._pages():
                 for event in page:
                     if _starts_operation(event):
-                        return str(event.get("ClientRequestToken", ""))
+                        token = str(event.get("ClientRequestToken", ""))
+                        return token if event["ResourceStatus"] in starts else ""
         return ""
 
     def events(self, expected: Collection[str] = SUCCEEDED) -> Iterator[StackEvent | Waiting]:
@@ -95,7 +99,7 @@ class Following:
             if seen is None:
                 yield Waiting()
                 continue
-            status, fresh = seen
+            status, fresh = self._before_the_next(*seen)
             # For a moment after it has begun, the stack can still have its last status, also when
             # the operation's first events come right after that was seen.
             told = bool(self.seen) or self._is_told(status, fresh)
@@ -107,6 +111,19 @@ class Following:
                 yield Waiting()
         if status not in expected:
             raise failure(self._name, status, tuple(self.seen), {}, self._flags)
+
+    def _before_the_next(
+        self, status: str, events: list[StackEvent]
+    ) -> tuple[str, list[StackEvent]]:
+        """Leave out what belongs to an operation that somebody has begun after this one's end."""
+        ended, before = "", len(self.seen)
+        for number, event in enumerate([*self.seen, *events]):
+            if event.logical_id != self._name or event.resource_type != STACK_TYPE:
+                continue
+            if ended and event.status in STARTS:
+                return ended, events[: number - before]
+            ended = "" if event.status.endswith("_IN_PROGRESS") else event.status
+        return status, events
 
     def _is_told(self, status: str, events: Iterable[StackEvent]) -> bool:
         """Whether the stack's own events say that it has come to that status."""
@@ -120,7 +137,7 @@ class Following:
         try:
             stacks = self._client.describe_stacks(StackName=self._stack_id)["Stacks"]
         except ClientError as error:
-            if code_of(error) == "ValidationError" and "does not exist" in str(error):
+            if is_gone(error):
                 return "DELETE_COMPLETE"
             raise
         return stacks[0]["StackStatus"]
@@ -138,6 +155,12 @@ class Following:
         pages = self._client.get_paginator("describe_stack_events")
         for page in pages.paginate(StackName=self._stack_id):
             yield page["StackEvents"]
+
+
+def is_gone(error: ClientError) -> bool:
+    """Whether a call was refused since there is no such stack."""
+    # CloudFormation has no error code of its own for this.
+    return code_of(error) == "ValidationError" and "does not exist" in str(error)
 
 
 def _starts_operation(raw: Mapping[str, Any]) -> bool:

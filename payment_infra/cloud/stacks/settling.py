@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.stacks.change_sets import principal_of
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.operator import follow
+from payment_infra.cloud.stacks.tokens import began
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.moments import shown
 
@@ -148,9 +148,8 @@ def busy(stack: Stack, state: StackState) -> AwsError:
 def current_operation(stack: Stack, state: StackState) -> str:
     """Say which operation is in progress, since when, and who began it, as far as that is known."""
     following = stack.following(state.id)
-    principal = principal_of(following.token_of_last_operation())
-    by = f", begun by {principal} with payment-infra" if principal else ""
-    return f"{state.status} since {shown(state.changed_at)}{by}"
+    by = began(following.token_of_last_operation())
+    return f"{state.status} since {shown(state.changed_at)}{by and f', {by}'}"
 
 
 def _wait(stack: Stack, state: StackState, operator: Operator, wait: bool | None) -> None:

@@ -5,67 +5,47 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import looks
-from payment_infra.cloud.stacks.following import REVIEW, Following
+from payment_infra.cloud.stacks.following import REVIEW, Following, is_gone
+from payment_infra.cloud.stacks.state import StackState, change, is_busy
+from payment_infra.cloud.stacks.tokens import began
 from payment_infra.errors import AwsError
+from payment_infra.moments import shown
 from payment_infra.names import naming_flags
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_cloudformation.type_defs import StackResourceSummaryTypeDef, StackTypeDef
+    from mypy_boto3_cloudformation.type_defs import StackResourceSummaryTypeDef
 
     from payment_infra.cloud.events import StackEvent, Waiting
 
+__all__ = ["CANCELLABLE", "Outdated", "Stack", "StackState"]
+
 CANCELLABLE = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"})
+# What CloudFormation says of a call that does not fit the stack, or its change set, as it is now;
+# it also says the first of one that never fits (CloudFormation API, "Common Error Types", and the
+# errors of CreateChangeSet, ExecuteChangeSet and DeleteChangeSet).
+UNFIT = frozenset(
+    {
+        *("ValidationError", "ChangeSetNotFound", "InvalidChangeSetStatus"),
+        *("AlreadyExistsException", "TokenAlreadyExistsException"),
+    }
+)
 
 
-@dataclass(frozen=True)
-class StackState:
-    """What DescribeStacks says of a stack.
+class Outdated(AwsError):
+    """Somebody else has changed the stack, and what was to be done to it does not fit any more."""
 
-    changed_at is when its last operation began; drift is DRIFTED, IN_SYNC, UNKNOWN or NOT_CHECKED,
-    as it was found at drift_checked_at.
-    """
 
-    id: str
-    status: str
-    parameters: Mapping[str, str]
-    outputs: Mapping[str, str]
-    changed_at: datetime
-    role_arn: str | None = None
-    notification_arns: tuple[str, ...] = ()
-    termination_protection: bool = False
-    drift: str = "NOT_CHECKED"
-    drift_checked_at: datetime | None = None
-
-    @classmethod
-    def of(cls, stack: StackTypeDef) -> StackState:
-        """Return the state that an answer of DescribeStacks holds."""
-        drift = stack.get("DriftInformation", {})
-        return cls(
-            id=stack["StackId"],
-            status=stack["StackStatus"],
-            parameters={
-                parameter["ParameterKey"]: parameter.get("ParameterValue", "")
-                for parameter in stack.get("Parameters", [])
-            },
-            outputs={
-                output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])
-            },
-            changed_at=stack.get("LastUpdatedTime") or stack["CreationTime"],
-            role_arn=stack.get("RoleARN"),
-            notification_arns=tuple(stack.get("NotificationARNs", [])),
-            termination_protection=stack.get("EnableTerminationProtection", False),
-            drift=drift.get("StackDriftStatus", "NOT_CHECKED"),
-            drift_checked_at=drift.get("LastCheckTimestamp"),
-        )
+def is_unfit(error: AwsError) -> bool:
+    """Whether a call was refused that perhaps fitted the stack as it was before."""
+    return isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in UNFIT
 
 
 class Stack:
@@ -98,6 +78,55 @@ class Stack:
         with translated(f"stack {self.name}"):
             return self._read()
 
+    def find_change(self, found: StackState | None) -> str:
+        """Say what somebody else has done to the stack since it was found so; "" for nothing.
+
+        CloudFormation works on a stack for one at a time, and knows no lock of ours.
+        """
+        now = self.state()
+        what = change(found, now)
+        return what and self._told(what, found, now)
+
+    @contextmanager
+    def expecting(self, found: StackState | None) -> Iterator[None]:
+        """Translate what the block's calls fail with, which expect the stack to be as it was found.
+
+        Raises:
+            Outdated: it is not, and a call was refused; says what somebody else has done.
+            AwsError: a call failed otherwise.
+        """
+        try:
+            with translated(f"stack {self.name}"):
+                yield
+        except AwsError as error:
+            if isinstance(error, Outdated) or not is_unfit(error):
+                raise
+            try:
+                now = self.state()
+                what = change(found, now) or ("works on it" if now and is_busy(now) else "")
+                told = what and self._told(what, found, now)
+            except AwsError:  # then the refusal itself has to do
+                raise error from error.__cause__
+            if told:
+                raise Outdated(told) from error
+            raise
+
+    def _told(self, what: str, found: StackState | None, now: StackState | None) -> str:
+        details, then = "", "repeat the command"
+        if found is not None and now is None:
+            details = began(
+                self.following(found.id).token_of_last_operation({"DELETE_IN_PROGRESS"})
+            )
+        elif now is not None and now.status != REVIEW:
+            by = began(self.following(now.id).token_of_last_operation())
+            details = f"{now.status} since {shown(now.changed_at)}{by and f', {by}'}"
+            if is_busy(now):
+                then = f"`{self.command('watch')}` shows it, repeat the command after that"
+        return (
+            f"stack {self.name}: somebody else {what} meanwhile{details and f' ({details})'}; "
+            f"nothing more was changed by this command, {then}"
+        )
+
     def state_for_sure(self) -> StackState | None:
         """Return the stack's state, and look again if a look fails for a passing reason.
 
@@ -123,7 +152,7 @@ class Stack:
             AwsError: there is none that can be read.
         """
         where = {"ChangeSetName": change_set_id} if change_set_id else {"StackName": self.name}
-        with translated(f"stack {self.name}"):
+        with self._there():
             answer = self.client.get_template(**where, TemplateStage="Original")
         # boto3 parses a template in JSON, and passes one in YAML on as text.
         body: Any = answer["TemplateBody"]
@@ -202,16 +231,25 @@ class Stack:
 
         Raises:
             DeploymentFailed: the deletion failed.
+            Outdated: somebody else has changed or protected the stack.
         """
         following = self._following_from_now(state)
-        with translated(f"stack {self.name}"):
-            self.client.delete_stack(StackName=state.id, RetainResources=list(retain))
+        try:
+            with self.expecting(state):
+                self.client.delete_stack(StackName=state.id, RetainResources=list(retain))
+        except AwsError as error:
+            if is_unfit(error) and (now := self.state()) and now.termination_protection:
+                raise Outdated(
+                    f"stack {self.name}: somebody else has switched its termination protection on "
+                    "meanwhile; it was not deleted, repeat the command once that is off"
+                ) from error
+            raise
         return following.events()
 
     def roll_back(self, state: StackState) -> Iterator[StackEvent | Waiting]:
         """Undo what a failed operation has left, when it was told not to roll back."""
         following = self._following_from_now(state)
-        with translated(f"stack {self.name}"):
+        with self.expecting(state):
             self.client.rollback_stack(StackName=state.id, RetainExceptOnCreate=True)
         return following.events(expected={"ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 
@@ -220,7 +258,7 @@ class Stack:
     ) -> Iterator[StackEvent | Waiting]:
         """Continue a rollback that failed, without the resources with these logical ids."""
         following = self._following_from_now(state)
-        with translated(f"stack {self.name}"):
+        with self.expecting(state):
             self.client.continue_update_rollback(StackName=state.id, ResourcesToSkip=list(skip))
         return following.events(expected={"UPDATE_ROLLBACK_COMPLETE"})
 
@@ -241,34 +279,48 @@ class Stack:
                 self.protect(state.id, on=False)
             return self.delete(state)
         following = self._following_from_now(state)
-        with translated(f"stack {self.name}"):
+        with self.expecting(state):
             self.client.cancel_update_stack(StackName=state.id)
         return following.events(expected={"UPDATE_ROLLBACK_COMPLETE"})
 
     def protect(self, state_id: str, on: bool) -> None:
         """Switch termination protection, which refuses every deletion of the stack."""
-        with translated(f"stack {self.name}"):
+        with self._there():
             self.client.update_termination_protection(
                 StackName=state_id, EnableTerminationProtection=on
             )
 
     def policy(self) -> str:
         """Return the stack policy as JSON, "" if there is none."""
-        with translated(f"stack {self.name}"):
+        with self._there():
             answer = self.client.get_stack_policy(StackName=self.name)
         return answer.get("StackPolicyBody", "")
 
     def set_policy(self, state_id: str, body: str) -> None:
         """Set the stack policy, which says what updates may do to which resource."""
-        with translated(f"stack {self.name}"):
+        with self._there():
             self.client.set_stack_policy(StackName=state_id, StackPolicyBody=body)
 
     def resources(self) -> Iterator[StackResourceSummaryTypeDef]:
         """Yield every resource as CloudFormation summarizes it."""
-        with translated(f"stack {self.name}"):
+        with self._there():
             pages = self.client.get_paginator("list_stack_resources").paginate(StackName=self.name)
             for page in pages:
                 yield from page["StackResourceSummaries"]
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Translate what the block's calls fail with, which are about a stack that was found."""
+        with translated(f"stack {self.name}"):
+            try:
+                yield
+            except ClientError as error:
+                if is_gone(error):
+                    raise Outdated(
+                        f"stack {self.name}: somebody else has deleted it meanwhile; nothing more "
+                        "was changed by this command, repeat the command"
+                    ) from error
+                raise
 
     def _following_from_now(self, state: StackState) -> Following:
         following = self.following(state.id)
@@ -279,8 +331,7 @@ class Stack:
         try:
             stack = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
         except ClientError as error:
-            # CloudFormation has no error code of its own for this.
-            if code_of(error) == "ValidationError" and "does not exist" in str(error):
+            if is_gone(error):
                 return None
             raise
         if stack["StackStatus"] == "DELETE_COMPLETE":

@@ -27,9 +27,9 @@ def aws() -> FakeAws:
     return FakeAws(date=format_datetime(NOW, usegmt=True), buckets={"zips": FakeBucket()})
 
 
-def checks(aws: FakeAws, bucket: str = "", **settings: Any) -> dict[str, Check]:
+def checks(aws: FakeAws, bucket: str = "", stack: str = "", **settings: Any) -> dict[str, Check]:
     config = replace(StackConfig(suffix="dev", bucket=bucket), **settings)
-    found = list(check_access(aws.session().quick(), config, lambda: NOW))
+    found = list(check_access(aws.session().quick(), config, lambda: NOW, stack))
     assert aws.changes() == []
     assert all(bool(one.remedy) == (one.level != "ok") for one in found)
     assert len({one.name for one in found}) == len(found)
@@ -232,6 +232,14 @@ def test_actions_are_simulated_on_resources_named_as_the_environments_own(aws: F
         "arn:aws:s3:::zips/payment-infra/1": "s3:PutObject",
     }
     assert {call["PolicySourceArn"] for call in calls} == {f"arn:aws:iam::{ACCOUNT}:role/Deployers"}
+
+
+def test_a_stack_of_another_name_is_the_one_that_is_asked_about(aws: FakeAws) -> None:
+    checks(aws, stack="acme-payments")
+    resources = [call["ResourceArns"][0] for call in aws.called("iam:SimulatePrincipalPolicy")]
+    assert f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/acme-payments/1" in resources
+    assert f"arn:aws:iam::{ACCOUNT}:role/acme-payments-ValidationRole-1" in resources
+    assert not [one for one in resources if "payment-infra-dev" in one]
 
 
 def test_the_simulator_is_asked_about_roles_under_the_accounts_rules(aws: FakeAws) -> None:
