@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from payment_infra.cloud.deploying import bucket as buckets
 from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused
 from tests.functional.conftest import REPOSITORY, Cli, Program, refused
 from tests.gateways import GATEWAY, gateway
@@ -259,8 +260,14 @@ def test_a_network_that_is_not_there_is_told(
     ids=["missing", "of another account", "in another region"],
 )
 def test_a_bucket_that_cannot_be_used_is_refused(
-    bucket: FakeBucket | None, complaint: str, command: str, cli: Cli, aws: FakeAws
+    bucket: FakeBucket | None,
+    complaint: str,
+    command: str,
+    cli: Cli,
+    aws: FakeAws,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(buckets, "POLL_SECONDS", (0,))
     aws.buckets = {"zips": bucket} if bucket else {}
     line = refused(cli(command, "--suffix", "dev", "--bucket", "zips"), 1)
     assert line.startswith(complaint)

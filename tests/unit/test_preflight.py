@@ -42,7 +42,11 @@ def checks(
     aws: FakeAws, *, creates: bool = True, skip: tuple[str, ...] = (), **flags: object
 ) -> dict[str, Check]:
     made = check_all(
-        aws.session(), planned(aws, **flags), creates=creates, command=DEPLOY, skip=skip
+        *(aws.session(), planned(aws, **flags)),
+        creates=creates,
+        command=DEPLOY,
+        skip=skip,
+        sleep=lambda _: None,
     )
     return {one.name: one for one in made}
 

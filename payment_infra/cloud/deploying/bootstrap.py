@@ -2,48 +2,74 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.deploying.bucket import Bucket
+from payment_infra.cloud.deploying.bucket import MAX_LOOKS, MAX_LOOKS_AT_NEW, Bucket
 from payment_infra.cloud.environment.ownership import foreign
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.change_sets import Request, created, execute
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.settling import Step, step_of
-from payment_infra.cloud.stacks.stack import Stack
+from payment_infra.cloud.stacks.stack import Outdated, Stack
 from payment_infra.cloud.stacks.tokens import token_of
 from payment_infra.names import ARTIFACT_BUCKET_OUTPUT
 from payment_infra.rendering import render
 from payment_infra.template import build_bootstrap_template
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.deploying.bucket import Sleep
     from payment_infra.cloud.events import Tell
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.stack import StackState
 
 BOOTSTRAP_STACK = "payment-artifacts"
+# How often what others do to the bucket's stack is waited for.
+ATTEMPTS = 5
+# A stack that was changed so long ago or later can have a bucket that S3 does not show yet.
+NEW = timedelta(minutes=10)
 
 
-def bootstrap(session: Session, tell: Tell) -> tuple[str, bool]:
+def bootstrap(session: Session, tell: Tell, sleep: Sleep = time.sleep) -> tuple[str, bool]:
     """Create or update the artifact bucket's stack; return the bucket, and if anything changed.
 
     A stack whose bucket somebody has deleted is made anew: CloudFormation takes the bucket for
-    there, and no update of its template makes it again.
+    there, and no update of its template makes it again. What another deployment makes of it at the
+    same moment is waited for.
+
+    Raises:
+        AwsError: the stack is not the bucket's, or is changed by others again and again.
+        DeploymentFailed: it cannot be made.
     """
-    stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)
+    stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK, sleep)
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            changed = _bring_up_to_date(session, stack, tell)
+        except Outdated:
+            if not left:
+                raise
+        else:
+            return stack.outputs()[ARTIFACT_BUCKET_OUTPUT], changed
+    raise AssertionError
+
+
+def _bring_up_to_date(session: Session, stack: Stack, tell: Tell) -> bool:
+    """Create or update the bucket's stack; return whether anything changed."""
     state = _at_rest(session, stack, tell)
-    while state is not None and (gone := _gone(session, state)):
+    while state is not None and (gone := _gone(session, state, tell, stack.sleep)):
         tell(Caution(f"bucket {gone} is gone; its stack {stack.name} is made anew"))
         for event in stack.delete(state):
             tell(event)
         state = _at_rest(session, stack, tell)
     request = Request({"TemplateBody": render(build_bootstrap_template())}, {})
     with created(stack, state, request) as change_set:
-        if change_set is not None:
-            for event in execute(stack, change_set, token_of(session.principal())):
-                tell(event)
-    return stack.outputs()[ARTIFACT_BUCKET_OUTPUT], change_set is not None
+        if change_set is None:
+            return False
+        for event in execute(stack, change_set, token_of(session.principal())):
+            tell(event)
+    return True
 
 
 def _at_rest(session: Session, stack: Stack, tell: Tell) -> StackState | None:
@@ -74,27 +100,33 @@ def _at_rest(session: Session, stack: Stack, tell: Tell) -> StackState | None:
             )
 
 
-def find_bucket(session: Session, given: str, tell: Tell) -> Bucket:
+def find_bucket(session: Session, given: str, tell: Tell, sleep: Sleep = time.sleep) -> Bucket:
     """Return the given bucket, or the account's own, which is made if need be.
 
     Raises:
         AwsError: the bucket is missing, in another region, or another account's.
     """
-    name = given or own_bucket(session) or bootstrap(session, tell)[0]
-    bucket = Bucket(session.client("s3"), name, session.account())
+    name, looks = given, MAX_LOOKS
+    if not given:
+        name = own_bucket(session) or bootstrap(session, tell, sleep)[0]
+        looks = MAX_LOOKS_AT_NEW
+    bucket = _bucket(session, name, max_looks=looks, sleep=sleep, tell=tell)
     bucket.check()
     return bucket
 
 
 def own_bucket(session: Session) -> str | None:
-    """Return the account's own bucket in the region, None if it is yet to be made, or gone."""
+    """Return the account's own bucket in the region, None if it is yet to be made, or gone.
+
+    One look says so: what needs the bucket looks again.
+    """
     name = bootstrapped(session)
-    return name if name and exists(session, name) else None
+    return name if name and _bucket(session, name, max_looks=1).exists() else None
 
 
-def exists(session: Session, name: str) -> bool:
-    """Whether a bucket of that name exists, be it another account's."""
-    return Bucket(session.client("s3"), name, session.account()).exists()
+def exists(session: Session, name: str, tell: Tell, sleep: Sleep) -> bool:
+    """Whether a bucket of that name exists, be it another account's; looked for some seconds."""
+    return _bucket(session, name, sleep=sleep, tell=tell).exists()
 
 
 def bootstrapped(session: Session) -> str | None:
@@ -110,10 +142,18 @@ def bootstrapped(session: Session) -> str | None:
     return state.outputs[ARTIFACT_BUCKET_OUTPUT]
 
 
-def _gone(session: Session, state: StackState) -> str:
+def _gone(session: Session, state: StackState, tell: Tell, sleep: Sleep) -> str:
     """Return the bucket of its stack if it is there no more, else ""."""
     name = state.outputs.get(ARTIFACT_BUCKET_OUTPUT, "")
-    return "" if not name or exists(session, name) else name
+    # Another deployment may have made it a moment ago; no matter by how much the clocks differ.
+    new = abs(datetime.now(UTC) - state.changed_at) < NEW
+    looks = MAX_LOOKS_AT_NEW if new else MAX_LOOKS
+    found = not name or _bucket(session, name, max_looks=looks, sleep=sleep, tell=tell).exists()
+    return "" if found else name
+
+
+def _bucket(session: Session, name: str, **how: Any) -> Bucket:
+    return Bucket(session.client("s3"), name, session.account(), **how)
 
 
 def _is_bucket_stack(state: StackState) -> bool:

@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import code_of, translated
+from payment_infra.cloud.sdk.polling import POLL_SECONDS
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from payment_infra.cloud.events import Tell
+
+Sleep = Callable[[float], None]
+
 MISSING = {"404", "NoSuchBucket", "NotFound", "NoSuchKey"}
+# What S3 says besides while not all of it knows a new bucket: its region is not known yet ("Request
+# routing": redirects, and 400), or an earlier bucket of the name is still being deleted.
+NOT_YET = MISSING | {
+    *("301", "307", "400", "409", "TemporaryRedirect", "PermanentRedirect"),
+    *("AuthorizationHeaderMalformed", "OperationAborted"),
+}
+# Looks until a bucket that is not there is taken for missing, some ten seconds of them; and until
+# one is that was made a moment ago, some minutes ("Amazon S3 data consistency model": a change of
+# a bucket is seen by and by).
+MAX_LOOKS, MAX_LOOKS_AT_NEW = 8, 45
 
 
 class Bucket:
-    """A bucket in the session's region that belongs to the session's account."""
+    """A bucket in the session's region that belongs to the session's account.
 
-    def __init__(self, client: S3Client, name: str, account: str) -> None:
+    max_looks is how often it is looked for (MAX_LOOKS, or MAX_LOOKS_AT_NEW for one that was made a
+    moment ago), with pauses by `sleep`; `tell` is told of them.
+    """
+
+    def __init__(
+        self,
+        client: S3Client,
+        name: str,
+        account: str,
+        *,
+        max_looks: int = MAX_LOOKS,
+        sleep: Sleep = time.sleep,
+        tell: Tell = lambda _: None,
+    ) -> None:
         self.name = name
         self._client = client
         self._account = account
+        self._max_looks = max_looks
+        self._sleep = sleep
+        self._tell = tell
 
     def exists(self) -> bool:
         """Whether the bucket exists, be it another account's."""
         with translated(f"bucket {self.name}"):
             try:
-                self._client.head_bucket(Bucket=self.name, ExpectedBucketOwner=self._account)
+                self._patiently(self._head)
             except ClientError as error:
                 return code_of(error) not in MISSING
         return True
@@ -42,9 +75,7 @@ class Bucket:
         subject = f"bucket {self.name}"
         with translated(subject):
             try:
-                answer = self._client.head_bucket(
-                    Bucket=self.name, ExpectedBucketOwner=self._account
-                )
+                answer = self._patiently(self._head)
             except ClientError as error:
                 if code_of(error) in MISSING:
                     raise AwsError(f"{subject} does not exist; check --bucket") from error
@@ -67,16 +98,26 @@ class Bucket:
         `body` is called only if it was not.
         """
         with translated(f"s3://{self.name}/{key}"):
-            if self._has(key):
+            if self._patiently(lambda: self._has(key)):
                 return False
-            self._client.put_object(
-                Bucket=self.name,
-                Key=key,
-                Body=body(),
-                ContentType=content_type,
-                ChecksumAlgorithm="SHA256",
-                ExpectedBucketOwner=self._account,
-            )
+            content = body()
+            try:
+                self._patiently(
+                    lambda: self._client.put_object(
+                        Bucket=self.name,
+                        Key=key,
+                        Body=content,
+                        ContentType=content_type,
+                        ChecksumAlgorithm="SHA256",
+                        ExpectedBucketOwner=self._account,
+                    )
+                )
+            except ClientError as error:
+                if code_of(error) not in MISSING:
+                    raise
+                raise AwsError(
+                    f"bucket {self.name}: somebody has deleted it meanwhile; repeat the command"
+                ) from error
         return True
 
     def uri(self, key: str) -> str:
@@ -86,6 +127,21 @@ class Bucket:
     def url(self, key: str) -> str:
         """Return the object's address for CloudFormation's TemplateURL."""
         return f"{self._client.meta.endpoint_url}/{self.name}/{key}"
+
+    def _head(self) -> Any:
+        return self._client.head_bucket(Bucket=self.name, ExpectedBucketOwner=self._account)
+
+    def _patiently(self, call: Callable[[], Any]) -> Any:
+        """Return what `call` returns; while it does not find the bucket, make it again."""
+        for number in range(self._max_looks - 1):
+            try:
+                return call()
+            except ClientError as error:
+                if code_of(error) not in NOT_YET:
+                    raise
+            self._tell(Waiting(f"S3 does not show the bucket {self.name} yet"))
+            self._sleep(POLL_SECONDS[min(number, len(POLL_SECONDS) - 1)])
+        return call()
 
     def _has(self, key: str) -> bool:
         try:

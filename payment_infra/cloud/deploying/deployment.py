@@ -173,7 +173,7 @@ class Deployment:
                 f"stack {self._stack.name}: an import of what was kept is not done, and an update "
                 "follows it, while --no-execute leaves one change set; leave it out"
             )
-        release = upload(self._session, planned, self._operator.tell)
+        release = upload(self._session, planned, self._operator.tell, self._stack.sleep)
         request = importing.request(
             *(self._session, release, existing, missing),
             *(options.role_arn, options.notification_arns),
@@ -197,7 +197,7 @@ class Deployment:
         if not planned.bucket:  # it may be made, before there is a preview that says where
             account, region = self._session.account(), self._session.region
             self._operator.tell(Target(self._stack.name, account, region))
-        release = upload(self._session, planned, self._operator.tell)
+        release = upload(self._session, planned, self._operator.tell, self._stack.sleep)
         if found.state is not None:
             change_sets.delete_failed(self._stack, found.state)
         request = completing.request(release, self._options)

@@ -117,7 +117,8 @@ def prepare(
         tell(Caution(outset.caution))
     if brings_key(outset.deployed, planned.template):
         planned = before_encryption(planned)
-    release = upload(session, with_bucket(session, planned, outset.resolved, tell), tell)
+    planned = with_bucket(session, planned, outset.resolved, tell, stack.sleep)
+    release = upload(session, planned, tell, stack.sleep)
     return (release,) if release.plan.encrypts else (release, encrypting(release))
 
 

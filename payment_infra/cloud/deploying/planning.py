@@ -144,7 +144,7 @@ class Planning:
             environment = Environment(self._session, self._stack, live)
             if lost := find_lost_table(environment, tell):
                 tell(Caution(lost))
-        planned = with_bucket(self._session, planned, found.resolved, tell)
+        planned = with_bucket(self._session, planned, found.resolved, tell, self._stack.sleep)
         self._check(planned, live, imports=self.imports(found))
         return replace(found, planned=planned)
 
@@ -250,6 +250,7 @@ class Planning:
                 imports=imports,
                 command=self._command,
                 skip=self._options.skip_checks,
+                sleep=self._stack.sleep,
             )
         for check in checks:
             if check.level == "fail" or (check.level == "warn" and self._options.strict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from payment_infra.checks import Check
 from payment_infra.cloud.deploying.bootstrap import own_bucket
-from payment_infra.cloud.deploying.bucket import Bucket
+from payment_infra.cloud.deploying.bucket import Bucket, Sleep
 from payment_infra.cloud.deploying.existing import find_existing, find_key, physical_name
 from payment_infra.cloud.sdk import keys, tables
 from payment_infra.cloud.sdk.errors import MISSING, code_of, is_unavailable, translated
@@ -50,6 +51,7 @@ def check_all(
     imports: bool = False,
     restored: str = "",
     skip: Collection[str] = (),
+    sleep: Sleep = time.sleep,
 ) -> list[Check]:
     """Make the checks, at the same time, and return them in their order; a message says all.
 
@@ -62,9 +64,10 @@ def check_all(
         restored: the table that the stack works on in place of its own, and goes on with unless the
             plan names another.
         skip: names of the checks that are not made.
+        sleep: makes the pauses while the bucket is looked for.
     """
     checks: Mapping[str, Callable[[], Check]] = {
-        "bucket": lambda: _check_bucket(session, planned),
+        "bucket": lambda: _check_bucket(session, planned, sleep),
         "template": lambda: _check_template(session, planned),
         "names": lambda: (
             _check_names(session, planned, command)
@@ -81,12 +84,12 @@ def check_all(
         return [future.result() for future in found]
 
 
-def _check_bucket(session: Session, planned: Plan) -> Check:
+def _check_bucket(session: Session, planned: Plan, sleep: Sleep) -> Check:
     try:
         name = planned.bucket or own_bucket(session)
         if name is None:
             return Check("bucket", "ok", "the account's own bucket will be made")
-        Bucket(session.client("s3"), name, session.account()).check()
+        Bucket(session.client("s3"), name, session.account(), sleep=sleep).check()
     except AwsError as error:
         return Check("bucket", "fail", str(error))
     return Check("bucket", "ok")

@@ -24,7 +24,7 @@ from payment_infra.rendering import document, render_document
 from payment_infra.template import build_template
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.deploying.bucket import Bucket
+    from payment_infra.cloud.deploying.bucket import Bucket, Sleep
     from payment_infra.cloud.events import Tell
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.stack import StackState
@@ -133,9 +133,11 @@ def _check_numbers(
         raise UsageError(f"{told}: {broken.problem}")
 
 
-def with_bucket(session: Session, planned: Plan, resolved: Resolved, tell: Tell) -> Plan:
+def with_bucket(
+    session: Session, planned: Plan, resolved: Resolved, tell: Tell, sleep: Sleep
+) -> Plan:
     """Return the plan, for the account's own bucket if the one that the stack has is gone."""
-    if not planned.bucket or resolved.config.bucket or exists(session, planned.bucket):
+    if not planned.bucket or resolved.config.bucket or exists(session, planned.bucket, tell, sleep):
         return planned
     tell(
         Caution(
@@ -147,19 +149,20 @@ def with_bucket(session: Session, planned: Plan, resolved: Resolved, tell: Tell)
     return _plan(planned.config, planned.keys, "", values, encrypts=planned.encrypts)
 
 
-def upload(session: Session, planned: Plan, tell: Tell) -> Release:
+def upload(session: Session, planned: Plan, tell: Tell, sleep: Sleep) -> Release:
     """Put zips and template into the bucket, under their digests; what is there is skipped.
 
     Args:
         session: whose account.
         planned: what is to be deployed.
         tell: gets the events of the bucket's stack, if that has to be made.
+        sleep: makes the pauses while the bucket is looked for.
 
     Raises:
         AwsError: the bucket is missing or not this account's; nothing was changed.
     """
     artifacts = build_artifacts()
-    bucket = find_bucket(session, planned.bucket, tell)
+    bucket = find_bucket(session, planned.bucket, tell, sleep)
     if not planned.bucket:
         values = {**planned.parameters, names.ARTIFACT_BUCKET: bucket.name}
         encrypts = planned.encrypts

@@ -93,6 +93,11 @@ def remove(session: Session, contents: Contents, tell: Tell) -> None:
         try:
             client.delete_bucket(Bucket=contents.bucket, ExpectedBucketOwner=session.account())
         except ClientError as error:
+            if code_of(error) == "BucketNotEmpty":
+                raise AwsError(
+                    f"bucket {contents.bucket}: somebody has put something into it meanwhile; "
+                    "repeat the command"
+                ) from error
             if code_of(error) not in MISSING:
                 raise
     stack = Stack(session.client("cloudformation"), BOOTSTRAP_STACK)

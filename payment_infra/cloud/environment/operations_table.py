@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.sdk.configuration import CONNECT_SECONDS
 from payment_infra.cloud.sdk.errors import DENIED, code_of, translated
-from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.sdk.polling import POLL_SECONDS, looks
 from payment_infra.cloud.sdk.tables import enable_recovery
 from payment_infra.errors import AwsError
 from payment_infra.names import OPERATIONS_TABLE
@@ -39,6 +39,10 @@ ANSWER_SECONDS = 5
 CONFIG = Config(connect_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS)
 TAGS = {"ManagedBy": "payment-infra"}
 MISSING = "ResourceNotFoundException"
+# What UpdateContinuousBackups says of a table that it does not see yet.
+UNSEEN = "TableNotFoundException"
+# Tries of a first write, besides those of the first ten seconds: some two minutes of them.
+MORE_TRIES = 20
 
 
 class OperationsTable:
@@ -48,20 +52,27 @@ class OperationsTable:
         self._session = session
         self._client = session.unguarded(CONFIG).client("dynamodb")
         self._sleep = sleep
+        self._there = False  # whether it was written to
 
     def get(self, stack: str, item: str) -> Item | None:
         """Return an item as it is now; None if there is none, or no table yet."""
-        with self.allowed():
-            try:
-                answer = self._client.get_item(
-                    TableName=OPERATIONS_TABLE, Key=_key(stack, item), ConsistentRead=True
-                )
-            except ClientError as error:
-                if code_of(error) == MISSING:
-                    return None
-                raise
-        found: Item | None = answer.get("Item")
-        return found
+        # A table that was just written to is not missing: it is new, and not there for every call.
+        pauses = iter(POLL_SECONDS if self._there else ())
+        while True:
+            with self.allowed():
+                try:
+                    answer = self._client.get_item(
+                        TableName=OPERATIONS_TABLE, Key=_key(stack, item), ConsistentRead=True
+                    )
+                except ClientError as error:
+                    if code_of(error) != MISSING:
+                        raise
+                else:
+                    found: Item | None = answer.get("Item")
+                    return found
+            if (pause := next(pauses, None)) is None:
+                return None
+            self._sleep(pause)
 
     def update(self, stack: str, item: str, **update: Any) -> tuple[bool, Item]:
         """Update an item on a condition; the table is made if there is none yet.
@@ -83,16 +94,22 @@ class OperationsTable:
             **update,
         }
         with self.allowed():
-            while True:
+            for pause in (*POLL_SECONDS, *(POLL_SECONDS[-1],) * MORE_TRIES, None):
                 try:
-                    return True, self._client.update_item(**call)["Attributes"]
+                    written = self._client.update_item(**call)["Attributes"]
                 except ClientError as error:
                     if code_of(error) == "ConditionalCheckFailedException":
                         answer: Any = error.response
                         return False, answer.get("Item", {})
-                    if code_of(error) != MISSING:
+                    if code_of(error) != MISSING or pause is None:
                         raise
+                else:
+                    self._there = True
+                    return True, written
                 self.make()
+                # It is made, and not yet there for every call.
+                self._sleep(pause)
+            raise AssertionError
 
     def items(self, stack: str, prefix: str) -> list[Item]:
         """Return the items of a stack whose names begin so, as they are now."""
@@ -114,7 +131,11 @@ class OperationsTable:
     def delete(self, stack: str, item: str) -> None:
         """Delete an item, if there is one."""
         with self.allowed():
-            self._client.delete_item(TableName=OPERATIONS_TABLE, Key=_key(stack, item))
+            try:
+                self._client.delete_item(TableName=OPERATIONS_TABLE, Key=_key(stack, item))
+            except ClientError as error:
+                if code_of(error) != MISSING:
+                    raise
 
     def make(self) -> None:
         """Make the table, if there is none, and wait until it can be used.
@@ -134,9 +155,10 @@ class OperationsTable:
                 return False
             return enable_recovery(self._client, OPERATIONS_TABLE)
         except ClientError as error:
-            if code_of(error) != MISSING:
+            if code_of(error) not in {MISSING, UNSEEN}:
                 raise
-            self._create()
+            if code_of(error) == MISSING:
+                self._create()
             return False
 
     def _create(self) -> None:

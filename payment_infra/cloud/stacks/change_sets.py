@@ -33,6 +33,9 @@ CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM")
 MAX_BODY_BYTES = 51_200
 # What CloudFormation says in StatusReason when a change set would change nothing.
 NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+# What a call is refused with that names what was made a moment ago: a role, or the bucket of the
+# template (IAM, "Changes that I make are not always immediately visible").
+NOT_YET = ("cannot be assumed", "S3 error: The specified bucket does not exist")
 # Looks at a new change set that may not find it yet, some two minutes of them.
 MAX_UNSEEN = 30
 # What somebody has made of a change set that was ready (CloudFormation API, DescribeChangeSet).
@@ -118,15 +121,22 @@ def created(stack: Stack, state: StackState | None, request: Request) -> Iterato
 def _create(stack: Stack, state: StackState | None, name: str, call: Any) -> tuple[str, str]:
     """Make a change set; return its ARN, and the stack's."""
     with stack.expecting(state):
-        try:
-            answer: Any = stack.client.create_change_set(**call)
-        except ClientError as error:
-            # Nobody else has this name: the SDK repeats a call whose answer was lost.
-            if code_of(error) != "AlreadyExistsException":
-                raise
-            found = stack.client.describe_change_set(StackName=stack.name, ChangeSetName=name)
-            return found["ChangeSetId"], found["StackId"]
-    return answer["Id"], answer["StackId"]
+        for pause in (*POLL_SECONDS, None):
+            try:
+                answer: Any = stack.client.create_change_set(**call)
+            except ClientError as error:
+                # Nobody else has this name: the SDK repeats a call whose answer was lost.
+                if code_of(error) == "AlreadyExistsException":
+                    made = described.describe(
+                        stack.client, StackName=stack.name, ChangeSetName=name
+                    )
+                    return made["ChangeSetId"], made["StackId"]
+                if pause is None or not any(text in str(error) for text in NOT_YET):
+                    raise
+                stack.sleep(pause)
+            else:
+                return answer["Id"], answer["StackId"]
+    raise AssertionError
 
 
 def find(stack: Stack, state: StackState, name: str) -> ChangeSet:
