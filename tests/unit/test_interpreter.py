@@ -12,6 +12,9 @@ import pytest
 from payment_infra import interpreter as module
 from payment_infra.errors import PaymentInfraError
 from payment_infra.interpreter import interpreter, pip_remedy, python_command
+from tests.documents import REPOSITORY
+
+PACKAGE = REPOSITORY / "payment_infra"
 
 
 def test_a_command_is_one_that_a_shell_takes_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +54,9 @@ def test_a_python_that_cannot_install_pip_itself_is_not_told_to(
     assert pip_remedy() == f"`{shlex.quote(sys.executable)} -m ensurepip` installs it"
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert pip_remedy() == "install payment-infra anew, which brings pip"
+
+
+def test_nothing_else_asks_which_python_this_is() -> None:
+    sources = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    asking = {path.name for path, text in sources.items() if "sys.executable" in text}
+    assert asking == {"interpreter.py"}
