@@ -56,7 +56,7 @@ def layer_digest(root: Path = HANDLERS) -> str:
     """Return the digest of the dependency layer, which is that of its requirements."""
     requirements = root / "requirements.txt"
     try:
-        content = requirements.read_bytes()
+        content = _source(requirements)
     except OSError as error:
         raise _unreadable(error) from error
     header = f"payment-infra layer {LAYER_FORMAT_VERSION}\n".encode()
@@ -102,8 +102,8 @@ def shared_sources(root: Path = HANDLERS) -> dict[str, bytes]:
         PaymentInfraError: a source file is missing or unreadable.
     """
     try:
-        return {"handlers/__init__.py": (root / "__init__.py").read_bytes()} | {
-            f"handlers/{path.relative_to(root).as_posix()}": path.read_bytes()
+        return {"handlers/__init__.py": _source(root / "__init__.py")} | {
+            f"handlers/{path.relative_to(root).as_posix()}": _source(path)
             for path in sorted((root / "shared").rglob("*.py"))
         }
     except OSError as error:
@@ -119,9 +119,18 @@ def _read(root: Path) -> dict[str, dict[str, bytes]]:
     package = shared_sources(root)
     try:
         entries = [path for path in sorted(root.glob("*.py")) if path.name != "__init__.py"]
-        return {path.stem: package | {path.name: path.read_bytes()} for path in entries}
+        return {path.stem: package | {path.name: _source(path)} for path in entries}
     except OSError as error:
         raise _unreadable(error) from error
+
+
+def _source(path: Path) -> bytes:
+    r"""Return the bytes of a source, with `\n` at the end of each line.
+
+    Python takes `\r\n` for it ("Lexical analysis: Physical lines"), and a checkout that has that
+    (git's core.autocrlf) is no other release.
+    """
+    return path.read_bytes().replace(b"\r\n", b"\n")
 
 
 def _unreadable(error: OSError) -> PaymentInfraError:

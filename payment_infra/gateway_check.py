@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ from payment_infra import gateway_probe
 from payment_infra.artifacts import HANDLERS, shared_sources
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.files import scratch_folder
 from payment_infra.gateway_probe import Finding, Request
 from payment_infra.interpreter import interpreter
 from payment_infra.layer import FOLDER, Download, build_layer
@@ -77,8 +77,8 @@ def check_gateway(
     if config.gateway == SIMULATED_GATEWAY:
         return
     sources, layer = shared_sources(root), build_layer(root, cache, download).body
-    with tempfile.TemporaryDirectory(prefix="payment-infra-") as name:
-        trial = _Trial(config, root, Path(name))
+    with scratch_folder() as folder:
+        trial = _Trial(config, root, folder)
         trial.unpack(sources, layer)
         trial.judge(trial.run(limit_seconds))
 

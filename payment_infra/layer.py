@@ -9,14 +9,13 @@ import io
 import os
 import re
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from payment_infra.artifacts import HANDLERS, LAYER, Artifact, layer_digest, zip_files
 from payment_infra.errors import PaymentInfraError
-from payment_infra.files import write_file
+from payment_infra.files import NO_ROOM, scratch_folder, write_file
 from payment_infra.interpreter import interpreter, pip_remedy
 
 # Where Lambda's Python runtimes look in a layer ("Packaging your layer content").
@@ -47,8 +46,8 @@ def build_layer(
     kept = _kept(digest, cache)
     with contextlib.suppress(OSError):
         return Artifact(LAYER, kept.read_bytes(), digest)
-    with tempfile.TemporaryDirectory(prefix="payment-infra-") as folder:
-        wheels = sorted((download or _download)(root / "requirements.txt", Path(folder)))
+    with scratch_folder() as folder:
+        wheels = sorted((download or _download)(root / "requirements.txt", folder))
         body = zip_files(dict(file for wheel in wheels for file in _files(wheel)))
     _keep(kept, body)
     return Artifact(LAYER, body, digest)
@@ -112,6 +111,9 @@ def _download(requirements: Path, folder: Path) -> Iterable[Path]:
             raise PaymentInfraError(
                 f"the dependency layer cannot be built, for this Python has no pip; {pip_remedy()}"
             )
+        for number in NO_ROOM:
+            if os.strerror(number) in done.stdout:
+                raise OSError(number, os.strerror(number))
         raise PaymentInfraError(_unavailable(requirements, _reason(done.stdout), done.stdout))
     return folder.glob("*.whl")
 

@@ -11,6 +11,7 @@ from cfnlint import ManualArgs, api
 from cfnlint.helpers import REGIONS
 
 from payment_infra.errors import PaymentInfraError
+from payment_infra.files import read_text
 from payment_infra.rendering import read_document
 
 # The first letter of a cfn-lint rule's id.
@@ -51,12 +52,10 @@ def lint_file(file: str, regions: Sequence[str] = ()) -> list[Finding]:
         PaymentInfraError: the file cannot be read.
     """
     try:
-        content = Path(file).read_bytes()
+        text = read_text(Path(file))
     except OSError as error:
         raise PaymentInfraError(f"{file}: cannot be read ({error.strerror})") from error
-    if PAIR.search(text := content.decode(errors="replace")):
-        return lint(text, regions)
-    return _findings(api.lint_file(Path(file), config=_config(regions)), text)
+    return lint(text, regions)
 
 
 def _config(regions: Sequence[str]) -> ManualArgs | None:

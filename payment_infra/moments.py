@@ -54,9 +54,12 @@ def parse_moment(text: str, now: datetime) -> datetime:
         ) from error
     if moment.tzinfo is None:
         raise UsageError(
-            f"{text!r} has no time zone; write UTC as {shown(moment.replace(tzinfo=UTC))}"
+            f"{text!r} has no time zone; write UTC as {moment.isoformat(timespec='seconds')}Z"
         )
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise UsageError(f"{text!r}: in UTC that is before year 1 or after year 9999") from error
 
 
 def _ago(text: str) -> re.Match[str] | None:

@@ -19,6 +19,7 @@ from typing import Any
 from payment_infra.combinations import conflicts
 from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.errors import UsageError
+from payment_infra.files import read_text
 from payment_infra.place import PLACE, Place
 from payment_infra.rules import Tags, Values, check_suffix
 
@@ -169,15 +170,14 @@ def _preset_source(preset: str) -> str:
 
 def _read_file(path: Path | None) -> dict[str, Any]:
     try:
-        with (path or Path(FILE_NAME)).open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read_text(path or Path(FILE_NAME)))
     except FileNotFoundError:
         if path is None:
             return {}
         raise UsageError(f"{path}: there is no such file; check --config") from None
     except OSError as error:
         raise UsageError(f"{path or FILE_NAME}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path or FILE_NAME}: not valid TOML: {error}") from error
 
 

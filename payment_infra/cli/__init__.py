@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import io
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra import __version__
+from payment_infra.cli import streams
 from payment_infra.cli.everywhere import DEBUG, ENTERED, PROGRAM, everywhere
 from payment_infra.errors import PaymentInfraError
 
@@ -117,12 +117,8 @@ class Root(click.Group):
             _fail(ctx, str(error), error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             _fail(ctx, "interrupted", 130)
-        except BrokenPipeError:
-            raise
         except OSError as error:
-            if error.filename is None:
-                sys.stdout = io.StringIO()  # or the interpreter, at its end, would try once more
-            _fail(ctx, f"{error.filename or 'output'}: {error.strerror or error}", 1)
+            _fail(ctx, _told(error), 1)
         except Exception as error:  # noqa: BLE001
             first_line = next(iter(str(error).splitlines()), "")
             kind = type(error).__name__
@@ -138,8 +134,14 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
         import traceback
 
         traceback.print_exc()
-    click.secho(f"Error: {escaped(message)}", fg="red", err=True)
+    unseen = streams.errors_are_unseen()
+    click.secho(f"Error: {escaped(message)}", fg="red", err=not unseen)
     ctx.exit(exit_code)
+
+
+def _told(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 @click.group(
@@ -189,9 +191,14 @@ def handle_interrupts() -> None:
 
 def main() -> None:
     """Run the command line."""
+    streams.prepare()
     # What a command imports and builds stays until it ends: to look through it for garbage again
     # and again takes a tenth of its time, and the interpreter's own look at the end another.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     handle_interrupts()
-    root.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)
+    try:
+        root.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)
+    except OSError as error:  # of --help or --version, which no command is needed for
+        click.secho(f"Error: {_told(error)}", fg="red", err=True)
+        sys.exit(1)

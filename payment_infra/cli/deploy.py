@@ -9,6 +9,8 @@ import click
 
 from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.options import (
+    MAX_TIMEOUT_MINUTES,
+    Span,
     aws_options,
     config_options,
     output_option,
@@ -110,7 +112,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 @click.option(
     "--timeout",
     "timeout_minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Span(min=0, min_open=True, max=MAX_TIMEOUT_MINUTES),
     metavar="MINUTES",
     help="Cancel the operation after this time.",
 )

@@ -11,7 +11,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
-from payment_infra.cli.views.output import note, print_json
+from payment_infra.cli.views.output import note, print_data, print_json
 from payment_infra.errors import Interrupted, UsageError
 from payment_infra.wording import counted
 
@@ -61,7 +61,7 @@ def command(
         if output == "json":
             raise UsageError("rows on stdout are JSON lines already; --output json goes with -o")
         for page in pages(client, environment.table, moment):
-            click.echo(page.lines, nl=False)
+            print_data(page.lines)
             count(count.rows + page.rows)
         count.end()
         return

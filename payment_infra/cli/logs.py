@@ -14,6 +14,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option
+from payment_infra.cli.views.output import print_data
 from payment_infra.errors import UsageError
 from payment_infra.names import (
     ACCESS_LOG_GROUP,
@@ -120,7 +121,10 @@ class _Printer:
             # The service filters, too, but not every endpoint that stands for it.
             if self._transaction and not parsed.about(self._transaction):
                 continue
-            click.echo(json.dumps(parsed.document()) if self._json else parsed.text(self._width))
+            if self._json:
+                print_data(json.dumps(parsed.document()) + "\n")
+            else:
+                click.echo(parsed.text(self._width))
 
 
 def _is_id(text: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def command(environment: Environment, since: str, output: str) -> None:
     Example:
       payment-infra metrics --suffix dev-001 --since 1h
     """
-    from payment_infra.cli.views.metrics import columns, document, draw, levels_in
+    from payment_infra.cli.views.metrics import columns, document, draw
     from payment_infra.cloud.operating.dashboard import read_dashboard
     from payment_infra.moments import parse_moment
 
@@ -49,5 +48,4 @@ def command(environment: Environment, since: str, output: str) -> None:
     if output == "json":
         print_json([document(widget) for widget in widgets])
     else:
-        levels = levels_in(sys.stdout.encoding or "ascii")
-        click.echo("\n".join(draw(widgets, start, end, levels)))
+        click.echo("\n".join(draw(widgets, start, end)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.views.output import note
+from payment_infra.cli.views.output import note, print_data
 from payment_infra.files import write_file
 from payment_infra.openapi import read_document
 
@@ -32,7 +32,7 @@ def command(out: str, server: str | None) -> None:
     """
     text = json.dumps(read_document(server), indent=2) + "\n"
     if out == "-":
-        click.echo(text, nl=False)
+        print_data(text)
     else:
         write_file(Path(out), text.encode())
         note(f"wrote {out} ({len(text.encode())} bytes)")

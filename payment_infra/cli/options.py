@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import shlex
 from collections.abc import Callable
@@ -25,7 +26,23 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
+# Longer than anybody waits, and shorter than what a clock or a pause can take.
+MAX_INTERVAL_SECONDS = 86_400
+MAX_TIMEOUT_MINUTES = 7 * 24 * 60
 CONFIG_FLAGS = ("config", "preset")
+
+
+class Span(click.FloatRange):
+    """A number in a range; nan, which click takes for one in every range, is in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 def config_options(*names: str, suffix: str = "") -> Callable[[Command], Command]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,9 @@ import click
 from payment_infra.artifacts import code_keys
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options
-from payment_infra.cli.views.output import note
+from payment_infra.cli.views.output import note, print_data
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import write_file
+from payment_infra.files import read_text, write_file
 from payment_infra.rendering import FORMATS, render
 from payment_infra.template import build_template
 
@@ -45,7 +44,7 @@ def command(resolved: Resolved, form: str | None, out: str, check: bool) -> None
     if check:
         _check(out, text)
     elif out == "-":
-        click.echo(text, nl=False)
+        print_data(text)
     else:
         write_file(Path(out), text.encode())
         note(f"wrote {out} ({len(text.encode())} bytes)")
@@ -55,16 +54,14 @@ def _check(path: str, text: str) -> None:
     if path == "-":
         raise UsageError("--check compares with a file; name it with -o FILE")
     try:
-        found = Path(path).read_bytes().decode()
+        found = read_text(Path(path))
     except OSError as error:
         raise PaymentInfraError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise PaymentInfraError(f"{path}: is not a text in UTF-8, so no template") from error
     if found == text:
         note(f"{path} is up to date")
         return
     diff = difflib.unified_diff(
         found.splitlines(keepends=True), text.splitlines(keepends=True), path, "rendered"
     )
-    sys.stdout.writelines(diff)
+    click.echo("".join(diff), nl=False)
     raise PaymentInfraError(f"{path} is stale; render it again without --check")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import environment_options, output_option
+from payment_infra.cli.options import MAX_INTERVAL_SECONDS, Span, environment_options, output_option
+from payment_infra.cli.views.output import print_data
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.moments import iso
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=1),
+    type=Span(min=1, max=MAX_INTERVAL_SECONDS),
     default=5,
     show_default=True,
     metavar="SECONDS",
@@ -58,7 +59,7 @@ def command(environment: Environment, watch: bool, interval: float, output: str)
         return
     status = read_status(environment, datetime.now(UTC))
     if output == "json":
-        click.echo(json.dumps(asdict(status), indent=2, default=_text))
+        print_data(json.dumps(asdict(status), indent=2, default=_text) + "\n")
     else:
         click.echo(_screen(environment, status))
     if status.troubles:

@@ -409,17 +409,6 @@ def test_where_nobody_can_be_asked_nothing_is_deleted(cli: Cli, aws: FakeAws) ->
     assert aws.changes() == before
 
 
-def test_where_there_is_no_standard_input_at_all_nobody_can_be_asked(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from payment_infra.cli.views import output
-    from payment_infra.errors import UsageError
-
-    monkeypatch.setattr("sys.stdin", None)
-    with pytest.raises(UsageError, match="no terminal"):
-        output.confirm("Sure?", agreed=False)
-
-
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import itertools
 import json
@@ -93,8 +94,24 @@ def test_check_shows_what_is_stale_as_a_diff_and_leaves_it(cli: Cli, clean: Path
 def test_check_refuses_what_is_no_text(cli: Cli, clean: Path) -> None:
     (clean / "out.yaml").write_bytes(b"\xff\xfe")
     result = cli("render", "--check", "-o", "out.yaml")
-    assert result.exit_code == 1
-    assert result.stderr == "Error: out.yaml: is not a text in UTF-8, so no template\n"
+    assert refused(result, 2) == "out.yaml: is a text in UTF-16; save it in UTF-8"
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_a_template_as_windows_saves_it_is_up_to_date_and_can_be_validated(
+    mark: bytes, cli: Cli, clean: Path
+) -> None:
+    cli("render", "-o", "out.yaml")
+    path = clean / "out.yaml"
+    path.write_bytes(mark + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert cli("render", "--check", "-o", "out.yaml").exit_code == 0
+    assert cli("validate", "--strict", "out.yaml").exit_code == 0
+
+
+def test_a_template_in_utf_16_is_named_as_that(cli: Cli, clean: Path) -> None:
+    (clean / "out.yaml").write_text("Resources: {}", encoding="utf-16")
+    told = refused(cli("validate", "out.yaml"), 2)
+    assert told == "out.yaml: is a text in UTF-16; save it in UTF-8"
 
 
 def flags(name: str, value: object) -> list[str]:

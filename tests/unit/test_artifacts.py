@@ -284,3 +284,12 @@ def test_a_gateway_that_would_not_be_packaged_is_refused(gateway: str, reason: s
         check_handlers(gateway)
     assert str(refusal.value).startswith(f"gateway {gateway}: ")
     assert str(refusal.value).endswith(reason)
+
+
+def test_a_checkout_with_the_lines_of_windows_gives_the_same_zips_and_digests(
+    handlers: Path,
+) -> None:
+    for path in (*handlers.rglob("*.py"), handlers / "requirements.txt"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert code_keys(handlers) == code_keys()
+    assert build_artifacts(handlers) == build_artifacts()

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import codecs
+import errno
 import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import read_json_object, write_file
+from payment_infra.files import read_json_object, read_text, scratch_folder, write_file
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -76,6 +79,90 @@ def test_a_device_is_written_to_and_stays_a_device() -> None:
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "out.yaml", tmp_path / "link"
+    link.symlink_to(Path("there") / "out.yaml")
+    for content in (b"made", b"replaced"):
+        write_file(link, content)
+        assert link.is_symlink()
+        assert target.read_bytes() == content
+    assert sorted(tmp_path.rglob("*")) == [link, target.parent, target]
+
+
+def test_a_loop_of_links_is_told(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    assert refusal(link) == f"{link}: cannot be written (Too many levels of symbolic links)"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o755])
+def test_a_file_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "out.yaml"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_file_keeps_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, asked = tmp_path / "out.yaml", []
+    path.write_bytes(b"old")
+    found = path.stat()
+    # Only root can give a file to somebody; so what is made seems to be somebody else's.
+    others = os.stat_result((*found[:4], found.st_uid + 1, found.st_gid + 1, *found[6:]))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", lambda _: others)
+        patched.setattr(os, "fchown", lambda _, *owner: asked.append(owner))
+        write_file(path, b"new")
+    assert asked == [(found.st_uid, found.st_gid)]
+    assert path.read_bytes() == b"new"
+
+
+# What keeps a new file from taking the place: a bind mount (EBUSY, or EXDEV), a folder that must
+# not be written (EACCES, EROFS), somebody else's file (EPERM).
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("content", [b"", b"new", b"new and longer than the old one" * 9])
+@pytest.mark.parametrize("step", ["mkstemp", "fchmod", "replace"])
+def test_what_cannot_be_replaced_is_written_over(
+    step: str, content: bytes, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.yaml"
+    path.write_bytes(b"what was there")
+    place = path.stat().st_ino
+    refuse_new_files(step, number, monkeypatch)
+    write_file(path, content)
+    assert path.read_bytes() == content
+    assert path.stat().st_ino == place
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_there_is_no_file_yet_none_is_made_in_a_folder_that_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.yaml"
+    refuse_new_files("mkstemp", errno.EACCES, monkeypatch)
+    assert refusal(path) == f"{path}: cannot be written (Permission denied)"
+
+
+def refuse_new_files(step: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    owner = {"mkstemp": tempfile, "fchmod": os, "replace": Path}[step]
+    monkeypatch.setattr(owner, step, refuse)
+
+
+def test_what_is_named_by_its_number_is_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "out.yaml"
+    with path.open("wb") as file:
+        place = path.stat().st_ino
+        write_file(Path(f"/dev/fd/{file.fileno()}"), b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_ino == place
+
+
 WRITES = """
 import sys
 from pathlib import Path
@@ -108,6 +195,10 @@ from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import read_json_object, write_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+if sys.argv[2] == "in place":
+    def refuse(*_, **__):
+        raise OSError(16, "Device or resource busy")
+    Path.replace = refuse
 try:
     write_file(Path(sys.argv[1]), b"n" * 1000)
 except PaymentInfraError as error:
@@ -115,15 +206,16 @@ except PaymentInfraError as error:
 """
 
 
+@pytest.mark.parametrize("way", ["anew", "in place"])
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    exists: bool, tmp_path: Path
+    exists: bool, way: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.yaml"
     if exists:
         path.write_bytes(b"old")
     done = subprocess.run(
-        [sys.executable, "-c", FILLS_THE_DISK, path],
+        [sys.executable, "-c", FILLS_THE_DISK, path, way],
         env={"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
@@ -153,3 +245,85 @@ def test_a_json_object_is_taken_as_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_text('{"Statement":  []}')
     assert read_json_object(path) == '{"Statement":  []}'
+
+
+TEXT = '{"Statement": [\n]}\n'
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_text_is_taken_as_editors_save_it(mark: bytes, end: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_bytes(mark + TEXT.replace("\n", end).encode())
+    assert read_text(path) == read_json_object(path) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (TEXT.encode("utf-16"), "is a text in UTF-16; save it in UTF-8"),
+        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "is a text in UTF-16; save it in UTF-8"),
+        (b"{}\xff", "is not a text in UTF-8 (byte 2)"),
+    ],
+)
+def test_a_text_in_another_encoding_is_told(content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as refused:
+        read_text(path)
+    assert str(refused.value) == f"{path}: {told}"
+
+
+def test_a_folder_for_a_while_is_where_tmpdir_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with scratch_folder() as folder:
+        assert folder.parent == tmp_path
+        (folder / "file").write_bytes(b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tmpdir_that_is_not_there_is_named_and_no_other_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "missing"
+    monkeypatch.setenv("TMPDIR", str(missing))
+    with pytest.raises(PaymentInfraError) as refused, scratch_folder():
+        pytest.fail("there is none")
+    assert str(refused.value) == (
+        f"{missing}: cannot be used for temporary files (No such file or directory); "
+        "mend that, or name another folder in TMPDIR"
+    )
+
+
+def test_a_machine_without_any_place_for_temporary_files_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    told = r"^TMPDIR: .*\(No usable temporary"
+    with pytest.raises(PaymentInfraError, match=told), scratch_folder():
+        pytest.fail("there is none")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])
+def test_a_tmpdir_that_is_full_is_named(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    told = f"^{tmp_path}: cannot be used for temporary"
+    with pytest.raises(PaymentInfraError, match=told), scratch_folder() as folder:
+        raise OSError(number, os.strerror(number), str(folder / "wheel"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_elsewhere_is_not_laid_on_tmpdir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with pytest.raises(OSError, match="stdout"), scratch_folder():
+        raise OSError(errno.ENOSPC, "No space left on device", "stdout")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import errno
 import hashlib
 import http.server
 import importlib.metadata
@@ -12,6 +13,7 @@ import re
 import shlex
 import shutil
 import stat
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -533,3 +535,21 @@ def test_what_a_pinned_library_needs_is_pinned_too() -> None:
     names = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in needed}
     assert names
     assert names <= set(pinned_versions())
+
+
+def test_a_full_tmpdir_is_named_and_neither_network_nor_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pip(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        reason = os.strerror(errno.ENOSPC)
+        told = f"ERROR: Could not install packages due to an OSError: [Errno 28] {reason}"
+        return subprocess.CompletedProcess((), 2, told)
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", pip)
+    with pytest.raises(PaymentInfraError) as refused:
+        build_layer(cache=tmp_path / "cache")
+    assert str(refused.value) == (
+        f"{tmp_path}: cannot be used for temporary files (No space left on device); "
+        "mend that, or name another folder in TMPDIR"
+    )

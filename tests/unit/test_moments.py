@@ -58,3 +58,33 @@ def test_what_is_shown_can_be_given_back_and_what_a_program_gets_is_whole() -> N
 def test_a_row_is_looked_for_by_moments_as_the_functions_write_them() -> None:
     assert exact(NOW) == timestamp(NOW) == "2026-11-24T12:00:00.000000+00:00"
     assert exact(ELSEWHERE) == timestamp(ELSEWHERE.astimezone(UTC))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-12:00",
+        "10000-01-01T00:00:00Z",
+        "2026-11-24T10:00:00+24:00",
+        "2026-12-31T23:59:60Z",
+        "0000-01-01T00:00:00Z",
+        "99999999999d",
+        "nan",
+        "-nand",
+        "1e9d",
+        "2026-11-24T10:00:00+99:99",
+        "\x00",
+    ],
+)
+def test_what_no_calendar_has_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_moment(text, NOW)
+    assert str(refused.value).startswith(repr(text))
+
+
+def test_the_first_and_the_last_moment_are_taken() -> None:
+    for moment in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
+        assert parse_moment(moment.isoformat(), NOW) == moment
+    with pytest.raises(UsageError, match="write UTC as 0001-01-01T00:00:00Z"):
+        parse_moment("0001-01-01", NOW)

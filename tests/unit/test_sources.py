@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -391,7 +392,7 @@ def test_a_toml_syntax_error_names_file_and_line(content: str, file: Callable[[s
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_bytes(b"suffix = '\xff'")
-    assert refusal(path=path).startswith(f"{path}: not valid TOML: ")
+    assert refusal(path=path).startswith(f"{path}: is not a text in UTF-8 ")
 
 
 def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
@@ -433,3 +434,16 @@ def test_the_usual_environment_has_its_section_unless_another_is_named(tmp_path:
     other = resolve({"suffix": "dev"}, {}, file, "local").config
     assert (other.suffix, other.throttle_rate_limit) == ("dev", 1000)
     assert resolve({}, {}, file).config.suffix == ""
+
+
+def test_a_file_as_windows_saves_it_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_bytes(codecs.BOM_UTF8 + b"suffix = 'dev'\r\n[tags]\r\nTeam = 'x'\r\n")
+    config = resolve({}, {}, path).config
+    assert (config.suffix, config.tags) == ("dev", {"Team": "x"})
+
+
+def test_a_file_in_utf_16_is_named_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("suffix = 'dev'", encoding="utf-16")
+    assert refusal(path=path) == f"{path}: is a text in UTF-16; save it in UTF-8"

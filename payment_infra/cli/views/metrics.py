@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from payment_infra.cloud.operating.dashboard import Series, Widget
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII = "_.:-=+*#"
 LABEL = 26
 # What stands beside a line: the last value and the largest.
 NUMBERS = 24
@@ -28,42 +27,31 @@ def columns(width: int) -> int:
     return max(10, width - LABEL - NUMBERS - 3)
 
 
-def levels_in(encoding: str) -> str:
-    """Return the characters that a line is drawn with, lowest first, which the encoding has."""
-    try:
-        BLOCKS.encode(encoding)
-    except UnicodeEncodeError:
-        return ASCII
-    return BLOCKS
-
-
-def draw(
-    widgets: Sequence[Widget], start: datetime, end: datetime, levels: str = BLOCKS
-) -> Iterator[str]:
+def draw(widgets: Sequence[Widget], start: datetime, end: datetime) -> Iterator[str]:
     """Yield the lines of the drawing: a line of values for each series."""
     for number, widget in enumerate(widgets):
         if number:
             yield ""
         yield click.style(escaped(widget.title), bold=True)
         for series in widget.series:
-            yield _series(series, start, end, levels)
+            yield _series(series, start, end)
         for alarm in widget.alarms:
             color = {"ALARM": "red", "OK": "green"}.get(alarm.state)
             yield f"  {click.style(f'{alarm.state:<17}', fg=color)}  {escaped(alarm.name)}"
 
 
-def sparkline(values: Sequence[float | None], levels: str) -> str:
+def sparkline(values: Sequence[float | None]) -> str:
     """Return a character for each value, from the lowest level, 0 or less, to the highest."""
     known = [value for value in values if value is not None]
     low, high = min([0.0, *known]), max([0.0, *known])
     steps = (high - low) or 1.0
     return "".join(
-        " " if value is None else levels[round((value - low) / steps * (len(levels) - 1))]
+        " " if value is None else BLOCKS[round((value - low) / steps * (len(BLOCKS) - 1))]
         for value in values
     )
 
 
-def _series(series: Series, start: datetime, end: datetime, levels: str) -> str:
+def _series(series: Series, start: datetime, end: datetime) -> str:
     label = f"{escaped(series.label)[:LABEL]:<{LABEL}}"
     if not series.points:
         return f"{label} {NO_DATA}"
@@ -74,7 +62,7 @@ def _series(series: Series, start: datetime, end: datetime, levels: str) -> str:
         place = max(0, int((point.time - start).total_seconds() // period))
         values[min(place, len(values) - 1)] = point.value
     numbers = f"last {_short(series.points[-1].value)}, max {_short(_largest(series))}"
-    return f"{label} {sparkline(values, levels)} {numbers}"
+    return f"{label} {sparkline(values)} {numbers}"
 
 
 def _largest(series: Series) -> float:

@@ -6,8 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from payment_infra.cli.views.output import print_data
 from payment_infra.cloud.events import (
     Caution,
     Event,
@@ -71,4 +70,4 @@ class JsonView:
 
     @staticmethod
     def _write(kind: str, fields: dict[str, Any]) -> None:
-        click.echo(json.dumps({"type": kind, **fields}))
+        print_data(json.dumps({"type": kind, **fields}) + "\n")

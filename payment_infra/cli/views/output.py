@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from payment_infra.cli.streams import as_written, errors_are_unseen
+from payment_infra.cli.views.text import columns
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
@@ -26,15 +28,22 @@ def note(message: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(document, indent=2))
+    print_data(json.dumps(document, indent=2) + "\n")
+
+
+def print_data(text: str) -> None:
+    """Print on stdout what a program reads: in UTF-8, whatever a terminal's encoding is."""
+    click.echo(text.encode(), nl=False)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout, never cut: a long value can be copied whole."""
-    table = [headings, *([escaped(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    table = [headings, *([as_written(escaped(cell)) for cell in row] for row in rows)]
+    widths = [max(map(columns, column)) for column in zip(*table, strict=True)]
     for number, row in enumerate(table):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (
+            cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)
+        )
         line = "  ".join(cells).rstrip()
         click.echo(click.style(line, bold=True) if number == 0 else line)
 
@@ -55,7 +64,7 @@ def check_answers(agreed: bool, flag: str = "--yes") -> None:
     """
     from payment_infra.errors import UsageError
 
-    if not agreed and (sys.stdin is None or not sys.stdin.isatty()):
+    if not agreed and (not sys.stdin.isatty() or errors_are_unseen()):
         raise UsageError(f"there is no terminal to ask on; add {flag} to go ahead")
 
 

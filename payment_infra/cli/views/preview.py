@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from payment_infra.cli.views.text import cut, draw_gateway
+from payment_infra.cli.views.text import columns, cut, draw_gateway
 from payment_infra.rendering import describe
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _property(path: str, old: str | None, new: str | None, width: int) -> Iterat
     """Yield `path: old → new`, on lines of their own where it is too long for one."""
     values = "" if old is None and new is None else f": {old or '(none)'} → {new or '(none)'}"
     line = f"    {path}{values}"
-    if len(line) <= width and "\n" not in line:
+    if columns(line) <= width and "\n" not in line:
         yield line
         return
     yield f"    {cut(path, width - 4)}"

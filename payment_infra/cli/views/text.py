@@ -11,13 +11,31 @@ from payment_infra.foreign import escaped
 def cut(text: str, width: int) -> str:
     """Return text on one line, escaped, its end cut to the width."""
     text = escaped(" ".join(text.split()))
-    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+    return text if columns(text) <= width else f"{_first(text, max(width - 1, 0))}…"
 
 
 def cut_right(text: str, width: int) -> str:
     """Return text cut to the width, escaped, its spaces kept."""
     text = escaped(text)
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return text if columns(text) <= width else f"{_first(text, width - 1)}…"
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal text takes: Chinese characters have two each."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _first(text: str, width: int) -> str:
+    """Return what of the text takes so many columns."""
+    if text.isascii():
+        return text[:width]
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width)
 
 
 def elapsed(seconds: float) -> str:

@@ -8,12 +8,9 @@ import pytest
 
 from payment_infra.artifacts import code_keys
 from payment_infra.cli.views.metrics import (
-    ASCII,
-    BLOCKS,
     LABEL,
     NUMBERS,
     draw,
-    levels_in,
     sparkline,
 )
 from payment_infra.cloud.environment.environment import Environment
@@ -152,10 +149,10 @@ def test_a_dashboard_that_somebody_broke_is_one_clear_error(body: str) -> None:
 
 
 def test_a_line_shows_levels_between_nothing_and_the_largest_value_and_gaps() -> None:
-    assert sparkline([0, 7, None, 3.5], BLOCKS) == "▁█ ▅"
-    assert sparkline([5, 5], BLOCKS) == "██"
-    assert sparkline([0, 0], ASCII) == "__"
-    assert sparkline([-1, 0, 1], ASCII) == "_=#"
+    assert sparkline([0, 7, None, 3.5]) == "▁█ ▅"
+    assert sparkline([5, 5]) == "██"
+    assert sparkline([0, 0]) == "▁▁"
+    assert sparkline([-1, 0, 1]) == "▁▅█"
 
 
 def test_the_drawing_is_as_it_was_reviewed() -> None:
@@ -197,8 +194,3 @@ def test_no_number_is_too_long_for_its_place() -> None:
     series = tuple(Series("L" * 40, metric, (Point(START, one),)) for one in numbers)
     assert int((END - START).total_seconds()) // 400 == 80 - LABEL - NUMBERS - 3
     check_width("\n".join(draw([Widget("T", series)], START, END)), 80)
-
-
-@pytest.mark.parametrize(("encoding", "levels"), [("utf-8", BLOCKS), ("ascii", ASCII)])
-def test_blocks_are_drawn_where_the_output_has_them(encoding: str, levels: str) -> None:
-    assert levels_in(encoding) == levels
