@@ -80,7 +80,7 @@ class Session:
 
     guard, while it is set, is called directly before each attempt of a call that could change
     something, the SDK's own retries included; what it raises ends the call, which is not sent.
-    flags is what a command line gave that led here, as `--region eu-west-1`; "" for nothing.
+    flags is what the command line and the settings gave that led here, as `--region eu-west-1`.
     """
 
     def __init__(
