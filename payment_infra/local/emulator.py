@@ -208,6 +208,7 @@ class _Process:
         while time.monotonic() < deadline:
             status = self._process.poll() if self._process else None
             if status is not None:
+                _reserve(self._port)  # who has been quicker has the port
                 raise PaymentInfraError(f"the embedded AWS ended at once: {self._ending(status)}")
             if self._answers():
                 return

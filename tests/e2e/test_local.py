@@ -222,11 +222,26 @@ def test_a_missing_extra_is_one_clear_line(tmp_path: Path) -> None:
     )
 
 
-def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path) -> None:
-    fake = tmp_path / "ministack"
+# What stands in for an emulator that does not come up: the last words of one, and one whose port
+# somebody else has taken in between.
+UNABLE = {
+    "raise SystemExit('no room in here')": (1, "the embedded AWS ended at once: no room in here"),
+    """
+import os, signal, socket
+port = socket.create_server(("127.0.0.1", int(os.environ["GATEWAY_PORT"])))
+if os.fork():
+    os._exit(1)
+signal.pause()
+""": (2, "choose another --port, or --port 0 for any"),
+}
+
+
+@pytest.mark.parametrize("program", UNABLE)
+def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path, program: str) -> None:
+    fake = tmp_path / PACKAGE
     fake.mkdir()
     (fake / "__init__.py").touch()
-    (fake / "__main__.py").write_text("raise SystemExit('no room in here')\n")
+    (fake / "__main__.py").write_text(program)
     sandbox = tmp_path / "sandbox"
     sandbox.mkdir()
     result = run(
@@ -236,9 +251,11 @@ def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path) -> 
         TMPDIR=str(sandbox),
         PYTHONPATH=str(tmp_path),
     )
-    assert result.returncode == 1
-    assert "no room in here" in result.stderr.splitlines()[-1]
+    exit_code, told = UNABLE[program]
+    assert result.returncode == exit_code
+    assert result.stderr.splitlines()[-1].endswith(told)
     assert list(sandbox.iterdir()) == []
+    assert processes_of(f"TMPDIR={sandbox}/") == []
 
 
 def test_a_lock_that_an_earlier_run_has_left_is_no_obstacle(aws: Emulator) -> None:
