@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra.cloud.sdk.polling import POLL_SECONDS
-from payment_infra.cloud.stacks import change_sets
+from payment_infra.cloud.stacks import change_sets, clearing
 from payment_infra.cloud.stacks.change_sets import Request
 from payment_infra.cloud.stacks.diagnosis import remedy_of
 from payment_infra.cloud.stacks.failure import DeploymentFailed
@@ -249,7 +249,7 @@ def test_only_failed_ones_of_this_tool_are_cleaned_up(aws: FakeAws, stack: Stack
         }
     state = stack.state()
     assert state is not None
-    change_sets.delete_failed(stack, state)
+    clearing.delete_failed(stack, state)
     assert list(aws.change_sets) == ["payment-infra-1", "theirs", "theirsno"]
 
 

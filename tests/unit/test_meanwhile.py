@@ -32,10 +32,14 @@ RAW = ("ChangeSetNotFound", "does not exist", "state and can", "already exists",
 
 @dataclass
 class Shared(FakeAws):
-    """An account in which somebody else acts once, before the call of this number to a stack."""
+    """An account in which somebody else acts once, before the call of this number to a stack.
+
+    Or before the first call of an operation.
+    """
 
     act: Callable[[Shared], object] = lambda _: None
     at: int = 0
+    before: str = ""
     seen: int = 0
     acted: bool = False
     theirs: list[str] = field(default_factory=list)
@@ -43,7 +47,7 @@ class Shared(FakeAws):
     def answer(self, service: str, operation: str, params: Answer) -> Answer:
         if service == "cloudformation":
             self.seen += 1
-            if self.seen == self.at:
+            if self.seen == self.at or (operation == self.before and not self.acted):
                 self.acted = True
                 self.act(self)
         return super().answer(service, operation, params)
@@ -173,6 +177,16 @@ def test_what_somebody_does_during_a_deployment_is_told_and_leaves_nothing_half_
     lines = at_every_call(begins, act, partial(deploy, rate=5))
     assert {"", *lines} > {""}
     assert all(line in ("", lines[0]) or "somebody else has" in line for line in lines)
+
+
+@pytest.mark.parametrize("operation", ["ValidateTemplate", "CreateChangeSet", "ExecuteChangeSet"])
+def test_an_update_that_was_worked_out_for_another_state_is_not_executed(operation: str) -> None:
+    aws = deployed()
+    aws.act, aws.before = begin, operation
+    line = attempt(partial(deploy, aws, rate=5))
+    assert line.startswith(f"stack {NAME}: somebody else has changed it meanwhile (UPDATE_COMPLETE")
+    assert aws.stacks[NAME].parameters["ThrottleRateLimit"] == "7"
+    check_nothing_left(aws)
 
 
 @pytest.mark.parametrize("act", [delete, begin, make_anew], ids=lambda act: act.__name__)

@@ -28,7 +28,7 @@ from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.live import check_live
 from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.events import Caution, Outputs, Result, StackEvent, Target
-from payment_infra.cloud.stacks import change_sets
+from payment_infra.cloud.stacks import change_sets, clearing
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.settling import settle
 from payment_infra.cloud.stacks.tokens import token_of
@@ -199,7 +199,7 @@ class Deployment:
             self._operator.tell(Target(self._stack.name, account, region))
         release = upload(self._session, planned, self._operator.tell, self._stack.sleep)
         if found.state is not None:
-            change_sets.delete_failed(self._stack, found.state)
+            clearing.delete_failed(self._stack, found.state)
         request = completing.request(release, self._options)
         with change_sets.created(self._stack, found.state, request) as change_set:
             if change_set is None:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import POLL_SECONDS, looks
 from payment_infra.cloud.stacks import described
+from payment_infra.cloud.stacks.clearing import MISSING, NAME_PREFIX, take_back
 from payment_infra.cloud.stacks.diagnosis import explain_change_set, validation_events
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.following import REVIEW, Following
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from payment_infra.cloud.stacks.described import ChangeSet
     from payment_infra.cloud.stacks.stack import Stack
 
-NAME_PREFIX = "payment-infra-"
 # What an operation may make: a template that was deployed before may name its roles too.
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM")
 # CloudFormation takes a larger template only from a bucket ("CloudFormation quotas").
@@ -40,9 +40,8 @@ NOT_YET = ("cannot be assumed", "S3 error: The specified bucket does not exist")
 MAX_UNSEEN = 30
 # What somebody has made of a change set that was ready (CloudFormation API, DescribeChangeSet).
 TAKEN = frozenset({"EXECUTE_IN_PROGRESS", "EXECUTE_COMPLETE", "EXECUTE_FAILED", "OBSOLETE"})
-# Looks for the first event of an execution, and at a change set that cannot be deleted yet.
+# Looks for the first event of an execution.
 MAX_LOOKS = 8
-MISSING = "ChangeSetNotFound"
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def created(stack: Stack, state: StackState | None, request: Request) -> Iterato
         found = StackState.in_review(stack_id) if state is None else state
         change_set = _wait(stack, made, found, name, creates)
         if change_set is None:
-            _take_back(stack, name, stack_id, made_stack=state is None)
+            take_back(stack, name, stack_id, made_stack=state is None)
         elif not creates and (changed := stack.find_change(found)):
             # It fits what the stack is now, and that is not what was worked out before.
             raise Outdated(changed)
@@ -114,7 +113,7 @@ def created(stack: Stack, state: StackState | None, request: Request) -> Iterato
         yield change_set
     except BaseException:
         with suppress(AwsError):
-            _take_back(stack, name, stack_id, made_stack=state is None)
+            take_back(stack, name, stack_id, made_stack=state is None)
         raise
 
 
@@ -240,50 +239,6 @@ def _on_failure(rollback: bool) -> Any:
     return {"DisableRollback": not rollback, "RetainExceptOnCreate": True}
 
 
-def delete_failed(stack: Stack, state: StackState) -> None:
-    """Delete the change sets that failed in earlier runs of this tool.
-
-    Raises:
-        Outdated: the stack is not as `state` says, by somebody else.
-    """
-    with stack.expecting(state):
-        for summary in _summaries(stack):
-            if summary["ChangeSetName"].startswith(NAME_PREFIX) and summary["Status"] == "FAILED":
-                _delete(stack, ChangeSetName=summary["ChangeSetId"])
-
-
-def _delete(stack: Stack, **which: str) -> None:
-    """Delete a change set, if it is there, once it can be deleted; fails as the SDK.
-
-    That it cannot be yet, while it is being made, is an InvalidChangeSetStatus (CloudFormation API,
-    DeleteChangeSet).
-    """
-    pauses = iter(POLL_SECONDS)
-    while True:
-        try:
-            stack.client.delete_change_set(**which)
-        except ClientError as error:
-            # The call that makes it may have been interrupted before it took effect; the stack may
-            # be gone with it.
-            if code_of(error) in {MISSING, "ValidationError"}:
-                return
-            pause = next(pauses, None)
-            if code_of(error) != "InvalidChangeSetStatus" or pause is None:
-                raise
-            stack.sleep(pause)
-        else:
-            return
-
-
-def _summaries(stack: Stack) -> Iterator[Any]:
-    """Yield what ListChangeSets says of each change set that is not deleted."""
-    pages = stack.client.get_paginator("list_change_sets").paginate(StackName=stack.name)
-    for page in pages:
-        yield from (
-            summary for summary in page["Summaries"] if not summary["Status"].startswith("DELETE_")
-        )
-
-
 def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
     call: dict[str, Any] = {
         "StackName": stack.name,
@@ -349,25 +304,6 @@ def _wait(
     events = validation_events(stack.client, change_set_id)
     told = explain_change_set(reason, events, stack.flags)
     raise DeploymentFailed(f"stack {stack.name}: the change set failed: {told}")
-
-
-def _take_back(stack: Stack, name: str, stack_id: str, *, made_stack: bool) -> None:
-    """Delete a change set, if it was made, and the empty stack that was made for it.
-
-    stack_id is that of the stack, "" if it is not known whether one was made.
-    """
-    with translated(f"stack {stack.name}"):
-        _delete(stack, StackName=stack_id or stack.name, ChangeSetName=name)
-        if not made_stack:
-            return
-        # Another deployment, begun at the same moment, may have a change set of the same stack.
-        state = stack.state()
-        if state is None or state.status != REVIEW or (stack_id and state.id != stack_id):
-            return
-        if all(summary["ChangeSetName"] == name for summary in _summaries(stack)):
-            if state.termination_protection:
-                stack.protect(state.id, on=False)
-            stack.client.delete_stack(StackName=state.id)
 
 
 def _parameter(name: str, value: str | None) -> dict[str, str | bool]:
