@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from typing import Any
 
 import boto3
 from botocore import xform_name
 from botocore.credentials import Credentials
+from botocore.hooks import first_non_none_response
 
 from payment_infra.cloud.sdk.session import READING, Session
 from payment_infra.names import OPERATIONS_TABLE, TABLE_OUTPUT
@@ -58,6 +60,13 @@ class FakeAws(FakeCloudFormation):
     date: str = ""
     # Where the operations table is, already made, and what others a test puts there.
     operations: FakeTables = field(default_factory=operations)
+
+    # Seconds that were waited, by whoever waits on this account's time.
+    slept: float = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time go by."""
+        self.slept += seconds
 
     def session(self) -> Session:
         """Return the session that the code under test works with."""
@@ -240,7 +249,7 @@ class FakeBoto:
         def note(params: Answer, context: Answer, **_: Any) -> None:
             context["params"] = dict(params)
 
-        def answer(model: Any, context: Answer, **_: Any) -> tuple[Any, Answer]:
+        def attempt(model: Any, context: Answer) -> tuple[Any, Answer]:
             client.meta.events.emit(f"before-send.{service}.{model.name}", request=None)
             headers = {"HTTPHeaders": {"date": self.aws.date}}
             try:
@@ -253,6 +262,20 @@ class FakeBoto:
                     "Error": body,
                     "ResponseMetadata": {"HTTPStatusCode": error.status, **headers},
                 }
+
+        def answer(model: Any, context: Answer, **_: Any) -> tuple[Any, Answer]:
+            """Answer as botocore's endpoint does, whose own attempts are over at once."""
+            own = client.meta.config.retries["total_max_attempts"]
+            for attempts in count(own):
+                response = attempt(model, context)
+                pauses = client.meta.events.emit(
+                    "needs-retry", response=response, operation=model, attempts=attempts
+                )
+                pause = first_non_none_response(pauses)
+                if pause is None:
+                    return response
+                self.aws.sleep(pause)
+            raise AssertionError
 
         client.meta.events.register_first("before-parameter-build.*.*", note)
         client.meta.events.register_first("before-call.*.*", answer)

@@ -88,9 +88,10 @@ class Deployment:
         """
         check_handlers(self._asked.config.gateway)
         check_gateway(self._asked.config)
-        self._session.account()
-        with self._exits:
-            return self._run()
+        with self._session.patient(self._operator.tell):
+            self._session.account()
+            with self._exits:
+                return self._run()
 
     def _run(self) -> Result:
         planning = self._planning

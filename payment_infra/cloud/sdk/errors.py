@@ -1,7 +1,9 @@
 """What AWS and the network answer, in one line that says what to do next."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError, ClientError
@@ -41,13 +43,16 @@ MISSING = frozenset(
 UNSUPPORTED = frozenset(
     {"InvalidAction", "NotImplemented", "UnknownOperation", "UnknownOperationException", "501"}
 )
-# Each service has a name of its own for it (AWS SDKs and Tools, "Retry behavior").
-THROTTLED = {
-    *("Throttling", "ThrottlingException", "ThrottledException", "EC2ThrottledException"),
-    *("RequestThrottled", "RequestThrottledException", "RequestLimitExceeded"),
-    *("TooManyRequestsException", "TooManyRequests", "BandwidthLimitExceeded", "SlowDown"),
-    "ProvisionedThroughputExceededException",
-}
+# Each service has a name of its own for it, as ThrottledException, KMSThrottlingException,
+# RequestThrottled, EC2ThrottledException (AWS SDKs and Tools, "Retry behavior"). The SDK takes
+# LimitExceededException for it as well, which most services say of a quota: that does not pass.
+THROTTLED = re.compile(
+    r"throttl(ed|ing)|slow_?down|too_?many_?requests"
+    r"|(request_?limit|bandwidth_?limit|throughput)_?exceeded"
+    r"|PriorRequestNotComplete|TransactionInProgress",
+    re.IGNORECASE,
+)
+TOO_MANY_REQUESTS = 429  # RFC 6585
 # What a service says, with a status of 400, when the rest of a request did not arrive.
 UNFINISHED = {"RequestTimeout", "RequestTimeoutException"}
 
@@ -68,7 +73,8 @@ def is_passing(error: BaseException | None) -> bool:
         return is_passing(error.__cause__)
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return code_of(error) in THROTTLED | UNFINISHED or status == 429 or status >= 500
+        passing = code_of(error) in UNFINISHED or status >= 500
+        return passing or is_throttling(error.response)
     return isinstance(error, network.FAILURES) and network.is_passing(error)
 
 
@@ -76,6 +82,16 @@ def is_missing(error: AwsError) -> bool:
     """Whether what a call was about is not there."""
     cause = error.__cause__
     return isinstance(cause, ClientError) and code_of(cause) in MISSING
+
+
+def is_throttling(response: Mapping[str, Any]) -> bool:
+    """Whether an answer, parsed by the SDK, says that there were too many requests.
+
+    Such a request was not carried out.
+    """
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return THROTTLED.search(code) is not None or status == TOO_MANY_REQUESTS
 
 
 def is_unavailable(error: AwsError) -> bool:
@@ -148,7 +164,7 @@ def _explain_answer(error: ClientError) -> str:
         )
     if code in DENIED:
         return f"not allowed to call {error.operation_name} ({message or code})"
-    if code in THROTTLED:
+    if is_throttling(error.response):
         return f"AWS throttles {error.operation_name}; wait a little and repeat the command"
     return f"{error.operation_name} failed: {message or code}".rstrip(".")
 

@@ -5,6 +5,7 @@ import ipaddress
 import re
 import shlex
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -14,8 +15,10 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from payment_infra.cloud.events import Tell
 from payment_infra.cloud.sdk import configuration, network
 from payment_infra.cloud.sdk.errors import explain, translated
+from payment_infra.cloud.sdk.patience import Patience
 from payment_infra.errors import AwsError, UnknownRegion
 
 # How clients behave that no user's configuration says otherwise.
@@ -97,6 +100,7 @@ class Session:
         self._clients: dict[str, Any] = {}
         self._lock = Lock()
         self._known_identity: Any = None
+        self._patience = Patience()
         self.guard: Callable[[], None] | None = None
         self.flags = ""
 
@@ -160,7 +164,7 @@ class Session:
 
     def _with(self, config: Config) -> "Session":
         other = Session(self._session, self._endpoint_url, config, self.profile)
-        other.flags = self.flags
+        other.flags, other._patience = self.flags, self._patience
         return other
 
     @property
@@ -233,7 +237,13 @@ class Session:
         # botocore emits it for each attempt, after the request is made and signed. A wait for one's
         # turn (retry mode adaptive) comes before.
         client.meta.events.register_last("before-send", self._check)
+        self._patience.register(client)
         return client
+
+    def patient(self, tell: Tell) -> AbstractContextManager[None]:
+        """Have what AWS throttles made again for minutes, in the block, and by the sessions that
+        come from this one; tell is told of it."""
+        return self._patience.asked_for(tell)
 
     def check(self) -> None:
         """Ask the guard, as before a call that could change something; nothing if there is none."""

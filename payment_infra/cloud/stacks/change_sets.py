@@ -243,6 +243,7 @@ def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
     call: dict[str, Any] = {
         "StackName": stack.name,
         "ChangeSetName": name,
+        "ClientToken": name,  # whoever repeats the call means the same change set
         "ChangeSetType": "CREATE" if creates else "UPDATE",
         "Description": "payment-infra deploy",
         "Capabilities": list(CAPABILITIES),

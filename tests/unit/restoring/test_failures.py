@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from payment_infra.cloud.environment import smoke
 from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Caution, StackEvent, StepBegun, Waiting
+from payment_infra.cloud.sdk import network
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError
 from tests.http import Response, answering
 from tests.intake import EVERY
@@ -313,7 +313,7 @@ class FakeHttp:
 def test_a_check_that_fails_says_that_payments_are_let_in_and_how_to_go_back(
     world: World, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    monkeypatch.setattr(smoke, "URLLib3Session", lambda **_: FakeHttp(status))
+    monkeypatch.setattr(network, "URLLib3Session", lambda **_: FakeHttp(status))
     with pytest.raises(PaymentInfraError, match="payments are let in, but the check at") as raised:
         world.restore(smoke=True)
     assert str(raised.value).endswith(
