@@ -439,6 +439,12 @@ class StackConfig:
         metadata=_metadata("Tag for every resource: KEY=VALUE.", check_tags),
     )
 
+    @property
+    def capability(self) -> str:
+        """What whoever deploys acknowledges: more where roles have names of one's own
+        (CloudFormation API, CreateStack)."""
+        return "CAPABILITY_NAMED_IAM" if self.role_prefix else "CAPABILITY_IAM"
+
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
     "development": {},

@@ -25,6 +25,9 @@ RESOURCE_KEYS = (
 # templates knows one.
 ONLY_LONG = frozenset({"Fn::Contains"})
 FORMATS = ("yaml", "json")
+# CloudFormation takes a larger template only from a bucket ("CloudFormation quotas", template body
+# size in a request).
+MAX_BODY_BYTES = 51_200
 YAML_WIDTH = 240
 # A collection that takes no more characters than these stands on one line.
 FLOW_WIDTH = 240

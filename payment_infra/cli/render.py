@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from payment_infra.cli.options import config_options
 from payment_infra.cli.views.output import note, print_data
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import read_text, write_file
-from payment_infra.rendering import FORMATS, render
+from payment_infra.names import ARTIFACT_BUCKET, ENVIRONMENT_SUFFIX, STACK_NAME_PREFIX
+from payment_infra.rendering import FORMATS, MAX_BODY_BYTES, render
 from payment_infra.template import build_template
 
 if TYPE_CHECKING:
@@ -48,6 +50,27 @@ def command(resolved: Resolved, form: str | None, out: str, check: bool) -> None
     else:
         write_file(Path(out), text.encode())
         note(f"wrote {out} ({len(text.encode())} bytes)")
+    if not check and len(text.encode()) > MAX_BODY_BYTES:
+        note(
+            f"CloudFormation takes more than {MAX_BODY_BYTES:,} bytes through a bucket only; the "
+            f"AWS CLI does that: {_deploy_command(resolved, out)}"
+        )
+
+
+def _deploy_command(resolved: Resolved, out: str) -> str:
+    """Return the AWS CLI's command that deploys a large template that was written to a file."""
+    config, place = resolved.config, resolved.place
+    suffix, bucket = config.suffix or "SUFFIX", config.bucket or "BUCKET"
+    name = place.stack_name or f"{STACK_NAME_PREFIX}-{suffix}"
+    words = [
+        *("aws", "cloudformation", "deploy", "--template-file", "FILE" if out == "-" else out),
+        *("--s3-bucket", bucket, "--stack-name", name, "--capabilities", config.capability),
+        *(("--region", place.region) if place.region else ()),
+        *(("--profile", place.profile) if place.profile else ()),
+        *("--parameter-overrides", f"{ENVIRONMENT_SUFFIX}={suffix}"),
+        f"{ARTIFACT_BUCKET}={bucket}",
+    ]
+    return shlex.join(words)
 
 
 def _check(path: str, text: str) -> None:

@@ -111,6 +111,36 @@ def test_the_command_that_upload_prints_deploys_what_was_uploaded(
     assert not any(one["new"] for one in json.loads(again.stdout)["objects"])
 
 
+def test_the_command_that_render_prints_deploys_a_template_too_large_for_a_request(
+    aws: Emulator, bucket: str, tmp_path: Path
+) -> None:
+    variables = aws_variables(aws.url)
+    named = ("--suffix", "cli-6", "--bucket", bucket, "--tag", "Team=Zürich")
+    uploaded = run(
+        "payment-infra", "upload", *named, "--endpoint-url", aws.url, cwd=tmp_path, **variables
+    )
+    assert uploaded.returncode == 0, uploaded.stderr
+    rendered = run("payment-infra", "render", *named, "-o", "t.yaml", cwd=tmp_path, **variables)
+    _, command = rendered.stderr.splitlines()
+    done = subprocess.run(
+        ["sh", "-c", command.partition("does that: ")[2]],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    difference = run(
+        "payment-infra",
+        *("diff", *named, "--fail", "--endpoint-url", aws.url),
+        cwd=tmp_path,
+        **variables,
+    )
+    assert (difference.returncode, difference.stdout) == (0, "There are no differences.\n")
+
+
 def test_the_command_that_upload_prints_brings_a_key_by_two_updates(
     aws: Emulator, bucket: str, tmp_path: Path
 ) -> None:

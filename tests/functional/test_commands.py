@@ -51,6 +51,39 @@ def test_render_writes_the_template_to_stdout_and_nothing_else(cli: Cli) -> None
 
 
 @pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (
+            ("--tag", "Team=payments"),
+            "aws cloudformation deploy --template-file FILE --s3-bucket BUCKET --stack-name "
+            "payment-infra-SUFFIX --capabilities CAPABILITY_IAM --parameter-overrides "
+            "EnvironmentSuffix=SUFFIX ArtifactBucket=BUCKET",
+        ),
+        (
+            (
+                *("--preset", "production", "--suffix", "dev", "--bucket", "zips"),
+                *("--role-prefix", "acme-", "-o", "a b.yaml"),
+            ),
+            "aws cloudformation deploy --template-file 'a b.yaml' --s3-bucket zips --stack-name "
+            "payment-infra-dev --capabilities CAPABILITY_NAMED_IAM --parameter-overrides "
+            "EnvironmentSuffix=dev ArtifactBucket=zips",
+        ),
+    ],
+    ids=["to stdout", "to a file"],
+)
+def test_render_names_the_command_that_takes_a_template_too_large_for_a_request(
+    arguments: tuple[str, ...], command: str, cli: Cli, clean: Path
+) -> None:
+    result = cli("render", *arguments)
+    assert result.stderr.splitlines()[-1] == (
+        "CloudFormation takes more than 51,200 bytes through a bucket only; the AWS CLI does that: "
+        f"{command}"
+    )
+    assert read_document(result.stdout or (clean / "a b.yaml").read_text())["Resources"]
+    assert "CloudFormation takes" not in cli("render", "-o", "small.yaml").stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "starts"),
     [
         (("-o", "out.json"), "{\n"),

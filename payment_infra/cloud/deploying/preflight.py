@@ -17,7 +17,7 @@ from payment_infra.cloud.deploying.bucket import Bucket, Sleep
 from payment_infra.cloud.deploying.existing import find_existing, find_key, physical_name
 from payment_infra.cloud.sdk import keys, tables
 from payment_infra.cloud.sdk.errors import MISSING, code_of, is_unavailable, translated
-from payment_infra.cloud.stacks.change_sets import CAPABILITIES, MAX_BODY_BYTES
+from payment_infra.cloud.stacks.change_sets import CAPABILITIES
 from payment_infra.errors import AwsError
 from payment_infra.names import (
     CONCURRENCIES,
@@ -28,6 +28,7 @@ from payment_infra.names import (
     own_table,
     physical,
 )
+from payment_infra.rendering import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.release import Plan

@@ -16,11 +16,10 @@ from payment_infra.cloud.deploying.bootstrap import exists, find_bucket
 from payment_infra.cloud.deploying.parameters import parameters
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.events import Caution
-from payment_infra.cloud.stacks.change_sets import MAX_BODY_BYTES
 from payment_infra.combinations import conflicts
 from payment_infra.errors import UsageError
 from payment_infra.layer import build_layer
-from payment_infra.rendering import document, render_document
+from payment_infra.rendering import MAX_BODY_BYTES, document, render_document
 from payment_infra.template import build_template
 
 if TYPE_CHECKING:
@@ -261,19 +260,12 @@ def _deploy(
     session: Session, stack_name: str, release: Release, values: Mapping[str, str | None]
 ) -> str:
     """Return the command that deploys the template, as it was copied, with these parameters."""
-    # CloudFormation API, CreateStack: the second is for roles with names of one's own.
-    capability = "CAPABILITY_NAMED_IAM" if release.plan.config.role_prefix else "CAPABILITY_IAM"
     # What is left out keeps the stack's value in an update, and has the template's in a creation.
     overrides = [f"{name}={value}" for name, value in values.items() if value]
     deploy = [
         *("aws", "cloudformation", "deploy", "--template-file", f"{stack_name}.yaml"),
-        *(
-            "--stack-name",
-            stack_name,
-            "--capabilities",
-            capability,
-            *session.aws_flags("cloudformation"),
-        ),
+        *("--stack-name", stack_name, "--capabilities", release.plan.config.capability),
+        *session.aws_flags("cloudformation"),
         *("--parameter-overrides", *overrides),
     ]
     if release.template_bytes > MAX_BODY_BYTES:

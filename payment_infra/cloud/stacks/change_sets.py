@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # What an operation may make: a template that was deployed before may name its roles too.
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM")
-# CloudFormation takes a larger template only from a bucket ("CloudFormation quotas").
-MAX_BODY_BYTES = 51_200
 # What CloudFormation says in StatusReason when a change set would change nothing.
 NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 # What a call is refused with that names what was made a moment ago: a role, or the bucket of the
