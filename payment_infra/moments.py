@@ -8,6 +8,8 @@ from payment_infra.errors import UsageError
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def shown(moment: datetime) -> str:
     """Return a moment for a person, to the second, as `2026-11-24T10:00:00Z`; options take it."""
@@ -60,6 +62,21 @@ def parse_moment(text: str, now: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError as error:
         raise UsageError(f"{text!r}: in UTC that is before year 1 or after year 9999") from error
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """Return the moment from which on something is asked for, in UTC, 1970 at the earliest.
+
+    Nothing of a stack is older, and the services count from there (CloudWatch Logs API,
+    FilterLogEvents: startTime is 0 at least).
+
+    Raises:
+        UsageError: as of `parse_moment`, or the moment has not come yet.
+    """
+    moment = parse_moment(text, now)
+    if moment > now:
+        raise UsageError(f"{text!r} has not come yet; it is {shown(now)}")
+    return max(moment, EPOCH)
 
 
 def _ago(text: str) -> re.Match[str] | None:

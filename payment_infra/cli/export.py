@@ -51,11 +51,11 @@ def command(
       payment-infra export --suffix dev-001 --since 2d -o transactions.jsonl
     """
     from payment_infra.cloud.operating.export import Since, pages, save
-    from payment_infra.moments import exact, parse_moment
+    from payment_infra.moments import exact, parse_since
 
     moment = None
     if since is not None:
-        moment = exact(parse_moment(since, datetime.now(UTC)))
+        moment = exact(parse_since(since, datetime.now(UTC)))
     client, count = environment.client("dynamodb"), Count()
     if file is None:
         if output == "json":

@@ -78,11 +78,11 @@ def command(
       payment-infra logs processing --suffix dev-001 --follow
     """
     from payment_infra.cloud.operating.log_search import Search
-    from payment_infra.moments import parse_moment
+    from payment_infra.moments import parse_since
 
     if transaction is not None and not _is_id(transaction):
         raise UsageError("--transaction: an id is 1 to 128 visible ASCII characters")
-    start = parse_moment(since, datetime.now(UTC))
+    start = parse_since(since, datetime.now(UTC))
     chosen = [name] if name else [group for group in GROUPS if group != "api"]
     search = Search(environment, {group: GROUPS[group] for group in chosen}, start, transaction)
     show = _Printer(search.names, transaction, level, everything, output)

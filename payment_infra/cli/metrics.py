@@ -39,10 +39,10 @@ def command(environment: Environment, since: str, output: str) -> None:
     """
     from payment_infra.cli.views.metrics import columns, document, draw
     from payment_infra.cloud.operating.dashboard import read_dashboard
-    from payment_infra.moments import parse_moment
+    from payment_infra.moments import parse_since
 
     end = datetime.now(UTC)
-    start = parse_moment(since, end)
+    start = parse_since(since, end)
     room = columns(shutil.get_terminal_size().columns)
     widgets = read_dashboard(environment, start, end, room)
     if output == "json":

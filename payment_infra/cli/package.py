@@ -46,6 +46,7 @@ def command(out_dir: Path | None, resolved: Resolved) -> None:
         out_dir = Path("dist")
         out_dir.mkdir(exist_ok=True)
     for artifact in artifacts:
+        write_file(out_dir / f"{artifact.name}.zip", artifact.body)
+    for artifact in artifacts:  # now, so that nobody who stops reading is left with half of them
         path = out_dir / f"{artifact.name}.zip"
-        write_file(path, artifact.body)
         click.echo(f"{path}  {len(artifact.body)} bytes  {artifact.digest}")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.files import scratch_folder
 from payment_infra.interpreter import interpreter, python_command
 from payment_infra.local import keeper
 from payment_infra.local.isolation import ACCESS_KEY, clean_environment
@@ -69,7 +68,7 @@ def emulator(
         )
     port = _reserve(port)
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(_scratch())
+        scratch = stack.enter_context(scratch_folder())
         lock = stack.enter_context(hold(state)) if state else None
         process = _Process(scratch, port, state)
         try:
@@ -106,22 +105,6 @@ def _reserve(port: int) -> int:
                 "or --port 0 for any"
             ) from error
         return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """Make the folder for all that the emulator writes, and remove it in the end."""
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix="payment-infra-"))
-    except OSError as error:
-        raise PaymentInfraError(
-            f"there is no place for temporary files ({error.strerror}); set TMPDIR to a folder "
-            "that can be written to"
-        ) from error
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class _Process:

@@ -464,3 +464,15 @@ def test_a_file_that_cannot_be_read_is_named(option: str, cli: Cli) -> None:
     arguments = ("render", "--check", "-o") if option == "--check" else ("validate",)
     line = refused(cli(*arguments, "missing.yaml"), 1)
     assert line == "missing.yaml: cannot be read (No such file or directory)"
+
+
+@pytest.mark.parametrize(
+    ("option", "command"), [("--interval", ("status", "--watch")), ("--timeout", ("deploy",))]
+)
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400", "0", "1e9"])
+def test_a_time_that_nobody_can_wait_is_refused(
+    option: str, command: tuple[str, ...], number: str, cli: Cli
+) -> None:
+    line = refused(cli(*command, "--suffix", "dev", option, number), 2)
+    assert line.startswith(f"Invalid value for '{option}': ")
+    assert cli.connected == []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from payment_infra.artifacts import code_keys
 from tests import snapshots
 
 REPOSITORY = Path(__file__).parents[2]
@@ -180,6 +181,14 @@ def test_a_command_that_shows_something_ends_quietly_where_its_reader_has_left(
     with left_pipe() as pipe:
         done = shell(*PROGRAM, *arguments, stdout=pipe)
     assert (done.returncode, done.stderr) == (READER_LEFT, b"")
+
+
+def test_whoever_stops_reading_is_left_with_every_zip(shell: Shell) -> None:
+    with left_pipe() as pipe:
+        done = shell(*PROGRAM, "package", stdout=pipe)
+    assert (done.returncode, done.stderr) == (READER_LEFT, b"")
+    names = {f"{name}.zip" for name in code_keys()}
+    assert {path.name for path in (shell.folder / "dist").iterdir()} == names
 
 
 def test_what_is_told_has_no_reader_and_the_command_does_its_work(shell: Shell) -> None:

@@ -70,7 +70,7 @@ IMPORTS = {
         errors files names record sources wording | boto3""",
     "local": """
         cloud.deploying cloud.environment cloud.events cloud.sdk cloud.stacks
-        config errors interpreter names sources | boto3""",
+        config errors files interpreter names sources | boto3""",
     "doctor": """
         cloud.deploying cloud.environment cloud.sdk local
         __version__ artifacts checks config errors gateway_check interpreter layer names rendering

@@ -4,7 +4,7 @@ import pytest
 
 from handlers.shared.clock import timestamp
 from payment_infra.errors import UsageError
-from payment_infra.moments import exact, iso, parse_moment, shown
+from payment_infra.moments import exact, iso, parse_moment, parse_since, shown
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -88,3 +88,23 @@ def test_the_first_and_the_last_moment_are_taken() -> None:
         assert parse_moment(moment.isoformat(), NOW) == moment
     with pytest.raises(UsageError, match="write UTC as 0001-01-01T00:00:00Z"):
         parse_moment("0001-01-01", NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("10m", datetime(2026, 11, 24, 11, 50, tzinfo=UTC)),
+        ("0s", NOW),
+        ("1970-01-01T00:00:01Z", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)),
+        ("1969-12-31T23:59:59Z", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("0001-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_nothing_is_asked_for_from_before_1970(text: str, moment: datetime) -> None:
+    assert parse_since(text, NOW) == moment
+
+
+@pytest.mark.parametrize("text", ["2026-11-24T12:00:01Z", "9999-12-31T23:59:59Z"])
+def test_nothing_is_asked_for_from_a_moment_that_has_not_come(text: str) -> None:
+    with pytest.raises(UsageError, match=f"^'{text}' has not come yet; it is 2026-11-24T12:00:00Z"):
+        parse_since(text, NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,8 @@ def save(
                     state = _append(file, page, state)
                     write_file(state_file, json.dumps(state).encode())
                     tell(state["rows"])
-        part.replace(path)
+        # What a link leads to, also on another disk or where nothing can be replaced.
+        shutil.move(part, os.path.realpath(path))
         state_file.unlink()
     except OSError as error:
         raise PaymentInfraError(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,3 +99,22 @@ def test_what_a_foreign_row_holds_is_json_and_whole() -> None:
         "all": ["/w=="],
         "inner": {"list": [True, None]},
     }
+
+
+@pytest.mark.parametrize("number", [0, errno.EXDEV, errno.EBUSY])
+def test_an_export_that_replaces_a_file_keeps_the_link_to_it(
+    number: int, client: DynamoDBClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, link = tmp_path / "there.jsonl", tmp_path / "link.jsonl"
+    target.write_text("old")
+    link.symlink_to(target)
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    if number:
+        monkeypatch.setattr(os, "rename", refuse)
+    save(client, TABLE, Since(), link, lambda _: None, replace=True)
+    assert link.is_symlink()
+    assert exported(target.read_text()) == NAMES
+    assert sorted(tmp_path.iterdir()) == [link, target]
