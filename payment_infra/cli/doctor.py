@@ -23,7 +23,7 @@ from payment_infra.cli.options import (
     output_option,
 )
 from payment_infra.cli.views.output import print_json
-from payment_infra.errors import PaymentInfraError, UnknownRegion
+from payment_infra.errors import PaymentInfraError, UnknownProfile, UnknownRegion
 
 if TYPE_CHECKING:
     from payment_infra.checks import Check
@@ -79,7 +79,8 @@ def _checks(
         session = connect(app, place, endpoint_url)
         session.flags = f"{entered_flags(*CONFIG_FLAGS)} {session.flags}".strip()
     except PaymentInfraError as error:
-        name = "region" if isinstance(error, UnknownRegion) else "profile"
+        names = {UnknownRegion: "region", UnknownProfile: "profile"}
+        name = names.get(type(error), "AWS configuration")
         yield Check.told(name, "fail", str(error), "see --profile and --region")
         yield not_checked("what needs AWS")
         return

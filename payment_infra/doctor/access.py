@@ -25,7 +25,7 @@ from payment_infra.cloud.sdk.errors import (
 )
 from payment_infra.cloud.sdk.network import FAILURES
 from payment_infra.doctor.simulation import CHANGES, Scene, check_changes
-from payment_infra.errors import AwsError
+from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.names import (
     ALARMS,
     CALLER_POLICY,
@@ -199,7 +199,7 @@ def check_access(
     before = now()
     try:
         identity = session.identity()
-    except AwsError as error:
+    except (AwsError, UsageError) as error:  # the latter of a proxy's address
         yield from _unidentified(session, error, before, now())
         return
     yield Check("endpoint", "ok", _endpoint(session))
@@ -225,7 +225,7 @@ def check_access(
 
 
 def _unidentified(
-    session: Session, error: AwsError, before: datetime, after: datetime
+    session: Session, error: PaymentInfraError, before: datetime, after: datetime
 ) -> Iterator[Check]:
     """Yield what an answer that is not the caller's identity says, or that there was none."""
     cause, line = error.__cause__, str(error)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.session import Session as BotoSession
 
+from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.locking import IN_FLIGHT_SECONDS
 from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.errors import AwsError, PaymentInfraError, UsageError
+from payment_infra.names import REST_API
 from tests.servers import Requests, serving
 
 if TYPE_CHECKING:
@@ -189,6 +191,29 @@ def test_what_stands_for_aws_is_known_wherever_that_is_said(source: str, user: U
     session = Session.open(None, "mars", url if source == "flag" else None)
     assert (session.endpoint_url, session.embedded) == (url, True)
     assert f"--endpoint-url {url}" in session.aws("cloudformation list-stacks")
+
+
+class OneApi:
+    """What is used of a stack and of its state, once it has an API."""
+
+    name, outputs = "payment-infra-dev", {"APIEndpoint": "https://abc.example/prod/"}
+
+    def physical_ids(self) -> dict[str, str]:
+        return {REST_API: "abc"}
+
+
+def test_the_api_is_called_where_the_profile_says_that_aws_is(user: User) -> None:
+    of_stack: Any = OneApi()
+
+    def address() -> str:
+        session = Session.open(None, "eu-central-1", None)
+        return Environment(session, of_stack, of_stack).api().url
+
+    assert address() == "https://abc.example/prod/"
+    user.writes("[default]\nendpoint_url = http://localhost:4566/\n")
+    assert address() == "http://localhost:4566/_aws/execute-api/abc/prod/"
+    user.exports(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS="true")
+    assert address() == "https://abc.example/prod/"
 
 
 def test_a_service_that_is_elsewhere_stands_not_for_aws(user: User) -> None:

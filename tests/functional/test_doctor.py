@@ -155,6 +155,22 @@ def test_without_credentials_it_is_said_how_to_get_them(program: Program) -> Non
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [
+        ("AWS_MAX_ATTEMPTS", "x", "AWS configuration"),
+        ("HTTPS_PROXY", "http://alice:sec/ret@proxy", "endpoint"),
+    ],
+)
+def test_a_value_of_the_aws_configuration_that_is_wrong_is_a_failure(
+    variable: str, value: str, name: str, program: Program
+) -> None:
+    found = failed(program(*JSON, "--region", "eu-west-1", **CREDENTIALS, **{variable: value}))
+    assert list(found) == [name]
+    assert found[name].startswith(variable)
+    assert "sec" not in found[name]
+
+
+@pytest.mark.parametrize(
     ("arguments", "name", "message"),
     [
         (("--profile", "nobody"), "profile", "(nobody)"),

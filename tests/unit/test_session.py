@@ -218,6 +218,23 @@ def test_what_the_guard_refuses_is_not_sent_and_not_tried_again(session: Session
     assert (guard.asked, given) == (2, [503])
 
 
+def test_the_guard_is_asked_after_the_sdk_has_waited_for_its_turn(
+    monkeypatch: pytest.MonkeyPatch, session: Session
+) -> None:
+    """Mode adaptive limits the rate directly before a request is sent, too."""
+    monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
+    order = list[str]()
+    monkeypatch.setattr(
+        "botocore.retries.adaptive.ClientRateLimiter.on_sending_request",
+        lambda *_, **__: order.append("limiter"),
+    )
+    limited = Session.open(None, None, None)
+    limited.guard = lambda: order.append("guard")
+    client, _ = answering(limited, "sns", 200)
+    client.create_topic(Name="a")
+    assert order == ["limiter", "guard"]
+
+
 @pytest.mark.parametrize(
     ("service", "operation", "parameters", "asked"),
     [
