@@ -168,6 +168,8 @@ def test_text_that_is_not_ascii_is_no_difference_for_ever(released_before: bool)
         stack = aws.stacks[NAME]
         stack.template = json.dumps(read_document(stack.template), ensure_ascii=False)
     assert not deploy(session, tags=tags)
+    resolved = resolve({"suffix": "dev", "bucket": "zips", "tags": tags}, {})
+    assert forecast.compare(session, stack_of(session), resolved).same
     assert deploy(session, tags=tags | {"Team": "Zurich"})
 
 
