@@ -99,7 +99,8 @@ def created(stack: Stack, state: StackState | None, request: Request) -> Iterato
     stack_id = ""
     try:
         made, stack_id = _create(stack, state, name, _call(stack, name, creates, request))
-        found = StackState.in_review(stack_id) if state is None else state
+        # Of a stack that has nothing yet, the answer says which one the change set is for.
+        found = StackState.in_review(stack_id) if creates or state is None else state
         change_set = _wait(stack, made, found, name, creates)
         if change_set is None:
             take_back(stack, name, stack_id, made_stack=state is None)
