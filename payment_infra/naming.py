@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from troposphere import Not, Parameter, Ref, Sub
+from troposphere import AWSHelperFn, Not, Parameter, Ref, Sub
 
 from payment_infra.config import StackConfig
 from payment_infra.names import (
@@ -59,6 +59,24 @@ def arn_of(service: str, base: str, rest: str = "") -> Sub:
         f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:"
         f"{base}-${{{ENVIRONMENT_SUFFIX}}}{rest}"
     )
+
+
+def filled(text: str, **values: AWSHelperFn | str) -> Sub:
+    """Return a text with values in the places of their names, `${Name}`.
+
+    A reference stands there as the text of a Fn::Sub writes it, `${Table}` or `${Table.Arn}`, any
+    other value as a variable (CloudFormation, "Fn::Sub").
+    """
+    variables = {}
+    for name, value in values.items():
+        match value if isinstance(value, str) else value.to_dict():
+            case {"Ref": str(referred)}:
+                text = text.replace(f"${{{name}}}", f"${{{referred}}}")
+            case {"Fn::GetAtt": [str(resource), str(attribute)]}:
+                text = text.replace(f"${{{name}}}", f"${{{resource}.{attribute}}}")
+            case _:
+                variables[name] = value
+    return Sub(text, **variables)
 
 
 def parameter(name: str) -> Ref:

@@ -27,7 +27,7 @@ from payment_infra.groups.functions import FunctionParts, Functions
 from payment_infra.groups.refusals import build_refusals
 from payment_infra.groups.tls import CONDITIONS, endpoint_type, enhanced
 from payment_infra.names import STAGE_NAME
-from payment_infra.naming import suffixed
+from payment_infra.naming import filled, suffixed
 
 # API Gateway's own maximum for an integration that is not changed by a quota increase.
 INTEGRATION_TIMEOUT_MILLISECONDS = 29_000
@@ -141,7 +141,7 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
         )
         if config.health_access == "closed"
         else None,
-        url=Sub(
+        url=filled(
             "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/" + STAGE_NAME + "/",
             Api=rest_api.ref(),
         ),
@@ -171,7 +171,7 @@ def _build_endpoint(
         Integration=Integration(
             Type="AWS_PROXY",
             IntegrationHttpMethod="POST",
-            Uri=Sub(
+            Uri=filled(
                 "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path"
                 "/2015-03-31/functions/${Function}/invocations",
                 Function=function.invoked_arn,
@@ -191,7 +191,7 @@ def _build_endpoint(
 
 
 def _execution_arn(rest_api: RestApi, verb: str, path: str) -> Sub:
-    return Sub(
+    return filled(
         "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}"
         f"/{STAGE_NAME}/{verb}/{path}",
         Api=rest_api.ref(),
@@ -221,9 +221,6 @@ def _build_deployment(
         resource.title: resource.to_dict()
         for resource in (rest_api, validator, model, *resources, *methods, *refusals)
     }
-    # As the text that it was in earlier releases: the same schema needs no other deployment.
-    of_model = snapshot[model.title]["Properties"]
-    of_model["Schema"] = json.dumps(of_model["Schema"])
     canonical = json.dumps(snapshot, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     return Deployment(

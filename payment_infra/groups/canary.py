@@ -30,7 +30,7 @@ from payment_infra.groups.alarms import NAMESPACE, QUIET
 from payment_infra.groups.functions import SERVICE_NAME, FunctionParts, Functions
 from payment_infra.groups.versions import Release
 from payment_infra.names import CANARY, LIVE, STAGE_NAME, TRAFFIC_SHIFTING
-from payment_infra.naming import parameter, suffixed
+from payment_infra.naming import filled, parameter, suffixed
 
 SHIFTS_CONDITION = "ShiftsTraffic"
 # The shortest that an alarm can watch AWS's own metrics by (CloudWatch, "Metrics concepts"), once.
@@ -232,7 +232,7 @@ def _build_policy(shifting: list[FunctionParts], alarms: list[Alarm]) -> Managed
     """Grant what CodeDeploy needs for Lambda (CodeDeploy, "AWS managed policies",
     AWSCodeDeployRoleForLambdaLimited), for these functions and alarms alone."""
     functions = [parts.function.get_att("Arn") for parts in shifting]
-    aliases = [Sub(f"${{Arn}}:{LIVE}", Arn=function) for function in functions]
+    aliases = [filled(f"${{Arn}}:{LIVE}", Arn=function) for function in functions]
     return ManagedPolicy(
         "CanaryPolicy",
         Description="What CodeDeploy may do to shift traffic to a new version.",
@@ -264,7 +264,7 @@ def _build_role(application: Application, policy: ManagedPolicy) -> Role:
     # Where the partition has names of its own, the service's name has them too, with the region
     # (CodeDeploy, "Create a service role for CodeDeploy").
     service = Sub("codedeploy.${AWS::Region}.${AWS::URLSuffix}")
-    groups = Sub(
+    groups = filled(
         "arn:${AWS::Partition}:codedeploy:${AWS::Region}:${AWS::AccountId}:deploymentgroup:"
         "${Application}/*",
         Application=application.ref(),

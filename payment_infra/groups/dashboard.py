@@ -7,16 +7,17 @@ from troposphere import Sub
 from troposphere.cloudwatch import Dashboard
 
 from payment_infra.groups.alarms import NAMESPACE, Alarms
-from payment_infra.groups.functions import SERVICE_NAME, Functions
+from payment_infra.groups.functions import Functions
 from payment_infra.groups.queues import Queues
 from payment_infra.groups.storage import Storage
 from payment_infra.names import STAGE_NAME
-from payment_infra.naming import suffixed
+from payment_infra.naming import filled, suffixed
 
 PERIOD_SECONDS = 300
 # The dashboard's grid is 24 units wide (CloudWatch, "Dashboard body structure and syntax").
 WIDGET_WIDTH = 12
 WIDGET_HEIGHT = 6
+SIZE = {"width": WIDGET_WIDTH, "height": WIDGET_HEIGHT}
 # What each graph says of itself.
 SETTINGS = {"view": "timeSeries", "region": "${AWS::Region}", "period": PERIOD_SECONDS}
 
@@ -26,8 +27,9 @@ def build_dashboard(
 ) -> Dashboard:
     """Build the dashboard: the services on the left, alarms and payments on the right.
 
-    Names reach its JSON as variables of one Fn::Sub, and so does what every graph (G) and every
-    alarm (A, S) repeats: the template has to fit into one request to CloudFormation.
+    Names reach its JSON through one Fn::Sub. What it repeats does so as variables: what every
+    graph says (G), the size of a widget (W), what an alarm's ARN begins with (A), and the suffix
+    (S). The template has to fit into one request to CloudFormation.
     """
     visible = "ApproximateNumberOfMessagesVisible"
     graphs = {
@@ -36,7 +38,7 @@ def build_dashboard(
                 "AWS/ApiGateway",
                 "Latency",
                 "Average",
-                {"ApiName": "${ApiName}", "Stage": STAGE_NAME},
+                {"ApiName": "payment-api${S}", "Stage": STAGE_NAME},
             ),
         ],
         "Lambda Function Errors": [
@@ -76,7 +78,7 @@ def build_dashboard(
             ),
         ],
     }
-    own = {"service": "${ServiceName}"}
+    own = {"service": "payment${S}"}
     business = {
         "Payments": [
             _metric(NAMESPACE, f"Payments{what}", "Sum", own, what)
@@ -95,13 +97,12 @@ def build_dashboard(
     return Dashboard(
         "PaymentDashboard",
         DashboardName=suffixed("payment-dashboard"),
-        DashboardBody=Sub(
+        DashboardBody=filled(
             _body(widgets),
             G=Sub(_text(SETTINGS)[1:-1]),
+            W=_text(SIZE)[1:-1],
             A=Sub("arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"),
             S=suffixed(""),
-            ApiName=suffixed("payment-api"),
-            ServiceName=SERVICE_NAME,
             ValidationName=functions.validation.function.ref(),
             ProcessingName=functions.processing.function.ref(),
             TableName=storage.name,
@@ -115,7 +116,8 @@ def _body(widgets: list[dict[str, object]]) -> str:
     """Return the dashboard's JSON with one widget a line, so that a difference can be read."""
     lines = ",\n".join(_text(widget) for widget in widgets)
     # What no JSON can hold, a variable inside of an object, stands here as a member.
-    return f'{{"widgets":[\n{lines}\n]}}'.replace('"graph":"${G}"', "${G}")
+    body = f'{{"widgets":[\n{lines}\n]}}'
+    return body.replace('"graph":"${G}"', "${G}").replace('"size":"${W}"', "${W}")
 
 
 def _text(value: object) -> str:
@@ -140,8 +142,7 @@ def _widget(kind: str, x: int, row: int, properties: dict[str, object]) -> dict[
         "type": kind,
         "x": x,
         "y": row * WIDGET_HEIGHT,
-        "width": WIDGET_WIDTH,
-        "height": WIDGET_HEIGHT,
+        "size": "${W}",
         "properties": properties,
     }
 

@@ -14,6 +14,7 @@ from troposphere.apigateway import (
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.tls import LEGACY_POLICY, enhanced
+from payment_infra.naming import filled
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Domain:
     @property
     def url(self) -> Sub:
         """The address of the API: without the stage, which the mapping names."""
-        return Sub("https://${Domain}/", Domain=self.name.ref())
+        return filled("https://${Domain}/", Domain=self.name.ref())
 
 
 def build_domain(config: StackConfig, rest_api: RestApi, stage: Stage) -> Domain | None:

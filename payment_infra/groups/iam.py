@@ -42,7 +42,7 @@ from payment_infra.config import StackConfig
 from payment_infra.groups.encryption import SEND, USE, Encryption, service_name
 from payment_infra.groups.storage import Storage
 from payment_infra.names import STAGE_NAME
-from payment_infra.naming import arn_of
+from payment_infra.naming import arn_of, filled
 
 # What a function does with what the key encrypts, to the service that it does that through, and
 # what that needs of the key in the function's name. Where Lambda takes messages from a queue for a
@@ -212,7 +212,7 @@ def read_alarm(name: str) -> Statement:
 def read_stage(rest_api: RestApi) -> Statement:
     """Grant reading the settings of the API's stage."""
     arn = "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${Api}/stages/" + STAGE_NAME
-    return _allow("ReadStage", [apigateway.GET], Sub(arn, Api=rest_api.ref()))
+    return _allow("ReadStage", [apigateway.GET], filled(arn, Api=rest_api.ref()))
 
 
 def read_event_source(mapping: EventSourceMapping) -> Statement:

@@ -7,7 +7,7 @@ from payment_infra.config import StackConfig
 from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.retention import stateful
 from payment_infra.names import LOG_RETENTION_DAYS
-from payment_infra.naming import parameter
+from payment_infra.naming import filled, parameter
 
 # CloudWatch Logs, "CloudWatch Logs managed data identifiers for sensitive data types". No names,
 # addresses and numbers of an IP: what tells callers apart is to be seen.
@@ -40,7 +40,7 @@ def destination_arn(log_group: LogGroup) -> Sub:
     would find a difference (aws-cdk, "LogGroupLogDestination emits log group ARN with trailing
     `:*`, causing permanent Stage CFN drift").
     """
-    return Sub(
+    return filled(
         "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${Group}",
         Group=log_group.ref(),
     )

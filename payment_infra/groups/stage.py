@@ -27,7 +27,7 @@ from payment_infra.names import (
     THROTTLE_BURST_LIMIT,
     THROTTLE_RATE_LIMIT,
 )
-from payment_infra.naming import parameter, suffixed
+from payment_infra.naming import filled, parameter, suffixed
 
 ACCOUNT_CONDITION = "ManagesApiGatewayAccount"
 HEALTH_RATE_LIMIT = 10
@@ -80,7 +80,7 @@ def build_stage(config: StackConfig, encryption: Encryption, api: Api) -> ApiSta
         config,
         encryption,
         "PaymentAPIExecutionLogGroup",
-        Sub(f"API-Gateway-Execution-Logs_${{Api}}/{STAGE_NAME}", Api=rest_api.ref()),
+        filled(f"API-Gateway-Execution-Logs_${{Api}}/{STAGE_NAME}", Api=rest_api.ref()),
     )
     certificate = (
         ClientCertificate("PaymentAPICertificate", Description="Shown by the stage of the API.")
@@ -133,7 +133,7 @@ def build_stage(config: StackConfig, encryption: Encryption, api: Api) -> ApiSta
         execution_log=execution_log,
         certificate=certificate,
         stage=stage,
-        arn=Sub(
+        arn=filled(
             "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${Api}/stages/${Stage}",
             Api=rest_api.ref(),
             Stage=stage.ref(),

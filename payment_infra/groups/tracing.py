@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from troposphere import Sub
 from troposphere.xray import SamplingRule, SamplingRuleProperty
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.stage import ApiStage
-from payment_infra.naming import suffixed
+from payment_infra.naming import filled, suffixed
 
 ANY = "*"
 
@@ -38,7 +37,7 @@ def build_tracing(config: StackConfig, stage: ApiStage) -> Tracing | None:
             Priority=config.sampling_priority,
             FixedRate=config.trace_percent / 100,
             ReservoirSize=0,
-            ServiceName=Sub(
+            ServiceName=filled(
                 "${Name}/${Stage}", Name=suffixed("payment-api"), Stage=stage.stage.ref()
             ),
             ServiceType="AWS::ApiGateway::Stage",

@@ -54,7 +54,7 @@ def test_render_writes_the_template_to_stdout_and_nothing_else(cli: Cli) -> None
     ("arguments", "command"),
     [
         (
-            ("--tag", "Team=payments"),
+            ("--tag", f"Team={'p' * 100}"),
             "aws cloudformation deploy --template-file FILE --s3-bucket BUCKET --stack-name "
             "payment-infra-SUFFIX --capabilities CAPABILITY_IAM --parameter-overrides "
             "EnvironmentSuffix=SUFFIX ArtifactBucket=BUCKET",
@@ -120,7 +120,7 @@ def test_check_shows_what_is_stale_as_a_diff_and_leaves_it(cli: Cli, clean: Path
     lines = result.stdout.splitlines()
     assert lines[:2] == ["--- out.yaml", "+++ rendered"]
     changed = [line for line in lines[2:] if line[0] in "+-"]
-    assert changed == ["-    Default: dev", "+    Default: prod"]
+    assert changed == ["-  Default: dev", "+  Default: prod"]
     assert (clean / "out.yaml").read_bytes() == before
 
 

@@ -107,8 +107,7 @@ class Evaluated:
             case {"Ref": name}:
                 return self._ref(name)
             case {"Fn::GetAtt": [name, attribute]}:
-                assert name in self._present, name
-                return f"<{name}.{attribute}>"
+                return self._ref(f"{name}.{attribute}")
             case {"Fn::If": [condition, yes, no]}:
                 return self.value(yes if self.condition(condition) else no)
             case {"Fn::Equals": [left, right]}:
@@ -146,7 +145,7 @@ class Evaluated:
             return NO_VALUE
         if name in self._values:
             return self._values[name]
-        assert name in self._present, name
+        assert name.partition(".")[0] in self._present, name
         return f"<{name}>"
 
     def _sub(self, text: str, variables: Mapping[str, Json]) -> str:

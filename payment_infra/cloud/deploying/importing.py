@@ -269,7 +269,10 @@ def _references(value: Any) -> Iterator[str]:
                 yield inner
             elif key == "Fn::GetAtt":
                 yield inner[0] if isinstance(inner, list) else inner.partition(".")[0]
-            elif key == "Fn::Sub" and isinstance(inner, str):
-                yield from (name.partition(".")[0] for name in re.findall(r"\$\{([^!}]+)\}", inner))
+            elif key == "Fn::Sub":
+                text, variables = inner if isinstance(inner, list) else (inner, {})
+                names = set(re.findall(r"\$\{([^!}]+)\}", text)) - set(variables)
+                yield from sorted(name.partition(".")[0] for name in names)
+                yield from _references(variables)
             else:
                 yield from _references(inner)

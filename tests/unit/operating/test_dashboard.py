@@ -78,7 +78,8 @@ def test_what_is_deployed_is_understood(preset: str) -> None:
         for one in document(build_template(config, code_keys()))["Resources"].values()
         if one["Type"] == "AWS::CloudWatch::Dashboard"
     ]
-    content = json.loads(body[0].replace("${G}", body[1]["G"]["Fn::Sub"]))
+    text = body[0].replace("${G}", body[1]["G"]["Fn::Sub"]).replace("${W}", body[1]["W"])
+    content = json.loads(text)
     environment = dashboard(FakeAws(), *content["widgets"])
     found = read_dashboard(environment, START, END, 100)
     assert {one.title for one in found} == {
