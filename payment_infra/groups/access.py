@@ -68,7 +68,9 @@ def _callers(config: StackConfig, signed: bool) -> Principal:
     if not signed:
         return Principal("*")
     accounts = ("${AWS::AccountId}", *config.allowed_accounts)
-    return AWSPrincipal([Sub(f"arn:${{AWS::Partition}}:iam::{one}:root") for one in accounts])
+    return AWSPrincipal(
+        [Sub(f"arn:${{AWS::Partition}}:iam::{account}:root") for account in accounts]
+    )
 
 
 def _signed(config: StackConfig) -> list[str]:

@@ -233,13 +233,29 @@ def suppressed(config: StackConfig) -> Mapping[str, Mapping[str, object]]:
     cdk-nag reads `cdk_nag` (its README, "Suppressing a Rule"), checkov reads `checkov` (
     "Suppressing and Skipping Policies" in its documentation).
     """
-    chosen = [one for one in SUPPRESSIONS if config.suppressions and one.when(config)]
+    chosen = [
+        suppression
+        for suppression in SUPPRESSIONS
+        if config.suppressions and suppression.when(config)
+    ]
     metadata: dict[str, dict[str, object]] = {}
-    for resource in dict.fromkeys(name for one in chosen for name in one.resources):
-        of_resource = [one for one in chosen if resource in one.resources]
-        nag = [_nag_entry(rule, one.reason) for one in of_resource for rule in one.nag]
-        skip = [{"id": rule, "comment": one.reason} for one in of_resource for rule in one.checkov]
-        ignore = [{"id": rule, "reason": one.reason} for one in of_resource for rule in one.trivy]
+    for resource in dict.fromkeys(name for suppression in chosen for name in suppression.resources):
+        of_resource = [suppression for suppression in chosen if resource in suppression.resources]
+        nag = [
+            _nag_entry(rule, suppression.reason)
+            for suppression in of_resource
+            for rule in suppression.nag
+        ]
+        skip = [
+            {"id": rule, "comment": suppression.reason}
+            for suppression in of_resource
+            for rule in suppression.checkov
+        ]
+        ignore = [
+            {"id": rule, "reason": suppression.reason}
+            for suppression in of_resource
+            for rule in suppression.trivy
+        ]
         metadata[resource] = {
             **({"cdk_nag": {"rules_to_suppress": nag}} if nag else {}),
             **({"checkov": {"skip": skip}} if skip else {}),

@@ -138,7 +138,7 @@ class _Process:
         """
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [interpreter(), "-P", keeper.__file__, PACKAGE],
+                [interpreter(), "-P", keeper.__file__, PACKAGE, str(self._scratch)],
                 env=environment | {"MINISTACK_EDITION": self._name},
                 cwd=self._scratch,
                 # Nobody writes to it: its end tells the keeper that this process has ended.

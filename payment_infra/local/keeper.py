@@ -12,39 +12,45 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 STOP_SECONDS = 5.0
 
 left = threading.Event()
 
 
-def end_when_left() -> None:
+def end_when_left(scratch: Path) -> None:
     """Wait for the end of standard input; then stop what runs here, which saves its state first."""
     while os.read(0, 1):
         pass
     left.set()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_SECONDS)
-    end_group()
+    end_group(scratch)
 
 
-def end_group() -> None:
-    """Remove the folder that this runs in, and end the group of processes at once."""
-    shutil.rmtree(os.getcwd(), ignore_errors=True)
+def end_group(scratch: Path) -> None:
+    """Remove the folder, and end the group of processes at once."""
+    shutil.rmtree(scratch, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 
-def main(package: str) -> None:
-    """Run a package, as `python -m` does."""
+def main(package: str, scratch: Path) -> None:
+    """Run a package, as `python -m` does.
+
+    Args:
+        package: its name.
+        scratch: the folder that was made for this run, and goes if nobody is left to remove it.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    threading.Thread(target=end_when_left, daemon=True).start()
+    threading.Thread(target=end_when_left, args=(scratch,), daemon=True).start()
     sys.argv = [package]
     try:
         runpy.run_module(package, run_name="__main__", alter_sys=True)
     finally:
         if left.is_set():
-            end_group()
+            end_group(scratch)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], Path(sys.argv[2]))

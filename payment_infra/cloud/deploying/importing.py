@@ -225,7 +225,7 @@ def _protection(
     would see a difference.
     """
     name = names.DELETION_PROTECTION
-    tables = [one for one in existing if one.logical_id == names.TRANSACTIONS_TABLE]
+    tables = [found for found in existing if found.logical_id == names.TRANSACTIONS_TABLE]
     if name not in release.parameters or not tables:
         return {}
     [table] = tables

@@ -51,7 +51,7 @@ def _prune(environment: Environment, function: str) -> None:
     named = named_versions(environment, function) if published else []
     with translated(f"versions of function {name}"):
         pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
-        versions = [one["Version"] for page in pages for one in page["Versions"]]
+        versions = [version["Version"] for page in pages for version in page["Versions"]]
         # Where nothing is published any more, the next to be published could be one that is there.
         old = sorted(map(int, set(versions) - {"$LATEST", *named}))
         for version in old[:-KEPT_VERSIONS] if published else old:

@@ -155,10 +155,10 @@ def _by_hand(raw: Any) -> ResourceDrift | None:
     if not drift.properties:
         return drift
     properties = tuple(
-        one
-        for one in drift.properties
-        if _stored(one.expected, own_id) != _stored(one.actual, own_id)
-        and not _is_unread(drift.resource_type, one)
+        difference
+        for difference in drift.properties
+        if _stored(difference.expected, own_id) != _stored(difference.actual, own_id)
+        and not _is_unread(drift.resource_type, difference)
     )
     return replace(drift, properties=properties) if properties else None
 

@@ -116,9 +116,9 @@ def told(error: BotoCoreError, check: str = CHECK) -> str:
         error: one of FAILURES.
         check: what may be wrong, if nothing better is known.
     """
-    where = place(str(error.kwargs.get("endpoint_url") or "the endpoint"))
+    where = host(str(error.kwargs.get("endpoint_url") or "the endpoint"))
     reason = error.kwargs.get("error")
-    proxy = f"the proxy {place(str(error.kwargs.get('proxy_url', '')))}".rstrip()
+    proxy = f"the proxy {host(str(error.kwargs.get('proxy_url', '')))}".rstrip()
     chain = list(_causes(reason))
     for cause in chain:
         if found := TUNNEL.search(str(cause)):
@@ -149,11 +149,11 @@ def is_passing(error: BotoCoreError) -> bool:
     return not any(WAY_REFUSED.search(str(cause)) for cause in chain)
 
 
-def place(url: str) -> str:
+def host(url: str) -> str:
     """Return the host of an address, with its port if that is special, and nothing else of it."""
     scheme, _, rest = url.rpartition("://")
-    host = rest.rpartition("@")[2].partition("/")[0]
-    return host.removesuffix(f":{PORTS.get(scheme)}")
+    named = rest.rpartition("@")[2].partition("/")[0]
+    return named.removesuffix(f":{PORTS.get(scheme)}")
 
 
 def _unreached(where: str, chain: list[BaseException]) -> str:
@@ -194,10 +194,10 @@ def _causes(error: object) -> Iterator[BaseException]:
     seen = set[int]()
     left: list[object] = [error]
     while left:
-        one = left.pop(0)
-        if not isinstance(one, BaseException) or id(one) in seen:
+        cause = left.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        held = [argument for argument in one.args if isinstance(argument, BaseException)]
-        left += [*held, one.__cause__, one.__context__]
+        seen.add(id(cause))
+        yield cause
+        held = [argument for argument in cause.args if isinstance(argument, BaseException)]
+        left += [*held, cause.__cause__, cause.__context__]

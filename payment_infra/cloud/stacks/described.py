@@ -50,7 +50,8 @@ def describe(client: CloudFormationClient, **which: str) -> Any:
 def change_set_of(answer: Any, name: str, found: StackState, creates: bool) -> ChangeSet:
     """Return the change set that an answer describes; see `ChangeSet` for the rest."""
     parameters = {
-        one["ParameterKey"]: one.get("ParameterValue", "") for one in answer.get("Parameters", [])
+        parameter["ParameterKey"]: parameter.get("ParameterValue", "")
+        for parameter in answer.get("Parameters", [])
     }
     changes = _changes(answer)
     return ChangeSet(
