@@ -4,8 +4,9 @@ What shapes the template: `template` puts the `groups` together, with the parame
 names of `naming`; `record` holds its settings, `rendering` writes it as text. `difference` and
 `grants` compare two templates, `linting` checks one, `openapi` describes the API.
 
-What is packaged: `artifacts` zips the handlers, `layer` their dependencies; `gateway_check` tries
-the gateway class, by running `gateway_probe`.
+What is packaged: `artifacts` zips the handlers, `layer` their dependencies, both by `zips`;
+`own_gateway` is a gateway in a file of the user's, `pins` what a requirements file says, `wheels`
+what that comes to. `gateway_check` tries the gateway class, by running `gateway_probe`.
 
 What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file;
 `rules` say what a value may be, `combinations` what several have to agree on. `place` is where an

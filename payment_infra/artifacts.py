@@ -2,14 +2,15 @@
 
 import ast
 import hashlib
-import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from payment_infra.config import SIMULATED_GATEWAY
+from payment_infra.config import StackConfig
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.own_gateway import OwnGateway, own_gateway
+from payment_infra.wheels import Download
+from payment_infra.zips import zip_files
 
 # The handlers are installed beside this package, in a clone as in site-packages. Their place is
 # taken from there, since another distribution's `handlers` may come first on the import path.
@@ -20,8 +21,9 @@ LAYER = "dependencies"
 # The same for the layer.
 LAYER_FORMAT_VERSION = 1
 KEY_PREFIX = "payment-infra"
-# The oldest moment that a zip entry can carry.
-TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+# The entry modules that charge, which alone have a gateway of the user's own.
+CHARGING = ("processing", "retry")
+DEFAULTS = StackConfig()
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,19 @@ def artifact_key(name: str, digest: str) -> str:
     return f"{KEY_PREFIX}/{name}/{digest}.zip"
 
 
-def code_keys(root: Path = HANDLERS) -> dict[str, str]:
+def code_keys(root: Path = HANDLERS, config: StackConfig = DEFAULTS) -> dict[str, str]:
     """Return for each entry module, and for the dependencies, the key of its zip.
 
     Reads the sources, and zips nothing.
+
+    Raises:
+        PaymentInfraError: a source file is missing or unreadable, or as `own_gateway` raises.
     """
-    keys = {name: artifact_key(name, _digest(sources)) for name, sources in _read(root).items()}
+    own = own_gateway(config, root)
+    keys = {
+        name: artifact_key(name, _digest(sources | _inputs(name, own)))
+        for name, sources in _read(root).items()
+    }
     return keys | {LAYER: artifact_key(LAYER, layer_digest(root))}
 
 
@@ -63,36 +72,61 @@ def layer_digest(root: Path = HANDLERS) -> str:
     return hashlib.sha256(header + content).hexdigest()
 
 
-def check_handlers(gateway: str = SIMULATED_GATEWAY, root: Path = HANDLERS) -> None:
+def check_handlers(config: StackConfig = DEFAULTS, root: Path = HANDLERS) -> None:
     """Make sure that what would be packaged can run; reads, and zips nothing.
 
     Args:
-        gateway: the configured class, "handlers.shared.module:Class".
+        config: names the gateway class.
         root: the folder of the handlers.
 
     Raises:
         PaymentInfraError: a source file is missing, unreadable, or not valid Python.
-        UsageError: there is no such gateway class.
+        UsageError: there is no such gateway class, or as `own_gateway` raises.
     """
+    own = own_gateway(config, root)
     checked: set[str] = set()
     for name, sources in _read(root).items():
         for path, source in sources.items():
             if path not in checked:
-                _check_syntax(root, name, path, source)
+                _check_syntax(root / path.removeprefix("handlers/"), name, source)
                 checked.add(path)
-    _check_gateway(gateway, root)
+    if own is not None:
+        _check_syntax(own.file, CHARGING[0], own.source.encode())
+    _check_gateway(config.gateway, root, own)
 
 
-def build_artifacts(root: Path = HANDLERS) -> list[Artifact]:
-    """Zip each entry module with what the handlers share.
+def build_artifacts(
+    root: Path = HANDLERS,
+    config: StackConfig = DEFAULTS,
+    cache: Path | None = None,
+    download: Download | None = None,
+) -> list[Artifact]:
+    """Zip each entry module with what the handlers share, and what charges with its gateway.
+
+    Args:
+        root: the folder of the handlers.
+        config: names the gateway.
+        cache, download: as for `Wheels.build`, for what a gateway of the user's own requires.
 
     Raises:
-        PaymentInfraError: a source file is missing or unreadable.
+        PaymentInfraError: a source file is missing or unreadable, or as `own_gateway` and
+            `OwnGateway.libraries` raise.
     """
+    own = own_gateway(config, root)
+    gateway = own.libraries(cache, download) | own.files if own else {}
     return [
-        Artifact(name, zip_files(sources), _digest(sources))
+        Artifact(
+            name,
+            zip_files(sources | (gateway if name in CHARGING else {})),
+            _digest(sources | _inputs(name, own)),
+        )
         for name, sources in _read(root).items()
     ]
+
+
+def _inputs(name: str, own: OwnGateway | None) -> dict[str, bytes]:
+    """Return what the zip of an entry module is made from, but what is in every release."""
+    return own.inputs if own and name in CHARGING else {}
 
 
 def shared_sources(root: Path = HANDLERS) -> dict[str, bytes]:
@@ -148,23 +182,10 @@ def _digest(sources: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def zip_files(sources: Mapping[str, bytes]) -> bytes:
-    """Zip the files: sorted, stored (deflate differs between zlib builds), one time and mode."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(sources):
-            entry = zipfile.ZipInfo(path, TIMESTAMP)
-            entry.create_system = 3  # Unix, whatever this machine is
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, sources[path])
-    return buffer.getvalue()
-
-
-def _check_syntax(root: Path, entry: str, path: str, source: bytes) -> None:
+def _check_syntax(file: Path, entry: str, source: bytes) -> None:
     try:
-        compile(source, path, "exec", dont_inherit=True)
+        compile(source, file.name, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
-        file = root / path.removeprefix("handlers/")
         line = getattr(error, "lineno", None) or 1
         reason = getattr(error, "msg", error)
         raise PaymentInfraError(
@@ -172,11 +193,11 @@ def _check_syntax(root: Path, entry: str, path: str, source: bytes) -> None:
         ) from error
 
 
-def _check_gateway(gateway: str, root: Path) -> None:
-    module, _, name = gateway.partition(":")
-    path = root.joinpath(*module.split(".")[1:]).with_suffix(".py")
+def _check_gateway(gateway: str, root: Path, own: OwnGateway | None) -> None:
+    module, _, name = gateway.rpartition(":")
+    path = own.file if own else root.joinpath(*module.split(".")[1:]).with_suffix(".py")
     try:
-        body = ast.parse(path.read_bytes()).body
+        body = ast.parse(own.source if own else path.read_bytes()).body
     except OSError as error:
         raise UsageError(f"gateway {gateway}: {path} cannot be read ({error.strerror})") from error
     if not any(isinstance(node, ast.ClassDef) and node.name == name for node in body):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from payment_infra.config import StackConfig
+from payment_infra.config import SIMULATED_GATEWAY, StackConfig, is_own_gateway
 from payment_infra.rules import FIREWALL_WINDOW_SECONDS, same_key
 
 EDGE_CERTIFICATE_REGION = "us-east-1"
@@ -98,6 +98,17 @@ COMBINATIONS: tuple[Combination, ...] = (
         ("vpc_endpoints", "allowed_vpc_endpoints"),
         lambda config: set(config.vpc_endpoints) <= set(config.allowed_vpc_endpoints),
         "a name is of use to an endpoint that may call; allow each that gets one",
+    ),
+    Combination(
+        ("gateway_requirements", "gateway"),
+        # The simulated one needs none; what is tried with it has the real one's settings besides.
+        lambda config: (
+            not config.gateway_requirements
+            or config.gateway == SIMULATED_GATEWAY
+            or is_own_gateway(config.gateway)
+        ),
+        "these are packaged with a gateway of its own file; name it as FILE.py:CLASS, or pin them "
+        "in handlers/requirements.txt",
     ),
     Combination(
         ("domain_name", "domain_certificate"),

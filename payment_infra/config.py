@@ -1,6 +1,7 @@
 """The stack's configuration: every field with its rule, and the presets."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
@@ -11,6 +12,7 @@ from payment_infra.rules import (
     CERTIFICATE_ARN_PATTERN,
     DOMAIN_PATTERN,
     EMAIL_PATTERN,
+    FILE_PATTERN,
     FIREWALL_LIMITS,
     GATEWAY_PATTERN,
     MAX_BACKUP_DAYS,
@@ -60,6 +62,30 @@ def gateway_name(gateway: str) -> str:
     return next((name for name, path in GATEWAY_NAMES.items() if path == gateway), gateway)
 
 
+def is_own_gateway(gateway: str) -> bool:
+    """Whether a gateway is a class of a user's own file, FILE.py:CLASS."""
+    return gateway.rpartition(":")[0].endswith(".py")
+
+
+def gateway_variable(gateway: str) -> str:
+    """Return a gateway as the functions are told of it: module and class.
+
+    A file of one's own is a module at the root of what they have.
+    """
+    return without_folder(gateway).replace(".py:", ":") if is_own_gateway(gateway) else gateway
+
+
+def gateway_of_variable(variable: str) -> str:
+    """Return the gateway that `gateway_variable` has returned, but the folder of its file."""
+    own = re.fullmatch(r"(?a)\w+:\w+", variable)
+    return variable.replace(":", ".py:") if own else variable
+
+
+def without_folder(path: str) -> str:
+    """Return the last part of a path: where a file is on this machine is nobody else's business."""
+    return re.split(r"[/\\]", path)[-1]
+
+
 def _setting(
     default: object,
     meaning: str,
@@ -68,6 +94,7 @@ def _setting(
     kept: bool = False,
     names: Mapping[str, str] = NO_NAMES,
     costs: str = "",
+    is_path: Callable[[str], bool] | None = None,
 ) -> Any:
     """Return a setting.
 
@@ -79,8 +106,10 @@ def _setting(
             default that nobody named.
         names: what a value may be called, to the value.
         costs: one sentence: what it costs, in money, time or freedom, "" for nothing to speak of.
+        is_path: whether a value is the path of a file, which is relative to the configuration file
+            that gives it. None: no value is.
     """
-    return field(default=default, metadata=_metadata(meaning, rule, kept, names, costs))
+    return field(default=default, metadata=_metadata(meaning, rule, kept, names, costs, is_path))
 
 
 def _metadata(
@@ -89,8 +118,16 @@ def _metadata(
     kept: bool = False,
     names: Mapping[str, str] = NO_NAMES,
     costs: str = "",
+    is_path: Callable[[str], bool] | None = None,
 ) -> Mapping[str, object]:
-    return {"help": meaning, "rule": rule, "kept": kept, "names": names, "costs": costs}
+    return {
+        "help": meaning,
+        "rule": rule,
+        "kept": kept,
+        "names": names,
+        "costs": costs,
+        "is_path": is_path,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,10 +261,18 @@ class StackConfig:
     # Payments.
     gateway: str = _setting(
         SIMULATED_GATEWAY,
-        "Class of the payment gateway, or simulated.",
-        matching(GATEWAY_PATTERN, "simulated, or handlers.shared.MODULE:CLASS"),
+        "Class of the payment gateway, as FILE.py:CLASS, or simulated.",
+        matching(GATEWAY_PATTERN, "simulated, FILE.py:CLASS or handlers.shared.MODULE:CLASS"),
         kept=True,
         names=GATEWAY_NAMES,
+        is_path=is_own_gateway,
+    )
+    gateway_requirements: str = _setting(
+        "",
+        "File that pins what the gateway's own file imports, with hashes.",
+        matching(FILE_PATTERN, "the path of a file"),
+        kept=True,
+        is_path=bool,
     )
     gateway_secret: str = _setting(
         "",

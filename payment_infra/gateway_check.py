@@ -2,17 +2,18 @@
 
 It is imported for real, in a Python of its own that finds what Lambda has and nothing else: the
 files that every function's zip holds, the dependency layer, the standard library, and what comes
-with the runtime. What only this machine has is not found there.
+with the runtime; and if it is the user's own, its file and what that requires. What only this
+machine has is not found there.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,23 +21,25 @@ from typing import TYPE_CHECKING, NoReturn
 
 from payment_infra import gateway_probe
 from payment_infra.artifacts import HANDLERS, shared_sources
-from payment_infra.config import SIMULATED_GATEWAY
+from payment_infra.config import SIMULATED_GATEWAY, gateway_variable
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import scratch_folder
 from payment_infra.gateway_probe import Finding, Request
 from payment_infra.interpreter import interpreter
-from payment_infra.layer import FOLDER, Download, build_layer
+from payment_infra.layer import FOLDER, build_layer
 from payment_infra.names import PROCESSING
+from payment_infra.own_gateway import RUNTIME_LIBRARIES, OwnGateway, own_gateway
+from payment_infra.zips import unzip_files
 
 if TYPE_CHECKING:
     from payment_infra.config import StackConfig
+    from payment_infra.wheels import Download
 
 # Longer than any function has; a machine may be busy, and starts from files that it has not read.
 IMPORT_SECONDS = 30.0
 MAX_TEXT_CHARACTERS = 300
-# The SDK of Lambda's Python runtimes ("Building Lambda functions with Python": runtime-included SDK
-# versions), and what it requires.
-RUNTIME_MODULES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+# "Lambda quotas": deployment package (.zip file archive) size, unzipped, with layers: 250 MB.
+MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
 # Some of what Lambda sets ("Using Lambda environment variables"), so that an SDK's client can be
 # made while a module is imported. No call can succeed with these keys.
 LAMBDA_ENVIRONMENT = {
@@ -65,22 +68,34 @@ def check_gateway(
     Args:
         config: gives the class, which `check_handlers` has found in its file, and the runtime.
         root: the folder of the handlers.
-        cache: the folder of built layers, as for `build_layer`.
-        download: as for `build_layer`, if the layer is not in the cache.
+        cache, download: as for `Wheels.build`.
         limit_seconds: how long the import may take.
 
     Raises:
         UsageError: what the setting names is no class.
-        PaymentInfraError: it cannot be imported, or lacks what a gateway has; or the layer cannot
-            be had.
+        PaymentInfraError: it cannot be imported, or lacks what a gateway has; or the layer or its
+            requirements cannot be had, or are too large.
     """
     if config.gateway == SIMULATED_GATEWAY:
         return
+    own = own_gateway(config, root)
     sources, layer = shared_sources(root), build_layer(root, cache, download).body
+    libraries = own.libraries(cache, download) if own else {}
+    _check_size(config, libraries, layer)
     with scratch_folder() as folder:
-        trial = _Trial(config, root, folder)
-        trial.unpack(sources, layer)
+        trial = _Trial(config, root, folder, own)
+        trial.unpack(libraries | sources | (own.files if own else {}), layer)
         trial.judge(trial.run(limit_seconds))
+
+
+def _check_size(config: StackConfig, libraries: Mapping[str, bytes], layer: bytes) -> None:
+    """Make sure that Lambda takes what a gateway requires, with all else; that has 1 MB at most."""
+    required = sum(map(len, libraries.values()))
+    if required + len(layer) + 1024 * 1024 > MAX_UNZIPPED_BYTES:
+        raise PaymentInfraError(
+            f"{config.gateway_requirements}: comes to {required / 1024 / 1024:.0f} MB, and a "
+            "function has 250 MB at most, with its layer; require less"
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,7 @@ class _Trial:
     config: StackConfig
     root: Path
     folder: Path
+    own: OwnGateway | None = None
 
     @property
     def code(self) -> Path:
@@ -108,8 +124,10 @@ class _Trial:
                 file = self.code / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
-            with zipfile.ZipFile(io.BytesIO(layer)) as archive:
-                archive.extractall(self.libraries.parent)
+            for path, content in unzip_files(layer).items():
+                file = self.libraries.parent / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
         except (OSError, zipfile.BadZipFile) as error:
             raise PaymentInfraError(
                 f"{self.folder}: handlers and dependency layer cannot be unpacked ({error}); "
@@ -118,7 +136,7 @@ class _Trial:
 
     def run(self, limit_seconds: float) -> Finding | None:
         """Import the class; return what is wrong with it, None if nothing is."""
-        module, _, name = self.config.gateway.partition(":")
+        module, _, name = gateway_variable(self.config.gateway).partition(":")
         answer = self.folder / "answer.json"
         folders = (str(self.code), str(self.libraries))
         request = Request(module, name, folders, _runtime_modules(), str(answer))
@@ -161,7 +179,7 @@ class _Trial:
         if finding.kind == "protocol":
             remedy = f"the protocol in {self.root / 'shared' / 'gateway.py'} says how it must be"
         elif finding.missing and not finding.missing.startswith("handlers"):
-            remedy = f"pin what it imports in {self.root / 'requirements.txt'}, with its hash"
+            remedy = self._requiring(finding.missing)
         else:
             remedy = "mend it, since payments could not be charged"
         self._refuse(self._shown(finding), remedy, self._place(finding))
@@ -171,34 +189,65 @@ class _Trial:
             f"gateway {self.config.gateway}: {place or self._file()}: {problem}; {remedy}"
         )
 
+    def _requiring(self, missing: str) -> str:
+        """Say where what the class imports has to be."""
+        if self.own is None:
+            return f"pin what it imports in {self.root / 'requirements.txt'}, with its hash"
+        beside = self.own.file.parent / missing.partition(".")[0]
+        if beside.is_dir() or beside.with_suffix(".py").is_file():
+            return f"of one's own files {self.own.file.name} alone is packaged; put it in there"
+        if self.own.requirements is None:
+            return (
+                "pin what it imports in a file, with its hash, and name that gateway_requirements"
+            )
+        return f"pin what it imports in {self.own.requirements}, with its hash"
+
     def _shown(self, finding: Finding) -> str:
         """Return the finding in one line, with the names of files as they are known here."""
-        text = finding.text.replace(str(self.code / "handlers"), str(self.root))
-        text = " ".join(text.replace(f"{self.libraries}{os.sep}", "").split()).replace("; ", ", ")
-        text = text[:MAX_TEXT_CHARACTERS]
-        in_layer = [
-            f"{Path(file).relative_to(self.libraries)}:{line}"
-            for file, line in finding.frames
-            if Path(file).is_relative_to(self.libraries)
-        ]
-        if in_layer:
-            text += f" (in the dependency layer, {in_layer[-1]})"
+        text = finding.text
+        for folder, known in self._own_places().items():
+            text = text.replace(str(folder), str(known))
+        for folder in (self.libraries, self.code):
+            text = text.replace(f"{folder}{os.sep}", "")
+        text = " ".join(text.split()).replace("; ", ", ")[:MAX_TEXT_CHARACTERS]
+        for file, line in reversed(finding.frames):
+            if Path(file).is_relative_to(self.libraries):
+                place = Path(file).relative_to(self.libraries)
+                text += f" (in the dependency layer, {place}:{line})"
+                break
+            if Path(file).is_relative_to(self.code) and not self._known(file):
+                place = Path(file).relative_to(self.code)
+                text += f" (in what it requires, {place}:{line})"
+                break
         here = f"python{sys.version_info.major}.{sys.version_info.minor}"
         if finding.syntax and here != self.config.runtime:
             text += f" (tried with {here}, and the runtime is {self.config.runtime})"
         return text
 
     def _place(self, finding: Finding) -> str:
-        """Return the last place in a handler that the error came through."""
-        package = self.code / "handlers"
+        """Return the last place in a handler, or in one's own file, that the error came through."""
         places = [
-            f"{self.root / Path(file).relative_to(package)}:{line}"
-            for file, line in finding.frames
-            if Path(file).is_relative_to(package)
+            f"{self._known(file)}:{line}" for file, line in finding.frames if self._known(file)
         ]
         return places[-1] if places else ""
 
+    def _own_places(self) -> Mapping[Path, Path]:
+        """Return where what is not a library lies, to where it was taken from."""
+        places = {self.code / "handlers": self.root}
+        if self.own is not None:
+            places[self.code / f"{self.own.module}.py"] = self.own.file
+        return places
+
+    def _known(self, file: str) -> Path | None:
+        """Return where a file that is not a library's was taken from, None for one that is."""
+        for place, known in self._own_places().items():
+            if Path(file).is_relative_to(place):
+                return known / Path(file).relative_to(place)
+        return None
+
     def _file(self) -> Path:
+        if self.own is not None:
+            return self.own.file
         module, _, _ = self.config.gateway.partition(":")
         return self.root.joinpath(*module.split(".")[1:]).with_suffix(".py")
 
@@ -215,7 +264,7 @@ class _Trial:
 def _runtime_modules() -> dict[str, str]:
     """Return for each module of the runtime the folder that this machine has it in."""
     folders = {}
-    for name in RUNTIME_MODULES:
+    for name in RUNTIME_LIBRARIES.values():
         spec = find_spec(name)
         if spec is not None and spec.origin:
             file = Path(spec.origin)

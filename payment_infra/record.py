@@ -4,7 +4,7 @@ The record is the Metadata attribute of a resource, since CloudFormation takes a
 alone for a change (API reference, ResourceTargetDefinition); the template's own Metadata section
 changes only along with something else ("CloudFormation template Metadata syntax"). It holds what
 no parameter holds, and not the termination protection, which the stack itself has; a setting that
-has its default is left out, and is read as that. Where money,
+has its default is left out, and is read as that; of a file it has the name alone. Where money,
 access or protection hang on a setting, what the resources have counts, and not the record: a
 template that was changed by hand keeps its old record.
 """
@@ -16,7 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from payment_infra import __version__
-from payment_infra.config import FIELDS, GATEWAY_NAMES, SIMULATED_GATEWAY, StackConfig, gateway_name
+from payment_infra.config import (
+    FIELDS,
+    GATEWAY_NAMES,
+    SIMULATED_GATEWAY,
+    StackConfig,
+    gateway_name,
+    gateway_of_variable,
+    without_folder,
+)
 from payment_infra.names import (
     ALARM_TOPIC,
     DEAD_LETTER_QUEUE,
@@ -98,6 +106,9 @@ def _written(name: str, value: object) -> object:
         return [f"{key}={text}" for key, text in value.items()]
     if isinstance(value, tuple):
         return list(value)
+    is_path = FIELDS[name].metadata["is_path"]
+    if is_path and is_path(value):
+        return without_folder(str(value))
     return gateway_name(str(value)) if name == "gateway" else value
 
 
@@ -129,7 +140,7 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
         variables: dict[str, object] = {}
         for name in reversed(CHARGING):
             variables |= _variables(resources, name)
-        values["gateway"] = str(variables.get("GATEWAY", SIMULATED_GATEWAY))
+        values["gateway"] = gateway_of_variable(str(variables.get("GATEWAY", SIMULATED_GATEWAY)))
         values["gateway_secret"] = str(variables.get("GATEWAY_SECRET_ARN", ""))
         network = resources[PROCESSING_FUNCTION].get("Properties", {}).get("VpcConfig", {})
         values["subnets"] = tuple(map(str, network.get("SubnetIds", ())))

@@ -44,8 +44,13 @@ STACK_NAME_PATTERN = r"^[a-zA-Z][-a-zA-Z0-9]{0,127}$"
 # Amazon S3, "General purpose bucket naming rules".
 BUCKET_PATTERN = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
-# A class of the handlers: the module's dotted name, and its own.
-GATEWAY_PATTERN = r"^handlers\.shared(\.[a-z_][a-z0-9_]*)+:[A-Z][A-Za-z0-9]*$"
+# A class of the handlers: the module's dotted name, and its own. Or one of a file's, which is a
+# module, too.
+GATEWAY_PATTERN = (
+    r"(?a)^handlers\.shared(\.[a-z_][a-z0-9_]*)+:[A-Z][A-Za-z0-9]*$"
+    r"|^([^\x00-\x1f\x7f]*[/\\])?[A-Za-z_]\w*\.py:[A-Za-z_]\w*$"
+)
+FILE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 # AWS Secrets Manager, "Determine access to secrets": an ARN ends in six random characters.
 SECRET_ARN_PATTERN = (
     r"(?a)^$|^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}$"

@@ -75,6 +75,8 @@ class _Layer:
     source: str = ""
     # Whether the source has types of its own; a flag or a variable can give nothing but text.
     typed: bool = False
+    # What the paths of files are relative to.
+    folder: Path = Path()
 
 
 def resolve(
@@ -111,7 +113,8 @@ def resolve(
     _refuse_unknown_variables(environ)
     top_name = str(path or FILE_NAME)
     environments = file.pop("environments", {})
-    top = _file_layer(file, top_name)
+    folder = path.parent if path else Path()
+    top = _file_layer(file, top_name, folder)
     _refuse_unknown(top, KEYS)
     suffix = next(
         (
@@ -121,7 +124,7 @@ def resolve(
         ),
         suffix,
     )
-    sections = _sections(environments, top_name)
+    sections = _sections(environments, top_name, folder)
     section = sections.get(suffix, _Layer({}, str))
 
     layers = [given, variables, section, top]
@@ -147,11 +150,18 @@ def _strongest(
         layer = next((layer for layer in layers if name in layer.values), None)
         if layer is None:
             continue
-        values[name] = _typed(spec, layer.values[name], layer.name(name), layer.typed)
+        value = _typed(spec, layer.values[name], layer.name(name), layer.typed)
+        values[name] = _placed(spec, value, layer.folder)
         sources[name] = layer.source or layer.name(name)
         if sources[name].startswith("--") and values[name] is False:
             sources[name] = f"--no-{sources[name].removeprefix('--')}"
     return values, sources
+
+
+def _placed(spec: Field[Any], value: object, folder: Path) -> object:
+    """Return a value whose path, if it is one, can be used from the working directory."""
+    is_path = spec.metadata.get("is_path")
+    return str(folder / str(value)) if is_path and is_path(value) else value
 
 
 def _refuse_conflicts(config: StackConfig, sources: Mapping[str, str]) -> None:
@@ -160,8 +170,8 @@ def _refuse_conflicts(config: StackConfig, sources: Mapping[str, str]) -> None:
         raise UsageError(f"{named}: {broken.problem}")
 
 
-def _file_layer(values: Mapping[str, object], where: str) -> _Layer:
-    return _Layer(values, lambda name: f"{where}: {name}", where, typed=True)
+def _file_layer(values: Mapping[str, object], where: str, folder: Path) -> _Layer:
+    return _Layer(values, lambda name: f"{where}: {name}", where, typed=True, folder=folder)
 
 
 def _preset_source(preset: str) -> str:
@@ -181,7 +191,7 @@ def _read_file(path: Path | None) -> dict[str, Any]:
         raise UsageError(f"{path or FILE_NAME}: not valid TOML: {error}") from error
 
 
-def _sections(environments: object, file: str) -> dict[str, _Layer]:
+def _sections(environments: object, file: str, folder: Path) -> dict[str, _Layer]:
     """Check every `[environments.SUFFIX]`, so that a slip shows before its day comes."""
     if not isinstance(environments, dict):
         raise UsageError(f"{file}: environments must hold tables, as [environments.SUFFIX]")
@@ -191,7 +201,7 @@ def _sections(environments: object, file: str) -> dict[str, _Layer]:
         problem = check_suffix(suffix)
         if problem or not isinstance(values, dict):
             raise UsageError(f"{where}: the suffix {problem or 'must name a table'}")
-        layer = _file_layer(values, where)
+        layer = _file_layer(values, where, folder)
         _refuse_unknown(layer, tuple(name for name in KEYS if name != "suffix"))
         _preset([layer])
         for name in layer.values.keys() - {"preset"}:

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from payment_infra.artifacts import HANDLERS, LAYER, layer_digest, zip_files
+from payment_infra.artifacts import HANDLERS, LAYER, layer_digest
+from payment_infra.zips import zip_files
 
 TINY_LAYER = zip_files({"python/tiny.py": b"x = 1\n"})
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Where to write the zips; it must exist.  [default: dist, which is made]",
 )
-@config_options("suffix", "gateway")
+@config_options("suffix", "gateway", "gateway_requirements")
 @everywhere
 def command(out_dir: Path | None, resolved: Resolved) -> None:
     """Write the zips of functions and dependencies.
@@ -39,9 +39,9 @@ def command(out_dir: Path | None, resolved: Resolved) -> None:
     Example:
       payment-infra package -o build
     """
-    check_handlers(resolved.config.gateway)
+    check_handlers(resolved.config)
     check_gateway(resolved.config)
-    artifacts = [*build_artifacts(), build_layer()]
+    artifacts = [*build_artifacts(config=resolved.config), build_layer()]
     if out_dir is None:
         out_dir = Path("dist")
         out_dir.mkdir(exist_ok=True)

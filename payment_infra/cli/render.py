@@ -42,7 +42,7 @@ def command(resolved: Resolved, form: str | None, out: str, check: bool) -> None
       payment-infra render --suffix dev-001 --bucket my-zips -o template.yaml
     """
     form = form or ("json" if out.endswith(".json") else "yaml")
-    text = render(build_template(resolved.config, code_keys()), form)
+    text = render(build_template(resolved.config, code_keys(config=resolved.config)), form)
     if check:
         _check(out, text)
     elif out == "-":

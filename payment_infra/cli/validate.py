@@ -42,7 +42,8 @@ def command(resolved: Resolved, file: str | None, strict: bool, output: str) -> 
         from payment_infra.rendering import render
         from payment_infra.template import build_template
 
-        findings = lint(render(build_template(resolved.config, code_keys()), "json"), [region])
+        template = build_template(resolved.config, code_keys(config=resolved.config))
+        findings = lint(render(template, "json"), [region])
 
     subject = file or "the rendered template"
     errors = sum(finding.level == "error" for finding in findings)

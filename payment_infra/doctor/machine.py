@@ -16,6 +16,7 @@ from payment_infra.errors import PaymentInfraError
 from payment_infra.interpreter import pip_remedy
 from payment_infra.layer import is_built
 from payment_infra.local.emulator import PACKAGE, VERSION, installation, is_installed
+from payment_infra.own_gateway import own_gateway
 from payment_infra.sources import FILE_NAME, Resolved, resolve
 
 DISTRIBUTION = "payment-infra"
@@ -110,16 +111,22 @@ def check_gateway(config: StackConfig, root: Path = HANDLERS, cache: Path | None
     if config.gateway == SIMULATED_GATEWAY:
         return Check("gateway", "ok", "the simulated one, which moves no money")
     try:
-        check_handlers(config.gateway, root)
-        if not is_built(root, cache):
+        check_handlers(config, root)
+        if not is_built(root, cache) or not _required(config, root, cache):
             return Check(
                 "gateway",
                 "warn",
-                f"{config.gateway} was not imported, for the dependency layer is not built",
-                "`payment-infra package` builds it, and imports the class",
+                f"{config.gateway} was not imported, for the libraries that it needs are not here",
+                "`payment-infra package` downloads them, and imports the class",
             )
         gateway_check.check_gateway(config, root, cache)
     except PaymentInfraError as error:
         line = str(error).removeprefix("gateway ")
         return Check.told("gateway", "fail", line, "write the class, or name another one")
     return Check("gateway", "ok", f"{config.gateway} can be imported, and has what a gateway has")
+
+
+def _required(config: StackConfig, root: Path, cache: Path | None) -> bool:
+    """Whether what a gateway of one's own requires is in the cache."""
+    own = own_gateway(config, root)
+    return own is None or own.are_built(cache)

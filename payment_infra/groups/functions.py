@@ -27,7 +27,7 @@ from troposphere.logs import LogGroup
 from troposphere.sns import Topic
 from troposphere.validators import integer
 
-from payment_infra.config import SIMULATED_GATEWAY, StackConfig
+from payment_infra.config import SIMULATED_GATEWAY, StackConfig, gateway_variable
 from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.iam import (
     claim_and_finish,
@@ -161,7 +161,7 @@ def build_functions(
     if config.payment_access != "caller":
         chosen["PAYMENT_ACCESS"] = config.payment_access
     if config.gateway != SIMULATED_GATEWAY:
-        chosen["GATEWAY"] = config.gateway
+        chosen["GATEWAY"] = gateway_variable(config.gateway)
     if config.gateway_secret:
         chosen["GATEWAY_SECRET_ARN"] = config.gateway_secret
         charging.append(read_secret(config.gateway_secret))

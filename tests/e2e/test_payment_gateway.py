@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 from payment_infra.cloud.stacks.stack import Stack
+from payment_infra.layer import build_layer
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.stack import open_session
 from tests.e2e.harness import PAYMENT, Deployed, checkout, command, run
 from tests.gateways import GATEWAY, gateway
+from tests.wheels import installable, pin
 
 CHARGED = "from handlers.shared.gateway import Charged"
 CHARGE = "def charge(self, transaction, idempotency_key): return Charged('acme-4711')"
@@ -73,13 +75,22 @@ def test_a_gateway_is_charged_and_one_that_aws_could_not_import_changes_nothing(
     assert (objects(), stack.state()) == (before, state)
 
 
-def test_local_charges_at_a_gateway_of_ones_own_only_with_pay(tmp_path: Path) -> None:
-    folder = checkout(tmp_path)
-    (folder / "handlers" / "shared" / "acme.py").write_text(gateway(CHARGED, charge=CHARGE))
-    local = ("-m", "payment_infra", "local", "--smoke", "--port", "0", "--gateway", GATEWAY)
+def test_local_charges_at_a_gateway_in_a_file_of_ones_own_only_with_pay(tmp_path: Path) -> None:
+    # What it requires is nowhere but in this wheel, and so in the functions' zips.
+    sdk = installable(tmp_path, "acme_words", source="def reference(): return 'acme-4711'\n")
+    pin(tmp_path / "acme.txt", sdk)
+    charge = "def charge(self, transaction, idempotency_key): return Charged(reference())"
+    source = gateway(f"{CHARGED}; from acme_words import reference", charge=charge)
+    (tmp_path / "acme.py").write_text(source)
+    (tmp_path / "payment-infra.toml").write_text(
+        "gateway = 'acme.py:Acme'\ngateway_requirements = 'acme.txt'\n"
+    )
+    build_layer()  # from where pip finds it: there is nothing but the wheel for what follows
+    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
     for flags, charges in (((), False), (("--pay",), True)):
-        result = run("python", *local, *flags, cwd=folder, PYTHONPATH=str(folder))
-        assert (result.returncode, "process again" in result.stdout) == (0, charges)
+        local = ("local", "--smoke", "--port", "0", *flags)
+        result = run("payment-infra", *local, cwd=tmp_path, **pip)
+        assert (result.returncode, "process again" in result.stdout) == (0, charges), result.stderr
 
 
 def test_local_says_what_is_wrong_with_a_gateway_and_ends(tmp_path: Path) -> None:

@@ -506,7 +506,7 @@ def test_smoke_charges_at_the_real_gateway_of_a_stack_only_with_pay(
     http = answering(monkeypatch)
     result = cli("smoke", "--suffix", "dev", *flags)
     assert (result.exit_code, http.processed) == (0, charged)
-    assert ("acme:Acme" in result.stderr) == (not charged)
+    assert ("money at acme.py:Acme; " in result.stderr) == (not charged)
 
 
 def test_health_leads_to_the_logs_of_what_did_not_answer(

@@ -231,7 +231,7 @@ def test_the_functions_have_the_variables_that_the_handlers_read_and_no_other() 
 
 def test_the_default_gateway_is_the_one_that_the_handlers_take_without_a_variable() -> None:
     assert StackConfig().gateway == clients.SIMULATED
-    check_handlers(clients.SIMULATED)
+    check_handlers(StackConfig(gateway=clients.SIMULATED))
 
 
 # Times.

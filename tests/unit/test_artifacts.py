@@ -21,6 +21,7 @@ from payment_infra.artifacts import (
     code_keys,
     layer_digest,
 )
+from payment_infra.config import StackConfig
 from payment_infra.errors import PaymentInfraError, UsageError
 from tests.unit.template import load, of_type
 
@@ -281,7 +282,7 @@ def test_missing_requirements_are_named_in_one_line(handlers: Path) -> None:
 )
 def test_a_gateway_that_would_not_be_packaged_is_refused(gateway: str, reason: str) -> None:
     with pytest.raises(UsageError) as refusal:
-        check_handlers(gateway)
+        check_handlers(StackConfig(gateway=gateway))
     assert str(refusal.value).startswith(f"gateway {gateway}: ")
     assert str(refusal.value).endswith(reason)
 

@@ -16,7 +16,7 @@ from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Preview, PropertyChange
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.config import KEPT, PRESETS, SIMULATED_GATEWAY, StackConfig
+from payment_infra.config import KEPT, PRESETS, SIMULATED_GATEWAY, StackConfig, gateway_variable
 from payment_infra.errors import Declined, UsageError
 from payment_infra.record import RECORDED, Record, read_record
 from payment_infra.sources import DEFAULTS, resolve
@@ -80,7 +80,7 @@ def set_gateway(aws: FakeAws) -> None:
     changed = deepcopy(template(stack.template))  # which is kept
     for name in ("ProcessingFunction", "RetryFunction"):
         variables = changed["Resources"][name]["Properties"]["Environment"]["Variables"]
-        variables["GATEWAY"] = ACME
+        variables["GATEWAY"] = gateway_variable(ACME)
     stack.template = json.dumps(changed)
 
 
@@ -100,7 +100,7 @@ def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang(
         *("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs"),
         *("domain_name", "domain_certificate", "domain_truststore", "execute_api_endpoint"),
         *("firewall", "firewall_rate_limit"),
-        *("gateway", "gateway_secret"),
+        *("gateway", "gateway_requirements", "gateway_secret"),
         *("backup", "backup_days", "backup_lock_days", "backup_copy_vault"),
         *("retain_data", "customer_key"),
         *("deletion_protection", "replacement_protection", "termination_protection"),

@@ -51,6 +51,7 @@ EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 # The programs of others whose options the documents name.
 OTHERS = {"aws", "curl", "make", "git", "pip", "python", "python3", "awscurl", "cat", "mkdir"}
 OTHERS_OPTIONS = {"--aws-sigv4", "--service", "--s3-bucket", "--endpoint-url", "--require-hashes"}
+OTHERS_OPTIONS |= {"--generate-hashes"}
 # What the documents name and AWS, the gateway's protocol or an example has, not this repository.
 OTHERS_NAMES = {
     *("GetItem", "TransactWriteItems", "ReturnValuesOnConditionCheckFailure", "ZipFile"),
@@ -457,4 +458,4 @@ def test_production_costs_at_most_nine_tenths_of_the_reference() -> None:
 
 def test_runnable_blocks_are_marked_in_one_way() -> None:
     infos = {block.info for one in PAGES.values() for block in one.blocks}
-    assert infos <= {RUNNABLE, "bash", "text", "json", "toml", "mermaid", "ts"}
+    assert infos <= {RUNNABLE, "bash", "text", "json", "toml", "mermaid", "ts", "python"}

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from payment_infra.artifacts import HANDLERS, zip_files
+from payment_infra.artifacts import HANDLERS
 from payment_infra.config import StackConfig
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.gateway_check import RUNTIME_MODULES, check_gateway
+from payment_infra.gateway_check import check_gateway
+from payment_infra.own_gateway import RUNTIME_LIBRARIES
 from payment_infra.rules import RUNTIMES
+from payment_infra.zips import zip_files
 from tests.gateways import GATEWAY, gateway
 from tests.offline import TINY_LAYER, installed_files, keep_layer
 
@@ -102,7 +104,7 @@ def test_the_sdk_of_the_runtime_is_found_and_makes_clients_without_any_settings(
 ) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    check(gateway(f"import {', '.join(RUNTIME_MODULES)}\nboto3.client('sqs')"))
+    check(gateway(f"import {', '.join(RUNTIME_LIBRARIES.values())}\nboto3.client('sqs')"))
 
 
 def test_the_modules_of_the_runtime_are_the_sdk_and_all_that_it_requires() -> None:
@@ -113,7 +115,9 @@ def test_the_modules_of_the_runtime_are_the_sdk_and_all_that_it_requires() -> No
         always = [line for line in lines if "extra ==" not in line]
         more = {re.split(r"[^\w.-]", line)[0] for line in always} - needed
     modules = metadata.packages_distributions()
-    assert {name for name, owners in modules.items() if needed & {*owners}} == {*RUNTIME_MODULES}
+    assert {name for name, owners in modules.items() if needed & {*owners}} == {
+        *RUNTIME_LIBRARIES.values()
+    }
 
 
 # What is not found, or fails.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import errno
-import hashlib
 import http.server
 import importlib.metadata
 import io
@@ -17,51 +16,28 @@ import subprocess
 import sys
 import sysconfig
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from payment_infra.artifacts import HANDLERS, LAYER, layer_digest
 from payment_infra.errors import PaymentInfraError
-from payment_infra.layer import Download, build_layer
+from payment_infra.layer import build_layer
 from tests.offline import TINY_LAYER
+from tests.wheels import installable, pin, wheel
+
+if TYPE_CHECKING:
+    from payment_infra.wheels import Download
 
 REPOSITORY = Path(__file__).parents[2]
 # Nothing listens there (RFC 863's discard).
 NOWHERE = "http://127.0.0.1:9/simple"
 
 Wheels = Mapping[str, Mapping[str, str]]
-
-
-def wheel(folder: Path, name: str, files: Mapping[str, str]) -> Path:
-    """Make a wheel, in the order of the files, with the time of day."""
-    path = folder / name
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file, content in files.items():
-            archive.writestr(zipfile.ZipInfo(file, time.gmtime()[:6]), content)
-    return path
-
-
-def installable(folder: Path, distribution: str, version: str = "1.0", needs: str = "") -> Path:
-    """Make a wheel that pip takes."""
-    info = f"{distribution}-{version}.dist-info"
-    return wheel(
-        folder,
-        f"{distribution}-{version}-py3-none-any.whl",
-        {
-            f"{distribution}.py": "x = 1\n",
-            f"{info}/METADATA": (
-                f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
-                + (f"Requires-Dist: {needs}\n" if needs else "")
-            ),
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            f"{info}/RECORD": "",
-        },
-    )
 
 
 class FakeDownload:
@@ -296,16 +272,6 @@ def refusal(handlers: Path, cache: Path, download: Download | None = None) -> st
     return message
 
 
-def pin(handlers: Path, *wheels: Path, **hashes: str) -> None:
-    """Write requirements for these wheels, with other hashes if given."""
-    lines = []
-    for path in wheels:
-        name, version = path.name.split("-")[:2]
-        digest = hashes.get(name, hashlib.sha256(path.read_bytes()).hexdigest())
-        lines.append(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
-    (handlers / "requirements.txt").write_text("".join(lines))
-
-
 def test_a_download_that_fails_names_the_requirement_and_says_what_needs_none(
     cache: Path, pip: Callable[..., None]
 ) -> None:
@@ -321,7 +287,7 @@ def test_the_requirement_that_could_not_be_had_is_named_and_not_the_others(
     handlers: Path, cache: Path, tmp_path: Path, pip: Callable[..., None]
 ) -> None:
     wheels = [installable(tmp_path, name) for name in ("alpha", "alphabet", "gamma")]
-    pin(handlers, *wheels)
+    pin(handlers / "requirements.txt", *wheels)
     wheels[1].unlink()
     pip(NO_INDEX="1", FIND_LINKS=str(tmp_path))
     assert refusal(handlers, cache).startswith("alphabet==1.0 cannot be had ")
@@ -333,7 +299,7 @@ def test_what_is_pinned_is_downloaded_as_it_is_and_nothing_besides(
     alpha = installable(tmp_path, "alpha", needs="beta")
     installable(tmp_path, "alpha", "2.0")
     installable(tmp_path, "beta")
-    pin(handlers, alpha)
+    pin(handlers / "requirements.txt", alpha)
     pip(NO_INDEX="1", FIND_LINKS=str(tmp_path))
     body = build_layer(handlers, cache).body
     with zipfile.ZipFile(alpha) as archive:
@@ -346,7 +312,7 @@ def test_a_wheel_of_another_hash_is_refused_and_named(
     handlers: Path, cache: Path, tmp_path: Path, pip: Callable[..., None]
 ) -> None:
     wheels = [installable(tmp_path, name) for name in ("alpha", "beta", "gamma")]
-    pin(handlers, *wheels, beta="0" * 64)
+    pin(handlers / "requirements.txt", *wheels, beta="0" * 64)
     pip(NO_INDEX="1", FIND_LINKS=str(tmp_path))
     message = refusal(handlers, cache)
     assert message.startswith("beta==1.0 cannot be had for the dependency layer: ")
@@ -382,7 +348,7 @@ def test_what_lies_in_the_current_folder_is_not_taken_for_pip(
     pip: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pin(handlers, installable(tmp_path, "alpha"))
+    pin(handlers / "requirements.txt", installable(tmp_path, "alpha"))
     pip(NO_INDEX="1", FIND_LINKS=str(tmp_path))
     for name in ("pip.py", "logging.py"):
         (tmp_path / name).write_text("raise SystemExit('a stranger')\n")
@@ -426,7 +392,7 @@ def test_the_index_and_the_proxy_are_those_of_the_users_own_settings(
 ) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    pin(handlers, installable(wheels, "alpha"))
+    pin(handlers / "requirements.txt", installable(wheels, "alpha"))
     settings = {"index-url": "http://index.example/simple", "trusted-host": "index.example"}
     served = type("Served", (Index,), {"folder": wheels})
     with http.server.HTTPServer(("127.0.0.1", 0), served) as server:
@@ -463,7 +429,7 @@ def test_a_setting_of_pip_that_stands_in_the_way_is_told(
     tmp_path: Path,
     pip: Callable[..., None],
 ) -> None:
-    pin(handlers, installable(tmp_path, "alpha"))
+    pin(handlers / "requirements.txt", installable(tmp_path, "alpha"))
     file = tmp_path / "file"
     file.write_text(f"{value}\n")
     given = value if option == "TIMEOUT" else str(file)
@@ -480,7 +446,7 @@ def test_pip_need_not_be_in_a_virtual_environment_to_download(
     pip: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pin(handlers, installable(tmp_path, "alpha"))
+    pin(handlers / "requirements.txt", installable(tmp_path, "alpha"))
     file = tmp_path / "pip.conf"
     file.write_text("[global]\nrequire-virtualenv = true\n")
     pip(NO_INDEX="1", FIND_LINKS=str(tmp_path), CONFIG_FILE=str(file))
@@ -553,3 +519,33 @@ def test_a_full_tmpdir_is_named_and_neither_network_nor_pip(
         f"{tmp_path}: cannot be used for temporary files (No space left on device); "
         "mend that, or name another folder in TMPDIR"
     )
+
+
+def test_of_a_library_that_has_wheels_for_platforms_too_the_pure_one_is_taken(
+    handlers: Path, cache: Path, tmp_path: Path, pip: Callable[..., None]
+) -> None:
+    pure = installable(tmp_path, "alpha")
+    tags = f"cp{sys.version_info.major}{sys.version_info.minor}-none-any"
+    shutil.copyfile(pure, tmp_path / f"alpha-1.0-{tags}.whl")
+    pin(handlers / "requirements.txt", pure)
+    pip(NO_INDEX="1", FIND_LINKS=str(tmp_path))
+    assert "python/alpha.py" in contents(build_layer(handlers, cache).body)
+
+
+def test_a_library_without_a_pure_wheel_is_named_with_that(
+    handlers: Path, cache: Path, tmp_path: Path, pip: Callable[..., None]
+) -> None:
+    pure = installable(tmp_path, "alpha")
+    pin(handlers / "requirements.txt", pure)
+    tags = f"cp{sys.version_info.major}{sys.version_info.minor}-none-any"
+    pure.rename(tmp_path / f"alpha-1.0-{tags}.whl")
+    pip(NO_INDEX="1", FIND_LINKS=str(tmp_path))
+    message = refusal(handlers, cache)
+    assert "No matching distribution found for alpha==1.0 in pure Python" in message
+
+
+def test_a_wheel_with_a_file_outside_of_it_is_refused(handlers: Path, cache: Path) -> None:
+    for path in ("../evil.py", "/evil.py"):
+        with pytest.raises(PaymentInfraError, match=r"alpha-1\.0.* has a file outside of it"):
+            build_layer(handlers, cache, FakeDownload({ALPHA: {path: ""}}))
+    assert not cache.exists()

@@ -38,9 +38,15 @@ IMPORTS = {
     "linting": "errors files rendering | cfnlint",
     "place": "rules",
     "sources": "combinations config errors files place rules",
-    "artifacts": "config errors",
-    "layer": "artifacts errors files interpreter",
-    "gateway_check": "artifacts config errors files gateway_probe interpreter layer names",
+    "zips": "",
+    "pins": "errors",
+    "wheels": "errors files interpreter zips",
+    "own_gateway": "config errors files pins wheels zips",
+    "artifacts": "config errors own_gateway wheels zips",
+    "layer": "artifacts wheels",
+    "gateway_check": """
+        artifacts config errors files gateway_probe interpreter layer names own_gateway wheels
+        zips""",
     "openapi": "artifacts errors",
     "naming": "config names rules | troposphere",
     "record": "__version__ config names",
@@ -73,8 +79,8 @@ IMPORTS = {
         config errors files interpreter names sources | boto3""",
     "doctor": """
         cloud.deploying cloud.environment cloud.sdk local
-        __version__ artifacts checks config errors gateway_check interpreter layer names rendering
-        sources template | boto3""",
+        __version__ artifacts checks config errors gateway_check interpreter layer names
+        own_gateway rendering sources template | boto3""",
 }
 ROOMS = [place.removeprefix("cloud.") for place in IMPORTS if place.startswith("cloud.")]
 ROOMS.remove("events")

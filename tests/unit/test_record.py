@@ -113,14 +113,26 @@ def test_the_gateway_and_the_authorization_are_those_of_the_resources(config: St
     assert found == (config.gateway, config.authorization)
 
 
+def test_of_a_file_its_name_is_recorded_and_not_where_it_is() -> None:
+    paths = {"gateway": "/home/me/acme.py:Acme", "gateway_requirements": "../locks/acme.txt"}
+    found = template(resolve(paths, {}).config)
+    recorded = found["Resources"]["AlarmTopic"]["Metadata"]["PaymentInfra"]
+    expected = {"gateway": "acme.py:Acme", "gateway_requirements": "acme.txt"}
+    assert {name: recorded[name] for name in paths} == expected
+    assert {name: read_record(found).values[name] for name in paths} == expected
+    assert "home" not in json.dumps(found)
+    assert gateway_of(found) == "acme.py:Acme"
+
+
 GATEWAY = ("Properties", "Environment", "Variables", "GATEWAY")
 
 
 @pytest.mark.parametrize(
     ("name", "where", "value", "known"),
     [
-        ("ProcessingFunction", GATEWAY, OTHER.gateway, {"gateway": OTHER.gateway}),
-        ("RetryFunction", GATEWAY, OTHER.gateway, {"gateway": OTHER.gateway}),
+        ("ProcessingFunction", GATEWAY, "acme:Acme", {"gateway": "acme.py:Acme"}),
+        ("RetryFunction", GATEWAY, "acme:Acme", {"gateway": "acme.py:Acme"}),
+        ("RetryFunction", GATEWAY, "handlers.shared.a:B", {"gateway": "handlers.shared.a:B"}),
         ("ProcessingFunction", GATEWAY, {"Ref": "G"}, {"gateway": "{'Ref': 'G'}"}),
         (
             "ProcessingFunction",

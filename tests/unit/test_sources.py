@@ -447,3 +447,63 @@ def test_a_file_in_utf_16_is_named_as_that(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text("suffix = 'dev'", encoding="utf-16")
     assert refusal(path=path) == f"{path}: is a text in UTF-16; save it in UTF-8"
+
+
+# Paths.
+
+
+def test_a_path_is_relative_to_the_file_that_gives_it(in_empty_folder: Path) -> None:
+    names = ("gateway", "gateway_requirements")
+    given = "gateway = 'acme.py:Acme'\ngateway_requirements = './locks/acme.txt'\n"
+    section = "gateway = '../other/acme.py:Acme'\ngateway_requirements = '/locks/acme.txt'\n"
+    Path("conf").mkdir()
+    for path in (Path("payment-infra.toml"), Path("conf/payment-infra.toml")):
+        path.write_text(f"{given}[environments.prod]\n{section}")
+
+    def found(path: Path | None, suffix: str = "dev") -> tuple[str, ...]:
+        config = resolve({"suffix": suffix}, {}, path).config
+        return tuple(getattr(config, name) for name in names)
+
+    assert found(None) == ("acme.py:Acme", "locks/acme.txt")
+    assert found(Path("conf/payment-infra.toml")) == ("conf/acme.py:Acme", "conf/locks/acme.txt")
+    absolute = in_empty_folder / "conf" / "payment-infra.toml"
+    folder = absolute.parent
+    assert found(absolute) == (f"{folder}/acme.py:Acme", f"{folder}/locks/acme.txt")
+    elsewhere = ("conf/../other/acme.py:Acme", "/locks/acme.txt")
+    assert found(Path("conf/payment-infra.toml"), "prod") == elsewhere
+
+
+def test_a_path_of_a_flag_or_a_variable_is_relative_to_the_working_directory(
+    file: Callable[[str], Path],
+) -> None:
+    path = file("gateway = 'acme.py:Acme'\n")
+    flagged = resolve({"gateway": "b/acme.py:Acme"}, {}, path)
+    variable = resolve({}, {"PAYMENT_INFRA_GATEWAY": "b/acme.py:Acme"}, path)
+    assert flagged.config.gateway == variable.config.gateway == "b/acme.py:Acme"
+
+
+@pytest.mark.parametrize("gateway", ["simulated", "handlers.shared.acme:Acme"])
+def test_a_gateway_that_is_no_file_is_no_path(gateway: str, file: Callable[[str], Path]) -> None:
+    path = file(f"gateway = '{gateway}'\n")
+    assert resolve({}, {}, path).config == resolve({"gateway": gateway}, {}).config
+
+
+@pytest.mark.parametrize(
+    "gateway",
+    [
+        *("acme.py", "acme.py:", "acme:Acme", "a-b.py:Acme", "1a.py:Acme", ".py:Acme"),
+        *("acme.pyc:Acme", "a\0b/acme.py:Acme", "acme/:Acme", "acme.py:1", "a\n/acme.py:A"),
+        *("acme.py:A.B", "é.py:A"),
+    ],
+)
+def test_a_gateway_that_is_neither_file_nor_module_is_refused(gateway: str) -> None:
+    with pytest.raises(UsageError, match=r"must be simulated, FILE\.py:CLASS or handlers"):
+        resolve({"gateway": gateway}, {})
+
+
+def test_requirements_are_of_a_file_of_ones_own_and_left_alone_by_the_simulated_gateway() -> None:
+    given = {"gateway_requirements": "acme.txt"}
+    for gateway in ("simulated", "acme.py:Acme"):
+        assert resolve({"gateway": gateway, **given}, {}).config.gateway_requirements == "acme.txt"
+    with pytest.raises(UsageError, match=r"name it as FILE\.py:CLASS, or pin them in handlers/req"):
+        resolve({"gateway": "handlers.shared.acme:Acme", **given}, {})

@@ -86,7 +86,7 @@ class Deployment:
             Declined: the answer to a question was no; the change set is gone.
             Interrupted: Ctrl-C after the execution had begun, which continues.
         """
-        check_handlers(self._asked.config.gateway)
+        check_handlers(self._asked.config)
         check_gateway(self._asked.config)
         with self._session.patient(self._operator.tell):
             self._session.account()

@@ -103,7 +103,7 @@ def prepare(
     Raises as `check_handlers`, `check_gateway`, `foresee`, `check_kept`, `check_steps`,
     `check_simulated`, `upload` and, for an import, its checks do.
     """
-    check_handlers(resolved.config.gateway)
+    check_handlers(resolved.config)
     check_gateway(resolved.config)
     outset, command = foresee(stack, resolved), command or stack.command("upload")
     check_kept(stack.name, outset.record, outset.resolved, command)

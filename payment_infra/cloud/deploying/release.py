@@ -17,7 +17,7 @@ from payment_infra.cloud.deploying.parameters import parameters
 from payment_infra.cloud.environment import stack_policy
 from payment_infra.cloud.events import Caution
 from payment_infra.combinations import conflicts
-from payment_infra.errors import UsageError
+from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.layer import build_layer
 from payment_infra.rendering import MAX_BODY_BYTES, document, render_document
 from payment_infra.template import build_template
@@ -107,7 +107,7 @@ def plan(
     deployed = state.parameters.get(names.ARTIFACT_BUCKET, "") if state else ""
     bucket = resolved.config.bucket or deployed
     values = parameters(session, state, resolved, bucket)
-    planned = _plan(resolved.config, code_keys(), bucket, values)
+    planned = _plan(resolved.config, code_keys(config=resolved.config), bucket, values)
     unknown = overrides.keys() - planned.template["Parameters"].keys()
     if unknown:
         known = ", ".join(planned.template["Parameters"])
@@ -159,8 +159,14 @@ def upload(session: Session, planned: Plan, tell: Tell, sleep: Sleep) -> Release
 
     Raises:
         AwsError: the bucket is missing or not this account's; nothing was changed.
+        PaymentInfraError: a file has changed since the plan was made.
     """
-    artifacts = build_artifacts()
+    artifacts = build_artifacts(config=planned.config)
+    for artifact in artifacts:
+        if artifact.key != planned.keys[artifact.name]:
+            raise PaymentInfraError(
+                f"{artifact.name}: its files have changed since this began; repeat the command"
+            )
     bucket = find_bucket(session, planned.bucket, tell, sleep)
     if not planned.bucket:
         values = {**planned.parameters, names.ARTIFACT_BUCKET: bucket.name}

@@ -14,7 +14,7 @@ from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.environment.smoke import Api, invoke_url
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.config import SIMULATED_GATEWAY
+from payment_infra.config import SIMULATED_GATEWAY, gateway_of_variable
 from payment_infra.errors import AwsError
 from payment_infra.names import (
     LIVE,
@@ -112,7 +112,7 @@ class Environment:
         )
 
     def gateway(self) -> str:
-        """Return the class of the payment gateway, as `module:Class`.
+        """Return the class of the payment gateway, as the configuration names it.
 
         Money hangs on it, so what counts is what the function that charges has, not a template.
 
@@ -231,7 +231,7 @@ def gateway_of_function(function: Mapping[str, Any]) -> str:
     Raises:
         AwsError: its variables cannot be read (Lambda API, EnvironmentError).
     """
-    return str(variables_of(function).get("GATEWAY", SIMULATED_GATEWAY))
+    return gateway_of_variable(variables_of(function).get("GATEWAY", SIMULATED_GATEWAY))
 
 
 def variables_of(function: Mapping[str, Any]) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from payment_infra.artifacts import zip_files
+from payment_infra.zips import zip_files
 
 RELEASES = Path(__file__).parent
 PACKAGE = "handlers"

@@ -1,0 +1,125 @@
+"""Commands, with a payment gateway in a file beside payment-infra.toml."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from payment_infra.artifacts import code_keys
+from payment_infra.config import StackConfig
+from tests.functional.conftest import Cli, refused
+from tests.gateways import gateway
+from tests.wheels import installable, pin
+
+if TYPE_CHECKING:
+    from tests.aws import FakeAws
+
+DEPLOY = ("deploy", "--suffix", "dev", "--bucket", "zips", "--yes")
+CONFIG = StackConfig(gateway="acme.py:Acme", gateway_requirements="acme.txt")
+MISSING = "gateway acme.py:Acme: acme.py: cannot be read (No such file or directory); "
+
+
+@pytest.fixture(autouse=True)
+def own(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the gateway, its requirements, and where pip finds these."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    settings = {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": str(tmp_path)}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    pin(clean / "acme.txt", installable(tmp_path, "acme_sdk"))
+    (clean / "acme.py").write_text(gateway("import acme_sdk"))
+    (clean / "payment-infra.toml").write_text(
+        "gateway = 'acme.py:Acme'\ngateway_requirements = 'acme.txt'\n"
+    )
+    return clean
+
+
+def test_it_is_deployed_and_a_change_of_the_file_is_one_of_what_charges(
+    cli: Cli, aws: FakeAws, own: Path
+) -> None:
+    result = cli(*DEPLOY)
+    assert result.exit_code == 0, result.output
+    assert "Payment gateway: acme.py:Acme" in result.stderr
+    keys = set(code_keys(config=CONFIG).values())
+    assert keys <= set(aws.buckets["zips"].objects)
+    diff = ("diff", "--suffix", "dev", "--bucket", "zips", "--output", "json", "--fail")
+    assert cli(*diff).exit_code == 0
+    (own / "acme.py").write_text(gateway("import acme_sdk as sdk"))
+    result = cli(*diff)
+    changed = json.loads(result.stdout)["code"]
+    named = {change["logical_id"] for change in changed}
+    assert (result.exit_code, named) == (4, {"ProcessingFunction", "RetryFunction"})
+    assert cli(*DEPLOY).exit_code == 0
+    assert set(code_keys(config=CONFIG).values()) - keys <= set(aws.buckets["zips"].objects)
+
+
+@pytest.mark.parametrize(
+    "command", ["render", "validate", "package", "diff", "upload", "deploy"], ids=str
+)
+def test_a_checkout_without_the_file_is_told_so_and_changes_nothing(
+    command: str, cli: Cli, aws: FakeAws, own: Path
+) -> None:
+    assert cli(*DEPLOY).exit_code == 0
+    before = aws.changes()
+    (own / "acme.py").unlink()
+    flags = {"upload": ("--bucket", "zips"), "deploy": DEPLOY[3:]}
+    line = refused(cli(command, "--suffix", "dev", *flags.get(command, ())), 2)
+    assert line.startswith(MISSING)
+    assert aws.changes() == before
+    assert sorted(path.name for path in own.iterdir()) == ["acme.txt", "payment-infra.toml"]
+
+
+def test_a_forgotten_setting_is_refused_with_the_flags_that_keep_it(
+    cli: Cli, aws: FakeAws, own: Path
+) -> None:
+    assert cli(*DEPLOY).exit_code == 0
+    before = aws.changes()
+    (own / "payment-infra.toml").unlink()
+    line = refused(cli(*DEPLOY), 2)
+    kept = "--gateway acme.py:Acme --gateway-requirements acme.txt` keeps them"
+    assert "gateway from acme.py:Acme to simulated" in line
+    assert kept in line
+    assert aws.changes() == before
+    flags = ("--gateway", "acme.py:Acme", "--gateway-requirements", "acme.txt")
+    result = cli(*DEPLOY, *flags)
+    assert (result.exit_code, aws.changes()) == (0, before)
+
+
+def test_what_needs_no_code_needs_no_file(cli: Cli, aws: FakeAws, own: Path) -> None:
+    assert cli(*DEPLOY).exit_code == 0
+    (own / "acme.py").unlink()
+    (own / "acme.txt").unlink()
+    for command in ("config", "outputs"):
+        assert cli(command, "--suffix", "dev").exit_code == 0, command
+    result = cli("destroy", "--suffix", "dev", "--yes")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_rendered_template_is_stale_once_the_file_has_changed(cli: Cli, own: Path) -> None:
+    assert cli("render", "-o", "out.yaml").exit_code == 0
+    check = ("render", "--check", "-o", "out.yaml")
+    assert cli(*check).exit_code == 0
+    (own / "acme.txt").write_text((own / "acme.txt").read_text() + "# more\n")
+    assert cli(*check).exit_code == 1
+
+
+def test_a_file_that_changes_while_it_is_deployed_is_told(
+    cli: Cli, aws: FakeAws, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from payment_infra.cloud.deploying import release
+
+    keys = code_keys(config=CONFIG)
+    monkeypatch.setattr(release, "code_keys", lambda config: keys)
+    (own / "acme.py").write_text(gateway("import acme_sdk as sdk"))
+    result = cli(*DEPLOY)
+    assert result.exit_code == 1
+    last = result.stderr.splitlines()[-1]
+    assert last == (
+        "Error: processing: its files have changed since this began; repeat the command"
+    )
+    assert not aws.buckets["zips"].objects
