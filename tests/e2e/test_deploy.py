@@ -6,7 +6,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from payment_infra.cloud.deploying.bootstrap import bootstrap
 from payment_infra.cloud.environment.smoke import Answer
+from payment_infra.cloud.events import Caution, Event
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.stack import open_session
@@ -103,22 +105,22 @@ def test_the_artifact_bucket_is_made_once_and_is_locked_up(aws: Emulator, tmp_pa
     assert policy["Statement"][0]["Effect"] == "Deny"
 
 
-def test_a_bucket_that_somebody_has_deleted_is_made_anew_with_its_locks(
-    aws: Emulator, tmp_path: Path
-) -> None:
-    folder, client = checkout(tmp_path), open_session(aws).client("s3")
-    bucket = command(aws, folder, "bootstrap")[1].strip()
-    versions = client.list_object_versions(Bucket=bucket)
-    for one in (*versions.get("Versions", []), *versions.get("DeleteMarkers", [])):
-        client.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
-    client.delete_bucket(Bucket=bucket)
-    status, out, err = command(aws, folder, "bootstrap")
-    assert (status, f"Warning: bucket {bucket} is gone; its stack payment-artifacts" in err) == (
-        0,
-        True,
-    )
-    assert client.get_bucket_versioning(Bucket=out.strip())["Status"] == "Enabled"
-    assert client.get_bucket_policy(Bucket=out.strip())["Policy"]
+def test_a_bucket_that_somebody_has_deleted_is_made_anew_with_its_locks(aws: Emulator) -> None:
+    session, told = open_session(aws), list[Event]()
+    gone, _ = bootstrap(session, told.append)
+    client = session.client("s3")
+    versions = client.list_object_versions(Bucket=gone)
+    for version in (*versions.get("Versions", []), *versions.get("DeleteMarkers", [])):
+        client.delete_object(Bucket=gone, Key=version["Key"], VersionId=version["VersionId"])
+    client.delete_bucket(Bucket=gone)
+    # One that was made a moment ago is looked for some minutes; here without the pauses.
+    bucket, changed = bootstrap(session, told.append, sleep=lambda _: None)
+    assert changed
+    assert [event.message for event in told if isinstance(event, Caution)] == [
+        f"bucket {gone} is gone; its stack payment-artifacts is made anew"
+    ]
+    assert client.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    assert client.get_bucket_policy(Bucket=bucket)["Policy"]
 
 
 def test_a_deployment_undoes_no_half_of_a_stop_and_misses_a_deleted_table(
