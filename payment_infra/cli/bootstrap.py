@@ -8,6 +8,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import output_option, place_options, yes_option
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import confirm, note, print_json
 from payment_infra.cli.views.terminal import at_terminal
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @yes_option
 @place_options
 @everywhere
+@sheltered()
 def command(session: Session, destroy: bool, output: str, yes: bool) -> None:
     """Make the bucket for the zips, once per account and region.
 

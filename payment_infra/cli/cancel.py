@@ -16,6 +16,7 @@ from payment_infra.cli.options import (
     stack_of,
     yes_option,
 )
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @yes_option
 @aws_options
 @everywhere
+@sheltered()
 def command(session: Session, resolved: Resolved, output: str, yes: bool) -> None:
     """Cancel the deployment in progress.
 

@@ -20,6 +20,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import UsageError
 
@@ -132,6 +133,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 @yes_option
 @aws_options
 @everywhere
+@sheltered()
 def command(
     session: Session,
     resolved: Resolved,

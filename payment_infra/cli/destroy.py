@@ -20,6 +20,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import note, print_json
 from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import UsageError
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 @yes_option
 @aws_options
 @everywhere
+@sheltered()
 def command(
     session: Session,
     resolved: Resolved,

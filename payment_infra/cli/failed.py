@@ -20,6 +20,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import check_answers, note, print_json
 from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import PaymentInfraError, UsageError
@@ -151,6 +152,7 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
 @yes_option
 @environment_options
 @everywhere
+@sheltered()
 def redrive(
     environment: Environment,
     everything: bool,
@@ -230,6 +232,7 @@ def redrive(
 @yes_option
 @environment_options
 @everywhere
+@sheltered()
 def purge(
     environment: Environment,
     file: Path,

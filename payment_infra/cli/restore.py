@@ -16,6 +16,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import note
 from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import PaymentInfraError, UsageError
@@ -80,6 +81,7 @@ LATEST = "latest"
 @yes_option
 @environment_options
 @everywhere
+@sheltered()
 def command(
     environment: Environment,
     moment: str | None,

@@ -13,6 +13,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @yes_option
 @environment_options
 @everywhere
+@sheltered()
 def command(environment: Environment, take_over: int | None, output: str, yes: bool) -> None:
     """Let payments in, whatever has stopped them.
 

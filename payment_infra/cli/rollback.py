@@ -17,6 +17,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @yes_option
 @aws_options
 @everywhere
+@sheltered()
 def command(
     session: Session,
     resolved: Resolved,

@@ -3,8 +3,8 @@ in silence what it has written.
 
 A stream that is closed is as one to /dev/null: its number is taken, so that no socket gets it. A
 character that an encoding has not is written by others. A write is whole or an error. Where the
-reader has left, a command that only shows something ends quietly; what changes something is
-`sheltered`, and goes on to its end.
+reader has left, a command that only shows something ends quietly; what changes an environment is
+`sheltered`, and goes on to its end, its last word included.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def prepare() -> None:
 
 @contextmanager
 def sheltered() -> Iterator[None]:
-    """Let nothing that happens to stdout end what the block does.
+    """Let nothing that happens to stdout end what the block, or a function under this, does.
 
     Raises:
         PaymentInfraError: at the end: stdout could not be written, and has not got all.

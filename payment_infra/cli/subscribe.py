@@ -12,6 +12,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, output_option, yes_option
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import confirm, note, print_json, print_table
 from payment_infra.errors import UsageError
 
@@ -89,6 +90,7 @@ def print_subscriptions(subscriptions: Sequence[Subscription]) -> None:
     )
 
 
+@sheltered()
 def _add(
     environment: Environment, protocol: Protocol, endpoint: str, output: str, yes: bool
 ) -> None:
@@ -109,6 +111,7 @@ def _add(
     _told(added, f"{endpoint} {'is subscribed' if added.confirmed else pending}", output)
 
 
+@sheltered()
 def _remove(environment: Environment, target: str, output: str, yes: bool) -> None:
     from payment_infra.cloud.operating.subscriptions import removable, unsubscribe
 

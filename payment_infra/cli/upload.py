@@ -16,6 +16,7 @@ from payment_infra.cli.options import (
     stack_name_option,
     stack_of,
 )
+from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import note, print_json
 from payment_infra.cli.views.terminal import at_terminal
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @output_option
 @aws_options
 @everywhere
+@sheltered()
 def command(session: Session, resolved: Resolved, output: str) -> None:
     """Put zips and template into the bucket.
 

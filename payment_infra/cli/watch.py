@@ -43,7 +43,7 @@ def command(session: Session, resolved: Resolved, output: str) -> None:
     from payment_infra.cloud.stacks import intervention
 
     stack = stack_of(session, resolved)
-    with at_terminal(stack.name, output, changes=False) as operator:
+    with at_terminal(stack.name, output) as operator:
         result = intervention.watch(stack, operator, lambda: _sources(resolved))
         if result.changed or output == "json":
             operator.tell(result)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import check_answers, confirm
 from payment_infra.errors import Declined, Interrupted, PaymentInfraError
 
@@ -47,21 +46,17 @@ class TerminalOperator:
 
 
 @contextmanager
-def at_terminal(
-    stack_name: str, output: str, *, changes: bool = True
-) -> Iterator[TerminalOperator]:
+def at_terminal(stack_name: str, output: str) -> Iterator[TerminalOperator]:
     """Show an operation while the block lasts.
 
     Args:
         stack_name: the stack's.
         output: "text", or "json" for NDJSON, in which an error has a line too.
-        changes: whether the operation is this command's, and goes on where nobody reads of it.
     """
     from payment_infra.cli.views.progress import view
 
     terminal = sys.stderr.isatty() and os.environ.get("CI") != "true"
-    goes_on = sheltered() if changes else nullcontext()
-    with goes_on, view(output, stack_name, terminal=terminal) as shown:
+    with view(output, stack_name, terminal=terminal) as shown:
         try:
             yield TerminalOperator(shown)
         except PaymentInfraError as error:
