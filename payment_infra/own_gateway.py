@@ -36,8 +36,8 @@ RELATIVE = "a path is relative to the configuration file that gives it, else to 
 class OwnGateway:
     """The files of a gateway, as they were read.
 
-    requirements is None, and pinned "", where it imports nothing but what is there already. taken
-    are the names of modules that a function has, or that Python would find first.
+    requirements is the file of what it requires; pinned is its text, "" where it names nothing.
+    taken are the names of modules that a function has, or that Python would find first.
     """
 
     file: Path
@@ -133,8 +133,9 @@ def own_gateway(config: StackConfig, root: Path) -> OwnGateway | None:
     pinned, requirements = "", None
     if config.gateway_requirements:
         requirements = Path(config.gateway_requirements)
-        pinned = _read(requirements, "gateway_requirements ")
-        pins = read_pins(pinned, requirements)
+        text = _read(requirements, "gateway_requirements ")
+        pins = read_pins(text, requirements)
+        pinned = text if pins else ""
     layer = read_pins(_read(root / "requirements.txt"), root / "requirements.txt")
     _check_pins(pins, layer, requirements)
     taken = {"handlers", *RUNTIME_LIBRARIES.values(), *RUNTIME_CLIENT, *sys.stdlib_module_names}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from payment_infra.artifacts import code_keys
+from payment_infra.cloud.deploying import deployment, forecast, planning
 from payment_infra.config import StackConfig
 from tests.functional.conftest import Cli, refused
 from tests.gateways import gateway
@@ -108,18 +110,37 @@ def test_a_rendered_template_is_stale_once_the_file_has_changed(cli: Cli, own: P
     assert cli(*check).exit_code == 1
 
 
-def test_a_file_that_changes_while_it_is_deployed_is_told(
-    cli: Cli, aws: FakeAws, own: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["deploy", "upload"])
+@pytest.mark.parametrize("step", ["plan", "upload"])
+def test_a_file_that_changes_after_it_was_checked_is_not_deployed(
+    step: str,
+    command: str,
+    cli: Cli,
+    aws: FakeAws,
+    own: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from payment_infra.cloud.deploying import release
+    for module in (deployment, forecast, planning):
+        original = getattr(module, step, None)
+        if original is None:
+            continue
 
-    keys = code_keys(config=CONFIG)
-    monkeypatch.setattr(release, "code_keys", lambda config: keys)
-    (own / "acme.py").write_text(gateway("import acme_sdk as sdk"))
-    result = cli(*DEPLOY)
-    assert result.exit_code == 1
-    last = result.stderr.splitlines()[-1]
-    assert last == (
-        "Error: processing: its files have changed since this began; repeat the command"
+        def edit(*arguments: Any, original: Any = original) -> Any:
+            (own / "acme.py").write_text(gateway("import nothing"))
+            return original(*arguments)
+
+        monkeypatch.setattr(module, step, edit)
+    result = cli(command, *DEPLOY[1 : 5 if command == "upload" else None])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        1,
+        "Error: processing: its files have changed since they were checked; repeat the command",
     )
     assert not aws.buckets["zips"].objects
+
+
+def test_requirements_that_name_nothing_are_none(cli: Cli, own: Path) -> None:
+    (own / "acme.py").write_text(gateway())
+    (own / "acme.txt").write_text("# nothing yet\n")
+    assert cli("package", "-o", own).exit_code == 0
+    with zipfile.ZipFile(own / "processing.zip") as archive:
+        assert not [name for name in archive.namelist() if "dist-info" in name]

@@ -9,11 +9,11 @@ made anew of what it has kept, by an import (`importing`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from payment_infra.artifacts import check_handlers
+from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud.deploying import completing, importing
 from payment_infra.cloud.deploying.agreement import agree
 from payment_infra.cloud.deploying.condition import find_lost_table, tell_stopped
@@ -38,7 +38,7 @@ from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.deploying.options import DeployOptions
-    from payment_infra.cloud.deploying.release import Release
+    from payment_infra.cloud.deploying.release import Plan, Release
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.described import ChangeSet
     from payment_infra.cloud.stacks.operator import Operator
@@ -75,6 +75,7 @@ class Deployment:
         self._planning = Planning(session, stack, resolved, options, operator)
         self._execution = Execution(session, stack, options, operator, clock)
         self._lock: Lock | None = None
+        self._checked: Mapping[str, str] = {}  # the keys of the code that was checked
         self._exits = ExitStack()
 
     def run(self) -> Result:
@@ -86,6 +87,7 @@ class Deployment:
             Declined: the answer to a question was no; the change set is gone.
             Interrupted: Ctrl-C after the execution had begun, which continues.
         """
+        self._checked = code_keys(config=self._asked.config)
         check_handlers(self._asked.config)
         check_gateway(self._asked.config)
         with self._session.patient(self._operator.tell):
@@ -174,7 +176,7 @@ class Deployment:
                 f"stack {self._stack.name}: an import of what was kept is not done, and an update "
                 "follows it, while --no-execute leaves one change set; leave it out"
             )
-        release = upload(self._session, planned, self._operator.tell, self._stack.sleep)
+        release = self._upload(planned)
         request = importing.request(
             *(self._session, release, existing, missing),
             *(options.role_arn, options.notification_arns),
@@ -198,7 +200,7 @@ class Deployment:
         if not planned.bucket:  # it may be made, before there is a preview that says where
             account, region = self._session.account(), self._session.region
             self._operator.tell(Target(self._stack.name, account, region))
-        release = upload(self._session, planned, self._operator.tell, self._stack.sleep)
+        release = self._upload(planned)
         if found.state is not None:
             clearing.delete_failed(self._stack, found.state)
         request = completing.request(release, self._options)
@@ -216,6 +218,10 @@ class Deployment:
                 return Result(self._stack.name, live.status if live else REVIEW, changed=False)
             events = self._begin(change_set, found, live)
         return self._end(change_set, events, found, release)
+
+    def _upload(self, planned: Plan) -> Release:
+        tell, sleep = self._operator.tell, self._stack.sleep
+        return upload(self._session, planned, self._checked, tell, sleep)
 
     def _kept(self, change_set: str, found: Found) -> str:
         # The one setting that no change set holds.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.artifacts import check_handlers
+from payment_infra.artifacts import check_handlers, code_keys
 from payment_infra.cloud.deploying import importing
 from payment_infra.cloud.deploying.consent import (
     check_kept,
@@ -103,6 +103,7 @@ def prepare(
     Raises as `check_handlers`, `check_gateway`, `foresee`, `check_kept`, `check_steps`,
     `check_simulated`, `upload` and, for an import, its checks do.
     """
+    checked = code_keys(config=resolved.config)
     check_handlers(resolved.config)
     check_gateway(resolved.config)
     outset, command = foresee(stack, resolved), command or stack.command("upload")
@@ -118,7 +119,7 @@ def prepare(
     if brings_key(outset.deployed, planned.template):
         planned = before_encryption(planned)
     planned = with_bucket(session, planned, outset.resolved, tell, stack.sleep)
-    release = upload(session, planned, tell, stack.sleep)
+    release = upload(session, planned, checked, tell, stack.sleep)
     return (release,) if release.plan.encrypts else (release, encrypting(release))
 
 

@@ -148,25 +148,29 @@ def with_bucket(
     return _plan(planned.config, planned.keys, "", values, encrypts=planned.encrypts)
 
 
-def upload(session: Session, planned: Plan, tell: Tell, sleep: Sleep) -> Release:
+def upload(
+    session: Session, planned: Plan, checked: Mapping[str, str], tell: Tell, sleep: Sleep
+) -> Release:
     """Put zips and template into the bucket, under their digests; what is there is skipped.
 
     Args:
         session: whose account.
         planned: what is to be deployed.
+        checked: the keys of the code that was checked.
         tell: gets the events of the bucket's stack, if that has to be made.
         sleep: makes the pauses while the bucket is looked for.
 
     Raises:
         AwsError: the bucket is missing or not this account's; nothing was changed.
-        PaymentInfraError: a file has changed since the plan was made.
+        PaymentInfraError: a file has changed since it was checked.
     """
     artifacts = build_artifacts(config=planned.config)
-    for artifact in artifacts:
-        if artifact.key != planned.keys[artifact.name]:
-            raise PaymentInfraError(
-                f"{artifact.name}: its files have changed since this began; repeat the command"
-            )
+    built = {**checked, **{artifact.name: artifact.key for artifact in artifacts}}
+    changed = [name for name, key in planned.keys.items() if {checked[name], built[name]} != {key}]
+    if changed:
+        raise PaymentInfraError(
+            f"{changed[0]}: its files have changed since they were checked; repeat the command"
+        )
     bucket = find_bucket(session, planned.bucket, tell, sleep)
     if not planned.bucket:
         values = {**planned.parameters, names.ARTIFACT_BUCKET: bucket.name}
