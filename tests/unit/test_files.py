@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import read_json_object, read_text, scratch_folder, write_file
+from payment_infra.files import (
+    move_private,
+    read_json_object,
+    read_text,
+    require_place,
+    scratch_folder,
+    write_file,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -65,13 +72,47 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "old"
 
 
-@pytest.mark.parametrize("length", [255, 300])
-def test_a_folder_that_takes_no_such_file_is_named(length: int, tmp_path: Path) -> None:
-    # Even root, who may write wherever a mode forbids it, cannot make it: the shorter name fits,
-    # but that of the new file, which is made first, does not.
-    path = tmp_path / ("n" * length)
+def test_a_name_may_be_as_long_as_the_folder_takes_it(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    write_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_the_folder_does_not_take_is_told(tmp_path: Path) -> None:
+    # Even root, who may write wherever a mode forbids it, cannot make it.
+    path = tmp_path / ("n" * 300)
     assert refusal(path) == f"{path}: cannot be written (File name too long)"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_its_mode_forbids_to_write_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.yaml"
+    path.write_bytes(b"old")
+
+    def refuse(*_: object, **__: object) -> None:  # no mode forbids root anything
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    told = f"{path}: cannot be written (Permission denied)"
+    assert refusal(path) == told
+    with pytest.raises(UsageError) as refused:
+        require_place(path)
+    assert str(refused.value) == told
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+
+
+def test_a_hard_link_stays_one(tmp_path: Path) -> None:
+    path, other = tmp_path / "out.yaml", tmp_path / "other.yaml"
+    path.write_bytes(b"old")
+    other.hardlink_to(path)
+    for content in (b"new and longer", b"new"):
+        write_file(path, content)
+        assert other.read_bytes() == content
+        assert path.samefile(other)
 
 
 def test_a_device_is_written_to_and_stays_a_device() -> None:
@@ -224,6 +265,134 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert done.stdout == f"{path}: cannot be written (File too large)\n"
     assert list(tmp_path.iterdir()) == ([path] if exists else [])
     assert not exists or path.read_bytes() == b"old"
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    """A private file, to be moved to a folder beside its own, where there is an old one."""
+    path = tmp_path / "all.part"
+    path.touch(0o600)
+    path.write_bytes(NEW)
+    return path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    path = tmp_path / "there" / "all"
+    path.parent.mkdir()
+    path.write_bytes(b"what was there")
+    path.chmod(0o644)
+    return path
+
+
+NEW = b"customers\n" * 100
+
+
+def refuse_moves(monkeypatch: pytest.MonkeyPatch, *, within: bool = False) -> None:
+    """Let no file take the place of another, if it is on another disk or, within, at all."""
+    rename = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if within or path.parent != target.parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+@pytest.mark.parametrize("way", ["this disk", "another disk", "bind mount", "hard link"])
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_private_file_is_moved_whole_and_is_private_at_every_moment(
+    linked: bool, way: str, part: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way in {"another disk", "bind mount"}:
+        refuse_moves(monkeypatch, within=way == "bind mount")
+    if way == "hard link":
+        place.with_name("other").hardlink_to(place)
+    path = place
+    if linked:
+        path = part.with_name("link")
+        path.symlink_to(place)
+    number, synced, sync = place.stat().st_ino, [], os.fsync
+
+    def look(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            assert part.read_bytes() == NEW
+            assert stat.S_IMODE(found.st_mode) == 0o600
+            synced.append(found.st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    move_private(part, path)
+    assert place.read_bytes() == NEW
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert path.is_symlink() == linked
+    assert not part.exists()
+    assert (place.stat().st_ino == number) == (way in {"bind mount", "hard link"})
+    assert (place.stat().st_ino in synced) == (way != "this disk")
+    assert {found.name for found in place.parent.iterdir()} <= {"all", "other"}
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_private_file_stays_where_it_is_if_the_other_disk_is_full(
+    exists: bool, within: bool, part: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if not exists:
+        place.unlink()
+    refuse_moves(monkeypatch, within=within)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        move_private(part, place)
+    assert part.read_bytes() == NEW
+    assert list(place.parent.iterdir()) == ([place] if exists else [])
+    assert not exists or place.read_bytes() == b"what was there"
+    assert not exists or stat.S_IMODE(place.stat().st_mode) == 0o644
+
+
+def place_refused(path: Path, *, new: bool = False) -> str:
+    with pytest.raises(UsageError) as refused:
+        require_place(path, new=new)
+    return str(refused.value)
+
+
+def test_what_is_no_regular_file_is_no_place_for_one(tmp_path: Path) -> None:
+    pipe, link, loop = tmp_path / "pipe", tmp_path / "link", tmp_path / "loop"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    loop.symlink_to(loop)
+    for path in (pipe, link, Path("/dev/null"), Path("/dev/stdout"), Path("/dev/fd/99")):
+        assert place_refused(path) == f"{path}: is no regular file; name one"
+    assert place_refused(loop) == (f"{loop}: cannot be written (Too many levels of symbolic links)")
+    assert place_refused(tmp_path) == f"{tmp_path}: is a directory; name a file in it"
+    path = tmp_path / "missing" / "file"
+    assert place_refused(path) == f"{path}: there is no directory {path.parent}; make it first"
+    assert place_refused(tmp_path / ("n" * 300)).endswith("(File name too long)")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_place_may_have_a_file_unless_a_new_one_is_asked_for(part: Path) -> None:
+    require_place(part)
+    link = part.with_name("link")
+    link.symlink_to(part.with_name("new"))
+    require_place(link, new=True)
+    assert place_refused(part, new=True) == f"{part}: exists already; name a new file"
+    assert part.read_bytes() == NEW
+    assert set(part.parent.iterdir()) == {part, link}
+
+
+def test_a_folder_that_takes_no_new_file_is_a_place_for_one_that_is_written_over(
+    part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_new_files("mkstemp", errno.EROFS, monkeypatch)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", tempfile.mkstemp)
+    require_place(part)
+    path = part.with_name("new")
+    assert place_refused(path) == f"{path}: cannot be written (Read-only file system)"
 
 
 @pytest.mark.parametrize(

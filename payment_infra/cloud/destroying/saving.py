@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -44,7 +45,7 @@ from payment_infra.errors import (
     UsageError,
     by_ctrl_c,
 )
-from payment_infra.files import write_file
+from payment_infra.files import require_place, write_file
 from payment_infra.names import DEAD_LETTER_QUEUE, FAILED_QUEUE
 from payment_infra.wording import counted
 
@@ -189,31 +190,53 @@ class Saving:
     ) -> None:
         """Let payments in again, unless the stack is being deleted."""
         if error is None:
-            self._path.unlink(missing_ok=True)
+            self._forget()
         elif self._progress.phase is not Phase.LET_IN:
             # After Ctrl-C the deletion continues, though the stack may not show it yet.
-            goes_on = isinstance(error, Interrupted)
-            self._tell(Caution(self._going() if goes_on else self._let_in(error)))
+            if isinstance(error, Interrupted):
+                self._tell(Caution(self._going()))
+            else:
+                self._let_in(error)
+
+    def _forget(self) -> None:
+        """Remove the note; that it stays does not undo what was done."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            self._tell(Caution(f"{self._path}: cannot be removed ({error.strerror}); delete it"))
 
     def _going(self) -> str:
         name = self._environment.stack.name
         return f"payments are stopped, and {name} is being deleted; the same command continues"
 
-    def _let_in(self, ended_by: BaseException) -> str:
-        """Let payments in, if they can come in; return what is the case then."""
+    def _let_in(self, ended_by: BaseException) -> None:
+        """Let payments in, if they can come in; tell what is the case then, and write it down."""
         try:
             if by_ctrl_c(ended_by):
                 self._tell(
                     Caution("payments are being let in again; another Ctrl-C leaves them stopped")
                 )
-            if not self._persist(self._stays_and_is_open):
-                return self._going()
-            self._write(replace(self._progress, phase=Phase.LET_IN))
+            stays = self._persist(self._stays_and_is_open)
         except PaymentInfraError as error:
-            return self._still_stopped(str(error))
+            self._tell(Caution(self._still_stopped(str(error))))
+            return
         except KeyboardInterrupt:
             self._tell(Caution(self._still_stopped("interrupted")))
             raise
+        self._tell(Caution(self._stays() if stays else self._going()))
+        if not stays:
+            return
+        try:
+            self._write(replace(self._progress, phase=Phase.LET_IN))
+        except PaymentInfraError as error:
+            self._tell(
+                Caution(
+                    f"{error}, and still says that payments are stopped; delete it and what was "
+                    "saved"
+                )
+            )
+
+    def _stays(self) -> str:
         if before := self._progress.before:
             return (
                 f"nothing was deleted; what was stopped before stays so ({', '.join(before)}); "
@@ -332,14 +355,12 @@ class Saving:
             UsageError: see `__init__`.
         """
         stack = self._environment.state.id
-        if not self.payments.parent.is_dir():
-            raise UsageError(
-                f"{self.payments}: there is no directory {self.payments.parent}; make it first"
-            )
-        if not self._path.exists():
-            for path in (self.payments, *self.queues.values()):
-                if path.exists():
-                    raise UsageError(f"{path}: exists already; name a new file")
+        begun = os.path.exists(self._path)
+        for path in (self.payments, *self.queues.values()):
+            require_place(path, new=not begun)
+            require_place(Path(f"{path}{PART}"))
+        require_place(self._path)
+        if not begun:
             return Progress(stack, Phase.LET_IN)
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,15 @@ from typing import IO, TYPE_CHECKING, Any
 from payment_infra.cloud.operating.transactions import plain
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import write_file
+from payment_infra.files import move_private, require_place, write_file
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PART = ".part"
 STATE = ".state"
+# Where room helps.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -90,32 +92,44 @@ def save(
         replace: whether a file of that name may be replaced.
 
     Raises:
-        UsageError: the file exists, or another export has been begun there.
+        UsageError: the file exists, or none can be written there, or another export has been begun.
         PaymentInfraError: it cannot be written; what was written stays, to be resumed.
     """
-    if path.exists() and not replace:
+    if os.path.exists(path) and not replace:
         raise UsageError(f"{path}: exists already; name a new file (--force replaces it)")
     part, state_file = Path(f"{path}{PART}"), Path(f"{path}{STATE}")
+    for place in (path, part, state_file):
+        require_place(place)
     state = _begun(part, state_file, {"table": table, "asked": since.asked}, since.moment)
+    written = part
     try:
         if not state["done"]:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.truncate(state["bytes"])
-                file.seek(state["bytes"])
+            with _open(part, state["bytes"]) as file:
                 for page in pages(client, table, state["since"], state["key"]):
                     state = _append(file, page, state)
                     write_file(state_file, json.dumps(state).encode())
                     tell(state["rows"])
-        # What a link leads to, also on another disk or where nothing can be replaced.
-        shutil.move(part, os.path.realpath(path))
+        written = path
+        move_private(part, path)
         state_file.unlink()
     except OSError as error:
+        remedy = "make room" if error.errno in FULL else "mend that"
+        continues = f"; {remedy}, then repeat the command, which continues from there"
         raise PaymentInfraError(
-            f"{part}: cannot be written ({error.strerror}); make room, then repeat the command, "
-            "which continues from there"
+            f"{written}: cannot be written ({error.strerror}){continues if part.exists() else ''}"
         ) from error
     return int(state["rows"])
+
+
+def _open(part: Path, size: int) -> IO[bytes]:
+    """Open the part after what an earlier run has written; a new one is nobody else's."""
+    if not size:
+        part.unlink(missing_ok=True)
+    flags = os.O_NOFOLLOW if size else os.O_CREAT | os.O_EXCL
+    file = os.fdopen(os.open(part, os.O_WRONLY | flags, 0o600), "wb")
+    file.truncate(size)
+    file.seek(size)
+    return file
 
 
 def _begun(

@@ -18,6 +18,7 @@ from payment_infra.cloud.operating.dead_letters import (
 )
 from payment_infra.cloud.sdk.polling import persistently
 from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.files import move_private
 from payment_infra.wording import counted
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def save_messages(
                 waited += POLL_SECONDS
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        move_private(part, path)
     except OSError as error:
         raise PaymentInfraError(f"{part}: cannot be written ({error.strerror})") from error
     return len(known)

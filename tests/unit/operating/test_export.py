@@ -3,14 +3,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from payment_infra.cloud.operating import export
 from payment_infra.cloud.operating.export import Since, pages, save
 from payment_infra.cloud.operating.transactions import plain
-from payment_infra.errors import AwsError
+from payment_infra.errors import AwsError, PaymentInfraError, UsageError
+from payment_infra.files import move_private
 from tests.stacks import Refused
 from tests.tables import FakeTables
 
@@ -108,13 +111,91 @@ def test_an_export_that_replaces_a_file_keeps_the_link_to_it(
     target, link = tmp_path / "there.jsonl", tmp_path / "link.jsonl"
     target.write_text("old")
     link.symlink_to(target)
-
-    def refuse(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
     if number:
-        monkeypatch.setattr(os, "rename", refuse)
+        refuse_renaming_part(number, monkeypatch)
     save(client, TABLE, Since(), link, lambda _: None, replace=True)
     assert link.is_symlink()
     assert exported(target.read_text()) == NAMES
     assert sorted(tmp_path.iterdir()) == [link, target]
+
+
+def refuse_renaming_part(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if path.suffix == ".part":
+            raise OSError(number, os.strerror(number))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+def test_nothing_is_read_for_a_file_that_cannot_be_written(
+    aws: FakeAws, client: DynamoDBClient, tmp_path: Path
+) -> None:
+    pipe, loop = tmp_path / "pipe", tmp_path / "loop"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    for path in (pipe, loop, tmp_path / "missing" / "file"):
+        with pytest.raises(UsageError, match=f"^{path}: ") as refused:
+            save(client, TABLE, Since(), path, lambda _: None, replace=True)
+        assert "continues" not in str(refused.value)
+    assert aws.called("dynamodb:Scan") == []
+    assert set(tmp_path.iterdir()) == {pipe, loop}
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_part_that_somebody_else_has_made_is_not_written_to(
+    client: DynamoDBClient, tmp_path: Path
+) -> None:
+    file, part, other = (tmp_path / name for name in ("all", "all.part", "other"))
+    other.write_text("theirs")
+    other.chmod(0o644)
+    part.hardlink_to(other)
+    save(client, TABLE, Since(), file, lambda _: None)
+    assert exported(file.read_text()) == NAMES
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert other.read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "No space left on device); make room, then repeat the command, which"),
+        (errno.EROFS, "Read-only file system); mend that, then repeat the command, which"),
+    ],
+)
+def test_an_export_whose_place_is_full_at_its_end_is_all_in_the_part_and_goes_on(
+    number: int,
+    told: str,
+    aws: FakeAws,
+    client: DynamoDBClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, full = tmp_path / "all.jsonl", True
+
+    def fail(part: Path, path: Path) -> None:
+        if full:
+            raise OSError(number, os.strerror(number))
+        move_private(part, path)
+
+    monkeypatch.setattr(export, "move_private", fail)
+    with pytest.raises(PaymentInfraError) as failed:
+        save(client, TABLE, Since(), file, lambda _: None)
+    assert str(failed.value) == f"{file}: cannot be written ({told} continues from there"
+    calls, full = len(aws.called("dynamodb:Scan")), False
+    assert save(client, TABLE, Since(), file, lambda _: None) == 200
+    assert len(aws.called("dynamodb:Scan")) == calls
+    assert exported(file.read_text()) == NAMES
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("length", [250, 255, 300])
+def test_a_name_with_which_no_part_can_be_made_is_told(
+    length: int, aws: FakeAws, client: DynamoDBClient, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"cannot be written \(File name too long\)$"):
+        save(client, TABLE, Since(), tmp_path / ("n" * length), lambda _: None)
+    assert aws.called("dynamodb:Scan") == []
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from payment_infra.cloud.destroying import saving
 from payment_infra.cloud.destroying.deletion import DestroyOptions, delete
 from payment_infra.cloud.destroying.destruction import examine
 from payment_infra.cloud.destroying.saving import Saving
@@ -561,6 +564,70 @@ def test_ctrl_c_says_at_once_that_payments_are_being_let_in_again(world: World) 
         "payments are let in again, and nothing was deleted",
     ]
     assert open_when_told == [False, True]
+
+
+def test_a_folder_that_is_read_only_by_then_does_not_hide_that_payments_are_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise PaymentInfraError(f"{path}: cannot be written (Read-only file system)")
+
+    scan = world.aws.answers["dynamodb:Scan"]
+    assert callable(scan)
+
+    def remount(params: Any) -> Any:
+        monkeypatch.setattr(saving, "write_file", refuse)
+        return scan(params)
+
+    world.aws.answers["dynamodb:Scan"] = remount
+    note = f"{world.file}.destroy"
+    with pytest.raises(PaymentInfraError, match=f"^{note}: cannot be written"):
+        world.destroy()
+    assert world.takes_payments
+    assert world.cautions() == [
+        "payments are let in again, and nothing was deleted",
+        f"{note}: cannot be written (Read-only file system), and still says that payments are "
+        "stopped; delete it and what was saved",
+    ]
+
+
+def test_a_note_that_cannot_be_removed_does_not_fail_what_is_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, note = Path.unlink, Path(f"{world.file}.destroy")
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path == note:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        remove(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert list(world.destroy().values()) == [10, 12, 15]
+    assert world.cautions() == [f"{note}: cannot be removed (Read-only file system); delete it"]
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.queued.jsonl", "all.dead-letters.jsonl"])
+def test_a_link_that_leads_to_no_file_yet_stays_one(name: str, world: World) -> None:
+    link, target = world.file.with_name(name), world.file.parent / "there" / name
+    target.parent.mkdir()
+    link.symlink_to(target)
+    world.destroy()
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert world.lines(name)
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.queued.jsonl", "all.dead-letters.jsonl"])
+@pytest.mark.parametrize("place", ["loop", "missing/file", "/dev/fd/99"])
+def test_what_cannot_be_written_is_told_before_payments_are_stopped(
+    place: str, name: str, world: World
+) -> None:
+    link = world.file.with_name(name)
+    link.symlink_to(link if place == "loop" else place)
+    with pytest.raises(UsageError, match=f"^{link}: "):
+        world.destroy()
+    assert world.takes_payments
+    assert list(world.file.parent.iterdir()) == [link]
 
 
 def test_ctrl_c_right_after_the_deletion_has_begun_lets_nothing_in(world: World) -> None:
