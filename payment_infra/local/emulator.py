@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import scratch_folder
+from payment_infra.files import check_room, scratch_folder
 from payment_infra.interpreter import interpreter, python_command
 from payment_infra.local import keeper
 from payment_infra.local.isolation import ACCESS_KEY, clean_environment
@@ -34,6 +34,10 @@ STOP_SECONDS = keeper.STOP_SECONDS
 POLL_SECONDS = 0.05
 # How long it may take until a process that answers no more is seen to have ended.
 END_SECONDS = 0.5
+# What it writes for each function that has run: its code and the layer, zipped and unpacked.
+FUNCTION_BYTES = 10_000_000
+# And for all of them, of which one or two are asked for anew after a change.
+ROOM_BYTES = 5 * FUNCTION_BYTES
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -60,7 +64,8 @@ def emulator(
 
     Raises:
         UsageError: the port is taken, or the state folder cannot be used.
-        PaymentInfraError: the emulator is not installed or does not come up.
+        PaymentInfraError: the emulator is not installed, does not come up, or has no room left for
+            the functions.
     """
     if not is_installed():
         raise PaymentInfraError(
@@ -68,7 +73,7 @@ def emulator(
         )
     port = _reserve(port)
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(scratch_folder())
+        scratch = stack.enter_context(scratch_folder(ROOM_BYTES))
         lock = stack.enter_context(hold(state)) if state else None
         process = _Process(scratch, port, state)
         try:
@@ -77,10 +82,22 @@ def emulator(
                 yield Emulator(url=process.url, region=region, pid=process.pid)
             except PaymentInfraError as error:
                 process.check(error)
+                _check_room(scratch, error)
                 raise
         finally:
             with _uninterrupted():
                 process.stop()
+
+
+def _check_room(scratch: Path, cause: PaymentInfraError) -> None:
+    """Make sure that a function has room yet: none at all is nothing that its answers tell of."""
+    try:
+        check_room(scratch, FUNCTION_BYTES)
+    except OSError as error:
+        raise PaymentInfraError(
+            f"{cause}; {scratch.parent} has no room left for temporary files ({error.strerror}): "
+            "make room, or name another folder in TMPDIR"
+        ) from cause
 
 
 def is_installed() -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,12 +12,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from payment_infra.cloud.environment.locking import Lock, find
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.local.emulator import PACKAGE, Emulator, installation
+from payment_infra.errors import PaymentInfraError
+from payment_infra.local.emulator import PACKAGE, Emulator, emulator, installation
 from payment_infra.local.stack import deploy, open_session
 from payment_infra.sources import resolve
 from tests.e2e.harness import PROGRAMS, aws_variables, clean_environment, run, until
@@ -326,3 +329,32 @@ def test_a_killed_local_leaves_nothing_running_and_its_payments_saved(tmp_path: 
         until(lambda: not processes_of(f"TMPDIR={tmp_path}/payment-infra-"))
     assert "transactions-local" in (state / "dynamodb.json").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "state"]
+
+
+def test_a_place_for_temporary_files_that_is_too_small_is_named_and_nothing_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1, free=1_000_000))
+    with (
+        pytest.raises(PaymentInfraError, match=rf"^{tmp_path}: .*1\.0 MB are free"),
+        emulator(),
+    ):
+        pytest.fail("it has no room")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_once_nothing_has_room_any_more_is_told_with_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1, free=0))
+        raise PaymentInfraError("6 of 6 checks failed")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with pytest.raises(PaymentInfraError) as failed, emulator():
+        fail()
+    assert str(failed.value) == (
+        f"6 of 6 checks failed; {tmp_path} has no room left for temporary files (0.0 MB are free, "
+        "and 10.0 MB are needed): make room, or name another folder in TMPDIR"
+    )

@@ -3,11 +3,13 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -487,6 +489,41 @@ def test_a_tmpdir_that_is_full_is_named(
     told = f"^{tmp_path}: cannot be used for temporary"
     with pytest.raises(PaymentInfraError, match=told), scratch_folder() as folder:
         raise OSError(number, os.strerror(number), str(folder / "wheel"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tmpdir_in_which_no_file_has_room_is_named_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    told = f"^{tmp_path}: cannot be used for temporary files .No space left on device.;"
+    with pytest.raises(PaymentInfraError, match=told), scratch_folder():
+        pytest.fail("nothing has room in it")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("total", "free", "fits"), [(9, 6, False), (9, 7, True), (0, 0, True)])
+def test_a_tmpdir_with_less_room_than_is_needed_is_named_before_anything_is_done(
+    total: int, free: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = SimpleNamespace(total=total * 10**6, free=free * 10**6)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: sizes)
+    if fits:
+        with scratch_folder(7_000_000) as folder:
+            assert list(folder.iterdir()) == []
+    else:
+        with pytest.raises(PaymentInfraError) as refused, scratch_folder(7_000_000):
+            pytest.fail("it has too little room")
+        assert str(refused.value) == (
+            f"{tmp_path}: cannot be used for temporary files (6.0 MB are free, and 7.0 MB are "
+            "needed); mend that, or name another folder in TMPDIR"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
