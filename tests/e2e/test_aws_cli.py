@@ -115,7 +115,8 @@ def test_the_command_that_render_prints_deploys_a_template_too_large_for_a_reque
     aws: Emulator, bucket: str, tmp_path: Path
 ) -> None:
     variables = aws_variables(aws.url)
-    named = ("--suffix", "cli-6", "--bucket", bucket, "--tag", "Team=Zürich")
+    tags = ("Team=Zürich", *(f"CostCenter{number}=payments-of-the-shop" for number in range(6)))
+    named = ("--suffix", "cli-6", "--bucket", bucket, *(f"--tag={tag}" for tag in tags))
     uploaded = run(
         "payment-infra", "upload", *named, "--endpoint-url", aws.url, cwd=tmp_path, **variables
     )
