@@ -61,6 +61,9 @@ class FakeAws(FakeCloudFormation):
     # Where the operations table is, already made, and what others a test puts there.
     operations: FakeTables = field(default_factory=operations)
 
+    # Whose it is; an emulator's is 000000000000.
+    account: str = ACCOUNT
+
     # Seconds that were waited, by whoever waits on this account's time.
     slept: float = 0.0
 
@@ -102,8 +105,8 @@ class FakeAws(FakeCloudFormation):
             return given(params) if callable(given) else given
         answers: Mapping[str, Callable[[Answer], Answer]] = {
             "sts:GetCallerIdentity": lambda _: {
-                "Account": ACCOUNT,
-                "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/Deployers/alice@example.com",
+                "Account": self.account,
+                "Arn": f"arn:aws:sts::{self.account}:assumed-role/Deployers/alice@example.com",
             },
             "apigateway:GetAccount": lambda _: (
                 {"cloudwatchRoleArn": self.api_role} if self.api_role else {}
@@ -283,6 +286,7 @@ class FakeBoto:
 
     certificates = True
     suffixes = (".amazonaws.com",)
+    names_endpoints = False
 
     def get_credentials(self) -> Credentials:
         """Return credentials that open nothing."""

@@ -202,7 +202,7 @@ def check_access(
     except (AwsError, UsageError) as error:  # the latter of a proxy's address
         yield from _unidentified(session, error, before, now())
         return
-    yield Check("endpoint", "ok", _endpoint(session))
+    yield _endpoint(session)
     yield from _clock(identity, before, now())
     account, caller = str(identity["Account"]), str(identity["Arn"])
     yield Check("credentials", "ok", f"account {account}, {caller}")
@@ -238,7 +238,7 @@ def _unidentified(
         yield Check.told("credentials", "fail", line, GET_CREDENTIALS)
         yield not_checked("endpoint", "clock", *LATER)
         return
-    yield Check("endpoint", "ok", _endpoint(session))
+    yield _endpoint(session)
     clock = list(_clock(cause.response, before, after))
     yield from clock
     refused = Check.told("credentials", "fail", line, GET_CREDENTIALS)
@@ -248,8 +248,10 @@ def _unidentified(
     yield not_checked(*LATER)
 
 
-def _endpoint(session: Session) -> str:
-    return str(session.client("sts").meta.endpoint_url)
+def _endpoint(session: Session) -> Check:
+    if session.apart:
+        return Check.told("endpoint", "fail", session.apart, CHECK_NETWORK)
+    return Check("endpoint", "ok", str(session.client("sts").meta.endpoint_url))
 
 
 def _clock(answer: Any, before: datetime, after: datetime) -> Iterator[Check]:

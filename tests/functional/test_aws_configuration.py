@@ -5,19 +5,26 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import stat
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 from botocore.session import Session as BotoSession
 
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.locking import IN_FLIGHT_SECONDS
 from payment_infra.cloud.environment.operations_table import ANSWER_SECONDS
+from payment_infra.cloud.sdk.endpoints import SERVICES, variable
 from payment_infra.cloud.sdk.session import Session
+from payment_infra.config import StackConfig
+from payment_infra.doctor.access import check_access
 from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.names import REST_API
 from tests.servers import Requests, serving
@@ -189,7 +196,7 @@ def test_what_stands_for_aws_is_known_wherever_that_is_said(source: str, user: U
         case "profile":
             user.writes(f"[default]\nendpoint_url = {url}\n")
     session = Session.open(None, "mars", url if source == "flag" else None)
-    assert (session.endpoint_url, session.embedded) == (url, True)
+    assert session.endpoint_url == url
     assert f"--endpoint-url {url}" in session.aws("cloudformation list-stacks")
 
 
@@ -225,6 +232,107 @@ def test_a_service_that_is_elsewhere_stands_not_for_aws(user: User) -> None:
         f"aws sqs list-queues {flags} && "
         f"aws dynamodb list-tables {flags} --endpoint-url http://localhost:8000"
     )
+
+
+LOCAL = "http://localhost:8000"
+ELSEWHERE = {
+    "variable": ({"AWS_ENDPOINT_URL_DYNAMODB": LOCAL}, ""),
+    "services": ({}, f"services = s\n[services s]\ndynamodb =\n  endpoint_url = {LOCAL}\n"),
+    "reverse": (
+        {"AWS_ENDPOINT_URL": LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": "https://dynamodb.amazonaws.com"},
+        "",
+    ),
+    "host": ({"AWS_ENDPOINT_URL": LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": "http://db:8000"}, ""),
+}
+PLACES = {
+    "variable": f"is at AWS, dynamodb at {LOCAL} (AWS_ENDPOINT_URL_DYNAMODB); name one for all ",
+    "services": f"is at AWS, dynamodb at {LOCAL} (endpoint_url of the AWS profile); name",
+    "reverse": f"is at {LOCAL} (AWS_ENDPOINT_URL), dynamodb at AWS (AWS_ENDPOINT_URL_DYNAMODB); ",
+    "host": f"is at {LOCAL} (AWS_ENDPOINT_URL), dynamodb at http://db:8000 (AWS_ENDPOINT_URL_D",
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+@pytest.mark.parametrize("service", ["dynamodb", "cloudformation"])
+def test_nothing_is_changed_while_services_are_in_more_than_one_aws(
+    case: str, service: str, user: User
+) -> None:
+    """The lock would be in one, and what it guards in another."""
+    variables, text = ELSEWHERE[case]
+    user.exports(**variables)
+    user.writes(f"[default]\n{text}")
+    session = Session.open(None, "eu-central-1", None)
+    for place in (session, session.quick(), session.unguarded(Config(read_timeout=2))):
+        client = place.client(service)
+        sent = list[str]()
+        client.meta.events.register_last("before-send", lambda **_: sent.append("it"))  # noqa: B023
+        change, name = {
+            "cloudformation": ("delete_stack", "StackName"),
+            "dynamodb": ("delete_table", "TableName"),
+        }[service]
+        with pytest.raises(UsageError) as refused:
+            getattr(client, change)(**{name: "payments"})
+        assert f"cloudformation {PLACES[case]}" in str(refused.value)
+        assert sent == []
+
+
+def test_the_reverse_is_told_of_every_service(user: User) -> None:
+    user.exports(AWS_ENDPOINT_URL_CLOUDFORMATION=LOCAL)
+    others = ", ".join(name for name in SERVICES if name != "cloudformation")
+    assert (
+        f"cloudformation is at {LOCAL} (AWS_ENDPOINT_URL_CLOUDFORMATION), {others} at AWS; name"
+        in Session.open(None, "eu-central-1", None).apart
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"AWS_ENDPOINT_URL": LOCAL},
+        {"AWS_ENDPOINT_URL": LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:4566"},
+        {"AWS_ENDPOINT_URL_DYNAMODB": LOCAL, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+        {"AWS_ENDPOINT_URL_S3": "https://bucket.vpce-1.s3.eu-central-1.vpce.amazonaws.com"},
+        {"AWS_ENDPOINT_URL_REKOGNITION": LOCAL},
+    ],
+)
+def test_one_aws_may_have_several_endpoints(variables: dict[str, str], user: User) -> None:
+    user.exports(**variables)
+    assert Session.open(None, "eu-central-1", None).apart == ""
+
+
+def test_a_flag_is_for_every_service(user: User) -> None:
+    user.exports(AWS_ENDPOINT_URL_DYNAMODB="http://db:8000")
+    assert Session.open(None, "eu-central-1", LOCAL).apart == ""
+
+
+def test_every_service_that_is_called_is_asked_where_it_is() -> None:
+    calls = {
+        name
+        for file in (Path(__file__).parents[2] / "payment_infra").rglob("*.py")
+        for name in re.findall(r'client\(\s*"(\w+)"', file.read_text("utf-8"))
+    }
+    assert calls <= set(SERVICES)
+    ids = [BotoSession().get_service_model(service).service_id for service in SERVICES]
+    assert {variable(service_id).removeprefix("AWS_ENDPOINT_URL_") for service_id in ids} >= {
+        *("API_GATEWAY", "CLOUDWATCH", "CLOUDWATCH_LOGS", "EVENTBRIDGE", "LAMBDA", "S3")
+    }
+
+
+def test_the_doctor_names_every_service_that_is_elsewhere(user: User) -> None:
+    with serving(body=ASSUMED.encode(), content="text/xml") as requests:
+        user.exports(
+            AWS_ENDPOINT_URL=requests.url,
+            AWS_ENDPOINT_URL_DYNAMODB="http://db:8000",
+            AWS_ENDPOINT_URL_SQS="http://queues:9324",
+        )
+        session = Session.open(None, "eu-central-1", None).quick()
+        checks = check_access(session, StackConfig(), lambda: datetime.now(UTC))
+        found = {check.name: check for check in islice(checks, 2)}
+    assert found["endpoint"].level == "fail"
+    assert (
+        "dynamodb at http://db:8000 (AWS_ENDPOINT_URL_DYNAMODB) and sqs at http://queues:9324 "
+        "(AWS_ENDPOINT_URL_SQS)"
+    ) in found["endpoint"].message
 
 
 def test_an_endpoint_of_awss_own_is_no_emulator(user: User) -> None:
@@ -316,6 +424,17 @@ role_arn = arn:aws:iam::1:role/r
 source_profile = base
 mfa_serial = {DEVICE}
 """
+
+
+@pytest.mark.parametrize(("account", "embedded"), [("000000000000", True), ("123456789012", False)])
+def test_the_embedded_aws_is_known_by_its_account_as_well(
+    account: str, embedded: bool, user: User
+) -> None:
+    """A tunnel to AWS, or a proxy that signs, is on this machine, too."""
+    body = ASSUMED.replace("123456789012", account)
+    with serving(body=body.encode(), content="text/xml") as requests:
+        user.exports(AWS_ENDPOINT_URL=requests.url)
+        assert Session.open(None, "eu-central-1", None).embedded is embedded
 
 
 @pytest.fixture

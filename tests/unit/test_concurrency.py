@@ -11,6 +11,7 @@ from payment_infra.cloud.deploying.consent import continued
 from payment_infra.cloud.deploying.parameters import parameters
 from payment_infra.cloud.deploying.preflight import check_all
 from payment_infra.cloud.deploying.release import plan
+from payment_infra.cloud.sdk.endpoints import EMULATED_ACCOUNT
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import StackState
 from payment_infra.config import PRESETS
@@ -254,6 +255,7 @@ def test_what_cannot_be_reserved_is_told_before_anything_is_made(
 def test_the_embedded_aws_is_not_asked_for_it(aws: FakeAws) -> None:
     allow(aws, 10)
     resolved = resolve({"suffix": "dev", "bucket": "zips", "preset": "production"}, {})
+    aws.account = EMULATED_ACCOUNT
     here = Session(aws.session()._session, "http://127.0.0.1:4566")
     planned = plan(here, None, resolved, {})
     found = check_all(here, planned, creates=True, command="payment-infra deploy", skip=("bucket",))

@@ -14,6 +14,7 @@ from payment_infra.cloud.deploying.consent import check_kept, check_simulated, r
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.events import Caution, Preview, PropertyChange
+from payment_infra.cloud.sdk.endpoints import EMULATED_ACCOUNT
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT, PRESETS, SIMULATED_GATEWAY, StackConfig, gateway_variable
@@ -412,13 +413,15 @@ def test_the_simulated_gateway_is_not_advised_where_there_is_another(
     "url", ["http://127.0.0.1:4566", "http://localhost:4566", "http://[::1]:4566"]
 )
 def test_the_embedded_aws_takes_production_with_the_simulated_gateway(
-    url: str, session: Session
+    url: str, session: Session, aws: FakeAws
 ) -> None:
     resolved = resolve({"suffix": "dev", "preset": "production"}, {})
-    check_simulated(NAME, resolved, Session(session._session, url), "deploy")
-    for elsewhere in (None, "https://vpce-1.example.com", "http://10.0.0.1:80"):
+    # A tunnel to AWS, or a proxy that signs, is on this machine as well.
+    for elsewhere in (None, "https://vpce-1.example.com", "http://10.0.0.1:80", url):
         with pytest.raises(UsageError):
             check_simulated(NAME, resolved, Session(session._session, elsewhere), "deploy")
+    aws.account = EMULATED_ACCOUNT
+    check_simulated(NAME, resolved, Session(session._session, url), "deploy")
 
 
 @pytest.mark.parametrize("name", ["simulated", SIMULATED_GATEWAY])

@@ -1,7 +1,6 @@
 """One account, region and endpoint, and the clients for them."""
 
 import difflib
-import ipaddress
 import re
 import shlex
 from collections.abc import Callable
@@ -16,10 +15,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from payment_infra.cloud.events import Tell
-from payment_infra.cloud.sdk import configuration, network
+from payment_infra.cloud.sdk import configuration, endpoints, network
 from payment_infra.cloud.sdk.errors import explain, translated
 from payment_infra.cloud.sdk.patience import Patience
-from payment_infra.errors import AwsError, UnknownRegion
+from payment_infra.errors import AwsError, UnknownRegion, UsageError
 
 # How clients behave that no user's configuration says otherwise.
 CLIENT_CONFIG = Config(
@@ -69,6 +68,11 @@ class Boto:
         names = {output[name] for output in outputs for name in ("dnsSuffix", "dualStackDnsSuffix")}
         return tuple(f".{name}" for name in sorted(names))
 
+    @property
+    def names_endpoints(self) -> bool:
+        """Whether the AWS configuration can name endpoints for single services."""
+        return endpoints.are_named(self._core.get_scoped_config())
+
     def regions(self) -> list[str]:
         """Return the regions that the SDK knows, of every partition."""
         return [
@@ -82,7 +86,8 @@ class Session:
     """Makes clients, each once.
 
     guard, while it is set, is called directly before each attempt of a call that could change
-    something, the SDK's own retries included; what it raises ends the call, which is not sent.
+    something, the SDK's own retries included; what it raises ends the call, which is not sent. None
+    is sent either while some services are in another AWS than the rest (`apart`).
     flags is what the command line and the settings gave that led here, as `--region eu-west-1`.
     """
 
@@ -188,12 +193,27 @@ class Session:
 
     @property
     def embedded(self) -> bool:
-        """Whether the endpoint is on this machine, as the embedded AWS is, and none of AWS's."""
-        host = urlsplit(self.endpoint_url or "").hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
+        """Whether this is the embedded AWS: on this machine, and no customer's account.
+
+        What is on this machine alone may be a way to AWS: a tunnel, or a proxy that signs.
+
+        Raises:
+            AwsError: the account cannot be told.
+        """
+        here = endpoints.is_loopback(self.endpoint_url)
+        return here and self.account() == endpoints.EMULATED_ACCOUNT
+
+    @cached_property
+    def apart(self) -> str:
+        """Which services are in another AWS than CloudFormation, and what to do; "" if none is."""
+        if self._endpoint_url or not self._session.names_endpoints:
+            return ""
+        return endpoints.apart(map(self._located, endpoints.SERVICES))
+
+    def _located(self, service: str) -> endpoints.Endpoint:
+        url = self._endpoint_of(service)
+        service_id = self.client(service).meta.service_model.service_id
+        return endpoints.Endpoint(service, url, endpoints.source(service_id, url))
 
     @property
     def attempt_seconds(self) -> float:
@@ -246,7 +266,13 @@ class Session:
         return self._patience.asked_for(tell)
 
     def check(self) -> None:
-        """Ask the guard, as before a call that could change something; nothing if there is none."""
+        """Ask the guard, if there is one, as before a call that could change something.
+
+        Raises:
+            UsageError: not all services are in one AWS.
+        """
+        if self.apart:
+            raise UsageError(self.apart)
         if self.guard:
             self.guard()
 
