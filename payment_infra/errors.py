@@ -26,7 +26,10 @@ class UnknownProfile(AwsError):
 
 
 class Interrupted(PaymentInfraError):
-    """Ctrl-C while AWS continues by itself; says how to see it and how to stop it."""
+    """Ctrl-C, or a signal like it, while AWS continues by itself.
+
+    Says how to see it and how to stop it.
+    """
 
     exit_code = 130
 

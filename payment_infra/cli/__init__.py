@@ -2,8 +2,6 @@
 
 import atexit
 import gc
-import os
-import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra import __version__
-from payment_infra.cli import streams
+from payment_infra.cli import interruption, streams
 from payment_infra.cli.everywhere import DEBUG, ENTERED, PROGRAM, everywhere
-from payment_infra.errors import PaymentInfraError
+from payment_infra.errors import Interrupted, PaymentInfraError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -63,8 +61,6 @@ SECTIONS = {
 }
 # What a shell that completes a line calls the program with (click, "Shell Completion").
 COMPLETE_VARIABLE = "_PAYMENT_INFRA_COMPLETE"
-# What a live view has hidden (ECMA-48 private mode 25, as in xterm's control sequences).
-STDERR, SHOW_CURSOR = 2, b"\x1b[?25h"
 COMMANDS = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
 
 
@@ -116,7 +112,7 @@ class Root(click.Group):
         except PaymentInfraError as error:
             _fail(ctx, str(error), error.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            _fail(ctx, "interrupted", 130)
+            _fail(ctx, "interrupted", Interrupted.exit_code)
         except OSError as error:
             _fail(ctx, _told(error), 1)
         except Exception as error:  # noqa: BLE001
@@ -128,15 +124,14 @@ class Root(click.Group):
 def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
     from payment_infra.foreign import escaped
 
-    if signal.getsignal(signal.SIGINT) in INTERRUPTING:
-        signal.signal(signal.SIGINT, _end)  # there is nothing left to clean up
+    interruption.end_at_once()
     if ctx.meta.get(DEBUG):
         import traceback
 
         traceback.print_exc()
     unseen = streams.errors_are_unseen()
     click.secho(f"Error: {escaped(message)}", fg="red", err=not unseen)
-    ctx.exit(exit_code)
+    ctx.exit(interruption.status(exit_code))
 
 
 def _told(error: OSError) -> str:
@@ -160,35 +155,6 @@ def root() -> None:
     """
 
 
-def _interrupt(*_: Any) -> None:
-    """Raise for Ctrl-C; what is cleaned up then can be interrupted once more."""
-    signal.signal(signal.SIGINT, _interrupt_again)
-    raise KeyboardInterrupt
-
-
-def _interrupt_again(*_: Any) -> None:
-    """Raise for a second Ctrl-C, so that it is told what is left; a third one ends the program."""
-    signal.signal(signal.SIGINT, _end)
-    raise KeyboardInterrupt
-
-
-def _end(*_: Any) -> None:
-    """End the program at once, whatever still takes its time."""
-    if os.isatty(STDERR):
-        os.write(STDERR, SHOW_CURSOR)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGINT)
-
-
-INTERRUPTING = (_interrupt, _interrupt_again)
-
-
-def handle_interrupts() -> None:
-    """Have Ctrl-C interrupt the program, unless whoever started it has that ignored."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
-
-
 def main() -> None:
     """Run the command line."""
     streams.prepare()
@@ -196,7 +162,7 @@ def main() -> None:
     # and again takes a tenth of its time, and the interpreter's own look at the end another.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-    handle_interrupts()
+    interruption.handle()
     try:
         root.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)
     except OSError as error:  # of --help or --version, which no command is needed for

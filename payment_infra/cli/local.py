@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from payment_infra.cli import interruption
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, stack_name_option
 from payment_infra.cli.views.output import note, print_outputs
@@ -64,9 +65,7 @@ def command(
     """
     # A shell that starts this in the background has SIGINT ignored; here it must stop everything.
     # That the terminal's end is ignored was asked for (`nohup`).
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+    interruption.handle(ignored=(signal.SIGINT, signal.SIGTERM))
     from payment_infra.local import stack as local
     from payment_infra.local.emulator import emulator
 
@@ -92,7 +91,7 @@ def command(
                     _show(lines)
             except KeyboardInterrupt:
                 note("\nStopping ...")
-                click.get_current_context().exit(130)
+                click.get_current_context().exit(interruption.status())
             note(f"\n{deployed.stack.name} has been deleted; the embedded AWS stops, too.")
 
 

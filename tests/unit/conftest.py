@@ -1,7 +1,11 @@
 """No unit test reaches the network; what many of them work with."""
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 
+from payment_infra.cli import interruption
 from payment_infra.cloud.stacks.stack import Stack
 from tests.aws import FakeAws
 from tests.offline import cache_with_layer, offline
@@ -28,3 +32,16 @@ def stack(aws: FakeAws) -> Stack:
 def operator() -> FakeOperator:
     """Somebody who says yes."""
     return FakeOperator(answer=True)
+
+
+@pytest.fixture(params=interruption.SIGNALS)
+def arriving(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[signal.Signals]:
+    """A signal that may come, and interrupts as it does at the command line."""
+    monkeypatch.setattr(interruption, "_received", [])
+    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    interruption.handle(ignored=interruption.SIGNALS)
+    yield request.param
+    for number, handler in before.items():
+        signal.signal(number, handler)

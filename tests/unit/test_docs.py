@@ -19,6 +19,7 @@ from handlers.shared.aws import metrics
 from payment_infra.artifacts import code_keys
 from payment_infra.cli import COMMANDS
 from payment_infra.cli.diff import DIFFERENT
+from payment_infra.cli.interruption import BY_SIGNAL, SIGNALS
 from payment_infra.cli.streams import READER_LEFT
 from payment_infra.cli.views import ndjson
 from payment_infra.cloud.events import (
@@ -308,11 +309,12 @@ def test_an_exit_code_in_the_text_is_one_that_there_is(page: Page) -> None:
 
 @cache
 def exit_codes() -> set[int]:
-    """Return the exit codes of all errors, and those of success, of a difference, and of a reader
-    that has left."""
+    """Return the exit codes of all errors, and those of success, of a difference, of a reader that
+    has left, and of what a signal has interrupted."""
     sources = (path.read_text() for path in PACKAGE.rglob("*.py"))
     found = re.findall(r"^ +exit_code = (\d+)$", "\n".join(sources), re.MULTILINE)
-    return {0, DIFFERENT, READER_LEFT, *map(int, found)}
+    signals = {BY_SIGNAL + number for number in SIGNALS}
+    return {0, DIFFERENT, READER_LEFT, *signals, *map(int, found)}
 
 
 def test_every_type_of_ndjson_is_told_and_no_other() -> None:

@@ -1,4 +1,5 @@
-"""Ctrl-C: the first and the second interrupt, so that what is left is told; the third ends it."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first and the second interrupt, so that what is left is told; the
+third ends the program."""
 
 from __future__ import annotations
 
@@ -7,17 +8,21 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+from payment_infra.cli import interruption
+
 SCRIPT = """
 import signal
-from payment_infra import cli
+import sys
+from payment_infra.cli import interruption
 
-cli.handle_interrupts()
-for number in (1, 2):
+interruption.handle()
+for name in sys.argv[1:]:
     try:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.Signals[name])
     except KeyboardInterrupt:
-        print(number, flush=True)
-signal.raise_signal(signal.SIGINT)
+        print("interrupted", name, interruption.status(), flush=True)
 print("it goes on")
 """
 FAILING = """
@@ -27,14 +32,18 @@ import sys
 import click
 from payment_infra import cli
 
-cli.handle_interrupts()
+[first, second] = sys.argv[1:]
 
 @click.command("it")
 def it():
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.Signals[first])
 
-def press(*_, **__):
-    signal.raise_signal(signal.SIGINT)
+tell = click.secho
+
+def press(*args, **options):
+    tell(*args, **options)
+    if second:
+        signal.raise_signal(signal.Signals[second])
 
 cli.Root.get_command = lambda *_: it
 click.secho = press
@@ -44,12 +53,12 @@ print("it goes on")
 """
 
 
-def run(script: str) -> tuple[str, int, bytes]:
+def run(script: str, *arguments: str) -> tuple[str, int, bytes]:
     """Run a script at a terminal; return what it wrote, how it ended, and what the terminal got."""
     terminal, stderr = os.openpty()
     try:
         ended = subprocess.run(
-            [sys.executable, "-c", script],
+            [sys.executable, "-c", script, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -66,11 +75,45 @@ def run(script: str) -> tuple[str, int, bytes]:
         os.close(stderr)
 
 
-def test_two_interrupt_and_the_third_ends_the_program_with_its_cursor() -> None:
-    assert run(SCRIPT) == ("1\n2\n", -signal.SIGINT, b"\x1b[?25h")
+KINDS = [signal.SIGINT, signal.SIGTERM]
 
 
-def test_once_the_error_is_told_the_next_one_ends_the_program() -> None:
-    out, status, told = run(FAILING)
-    assert (out, status) == ("", -signal.SIGINT)
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_interrupt_and_the_third_ends_the_program_with_its_cursor(kind: signal.Signals) -> None:
+    interrupted = f"interrupted {kind.name} {128 + kind}\n"
+    assert run(SCRIPT, *[kind.name] * 3) == (interrupted * 2, -kind, b"\x1b[?25h")
+
+
+def test_the_end_of_a_terminal_comes_more_than_once_and_counts_once() -> None:
+    out, status, _ = run(SCRIPT, *["SIGHUP"] * 4)
+    assert (out, status) == ("interrupted SIGHUP 129\nit goes on\n", 0)
+
+
+@pytest.mark.parametrize(
+    "names", [("SIGTERM", "SIGHUP"), ("SIGHUP", "SIGTERM"), ("SIGINT", "SIGTERM", "SIGHUP")]
+)
+def test_a_signal_of_another_kind_does_not_interrupt_the_clean_up(names: tuple[str, ...]) -> None:
+    first = signal.Signals[names[0]]
+    assert run(SCRIPT, *names)[0] == f"interrupted {first.name} {128 + first}\nit goes on\n"
+
+
+@pytest.mark.parametrize("kind", interruption.SIGNALS)
+def test_what_is_ignored_stays_so_unless_it_is_asked_for(kind: signal.Signals) -> None:
+    ignoring = f"import signal\nsignal.signal({kind:d}, signal.SIG_IGN)\n{SCRIPT}"
+    assert run(ignoring, kind.name)[0] == "it goes on\n"
+    heard = ignoring.replace("handle()", f"handle(ignored=({kind:d},))")
+    assert run(heard, kind.name)[0] == f"interrupted {kind.name} {128 + kind}\nit goes on\n"
+
+
+@pytest.mark.parametrize("kind", interruption.SIGNALS)
+def test_the_exit_code_is_that_of_the_signal(kind: signal.Signals) -> None:
+    out, status, told = run(FAILING, kind.name, "")
+    assert (out, status) == ("", 128 + kind)
+    assert told.endswith(b"Error: interrupted\x1b[0m\r\n")
+
+
+@pytest.mark.parametrize("kind", interruption.SIGNALS)
+def test_once_the_error_is_told_the_next_one_ends_the_program(kind: signal.Signals) -> None:
+    out, status, told = run(FAILING, signal.SIGINT.name, kind.name)
+    assert (out, status) == ("", -kind)
     assert b"Traceback" not in told

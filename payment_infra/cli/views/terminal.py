@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from payment_infra.cli.interruption import status
 from payment_infra.cli.views.output import check_answers, confirm
 from payment_infra.errors import Declined, Interrupted, PaymentInfraError
 
@@ -60,8 +61,11 @@ def at_terminal(stack_name: str, output: str) -> Iterator[TerminalOperator]:
         try:
             yield TerminalOperator(shown)
         except PaymentInfraError as error:
+            error.exit_code = status(error.exit_code)
             shown.fail(error)
             raise
         except (KeyboardInterrupt, click.Abort):
-            shown.fail(Interrupted("interrupted"))
+            interrupted = Interrupted("interrupted")
+            interrupted.exit_code = status()
+            shown.fail(interrupted)
             raise

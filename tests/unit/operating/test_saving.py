@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -628,6 +629,25 @@ def test_what_cannot_be_written_is_told_before_payments_are_stopped(
         world.destroy()
     assert world.takes_payments
     assert list(world.file.parent.iterdir()) == [link]
+
+
+def test_a_signal_while_payments_are_saved_lets_them_in_again(
+    world: World, arriving: signal.Signals
+) -> None:
+    scan = world.aws.answers["dynamodb:Scan"]
+    assert callable(scan)
+
+    def interrupt(params: Any) -> Any:
+        assert not world.takes_payments
+        signal.raise_signal(arriving)
+        return scan(params)
+
+    world.aws.answers["dynamodb:Scan"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        world.destroy()
+    assert world.takes_payments
+    assert world.aws.stacks
+    assert world.cautions()[-1] == "payments are let in again, and nothing was deleted"
 
 
 def test_ctrl_c_right_after_the_deletion_has_begun_lets_nothing_in(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -260,12 +261,12 @@ def test_an_end_half_done_that_fails_says_that_payments_are_stopped(world: World
     )
 
 
-def test_ctrl_c_while_requests_come_to_their_end_says_that_payments_are_stopped(
-    world: World,
+def test_a_signal_while_requests_come_to_their_end_says_that_payments_are_stopped(
+    world: World, arriving: signal.Signals
 ) -> None:
     def interrupt(event: object) -> None:
         if "requests that have begun" in str(event):
-            raise KeyboardInterrupt
+            signal.raise_signal(arriving)
 
     world.operator.on_tell = interrupt
     with pytest.raises(KeyboardInterrupt):
@@ -273,10 +274,12 @@ def test_ctrl_c_while_requests_come_to_their_end_says_that_payments_are_stopped(
     assert cautions(world) == [STOPPED]
 
 
-def test_ctrl_c_while_the_copy_is_made_says_how_it_goes_on(world: World) -> None:
+def test_a_signal_while_the_copy_is_made_says_how_it_goes_on(
+    world: World, arriving: signal.Signals
+) -> None:
     def interrupt(event: object) -> None:
         if "is CREATING" in str(event):
-            raise KeyboardInterrupt
+            signal.raise_signal(arriving)
 
     world.operator.on_tell = interrupt
     with pytest.raises(Interrupted, match=f"payments go on in {OWN}; the same command continues"):
