@@ -45,6 +45,7 @@ class OwnGateway:
     requirements: Path | None
     pinned: str
     taken: frozenset[str]
+    runtime: str
 
     @property
     def module(self) -> str:
@@ -109,16 +110,18 @@ class OwnGateway:
     def _wheels(self) -> Wheels | None:
         if self.requirements is None or not self.pinned:
             return None
-        header = f"payment-infra gateway {FORMAT_VERSION}\n{self.pinned}"
+        # A library may not take every Python. Those that it takes get the same wheel.
+        header = f"payment-infra gateway {FORMAT_VERSION}\n{self.runtime}\n{self.pinned}"
         digest = hashlib.sha256(header.encode()).hexdigest()
-        return Wheels("gateway", "payment gateway", self.requirements, digest)
+        python = self.runtime.removeprefix("python")
+        return Wheels("gateway", "payment gateway", self.requirements, digest, python=python)
 
 
 def own_gateway(config: StackConfig, root: Path) -> OwnGateway | None:
     """Read the files of the configured gateway, None if it is no file of the user's own.
 
     Args:
-        config: names the gateway, and its requirements.
+        config: names the gateway, its requirements, and the runtime that these are for.
         root: the folder of the handlers.
 
     Raises:
@@ -147,7 +150,7 @@ def own_gateway(config: StackConfig, root: Path) -> OwnGateway | None:
         )
     # What the layer has in the same version may be there twice.
     taken = taken - set(map(_module, pins.keys() & layer.keys())) | {file.stem}
-    return OwnGateway(file, source, requirements, pinned, frozenset(taken))
+    return OwnGateway(file, source, requirements, pinned, frozenset(taken), config.runtime)
 
 
 def _check_pins(pins: Mapping[str, str], layer: Mapping[str, str], file: Path | None) -> None:

@@ -29,7 +29,7 @@ class Wheels:
 
     name is what the built zip is called in the cache, and reason what the wheels are for, as in
     "the dependency layer". folder is where in the zip they are unpacked, "" for its root. digest
-    is that of the requirements.
+    is that of the requirements. python is the version that they are for, as 3.13, "" for this one.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Wheels:
     requirements: Path
     digest: str
     folder: str = ""
+    python: str = ""
 
     def build(self, cache: Path | None = None, download: Download | None = None) -> bytes:
         """Return the zip, from the cache if it is there, else built and put there.
@@ -91,6 +92,7 @@ class Wheels:
             *(interpreter(), "-P", "-m", "pip", "download", "--quiet"),
             *("--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"),
             *("--platform", "any", "--implementation", "py", "--abi", "none"),
+            *(("--python-version", self.python) if self.python else ()),
             *("--no-deps", "--no-input"),
             *("--requirement", str(requirements), "--dest", str(folder)),
         ]
@@ -129,7 +131,9 @@ class Wheels:
         # Before it has read its settings, pip says what is wrong with them without that word.
         told = errors[-1].removeprefix("ERROR:") if errors else output[-MAX_REASON_CHARACTERS:]
         told = " ".join(told.split()).rstrip(".") or "pip failed"
-        return f"{told} in pure Python" if told.startswith("No matching distribution") else told
+        if told.startswith("No matching distribution"):
+            told += f" in pure Python {self.python}".rstrip()
+        return told
 
     def _unavailable(self, reason: str, output: str = "") -> str:
         """Say which requirements could not be had: those that pip names, or else all."""

@@ -19,9 +19,14 @@ def wheel(folder: Path, name: str, files: Mapping[str, str]) -> Path:
 
 
 def installable(
-    folder: Path, distribution: str, version: str = "1.0", needs: str = "", source: str = "x = 1\n"
+    folder: Path,
+    distribution: str,
+    version: str = "1.0",
+    needs: str = "",
+    source: str = "x = 1\n",
+    python: str = "",
 ) -> Path:
-    """Make a wheel that pip takes, of one module."""
+    """Make a wheel that pip takes, of one module; python says which it takes, as >=3.11."""
     info = f"{distribution}-{version}.dist-info"
     return wheel(
         folder,
@@ -31,6 +36,7 @@ def installable(
             f"{info}/METADATA": (
                 f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
                 + (f"Requires-Dist: {needs}\n" if needs else "")
+                + (f"Requires-Python: {python}\n" if python else "")
             ),
             f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             f"{info}/RECORD": "",

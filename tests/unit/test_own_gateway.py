@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from email.message import Message
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +25,7 @@ from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.gateway_check import check_gateway
 from payment_infra.own_gateway import own_gateway
 from payment_infra.pins import read_pins
+from payment_infra.rules import RUNTIMES
 from payment_infra.template import build_template
 from payment_infra.zips import unzip_files, zip_files
 from tests.documents import REPOSITORY, Page
@@ -167,31 +170,61 @@ def test_the_functions_are_told_the_module_and_the_class() -> None:
         assert variables["GATEWAY"] == "acme:Acme"
 
 
+def test_requirements_that_name_nothing_are_none(folder: Path) -> None:
+    before = code_keys(config=ALONE)
+    (folder / "acme.txt").write_text("# nothing yet\n")
+    assert code_keys(config=config()) == before
+
+
 def test_the_simulated_gateway_reads_no_requirements() -> None:
     asked = StackConfig(gateway_requirements="missing.txt")
     assert code_keys(config=asked) == code_keys()
 
 
-def test_pip_gets_what_is_pinned_by_the_users_settings(
-    cache: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, in which alone pip finds wheels."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     settings = {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": str(tmp_path)}
     for name, value in settings.items():
         monkeypatch.setenv(f"PIP_{name}", value)
-    pin(folder / "acme.txt", installable(tmp_path, "acme_sdk", source="y = 2\n"))
+    return tmp_path
+
+
+def test_pip_gets_what_is_pinned_by_the_users_settings(
+    cache: Path, pip: Path, folder: Path
+) -> None:
+    pin(folder / "acme.txt", installable(pip, "acme_sdk", source="y = 2\n"))
     built = build_artifacts(config=config(), cache=cache)
     found = {artifact.name: unzip_files(artifact.body) for artifact in built}
     assert found["retry"]["acme_sdk.py"] == b"y = 2\n"
-    (tmp_path / "acme_sdk-1.0-py3-none-any.whl").unlink()
-    pin(folder / "acme.txt", installable(tmp_path, "acme_sdk"), acme_sdk="0" * 64)
+    (pip / "acme_sdk-1.0-py3-none-any.whl").unlink()
+    pin(folder / "acme.txt", installable(pip, "acme_sdk"), acme_sdk="0" * 64)
     with pytest.raises(PaymentInfraError) as refused:
         build_artifacts(config=config(), cache=cache)
     assert str(refused.value).startswith(
         "acme_sdk==1.0 cannot be had for the payment gateway: what the index has is another file "
         "than the hash in acme.txt says. "
     )
+
+
+def test_what_does_not_take_the_runtimes_python_is_refused(
+    cache: Path, pip: Path, folder: Path
+) -> None:
+    here = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    other = next(runtime for runtime in reversed(RUNTIMES) if runtime != here)
+    for runtime in (here, other):
+        version = runtime.removeprefix("python")
+        pin(folder / "acme.txt", installable(pip, "acme_sdk", python=f"=={version}.*"))
+        assert build_artifacts(config=replace(config(), runtime=runtime), cache=cache)
+        wrong = other if runtime == here else here
+        with pytest.raises(PaymentInfraError) as refused:
+            build_artifacts(config=replace(config(), runtime=wrong), cache=cache)
+        told = (
+            f"requires a different Python: {wrong.removeprefix('python')}.0 not in '=={version}.*'"
+        )
+        assert told in str(refused.value)
 
 
 # What is refused.
