@@ -20,6 +20,13 @@ from payment_infra.errors import PaymentInfraError, UsageError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # Of the names of files that take the place of others once they are whole.
 PREFIX = ".payment-infra-"
+# What texts in other encodings begin with, if not without a mark; the first are longer.
+MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 CHUNK_BYTES = 1024 * 1024
 # As much as shows that a file can be written.
 PROBE_BYTES = 65_536
@@ -254,8 +261,11 @@ def read_text(path: Path) -> str:
         UsageError: it is no text in UTF-8.
     """
     content = path.read_bytes()
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UsageError(f"{path}: is a text in UTF-16; save it in UTF-8")
+    for mark, encoding in MARKS.items():
+        if content.startswith(mark):
+            raise UsageError(f"{path}: is a text in {encoding}; save it in UTF-8")
+    if b"\0" in content:  # which no text has, but every one of ASCII in those encodings
+        raise UsageError(f"{path}: is no text in UTF-8, perhaps in UTF-16; save it in UTF-8")
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -273,11 +283,17 @@ def read_json_object(path: Path) -> str:
         content = json.loads(text)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: not valid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid JSON: {fault(error)}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: must hold a JSON object")
     return text
+
+
+def fault(error: ValueError | RecursionError) -> str:
+    """Say in one line why a text cannot be parsed."""
+    deep = isinstance(error, RecursionError)
+    return "it is nested too deeply" if deep else " ".join(str(error).split())
 
 
 @contextmanager

@@ -13,7 +13,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def shown(moment: datetime) -> str:
     """Return a moment for a person, to the second, as `2026-11-24T10:00:00Z`; options take it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime would leave out the zeros of a year before 1000.
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def iso(moment: datetime) -> str:

@@ -109,6 +109,8 @@ def read_document(text: str) -> dict[str, Any]:
         content = _read(text)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(content, dict):
         raise ValueError("it has no sections")
     return content

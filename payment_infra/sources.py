@@ -19,7 +19,7 @@ from typing import Any
 from payment_infra.combinations import conflicts
 from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.errors import UsageError
-from payment_infra.files import read_text
+from payment_infra.files import fault, read_text
 from payment_infra.place import PLACE, Place
 from payment_infra.rules import Tags, Values, check_suffix
 
@@ -187,8 +187,8 @@ def _read_file(path: Path | None) -> dict[str, Any]:
         raise UsageError(f"{path}: there is no such file; check --config") from None
     except OSError as error:
         raise UsageError(f"{path or FILE_NAME}: cannot be read ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path or FILE_NAME}: not valid TOML: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path or FILE_NAME}: not valid TOML: {fault(error)}") from error
 
 
 def _sections(environments: object, file: str, folder: Path) -> dict[str, _Layer]:

@@ -130,6 +130,8 @@ class Wheels:
         errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
         # Before it has read its settings, pip says what is wrong with them without that word.
         told = errors[-1].removeprefix("ERROR:") if errors else output[-MAX_REASON_CHARACTERS:]
+        if told.strip() == "Exception:":  # and a traceback, whose last line is what happened
+            told = output.rstrip().rpartition("\n")[2]
         told = " ".join(told.split()).rstrip(".") or "pip failed"
         if told.startswith("No matching distribution"):
             told += f" in pure Python {self.python}".rstrip()

@@ -4,7 +4,7 @@ import atexit
 import gc
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -70,7 +70,10 @@ class Root(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep what was entered, for a hint that repeats it."""
         ctx.meta[ENTERED] = tuple(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _refuse(ctx, error)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order in which a newcomer needs them."""
@@ -103,12 +106,10 @@ class Root(click.Group):
         """Run the command; this is the outermost edge, where every exception ends."""
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.exceptions.UsageError) as error:
-            if isinstance(error, click.exceptions.Exit) or error.ctx is None:
-                raise
-            path = error.ctx.command_path
-            message = " ".join(error.format_message().split())  # a list of choices has lines
-            _fail(ctx, f"{message} (see `{path} --help`)", error.exit_code)
+        except click.exceptions.Exit:
+            raise
+        except click.UsageError as error:
+            _refuse(ctx, error)
         except PaymentInfraError as error:
             _fail(ctx, str(error), error.exit_code)
         except (KeyboardInterrupt, click.Abort):
@@ -121,7 +122,19 @@ class Root(click.Group):
             _fail(ctx, f"unexpected {kind}: {first_line}; --debug shows where it came from", 1)
 
 
-def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
+def _refuse(ctx: click.Context, error: click.UsageError) -> NoReturn:
+    """Say in one line what is wrong with a command line; of one that says nothing, give help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=not streams.errors_are_unseen())
+        ctx.exit(error.exit_code)
+    # An option without its value has no context, but its command was chosen before.
+    chosen = f"{ctx.command_path} {ctx.invoked_subcommand or ''}".rstrip()
+    path = error.ctx.command_path if error.ctx else chosen
+    message = " ".join(error.format_message().split())  # a list of choices has lines
+    _fail(ctx, f"{message} (see `{path} --help`)", error.exit_code)
+
+
+def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
     from payment_infra.foreign import escaped
 
     interruption.end_at_once()

@@ -11,6 +11,8 @@ PROGRAM = "payment-infra"
 DEBUG = "payment_infra.debug"
 ENTERED = "payment_infra.entered"
 
+TAKE_OVER = "--take-over"
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -47,7 +49,14 @@ def _no_color(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def entered() -> str:
-    """Return the command line that is being run, as a person can enter it again."""
+    """Return the command line that is being run, as a person can enter it again.
+
+    What it takes over is left out: that names one holder of the lock, who will be another one then.
+    """
     import shlex
 
-    return shlex.join([PROGRAM, *click.get_current_context().meta.get(ENTERED, ())])
+    words = [PROGRAM, *click.get_current_context().meta.get(ENTERED, ())]
+    if TAKE_OVER in words:
+        place = words.index(TAKE_OVER)
+        del words[place : place + 2]
+    return shlex.join(word for word in words if not word.startswith(f"{TAKE_OVER}="))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra.cli.app import App
+from payment_infra.cli.everywhere import TAKE_OVER
 from payment_infra.config import FIELDS, PRESETS
 from payment_infra.errors import UnknownProfile, UnknownRegion, UsageError
 from payment_infra.names import STACK_NAME_PREFIX
@@ -237,7 +238,7 @@ def yes_option(function: Command) -> Command:
 def take_over_option(function: Command) -> Command:
     """Add --take-over, which names the generation of the lock that a holder has left."""
     return click.option(
-        "--take-over",
+        TAKE_OVER,
         type=click.IntRange(1),
         metavar="GENERATION",
         help="Take the lock from a holder that has ended.",

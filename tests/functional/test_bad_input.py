@@ -71,6 +71,17 @@ def test_an_unknown_preset_is_refused(command: str, cli: Cli, aws: FakeAws) -> N
     assert aws.calls == []
 
 
+def test_a_file_that_is_nested_too_deeply_is_refused(cli: Cli, aws: FakeAws, clean: Path) -> None:
+    (clean / "payment-infra.toml").write_text("a = " + "[" * 100_000)
+    line = refused(cli("render"), 2)
+    assert line == "payment-infra.toml: not valid TOML: it is nested too deeply"
+    (clean / "payment-infra.toml").unlink()
+    (clean / "policy.json").write_text("[" * 100_000)
+    line = refused(cli("deploy", "--suffix", "dev", "--stack-policy", "policy.json"), 2)
+    assert "policy.json: not valid JSON: it is nested too deeply" in line
+    assert aws.calls == []
+
+
 @pytest.mark.parametrize("command", ["render", "deploy"])
 def test_a_toml_syntax_error_is_refused(command: str, cli: Cli, aws: FakeAws, clean: Path) -> None:
     (clean / "payment-infra.toml").write_text("suffix = ")
@@ -418,6 +429,8 @@ def test_where_nobody_can_be_asked_nothing_is_deleted(cli: Cli, aws: FakeAws) ->
         (("render", "--tag", "Team"), "must be KEY=VALUE"),
         (("render", "--check"), "--check compares with a file; name it with -o FILE"),
         (("local", "--port", "70000"), "70000 is not in the range"),
+        (("--sufix", "dev"), "No such option '--sufix'. (see `root --help`)"),
+        (("render", "--suffix"), "requires an argument. (see `root render --help`)"),
     ],
     ids=" ".join,
 )

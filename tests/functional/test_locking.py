@@ -70,12 +70,13 @@ def table_of(aws: FakeAws) -> list[Item]:
 
 
 @ALL
+@pytest.mark.parametrize("given", [(), ("--take-over", "99"), ("--take-over=99",)], ids=str)
 def test_it_is_refused_in_one_line_with_the_whole_command_that_takes_over(
-    operation: str, cli: Cli, aws: FakeAws
+    given: tuple[str, ...], operation: str, cli: Cli, aws: FakeAws
 ) -> None:
     acquire(aws)
     aws.calls.clear()
-    line = refused(cli(*COMMANDS[operation]), 1)
+    line = refused(cli(*COMMANDS[operation], *given), 1)
     assert line.startswith(f"{NAME} is held by arn:aws:sts::123456789012:assumed-role/Deployers/")
     assert "): restore since " in line
     entered = " ".join(COMMANDS[operation]).replace("a b.jsonl", "'a b.jsonl'")

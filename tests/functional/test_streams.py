@@ -139,6 +139,25 @@ def test_a_question_that_nobody_would_see_is_refused_where_it_is_seen(shell: She
     assert (shell.folder / "stdout").read_text() == line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (("render", "--suffix"), 2, "Error: Option '--suffix' requires an argument."),
+        (("render", "--sufix"), 2, "Error: No such option"),
+        (("--sufix",), 2, "Error: No such option"),
+        (("render", "--suffix", ""), 2, "Error: --suffix: '' is not allowed"),
+        (("failed",), 2, "Usage: payment-infra failed "),
+    ],
+    ids=str,
+)
+def test_an_error_that_stderr_cannot_show_is_on_stdout(
+    arguments: tuple[str, ...], code: int, line: str, shell: Shell
+) -> None:
+    done = shell(*PROGRAM, *arguments, redirected="2>&-")
+    assert (done.returncode, done.stdout.decode()[: len(line)]) == (code, line)
+    assert shell(*PROGRAM, *arguments, redirected=">stdout").stderr == done.stdout
+
+
 OPENS = (
     "import os, socket; from payment_infra.cli import streams; streams.prepare(); "
     "numbers = [os.open(os.devnull, 0), socket.socket().fileno()]; os._exit(min(numbers))"

@@ -399,7 +399,12 @@ def test_a_folder_that_takes_no_new_file_is_a_place_for_one_that_is_written_over
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("{", "not valid JSON"), ("[]", "must hold a JSON object"), (None, "cannot be read")],
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON: it is nested too deeply"),
+        ("[]", "must hold a JSON object"),
+        (None, "cannot be read"),
+    ],
 )
 def test_what_is_no_json_object_is_refused_by_its_name(
     tmp_path: Path, content: str | None, told: str
@@ -434,6 +439,15 @@ def test_a_text_is_taken_as_editors_save_it(mark: bytes, end: str, tmp_path: Pat
     [
         (TEXT.encode("utf-16"), "is a text in UTF-16; save it in UTF-8"),
         (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "is a text in UTF-16; save it in UTF-8"),
+        (TEXT.encode("utf-32"), "is a text in UTF-32; save it in UTF-8"),
+        (codecs.BOM_UTF32_BE + TEXT.encode("utf-32-be"), "is a text in UTF-32; save it in UTF-8"),
+        *(
+            (
+                TEXT.encode(encoding),
+                "is no text in UTF-8, perhaps in UTF-16; save it in UTF-8",
+            )
+            for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+        ),
         (b"{}\xff", "is not a text in UTF-8 (byte 2)"),
     ],
 )

@@ -27,6 +27,7 @@ INSTALLS = re.compile(
 )
 # What setup.cfg calls otherwise than pyproject.toml.
 FIELDS = {
+    "author": "authors",
     "long_description": "readme",
     "install_requires": "dependencies",
     "extras_require": "optional-dependencies",
@@ -114,6 +115,7 @@ def test_the_distribution_says_that_it_is_not_on_the_public_index() -> None:
     about = metadata.metadata("payment-infra")
     # The index refuses every distribution with a classifier that begins so.
     assert "Private :: Do Not Upload" in (about.get_all("Classifier") or [])
+    assert f"Copyright 2026 {about['Author']}\n" in (REPOSITORY / "LICENSE").read_text()
     told = "payment-infra is not on the public package index: what has its name there"
     assert told in Page(REPOSITORY / "README.md").text
 

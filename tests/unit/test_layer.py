@@ -521,6 +521,16 @@ def test_a_full_tmpdir_is_named_and_neither_network_nor_pip(
     )
 
 
+def test_of_a_fault_in_pip_the_last_line_is_told(
+    handlers: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = 'ERROR: Exception:\nTraceback (most recent call last):\n  File "x.py", line 1, in f\n'
+    told += "ValueError: no such  thing.\n"
+    done = subprocess.CompletedProcess((), 2, told)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert ": ValueError: no such thing. Check the network" in refusal(handlers, cache)
+
+
 def test_of_a_library_that_has_wheels_for_platforms_too_the_pure_one_is_taken(
     handlers: Path, cache: Path, tmp_path: Path, pip: Callable[..., None]
 ) -> None:

@@ -51,7 +51,10 @@ def test_a_moment_is_written_in_utc_for_people_and_for_programs() -> None:
 
 
 def test_what_is_shown_can_be_given_back_and_what_a_program_gets_is_whole() -> None:
-    assert parse_moment(shown(ELSEWHERE), NOW) == ELSEWHERE.replace(microsecond=0)
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    for moment in (ELSEWHERE, first, last):
+        assert parse_moment(shown(moment), NOW) == moment.replace(microsecond=0)
+    assert shown(first) == "0001-01-01T00:00:00Z"
     assert datetime.fromisoformat(iso(ELSEWHERE)) == ELSEWHERE
 
 

@@ -364,3 +364,9 @@ def test_yaml_is_the_same_without_emitter_and_parser_in_c(monkeypatch: pytest.Mo
     assert "write_literal" in dir(slow._Dumper)  # which only the one in Python has
     assert slow.render(template) == render(template)
     assert slow.read_document(render(template)) == read_document(render(template))
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 100_000, '{"a": ' * 100_000])
+def test_a_document_that_is_nested_too_deeply_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="nest"):
+        read_document(text)
