@@ -71,10 +71,10 @@ class FakeAws(FakeCloudFormation):
         """Let the time go by."""
         self.slept += seconds
 
-    def session(self) -> Session:
+    def session(self, endpoint_url: str | None = None) -> Session:
         """Return the session that the code under test works with."""
         boto: Any = FakeBoto(self)
-        return Session(boto)
+        return Session(boto, endpoint_url)
 
     def called(self, operation: str) -> list[Answer]:
         """Return the parameters of each call of an operation, as `s3:PutObject`."""

@@ -78,7 +78,7 @@ def command(
         for setting, reason in deployed.left_out.items():
             note(f"Left out: {setting}: {reason}")
         print_outputs(deployed.outputs, "text")
-        note(f"\nHere the API answers at {deployed.api.url}; it is open (authorization none).")
+        note("\nThe API is open here (authorization none).")
         if smoke:
             from payment_infra.cli.smoke import run_checks
 

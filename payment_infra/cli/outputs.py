@@ -34,4 +34,7 @@ def command(session: Session, resolved: Resolved, output: str) -> None:
     Example:
       payment-infra outputs --suffix dev-001 --output json
     """
-    print_outputs(stack_of(session, resolved).outputs(), output)
+    from payment_infra.cloud.environment.address import reachable
+
+    stack = stack_of(session, resolved)
+    print_outputs(reachable(stack.outputs(), session.endpoint_url, stack.physical_ids), output)

@@ -11,8 +11,9 @@ from botocore.config import Config
 
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
+from payment_infra.cloud.environment.address import reachable
 from payment_infra.cloud.environment.locking import find, free
-from payment_infra.cloud.environment.smoke import Api, invoke_url
+from payment_infra.cloud.environment.smoke import Api
 from payment_infra.cloud.sdk.errors import is_missing, translated
 from payment_infra.cloud.sdk.logs import LogTail
 from payment_infra.cloud.sdk.session import Boto, Session
@@ -21,7 +22,7 @@ from payment_infra.config import KEPT
 from payment_infra.errors import AwsError, Interrupted
 from payment_infra.local.isolation import clean_session
 from payment_infra.local.refused import DEFAULT_SUFFIX, OWN, without_refused
-from payment_infra.names import REST_API, STACK_NAME_PREFIX, TABLE_OUTPUT
+from payment_infra.names import API_OUTPUT, STACK_NAME_PREFIX, TABLE_OUTPUT
 
 if TYPE_CHECKING:
     from payment_infra.cloud.events import Event
@@ -77,15 +78,14 @@ def deploy(session: Session, resolved: Resolved) -> LocalStack:
         Deployment(session, stack, resolved, DeployOptions(yes=True), _Quiet()).run()
     except Interrupted:  # it goes on without us nowhere: its AWS ends, too
         raise KeyboardInterrupt from None
-    outputs = stack.outputs()
-    _switch_on_recovery(session, outputs[TABLE_OUTPUT])
     ids = stack.physical_ids()
-    url = invoke_url(outputs, ids[REST_API], session.endpoint_url)
+    outputs = reachable(stack.outputs(), session.endpoint_url, lambda: ids)
+    _switch_on_recovery(session, outputs[TABLE_OUTPUT])
     resources = ids.values()
     return LocalStack(
         stack=stack,
         outputs=outputs,
-        api=Api(url, session.region, session.credentials),
+        api=Api(outputs[API_OUTPUT], session.region, session.credentials),
         resources=len(resources),
         log_groups=tuple(resource for resource in resources if resource.startswith("/aws/lambda/")),
         left_out=left_out,

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from payment_infra.cloud.environment.smoke import Api, invoke_url
+from payment_infra.cloud.environment.address import reachable
+from payment_infra.cloud.environment.smoke import Api
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import StackConfig
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.isolation import ACCESS_KEY
 from payment_infra.local.refused import REFUSED
-from payment_infra.names import REST_API
+from payment_infra.names import API_OUTPUT
 from payment_infra.sources import ENVIRONMENT_PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -157,8 +158,8 @@ class Deployed:
 
     def api(self, credentials: Callable[[], Any] | None = None) -> Api:
         """Return the API, called with these credentials, or the session's."""
-        api_id = self.stack.physical_ids()[REST_API]
-        url = invoke_url(self.stack.outputs(), api_id, self.session.endpoint_url)
+        endpoint_url, stack = self.session.endpoint_url, self.stack
+        url = reachable(stack.outputs(), endpoint_url, stack.physical_ids)[API_OUTPUT]
         return Api(url, self.session.region, credentials or self.session.credentials)
 
     def logged(self, function: str, text: str) -> list[str]:

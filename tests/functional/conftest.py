@@ -55,7 +55,7 @@ class Cli:
         self, profile: str | None, region: str | None, endpoint_url: str | None
     ) -> Session:
         self.connected.append((profile, region, endpoint_url))
-        return self.aws.session()
+        return self.aws.session(endpoint_url)
 
 
 def refused(result: Result, exit_code: int) -> str:

@@ -463,6 +463,31 @@ def test_outputs_prints_them_as_a_table_or_as_json(cli: Cli, aws: FakeAws) -> No
     assert json.loads(result.stdout) == aws.stacks[STACK].outputs
 
 
+def test_on_an_emulator_every_command_tells_the_address_that_health_asks(
+    cli: Cli, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ("--endpoint-url", "http://emulator:4566")
+    deployed(cli, *where)
+    stack = aws.stacks[STACK]
+    stack.resources = {names.REST_API: "CREATE_COMPLETE"}
+    aws.answers["apigateway:GetStage"] = {"methodSettings": {}}
+    address = "http://emulator:4566/_aws/execute-api/PaymentAPI/prod/"
+    expected = {**stack.outputs, "APIEndpoint": address}
+    http = answering(monkeypatch)
+    report = b'{"overall_status": "healthy", "checks": []}'
+    http.answers[f"{address}health"] = Response(200, report)
+    assert cli("health", "--suffix", "dev", *where).exit_code == 0
+    assert [one.url for one in http.requests] == [f"{address}health"]
+
+    outputs = ("outputs", "--suffix", "dev", *where)
+    row = f"APIEndpoint            {address}\n"
+    assert json.loads(cli(*outputs, "--output", "json").stdout) == expected
+    assert row in cli(*outputs).stdout
+    lines = map(json.loads, cli(*DEPLOY, *where, "--output", "json").stdout.splitlines())
+    assert [line["outputs"] for line in lines if line["type"] == "outputs"] == [expected]
+    assert row in cli(*DEPLOY, *where).stdout
+
+
 @pytest.mark.parametrize("command", ["outputs", "smoke"])
 def test_a_stack_that_is_not_there_is_told_with_how_to_make_it(command: str, cli: Cli) -> None:
     result = cli(command, "--suffix", "dev")

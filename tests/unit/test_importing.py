@@ -317,7 +317,7 @@ def test_whoever_needs_what_an_import_has_not_made_is_told_the_command(gone: Wor
     command = "`payment-infra deploy --import-existing-resources --suffix dev` completes it"
     with pytest.raises(AwsError, match=f"has no PaymentAPI; {command}"):
         environment.resource("PaymentAPI")
-    with pytest.raises(AwsError, match=f"has no outputs; {command}"):
+    with pytest.raises(AwsError, match=f"has no output TransactionsTableName; {command}"):
         _ = environment.table
 
 

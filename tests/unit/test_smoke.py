@@ -201,27 +201,6 @@ def test_that_payments_fail_is_told_whatever_the_health(http: FakeHttp) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("endpoint_url", "expected"),
-    [
-        (None, "its output"),
-        ("http://127.0.0.1:4566", "http://127.0.0.1:4566/_aws/execute-api/abc/prod/"),
-        ("http://127.0.0.1:4566/", "http://127.0.0.1:4566/_aws/execute-api/abc/prod/"),
-    ],
-)
-@pytest.mark.parametrize("output", [URL, "https://pay.example.com/"])
-def test_an_api_is_called_at_its_own_address_or_at_its_place_on_an_emulator(
-    output: str, endpoint_url: str | None, expected: str
-) -> None:
-    called = output if endpoint_url is None else expected
-    assert smoke.invoke_url({"APIEndpoint": output}, "abc", endpoint_url) == called
-
-
-def test_a_stack_without_an_api_cannot_be_called() -> None:
-    with pytest.raises(AwsError):
-        smoke.invoke_url({"Other": "thing"}, "abc", None)
-
-
 def test_the_command_says_what_it_has_not_tried(
     http: FakeHttp, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -255,7 +255,7 @@ class Deployment:
         check_live(environment)
         tell_stopped(environment, self._operator.tell)
         self._protection(found).put_on(live.id, live)
-        self._operator.tell(Outputs(live.outputs))
+        self._operator.tell(Outputs(environment.outputs))
         return Result(self._stack.name, live.status, changed=False)
 
     def _begin(self, change_set: ChangeSet, found: Found, state: StackState | None) -> Events:
@@ -300,8 +300,8 @@ class Deployment:
             changes += more
         if change_set.creates:
             self._protection(found).put_on(state.id, state)
-        self._operator.tell(Outputs(state.outputs))
         environment = self._environment(state)
+        self._operator.tell(Outputs(environment.outputs))
         check_live(environment)
         prune(environment, changes, self._operator.tell)
         return Result(name, state.status, changed=True)

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from payment_infra import names
+from payment_infra.cloud.environment.address import reachable
 from payment_infra.cloud.environment.invoking import Functions, restrictions
 from payment_infra.cloud.environment.operations_table import OperationsTable
 from payment_infra.cloud.environment.ownership import find_stack
-from payment_infra.cloud.environment.smoke import Api, invoke_url
+from payment_infra.cloud.environment.smoke import Api
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.config import SIMULATED_GATEWAY, gateway_of_variable
@@ -73,6 +74,12 @@ class Environment:
         return self.resource(TRANSACTIONS_TABLE)
 
     @cached_property
+    def outputs(self) -> Mapping[str, str]:
+        """The stack's outputs, with the address at which the API answers."""
+        endpoint_url = self.session.endpoint_url
+        return reachable(self.state.outputs, endpoint_url, lambda: self._physical_ids)
+
+    @cached_property
     def operations(self) -> OperationsTable:
         """The table of who works on which environment."""
         return OperationsTable(self.session, self.stack.sleep)
@@ -84,8 +91,7 @@ class Environment:
     def api(self) -> Api:
         """Return the API; where it restricts who may reach it, its functions are a way around."""
         session = self.session
-        api_id = self.resource(names.REST_API) if session.endpoint_url else ""
-        url = invoke_url(self.state.outputs, api_id, session.endpoint_url)
+        url = self._output(names.API_OUTPUT)
         return Api(url, session.region, session.credentials, self._around, session.http(url))
 
     def functions(self, told: str = "") -> Functions:
@@ -187,12 +193,12 @@ class Environment:
         return bool(self._physical_ids.get(logical_id))
 
     def _output(self, name: str) -> str:
-        if name not in self.state.outputs:
+        if name not in self.outputs:
             raise AwsError(
-                f"stack {self.stack.name} is {self.state.status} and has no outputs; "
+                f"stack {self.stack.name} is {self.state.status} and has no output {name}; "
                 f"`{self._completing}` completes it"
             )
-        return self.state.outputs[name]
+        return self.outputs[name]
 
     @property
     def _completing(self) -> str:

@@ -17,7 +17,6 @@ from payment_infra.cloud.sdk import network
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
-from payment_infra.names import API_OUTPUT, STAGE_NAME
 
 # How API Gateway answers who has not signed, or may not call.
 REFUSED = frozenset({401, 403})
@@ -265,24 +264,3 @@ def _told(answer: Answer, field: str) -> object:
 def since(start: float) -> float:
     """Return the milliseconds since a moment of `time.perf_counter`."""
     return (time.perf_counter() - start) * 1000
-
-
-def invoke_url(outputs: Mapping[str, str], api_id: str, endpoint_url: str | None) -> str:
-    """Return the address to call: the stack's own, or its place on an emulator.
-
-    Args:
-        outputs: the stack's.
-        api_id: the API's, by which an emulator has it; of no use without one.
-        endpoint_url: the emulator that stands for AWS, if any.
-
-    Raises:
-        AwsError: the stack has no such output.
-    """
-    api_endpoint = outputs.get(API_OUTPUT)
-    if api_endpoint is None:
-        raise AwsError(
-            f"the stack has no output {API_OUTPUT}; is it payment-infra's, and complete?"
-        )
-    if endpoint_url is None:
-        return api_endpoint
-    return f"{endpoint_url.rstrip('/')}/_aws/execute-api/{api_id}/{STAGE_NAME}/"
