@@ -1,7 +1,7 @@
 """The dashboard: the services as a payment passes them, the alarms, and the payments."""
 
 import json
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from troposphere import Sub
 from troposphere.cloudwatch import Dashboard
@@ -9,7 +9,7 @@ from troposphere.cloudwatch import Dashboard
 from payment_infra.groups.alarms import NAMESPACE, Alarms
 from payment_infra.groups.functions import Functions
 from payment_infra.groups.queues import Queues
-from payment_infra.groups.storage import Storage
+from payment_infra.groups.storage import IN_FLIGHT_INDEX, Storage
 from payment_infra.names import STAGE_NAME
 from payment_infra.naming import filled, suffixed
 
@@ -18,8 +18,13 @@ PERIOD_SECONDS = 300
 WIDGET_WIDTH = 12
 WIDGET_HEIGHT = 6
 SIZE = {"width": WIDGET_WIDTH, "height": WIDGET_HEIGHT}
-# What each graph says of itself.
-SETTINGS = {"view": "timeSeries", "region": "${AWS::Region}", "period": PERIOD_SECONDS}
+# What each graph says of itself; a metric without a statistic of its own is summed.
+SETTINGS = {
+    "view": "timeSeries",
+    "region": "${AWS::Region}",
+    "period": PERIOD_SECONDS,
+    "stat": "Sum",
+}
 
 
 def build_dashboard(
@@ -27,55 +32,50 @@ def build_dashboard(
 ) -> Dashboard:
     """Build the dashboard: the services on the left, alarms and payments on the right.
 
-    Names reach its JSON through one Fn::Sub. What it repeats does so as variables: what every
-    graph says (G), the size of a widget (W), what an alarm's ARN begins with (A), and the suffix
-    (S). The template has to fit into one request to CloudFormation.
+    Names reach its JSON through one Fn::Sub. What it repeats does so as variables: how every graph
+    begins (G), what an alarm's ARN begins with (A), the suffix (S), and the table (T). The template
+    has to fit into one request to CloudFormation.
+
+    A metric has data only under dimensions that its service publishes it with. An index of DynamoDB
+    has its own, beside its table's, whose numbers leave it out ("DynamoDB Metrics and dimensions").
     """
+    table = {"TableName": "${T}"}
+    index = table | {"GlobalSecondaryIndexName": IN_FLIGHT_INDEX}
+    watched = {
+        "Validation": functions.validation,
+        "Processing": functions.processing,
+        "Retry": functions.retry,
+        "Health Monitor": functions.health_monitor,
+    }
+    waiting = {"Messages in Queue": queues.failed, "Messages in DLQ": queues.dead_letter}
+    if queues.failed_runs:
+        waiting["Failed Runs"] = queues.failed_runs
+    names = {part.function.title: part.function.ref() for part in watched.values()}
+    names |= {queue.title: queue.get_att("QueueName") for queue in waiting.values()}
     visible = "ApproximateNumberOfMessagesVisible"
+    api = {"ApiName": "payment-api${S}", "Stage": STAGE_NAME}
     graphs = {
-        "API Gateway Latency": [
-            _metric(
-                "AWS/ApiGateway",
-                "Latency",
-                "Average",
-                {"ApiName": "payment-api${S}", "Stage": STAGE_NAME},
-            ),
-        ],
+        "API Gateway Latency": [_metric("AWS/ApiGateway", "Latency", "Average", api)],
         "Lambda Function Errors": [
             _metric(
                 "AWS/Lambda",
                 "Errors",
                 "Sum",
-                {"FunctionName": "${ValidationName}"},
-                "Validation Errors",
-            ),
-            _metric(
-                "AWS/Lambda",
-                "Errors",
-                "Sum",
-                {"FunctionName": "${ProcessingName}"},
-                "Processing Errors",
-            ),
+                {"FunctionName": f"${{{part.function.title}}}"},
+                f"{what} Errors",
+            )
+            for what, part in watched.items()
         ],
+        # What reads the table is the sweep, and the index the recovery.
         "DynamoDB Operations": [
-            _metric(
-                "AWS/DynamoDB", "ConsumedReadCapacityUnits", "Sum", {"TableName": "${TableName}"}
-            ),
-            _metric(
-                "AWS/DynamoDB", "ConsumedWriteCapacityUnits", "Sum", {"TableName": "${TableName}"}
-            ),
+            _metric("AWS/DynamoDB", "ConsumedReadCapacityUnits", "Sum", table),
+            _metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", "Sum", table),
+            _metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", "Sum", index, "Index Writes"),
+            _metric("AWS/DynamoDB", "ConsumedReadCapacityUnits", "Sum", index, "Index Reads"),
         ],
         "SQS Queue Metrics": [
-            _metric(
-                "AWS/SQS", visible, "Average", {"QueueName": "${QueueName}"}, "Messages in Queue"
-            ),
-            _metric(
-                "AWS/SQS",
-                visible,
-                "Average",
-                {"QueueName": "${DeadLetterQueueName}"},
-                "Messages in DLQ",
-            ),
+            _metric("AWS/SQS", visible, "Average", {"QueueName": f"${{{queue.title}}}"}, what)
+            for what, queue in waiting.items()
         ],
     }
     own = {"service": "payment${S}"}
@@ -91,60 +91,48 @@ def build_dashboard(
     }
     widgets = [
         *(_graph(0, row, *graph) for row, graph in enumerate(graphs.items())),
-        _widget("alarm", WIDGET_WIDTH, 0, {"title": "Alarms", "alarms": _arns(alarms)}),
+        _text(
+            {"type": "alarm", "x": WIDGET_WIDTH, "y": 0}
+            | SIZE
+            | {"properties": {"title": "Alarms", "alarms": _arns(alarms)}}
+        ),
         *(_graph(WIDGET_WIDTH, row, *graph) for row, graph in enumerate(business.items(), start=1)),
     ]
+    # One widget a line, so that a difference can be read.
+    lines = ",\n".join(widgets)
     return Dashboard(
         "PaymentDashboard",
         DashboardName=suffixed("payment-dashboard"),
         DashboardBody=filled(
-            _body(widgets),
-            G=Sub(_text(SETTINGS)[1:-1]),
-            W=_text(SIZE)[1:-1],
+            f'{{"widgets":[\n{lines}\n]}}',
+            G=Sub(_text({"type": "metric"} | SIZE | {"properties": SETTINGS})[1:-2]),
             A=Sub("arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"),
             S=suffixed(""),
-            ValidationName=functions.validation.function.ref(),
-            ProcessingName=functions.processing.function.ref(),
-            TableName=storage.name,
-            QueueName=queues.failed.get_att("QueueName"),
-            DeadLetterQueueName=queues.dead_letter.get_att("QueueName"),
+            T=storage.name,
+            **names,
         ),
     )
-
-
-def _body(widgets: list[dict[str, object]]) -> str:
-    """Return the dashboard's JSON with one widget a line, so that a difference can be read."""
-    lines = ",\n".join(_text(widget) for widget in widgets)
-    # What no JSON can hold, a variable inside of an object, stands here as a member.
-    body = f'{{"widgets":[\n{lines}\n]}}'
-    return body.replace('"graph":"${G}"', "${G}").replace('"size":"${W}"', "${W}")
 
 
 def _text(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _graph(x: int, row: int, title: str, metrics: list[list[object]]) -> dict[str, object]:
+def _graph(x: int, row: int, title: str, metrics: list[list[object]]) -> str:
+    """Return a graph's JSON. Its `${G}` opens the properties, which no object can say."""
     short = [metrics[0], *(_shorthand(*pair) for pair in pairwise(metrics))]
-    return _widget("metric", x, row, {"title": title, "graph": "${G}", "metrics": short})
+    properties = _text(
+        {"title": title, "metrics": [[part for part in metric if part] for metric in short]}
+    )[1:]
+    return f'{{"x":{x},"y":{row * WIDGET_HEIGHT},${{G}},{properties}}}'
 
 
 def _shorthand(above: list[object], metric: list[object]) -> list[object]:
     """Return the metric with "." for what stands above it (CloudWatch, "Dashboard body structure
     and syntax")."""
     *names, options = metric
-    pairs = zip(names, above[:-1], strict=True)
+    pairs = zip_longest(names, above[: len(names)])
     return [*("." if name == other else name for name, other in pairs), options]
-
-
-def _widget(kind: str, x: int, row: int, properties: dict[str, object]) -> dict[str, object]:
-    return {
-        "type": kind,
-        "x": x,
-        "y": row * WIDGET_HEIGHT,
-        "size": "${W}",
-        "properties": properties,
-    }
 
 
 def _arns(alarms: Alarms) -> list[str]:
@@ -156,7 +144,8 @@ def _arns(alarms: Alarms) -> list[str]:
 def _metric(
     namespace: str, name: str, statistic: str, dimensions: dict[str, str], label: str | None = None
 ) -> list[object]:
-    """Return one metric in the dashboard's array form."""
+    """Return one metric in the dashboard's array form, with its options, if only {}, at the end."""
     pairs = [text for dimension in dimensions.items() for text in dimension]
-    options = {"stat": statistic} | ({"label": label} if label else {})
+    options = {"stat": statistic} if statistic != SETTINGS["stat"] else {}
+    options |= {"label": label} if label else {}
     return [namespace, name, *pairs, options]

@@ -59,11 +59,14 @@ def walk(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
         yield from walk(inner, (*path, key))
 
 
-def spelled_out(metrics: list[list[Json]]) -> list[list[Json]]:
-    """Return the metrics of a widget with what stands above in the place of each "."."""
+def spelled_out(properties: Json) -> list[list[Json]]:
+    """Return the metrics of a widget, each with its options at the end: with what stands above in
+    the place of each ".", and the widget's statistic where it has none of its own."""
     whole: list[list[Json]] = []
-    for row in metrics:
-        whole.append([whole[-1][place] if one == "." else one for place, one in enumerate(row)])
+    for row in properties.get("metrics", []):
+        names, options = (row[:-1], row[-1]) if isinstance(row[-1], dict) else (row, {})
+        names = [whole[-1][place] if one == "." else one for place, one in enumerate(names)]
+        whole.append([*names, {"stat": properties["stat"]} | options])
     return whole
 
 

@@ -111,7 +111,7 @@ def shown() -> set[Metric]:
     return {
         (namespace, name, frozenset(zip(pairs[::2], pairs[1::2], strict=True)))
         for widget in body["widgets"]
-        for namespace, name, *pairs, _ in spelled_out(widget["properties"].get("metrics", []))
+        for namespace, name, *pairs, _ in spelled_out(widget["properties"])
     }
 
 

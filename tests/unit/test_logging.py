@@ -149,7 +149,7 @@ def read(template: Json) -> set[tuple[str, str, str]]:
             found.add((alarm["Namespace"], alarm["MetricName"], path))
     body = json.loads(evaluated.resources["PaymentDashboard"]["DashboardBody"])
     for widget in body["widgets"]:
-        for row in spelled_out(widget["properties"].get("metrics", [])):
+        for row in spelled_out(widget["properties"]):
             found.add((row[0], row[1], ""))
     return found
 

@@ -1089,6 +1089,8 @@ def test_every_function_has_an_alarm_on_its_errors_and_on_its_throttles() -> Non
 
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
+TABLE = "<TransactionsTable>"
+IN_FLIGHT = ("GlobalSecondaryIndexName", "in-flight-index")
 WIDGETS: Mapping[str, list[list[object]]] = {
     "API Gateway Latency": [
         [
@@ -1103,12 +1105,22 @@ WIDGETS: Mapping[str, list[list[object]]] = {
         ]
     ],
     "Lambda Function Errors": [
-        ["AWS/Lambda", "Errors", "FunctionName", f"<{name}Function>", "Sum", f"{name} Errors"]
-        for name in ("Validation", "Processing")
+        ["AWS/Lambda", "Errors", "FunctionName", f"<{name}Function>", "Sum", f"{what} Errors"]
+        for name, what in (
+            ("Validation", "Validation"),
+            ("Processing", "Processing"),
+            ("Retry", "Retry"),
+            ("HealthMonitor", "Health Monitor"),
+        )
     ],
     "DynamoDB Operations": [
-        ["AWS/DynamoDB", metric, "TableName", "<TransactionsTable>", "Sum", None]
-        for metric in ("ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits")
+        ["AWS/DynamoDB", f"Consumed{kind}CapacityUnits", "TableName", TABLE, *index, "Sum", label]
+        for kind, index, label in (
+            ("Read", (), None),
+            ("Write", (), None),
+            ("Write", IN_FLIGHT, "Index Writes"),
+            ("Read", IN_FLIGHT, "Index Reads"),
+        )
     ],
     "SQS Queue Metrics": [
         ["AWS/SQS", VISIBLE, "QueueName", f"<{name}.QueueName>", "Average", label]
@@ -1145,7 +1157,7 @@ def graphs(found: list[Json]) -> dict[str, list[list[object]]]:
     return {
         one["properties"]["title"]: [
             [*names, options["stat"], options.get("label")]
-            for *names, options in spelled_out(one["properties"]["metrics"])
+            for *names, options in spelled_out(one["properties"])
         ]
         for one in found
     }
@@ -1177,6 +1189,63 @@ def test_the_dashboard_shows_on_the_right_the_payments_and_how_long_the_gateway_
     found = graphs(widgets(12)[1:])
     assert found == BUSINESS
     assert list(found) == list(BUSINESS)
+
+
+# Of each service, its metrics by the names of the dimensions that it publishes them with: what has
+# others is a line that stays empty.
+PUBLISHED = {
+    # Amazon API Gateway dimensions and metrics: ApiName, Stage.
+    ("AWS/ApiGateway", ("ApiName", "Stage")): {"Latency", "IntegrationLatency", "Count"},
+    # Types of metrics for Lambda functions: FunctionName is all versions and aliases together.
+    ("AWS/Lambda", ("FunctionName",)): {"Errors", "Invocations", "Throttles", "Duration"},
+    # DynamoDB Metrics and dimensions: what requests took or returned needs Operation besides.
+    ("AWS/DynamoDB", ("TableName",)): {"ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"},
+    ("AWS/DynamoDB", ("TableName", "GlobalSecondaryIndexName")): {
+        *("ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"),
+    },
+    # Available CloudWatch metrics for Amazon SQS.
+    ("AWS/SQS", ("QueueName",)): {VISIBLE, "ApproximateAgeOfOldestMessage", "NumberOfMessagesSent"},
+    # handlers/shared/aws/metrics.py, which tests/unit/test_agreement.py compares.
+    ("PaymentInfra", ("service",)): {
+        *(f"Payments{what}" for what in ("Validated", "Processed", "Declined", "Retried")),
+        "GatewayLatency",
+    },
+}
+
+
+@EVERY_PRESET
+def test_every_line_of_the_dashboard_is_a_metric_as_its_service_publishes_it(
+    template: Json,
+) -> None:
+    evaluated = Evaluated(template)
+    lines = [
+        line
+        for widget in (*widgets(0, evaluated), *widgets(12, evaluated))
+        for line in spelled_out(widget["properties"])
+    ]
+    assert len(lines) >= 17
+    for namespace, metric, *pairs, options in lines:
+        assert metric in PUBLISHED[namespace, tuple(pairs[::2])]
+        assert options["stat"] in {"Sum", "Average", "p95"}
+
+
+@EVERY_PRESET
+def test_the_dashboard_has_every_functions_errors_every_queue_and_every_index(
+    template: Json,
+) -> None:
+    evaluated = Evaluated(template)
+    shown = {
+        tuple(line[2:-1])
+        for widget in widgets(0, evaluated)
+        for line in spelled_out(widget["properties"])
+    }
+    for name in of_type(template, "AWS::Lambda::Function"):
+        assert ("FunctionName", f"<{name}>") in shown
+    for name in of_type(template, "AWS::SQS::Queue"):
+        assert ("QueueName", f"<{name}.QueueName>") in shown
+    for index in evaluated.resources["TransactionsTable"]["GlobalSecondaryIndexes"]:
+        named = ("GlobalSecondaryIndexName", index["IndexName"])
+        assert ("TableName", TABLE, *named) in shown
 
 
 @EVERY_PRESET

@@ -108,16 +108,18 @@ def _widgets(body: Mapping[str, Any], period: int) -> Iterator[tuple[Widget, lis
 
 def _series(properties: Mapping[str, Any], period: int) -> Iterator[Series]:
     above: list[str] = []
-    for *row, options in properties["metrics"]:
-        if "..." in row or not options.keys() <= {"stat", "label"}:
+    for row in properties["metrics"]:
+        options = row[-1] if isinstance(row[-1], dict) else {}
+        names = row[:-1] if isinstance(row[-1], dict) else row
+        if "..." in names or not options.keys() <= {"stat", "label"}:
             raise ValueError(row)
-        above = [above[place] if part == "." else part for place, part in enumerate(row)]
+        above = [above[place] if part == "." else part for place, part in enumerate(names)]
         namespace, name, *pairs = above
         metric = Metric(
             namespace=namespace,
             name=name,
             dimensions=dict(zip(pairs[::2], pairs[1::2], strict=True)),
-            statistic=options["stat"],
+            statistic=options.get("stat") or properties["stat"],
             period=max(properties["period"], period),
         )
         yield Series(options.get("label") or name, metric)

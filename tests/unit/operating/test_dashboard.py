@@ -70,6 +70,24 @@ def test_a_row_says_what_it_shows_with_a_point_for_what_stands_above() -> None:
     )
 
 
+def test_a_metric_without_a_statistic_of_its_own_has_its_widgets() -> None:
+    environment = dashboard(
+        FakeAws(),
+        widget(
+            ["N", "M", "D", "a"],
+            [".", ".", ".", "b", {"label": "B"}],
+            [".", ".", ".", ".", "E", "c", {"stat": "p95"}],
+            period=300,
+            stat="Sum",
+        ),
+    )
+    assert series(environment) == (
+        Series("M", Metric("N", "M", {"D": "a"}, "Sum", 300)),
+        Series("B", Metric("N", "M", {"D": "b"}, "Sum", 300)),
+        Series("M", Metric("N", "M", {"D": "b", "E": "c"}, "p95", 300)),
+    )
+
+
 @pytest.mark.parametrize("preset", ["development", "production"])
 def test_what_is_deployed_is_understood(preset: str) -> None:
     config = resolve({"preset": preset}, {}).config
@@ -78,7 +96,7 @@ def test_what_is_deployed_is_understood(preset: str) -> None:
         for one in document(build_template(config, code_keys()))["Resources"].values()
         if one["Type"] == "AWS::CloudWatch::Dashboard"
     ]
-    text = body[0].replace("${G}", body[1]["G"]["Fn::Sub"]).replace("${W}", body[1]["W"])
+    text = body[0].replace("${G}", body[1]["G"]["Fn::Sub"])
     content = json.loads(text)
     environment = dashboard(FakeAws(), *content["widgets"])
     found = read_dashboard(environment, START, END, 100)
