@@ -15,6 +15,7 @@ from payment_infra.cloud.stacks.stack import Outdated, Stack
 from payment_infra.config import PRESETS
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError, UsageError
 from payment_infra.names import CANARY_ALARMS
+from payment_infra.rendering import read_document
 from payment_infra.sources import DEFAULTS, resolve
 from tests.aws import FakeAws, FakeBucket, FakeStack, Refused, event
 
@@ -523,7 +524,7 @@ BROADENS = DeployOptions(yes=True, allow=frozenset({"broaden"}))
 def key_of(aws: FakeAws) -> tuple[bool, bool]:
     """Whether the deployed template has the key, and whether that encrypts."""
     text = aws.stacks[NAME].template
-    return "\n  EncryptionKey:" in text, "SSESpecification" in text
+    return "EncryptionKey" in read_document(text)["Resources"], "SSESpecification" in text
 
 
 def executed(aws: FakeAws) -> int:
