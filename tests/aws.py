@@ -286,6 +286,7 @@ class FakeBoto:
 
     certificates = True
     suffixes = (".amazonaws.com",)
+    suffix = "amazonaws.com"
     names_endpoints = False
 
     def get_credentials(self) -> Credentials:

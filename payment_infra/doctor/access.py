@@ -287,7 +287,7 @@ def _check_bucket(session: Session, given: str) -> Check:
     if name is None:
         return Check("bucket", "ok", "not there yet; the next deployment makes it")
     try:
-        Bucket(session.client("s3"), name, session.account(), max_looks=1).check()
+        Bucket(session, name, max_looks=1).check()
     except AwsError as error:
         return Check.told("bucket", "fail", str(error), CHECK_NETWORK)
     return Check("bucket", "ok", name)

@@ -185,6 +185,42 @@ def test_fips_and_dual_stack_endpoints_are_used_where_asked_for(user: User) -> N
     assert Session.open(None, "eu-central-1", None).endpoint_url is None
 
 
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-east-1", "s3.us-east-1.amazonaws.com"),
+        ("eu-central-1", "s3.eu-central-1.amazonaws.com"),
+        ("cn-north-1", "s3.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "s3.us-gov-west-1.amazonaws.com"),
+        ("us-iso-east-1", "s3.us-iso-east-1.c2s.ic.gov"),
+    ],
+)
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"AWS_USE_FIPS_ENDPOINT": "true"},
+        {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+        {"AWS_ENDPOINT_URL_S3": "https://bucket.vpce-1.s3.eu-central-1.vpce.amazonaws.com"},
+    ],
+)
+def test_cloudformation_reads_templates_at_s3s_own_host_however_this_machine_gets_there(
+    variables: dict[str, str], region: str, host: str, user: User
+) -> None:
+    user.exports(**variables)
+    session = Session.open(None, region, None)
+    assert session.s3_for_cloudformation == f"https://{host}"
+
+
+def test_what_stands_for_cloudformation_reads_templates_where_s3_is(user: User) -> None:
+    user.exports(AWS_ENDPOINT_URL="http://localhost:1", AWS_ENDPOINT_URL_S3="http://localhost:2")
+    session = Session.open(None, "eu-central-1", None)
+    assert session.s3_for_cloudformation == "http://localhost:2"
+    user.exports(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS="true")
+    session = Session.open(None, "eu-central-1", None)
+    assert session.s3_for_cloudformation == "https://s3.eu-central-1.amazonaws.com"
+
+
 @pytest.mark.parametrize("source", ["flag", "variable", "variable of the service", "profile"])
 def test_what_stands_for_aws_is_known_wherever_that_is_said(source: str, user: User) -> None:
     url = "http://localhost:4566"
@@ -370,10 +406,21 @@ def told(profile: str | None = None, url: str | None = None) -> str:
             'sts: The profile is configured to use the services section but the "n',
         ),
         ("credential_process = /no/such", "credential_process of the AWS profile gives no cred"),
-        ("credential_process = false", "Error when retrieving credentials from custom-process"),
+        (
+            "credential_process = false",
+            "credential_process of the AWS profile has failed without a word; run it in a shell",
+        ),
+        (
+            "credential_process = sh -c 'echo no key >&2; exit 1'",
+            "credential_process of the AWS profile has failed: no key; run it in a shell to see",
+        ),
+        (
+            "role_arn = arn:aws:iam::1:role/r\ncredential_source = Environment",
+            "credential_source Environment gives no credentials (No credentials found in cred",
+        ),
         ("credential_process = echo rubbish", "credential_process of the AWS profile gives no"),
         ('credential_process = echo "', "credential_process of the AWS profile gives no"),
-        ("credential_process = echo {}", "Error when retrieving credentials from custom-process"),
+        ("credential_process = echo {}", "credential_process of the AWS profile has failed: Unsup"),
         (
             "credential_process = echo '"
             '{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b","SessionToken":"c",'

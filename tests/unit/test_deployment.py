@@ -15,6 +15,7 @@ from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
+from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import FIELDS, PRESETS, StackConfig
@@ -29,7 +30,6 @@ from tests.operators import FakeOperator
 from tests.stacks import own_event
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.sdk.session import Session
     from tests.stacks import Answer
 
 NAME = "payment-infra-dev"
@@ -426,7 +426,7 @@ def test_a_bucket_that_cannot_be_used_is_refused_before_anything_is_put(
 
 
 def test_a_bucket_gets_only_what_it_does_not_have(aws: FakeAws, session: Session) -> None:
-    bucket = Bucket(session.client("s3"), "zips", ACCOUNT)
+    bucket = Bucket(session, "zips")
     bucket.check()
     assert bucket.put("key", lambda: b"body", "text/plain")
     assert not bucket.put("key", never_build, "text/plain")
@@ -473,7 +473,7 @@ def test_every_call_to_a_bucket_says_whose_it_must_be(aws: FakeAws, session: Ses
 
 
 def test_an_object_has_an_address_for_people_and_one_for_cloudformation(session: Session) -> None:
-    bucket = Bucket(session.client("s3"), "zips", ACCOUNT)
+    bucket = Bucket(session, "zips")
     assert bucket.uri("a/b.zip") == "s3://zips/a/b.zip"
     assert bucket.url("a/b.zip") == f"https://s3.{REGION}.amazonaws.com/zips/a/b.zip"
 
@@ -522,6 +522,19 @@ def test_the_command_for_the_aws_cli_copies_the_template_and_creates_the_stack(
         "EnvironmentSuffix=dev ArtifactBucket=zips ThrottleRateLimit=1000 "
         "ThrottleBurstLimit=2000 LogRetentionDays=7 ManageApiGatewayAccount=true"
     )
+
+
+def test_the_command_for_the_aws_cli_leads_both_its_clients_to_an_endpoint(
+    session: Session, aws: FakeAws
+) -> None:
+    """Its `cloudformation deploy` gives --endpoint-url to one, and the template to AWS's S3."""
+    there = Session(session._session, "http://localhost:4566")
+    copy, deploys = releases.deploy_command(there, NAME, release(there)).split(" && ")
+    assert copy.endswith(f" --region {REGION} --endpoint-url http://localhost:4566")
+    assert deploys.startswith(
+        "AWS_ENDPOINT_URL=http://localhost:4566 aws cloudformation deploy --template-file "
+    )
+    assert "--endpoint-url" not in deploys
 
 
 def test_the_command_for_the_aws_cli_says_that_roles_have_names_of_ones_own(

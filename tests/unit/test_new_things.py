@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from payment_infra.cloud.deploying.bootstrap import bootstrap
 from payment_infra.cloud.deploying.bucket import Bucket
@@ -20,7 +21,7 @@ from payment_infra.cloud.stacks.stack import Outdated, Stack
 from payment_infra.errors import AwsError
 from payment_infra.names import OPERATIONS_TABLE
 from payment_infra.sources import resolve
-from tests.aws import ACCOUNT, FakeAws, FakeBucket, Refused
+from tests.aws import FakeAws, FakeBucket, Refused
 from tests.operators import FakeOperator
 from tests.tables import FakeTables
 
@@ -104,7 +105,7 @@ def test_a_bucket_of_ones_own_is_looked_for_some_seconds() -> None:
 
 def test_a_bucket_that_somebody_deletes_meanwhile_is_told() -> None:
     aws = Slow(buckets={"zips": FakeBucket()})
-    bucket = Bucket(aws.session().client("s3"), "zips", ACCOUNT, sleep=aws.sleep)
+    bucket = Bucket(aws.session(), "zips", sleep=aws.sleep)
     bucket.check()
     aws.buckets.clear()
     with pytest.raises(AwsError) as raised:
@@ -171,6 +172,22 @@ TOUCH = {
     "ExpressionAttributeNames": {"#a": "a"},
     "ExpressionAttributeValues": {":a": {"S": "x"}},
 }
+
+
+def test_a_bucket_whose_other_region_is_named_is_not_looked_for() -> None:
+    """Through an endpoint of a VPC the SDK does not follow what S3 says (HeadBucket)."""
+    aws = Slow(buckets={"zips": FakeBucket()})
+    answer: Any = {
+        "Error": {"Code": "301", "Message": "Moved Permanently"},
+        "ResponseMetadata": {
+            "HTTPStatusCode": 301,
+            "HTTPHeaders": {"x-amz-bucket-region": "eu-west-1"},
+        },
+    }
+    aws.errors["s3:HeadBucket"] = ClientError(answer, "HeadBucket")
+    with pytest.raises(AwsError, match="bucket zips is in eu-west-1, and Lambda takes code only"):
+        Bucket(aws.session(), "zips", sleep=aws.sleep).check()
+    assert aws.now == 0
 
 
 def test_the_operations_table_is_waited_for_by_the_first_write_and_the_reads_after_it() -> None:

@@ -64,7 +64,7 @@ def _bring_up_to_date(session: Session, stack: Stack, tell: Tell) -> bool:
             tell(event)
         state = _at_rest(session, stack, tell)
     request = Request({"TemplateBody": render(build_bootstrap_template())}, {})
-    with created(stack, state, request) as change_set:
+    with created(stack, state, request, tell) as change_set:
         if change_set is None:
             return False
         for event in execute(stack, change_set, token_of(session.principal())):
@@ -153,7 +153,7 @@ def _gone(session: Session, state: StackState, tell: Tell, sleep: Sleep) -> str:
 
 
 def _bucket(session: Session, name: str, **how: Any) -> Bucket:
-    return Bucket(session.client("s3"), name, session.account(), **how)
+    return Bucket(session, name, **how)
 
 
 def _is_bucket_stack(state: StackState) -> bool:

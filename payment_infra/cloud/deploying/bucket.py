@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from payment_infra.cloud.events import Tell
+    from payment_infra.cloud.sdk.session import Session
 
 Sleep = Callable[[float], None]
 
@@ -42,17 +43,17 @@ class Bucket:
 
     def __init__(
         self,
-        client: S3Client,
+        session: Session,
         name: str,
-        account: str,
         *,
         max_looks: int = MAX_LOOKS,
         sleep: Sleep = time.sleep,
         tell: Tell = lambda _: None,
     ) -> None:
         self.name = name
-        self._client = client
-        self._account = account
+        self._session = session
+        self._client: S3Client = session.client("s3")
+        self._account = session.account()
         self._max_looks = max_looks
         self._sleep = sleep
         self._tell = tell
@@ -85,12 +86,7 @@ class Bucket:
                         "or not allowed; give a bucket of your own"
                     ) from error
                 raise
-        region = answer.get("BucketRegion") or self._client.meta.region_name
-        if region != self._client.meta.region_name:
-            raise AwsError(
-                f"{subject} is in {region}, and Lambda takes code only from its own region, "
-                f"{self._client.meta.region_name}; give a bucket there"
-            )
+        self._check_region(answer.get("BucketRegion"))
 
     def put(self, key: str, body: Callable[[], bytes], content_type: str) -> bool:
         """Put an object whose key names its content; return False if it was there already.
@@ -126,7 +122,7 @@ class Bucket:
 
     def url(self, key: str) -> str:
         """Return the object's address for CloudFormation's TemplateURL."""
-        return f"{self._client.meta.endpoint_url}/{self.name}/{key}"
+        return f"{self._session.s3_for_cloudformation}/{self.name}/{key}"
 
     def _head(self) -> Any:
         return self._client.head_bucket(Bucket=self.name, ExpectedBucketOwner=self._account)
@@ -139,9 +135,18 @@ class Bucket:
             except ClientError as error:
                 if code_of(error) not in NOT_YET:
                     raise
+                self._check_region(_region(error))
             self._tell(Waiting(f"S3 does not show the bucket {self.name} yet"))
             self._sleep(POLL_SECONDS[min(number, len(POLL_SECONDS) - 1)])
         return call()
+
+    def _check_region(self, region: str | None) -> None:
+        """Refuse a bucket in another region; None: that is not known."""
+        if region and region != self._session.region:
+            raise AwsError(
+                f"bucket {self.name} is in {region}, and Lambda takes code only from its own "
+                f"region, {self._session.region}; give a bucket there"
+            )
 
     def _has(self, key: str) -> bool:
         try:
@@ -151,3 +156,10 @@ class Bucket:
                 return False
             raise
         return True
+
+
+def _region(error: ClientError) -> str | None:
+    """Return the region that a refusal names (Amazon S3 API, HeadBucket: x-amz-bucket-region)."""
+    answer: Any = error.response.get("ResponseMetadata", {})
+    region: str | None = answer.get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    return region

@@ -90,7 +90,7 @@ def _check_bucket(session: Session, planned: Plan, sleep: Sleep) -> Check:
         name = planned.bucket or own_bucket(session)
         if name is None:
             return Check("bucket", "ok", "the account's own bucket will be made")
-        Bucket(session.client("s3"), name, session.account(), sleep=sleep).check()
+        Bucket(session, name, sleep=sleep).check()
     except AwsError as error:
         return Check("bucket", "fail", str(error))
     return Check("bucket", "ok")

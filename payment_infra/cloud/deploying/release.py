@@ -275,12 +275,15 @@ def _deploy(
     deploy = [
         *("aws", "cloudformation", "deploy", "--template-file", f"{stack_name}.yaml"),
         *("--stack-name", stack_name, "--capabilities", release.plan.config.capability),
-        *session.aws_flags("cloudformation"),
+        *("--region", session.region, *(("--profile", session.profile) if session.profile else ())),
         *("--parameter-overrides", *overrides),
     ]
     if release.template_bytes > MAX_BODY_BYTES:
         deploy += ["--s3-bucket", release.bucket.name, "--s3-prefix", f"{KEY_PREFIX}/template"]
-    return shlex.join(deploy)
+    line, endpoint = shlex.join(deploy), session.aws_endpoint("cloudformation")
+    # The AWS CLI gives --endpoint-url to CloudFormation alone, and the template to AWS's own S3
+    # (aws-cli, DeployCommand).
+    return f"AWS_ENDPOINT_URL={shlex.quote(endpoint)} {line}" if endpoint else line
 
 
 def _put(

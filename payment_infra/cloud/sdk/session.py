@@ -63,10 +63,23 @@ class Boto:
     @cached_property
     def suffixes(self) -> tuple[str, ...]:
         """What the names of AWS's own hosts end with, in every partition."""
-        found = self._core.get_component("data_loader").load_data("partitions")["partitions"]
-        outputs = [partition["outputs"] for partition in found]
+        outputs = [partition["outputs"] for partition in self._partitions]
         names = {output[name] for output in outputs for name in ("dnsSuffix", "dualStackDnsSuffix")}
         return tuple(f".{name}" for name in sorted(names))
+
+    @property
+    def suffix(self) -> str:
+        """What the names of the region's hosts end with, as amazonaws.com."""
+        of_region = (
+            partition
+            for partition in self._partitions
+            if re.match(partition["regionRegex"], self.region_name)
+        )
+        return str(next(of_region, self._partitions[0])["outputs"]["dnsSuffix"])
+
+    @cached_property
+    def _partitions(self) -> Any:
+        return self._core.get_component("data_loader").load_data("partitions")["partitions"]
 
     @property
     def names_endpoints(self) -> bool:
@@ -151,12 +164,14 @@ class Session:
 
         service is the SDK's name of what the command calls.
         """
-        flags = ["--region", self.region]
-        if endpoint := self._endpoint_url or self._endpoint_of(service):
-            flags += ["--endpoint-url", endpoint]
-        if self.profile:
-            flags += ["--profile", self.profile]
-        return flags
+        endpoint = self.aws_endpoint(service)
+        named = ["--endpoint-url", endpoint] if endpoint else []
+        profile = ["--profile", self.profile] if self.profile else []
+        return ["--region", self.region, *named, *profile]
+
+    def aws_endpoint(self, service: str) -> str | None:
+        """Return the endpoint that the AWS CLI has to be told for a service, None for none."""
+        return self._endpoint_url or self._endpoint_of(service)
 
     def aws(self, *commands: str) -> str:
         """Return commands of the AWS CLI, as `sqs delete-queue`, for a person to enter.
@@ -190,6 +205,17 @@ class Session:
         url = str(self.client(service).meta.endpoint_url)
         host = urlsplit(url).hostname or ""
         return None if host.endswith(self._session.suffixes) else url
+
+    @property
+    def s3_for_cloudformation(self) -> str:
+        """Where CloudFormation finds a bucket, as https://s3.eu-west-1.amazonaws.com.
+
+        It takes S3's regional hosts, not what leads there from this machine: a FIPS or dual-stack
+        endpoint, or that of a VPC (Amazon S3 User Guide, "Path-style requests").
+        """
+        if self.endpoint_url is not None:
+            return str(self.client("s3").meta.endpoint_url)
+        return f"https://s3.{self.region}.{self._session.suffix}"
 
     @property
     def embedded(self) -> bool:
