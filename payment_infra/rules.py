@@ -204,7 +204,8 @@ def check_tag_key(key: str) -> str | None:
     """Say what is wrong with the key of a tag, or None."""
     if len(key) > MAX_TAG_KEY_LENGTH or not _is_tag_text(key):
         return (
-            "must be 1 to 128 letters, digits, spaces and _ . : / = + - @, and not begin with aws:"
+            "must be 1 to 128 letters, digits, spaces and _ . : / = + - @, not all of them spaces, "
+            "and not begin with aws:"
         )
     return None
 
@@ -217,7 +218,7 @@ def check_tags(tags: Tags) -> str | None:
         if len(value) > MAX_TAG_VALUE_LENGTH or not _is_tag_text(value):
             return (
                 f"has {key}={value}: a value has 1 to 256 letters, digits, spaces and "
-                "_ . : / = + - @, and does not begin with aws:"
+                "_ . : / = + - @, not all of them spaces, and does not begin with aws:"
             )
     if alike := same_key(tags, ()):
         return f"has the keys {' and '.join(alike)}, which are one to IAM; give one of them"
@@ -239,4 +240,5 @@ def same_key(keys: Iterable[str], others: Iterable[str]) -> tuple[str, str] | No
 
 
 def _is_tag_text(text: str) -> bool:
-    return bool(re.fullmatch(TAG_PATTERN, text)) and not text.casefold().startswith("aws:")
+    taken = re.fullmatch(TAG_PATTERN, text) and text.strip()
+    return bool(taken) and not text.casefold().startswith("aws:")

@@ -24,6 +24,8 @@ from payment_infra.place import PLACE, Place
 from payment_infra.rules import Tags, Values, check_suffix
 
 FILE_NAME = "payment-infra.toml"
+# Characters of a value that is refused.
+MAX_SHOWN = 80
 ENVIRONMENT_PREFIX = "PAYMENT_INFRA_"
 DEFAULTS = StackConfig()
 KEYS = ("preset", *PLACE, *FIELDS)
@@ -262,12 +264,18 @@ def _typed(spec: Field[Any], value: object, where: str, strict: bool) -> object:
             value = spec.metadata["names"].get(value, value)
         typed = checkers[spec.type](value)
     except ValueError as error:
-        raise UsageError(f"{where}: {value!r} is not allowed: must be {error}") from None
+        raise UsageError(f"{where}: {_shown(value)} is not allowed: must be {error}") from None
     rule = spec.metadata["rule"]
     problem = rule(typed) if rule else None
     if problem:
-        raise UsageError(f"{where}: {value!r} is not allowed: it {problem}")
+        raise UsageError(f"{where}: {_shown(value)} is not allowed: it {problem}")
     return typed
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is written, without the rest of one that would hide what is wrong."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _text(value: object) -> str:

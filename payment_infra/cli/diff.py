@@ -17,6 +17,7 @@ from payment_infra.cli.options import (
     stack_of,
 )
 from payment_infra.cli.views.output import print_json
+from payment_infra.cli.views.terminal import at_terminal
 
 if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
@@ -48,7 +49,8 @@ def command(session: Session, resolved: Resolved, output: str, fail: bool) -> No
     from payment_infra.difference import as_json
 
     stack = stack_of(session, resolved)
-    comparison = compare(session, stack, resolved)
+    with at_terminal(stack.name, "text") as operator:
+        comparison = compare(session, stack, resolved, operator.tell)
     if output == "json":
         print_json(as_json(comparison))
     else:

@@ -273,3 +273,11 @@ def test_requests_to_the_api_say_who_sends_them_as_the_clients_do(
         (headers,) = requests.headers
         assert headers["User-Agent"].startswith("Boto")
         assert headers["User-Agent"].endswith("app/payments-team")
+
+
+def test_a_proxy_that_wants_a_password_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For http, a proxy answers the request itself (RFC 9110)."""
+    with serving(status=407, body=b"<html>no</html>", content="text/html") as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        told = "a proxy lets nothing through without credentials that it takes; check HTTP_PROXY"
+        assert refusal("http://aws.example").startswith(told)

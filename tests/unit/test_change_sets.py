@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from payment_infra.cloud.events import Event, Waiting
 from payment_infra.cloud.sdk.polling import POLL_SECONDS
 from payment_infra.cloud.stacks import change_sets, clearing
 from payment_infra.cloud.stacks.change_sets import Request
@@ -285,6 +286,24 @@ def test_a_new_one_that_is_not_seen_everywhere_yet_is_waited_for(
 
     stack.sleep = sleep
     assert create(stack) is not None
+
+
+def test_one_that_was_deleted_before_it_was_seen_is_not_waited_for_any_longer(
+    aws: FakeAws, stack: Stack, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists(aws, "CREATE_COMPLETE")
+    aws.errors[DESCRIBE] = UNSEEN
+    monkeypatch.setattr(aws, "list_change_sets", lambda _: {"Summaries": []})
+    with pytest.raises(Outdated, match="somebody else has deleted or executed the change set"):
+        create(stack)
+    assert 10 < sum(pauses) < 15
+
+
+def test_that_cloudformation_makes_it_is_told(aws: FakeAws, stack: Stack) -> None:
+    aws.change_set_waits = 2
+    told = list[Event]()
+    with change_sets.created(stack, stack.state(), REQUEST, told.append):
+        assert told == [Waiting("CloudFormation makes the change set")] * 2
 
 
 @pytest.mark.parametrize("status", [None, "CREATE_COMPLETE"])

@@ -472,3 +472,14 @@ def test_a_tags_key_changes_its_case_by_way_of_another_key(
     asked = {"environment_tag": "Environment"} | asked
     run(session, **asked)
     assert recorded(aws).values["tags"] == asked.get("tags", {})
+
+
+def test_what_a_deployment_refuses_in_one_step_is_told_with_the_difference(
+    session: Session,
+) -> None:
+    run(session)
+    told = list[Any]()
+    asked = resolve({"suffix": "dev", "bucket": "zips", "environment_tag": "environment"}, {})
+    assert not forecast.compare(session, stack_of(session), asked, told.append).same
+    [caution] = told
+    assert "would refuse this: stack payment-infra-dev: the tag Env" in caution.message

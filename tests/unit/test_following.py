@@ -129,6 +129,18 @@ def test_a_look_that_fails_for_a_while_is_made_again_and_fails_nothing(
     assert ids(list(events)) == ["event-10", "event-11"]
 
 
+def test_why_a_look_failed_is_told(aws: FakeAws, stack: FakeStack, pauses: list[float]) -> None:
+    follow = following(aws, stack, pauses)
+    update(stack)
+    events = follow.events()
+    for trouble, told in (
+        (Refused("Throttling"), "AWS throttles DescribeStacks"),
+        (EndpointConnectionError(endpoint_url="https://aws"), "aws cannot be reached"),
+    ):
+        aws.errors["cloudformation:DescribeStacks"] = trouble
+        assert next(events) == Waiting(f"{told}, trying again")
+
+
 @pytest.mark.parametrize(
     ("trouble", "looks"), [("ExpiredToken", 0), ("AccessDenied", 0), ("Throttling", 59)]
 )

@@ -74,7 +74,7 @@ class Looks:
     def __init__(self, *found: int | Exception) -> None:
         self.pauses: list[float] = []
         self._left = iter(found)
-        self.seen = looks("thing", self._look, self.pauses.append, (1, 2, 3), missed=[0])
+        self.seen = looks("thing", self._look, self.pauses.append, (1, 2, 3), missed=lambda _: 0)
 
     def _look(self) -> int:
         found = next(self._left)

@@ -308,6 +308,19 @@ def test_a_tag_that_aws_or_the_template_refuses_is_refused(
     assert refusal({"tags": tags}).startswith("--tag: ")
 
 
+@pytest.mark.parametrize("tags", [{" ": "a"}, {"Team": "  "}])
+def test_a_tag_of_nothing_but_spaces_is_refused(
+    tags: Mapping[str, str], in_empty_folder: Path
+) -> None:
+    assert "not all of them spaces" in refusal({"tags": tags})
+
+
+def test_a_value_that_is_long_is_not_repeated_whole(in_empty_folder: Path) -> None:
+    line = refusal({"tags": {f"Tag{number}": "x" for number in range(41)}})
+    assert line.endswith("... is not allowed: it has 41 tags, at most 40 fit")
+    assert len(line) < 160
+
+
 def test_tags_that_iam_takes_for_one_are_refused_by_their_keys(in_empty_folder: Path) -> None:
     assert refusal({"tags": {"Team": "a", "Cost": "b", "team": "c"}}) == (
         "--tag: {'Team': 'a', 'Cost': 'b', 'team': 'c'} is not allowed: it has the keys Team and "

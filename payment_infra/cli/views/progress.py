@@ -92,6 +92,7 @@ class PlainView:
         self._width = width
         self._now = now
         self._last_line = now()
+        self._waiting_since: datetime | None = None
 
     def tell(self, event: Event) -> None:
         """Write a line, if there is something to say."""
@@ -106,6 +107,7 @@ class PlainView:
                 self._operation = Operation(self._stack)
             tell_rest(event, self._operation, self._width)
             self._last_line = self._now()
+            self._waiting_since = None
 
     def pause(self) -> None:
         """Do nothing: there is nothing in the way of a question."""
@@ -115,13 +117,14 @@ class PlainView:
 
     def _break_silence(self, what: str) -> None:
         now = self._now()
+        self._waiting_since = self._waiting_since or now
         if now - self._last_line < SILENCE:
             return
         self._last_line = now
         names = list(self._operation.in_flight) or ["the stack"]
         more = len(names) - MAX_IN_FLIGHT
         named = ", ".join(names[:MAX_IN_FLIGHT]) + (f" and {more} more" if more > 0 else "")
-        began = self._operation.began or now
+        began = self._operation.began or self._waiting_since
         took = elapsed((now - began).total_seconds())
         note(f"still in progress: {what or f'{named} ({took})'}")
 

@@ -181,7 +181,9 @@ class Deployment:
             *(self._session, release, existing, missing),
             *(options.role_arn, options.notification_arns),
         )
-        with change_sets.created(self._stack, found.state, request) as change_set:
+        with change_sets.created(
+            self._stack, found.state, request, self._operator.tell
+        ) as change_set:
             if change_set is None:
                 return False
             self._operator.tell(
@@ -204,7 +206,9 @@ class Deployment:
         if found.state is not None:
             clearing.delete_failed(self._stack, found.state)
         request = completing.request(release, self._options)
-        with change_sets.created(self._stack, found.state, request) as change_set:
+        with change_sets.created(
+            self._stack, found.state, request, self._operator.tell
+        ) as change_set:
             if change_set is None:
                 return self._unchanged(found)
             agree(

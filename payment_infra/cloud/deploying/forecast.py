@@ -27,6 +27,7 @@ from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.settling import DELETING, step_of
 from payment_infra.difference import Comparison, compare_all
+from payment_infra.errors import UsageError
 from payment_infra.gateway_check import check_gateway
 from payment_infra.names import TRAFFIC_SHIFTING
 from payment_infra.record import Record, read_record
@@ -123,12 +124,20 @@ def prepare(
     return (release,) if release.plan.encrypts else (release, encrypting(release))
 
 
-def compare(session: Session, stack: Stack, resolved: Resolved) -> Comparison:
+def compare(
+    session: Session, stack: Stack, resolved: Resolved, tell: Tell = lambda _: None
+) -> Comparison:
     """Compare what would be deployed with what is; nothing is changed.
+
+    What a deployment would refuse to do in one step is told.
 
     Raises as `foresee` and `plan` do.
     """
     outset = foresee(stack, resolved)
+    try:
+        check_steps(stack.name, outset.record, outset.resolved)
+    except UsageError as refusal:
+        tell(Caution(f"`{stack.command('deploy')}` would refuse this: {refusal}"))
     planned = plan(session, outset.state, outset.resolved, outset.parameters)
     values = outset.state.parameters if outset.state else {}
     # How an update is made is no difference.

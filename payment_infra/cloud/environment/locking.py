@@ -21,7 +21,7 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event as Signal
@@ -128,6 +128,7 @@ class Lock:
         )
         self._handed_over = False
         self._ended = Signal()
+        self._patience = ExitStack()
 
     @classmethod
     def acquire(
@@ -177,16 +178,17 @@ class Lock:
             tell(Waiting(f"{stack.name} is held by {held.holder}: {held.operation}"))
             stack.sleep(LOOK_SECONDS)
         Thread(target=lock._renew_until_it_ends, daemon=True).start()
-        # To an endpoint on this machine nothing is on its way that long.
+        # On the embedded AWS nothing is on its way that long.
         if previous is not None and not previous.stack_id and not session.embedded:
             lock._wait_for_requests_of(previous)
         return lock
 
     def __enter__(self) -> Lock:
-        """Have the session's clients ask before they change anything.
+        """Have the session's clients ask before they change anything, and outlast throttling.
 
         What an earlier holder that was killed has lifted is put back first.
         """
+        self._patience.enter_context(self._session.patient(self._tell))
         self._session.guard = self.check
         try:
             stack_policy.put_back(self.table, self._stack, self._tell)
@@ -202,6 +204,10 @@ class Lock:
         traceback: TracebackType | None,
     ) -> None:
         """Let go of the lock."""
+        with self._patience:
+            self._let_go(error)
+
+    def _let_go(self, error: BaseException | None) -> None:
         self._session.guard = None
         self._ended.set()
         if self._handed_over or isinstance(error, Overtaken):

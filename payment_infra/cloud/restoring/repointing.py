@@ -74,7 +74,7 @@ def _begin(
 ) -> Iterator[StackEvent | Waiting] | None:
     """Show the update and begin it; return its events, None if it would change nothing."""
     stack = environment.stack
-    with change_sets.created(stack, state, request) as change_set:
+    with change_sets.created(stack, state, request, operator.tell) as change_set:
         if change_set is None:
             return None
         operator.tell(

@@ -53,11 +53,19 @@ THROTTLED = re.compile(
     re.IGNORECASE,
 )
 TOO_MANY_REQUESTS = 429  # RFC 6585
+PROXY_REFUSES = 407  # RFC 9110, "Proxy Authentication Required"
 # What a service says, with a status of 400, when the rest of a request did not arrive.
 UNFINISHED = {"RequestTimeout", "RequestTimeoutException"}
 
 # botocore, of what a process has given (RefreshableCredentials).
 STILL_EXPIRED = "refreshed credentials are still expired"
+
+# Sources of a role's credentials (IAM, credential_source) that nobody signs in to.
+VARIABLES = {
+    "Environment": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name another source",
+    "EcsContainer": "they are there in containers of Amazon ECS and EKS only",
+    "Ec2InstanceMetadata": "they are there on instances of Amazon EC2 with a role only",
+}
 
 AGAIN = "repeat the command"
 REFRESH = f"sign in again (`aws sso login`, or new keys) and {AGAIN}"
@@ -113,7 +121,8 @@ def translated(subject: str) -> Iterator[None]:
         raise AwsError(f"{subject}: the AWS credentials have expired; {REFRESH}") from error
     except ResponseParserError as error:
         raise AwsError(
-            f"{subject}: what answers there is not AWS; check --endpoint-url and the network"
+            f"{subject}: what answers there is not AWS; check --endpoint-url, the network and "
+            "proxies (HTTP_PROXY, HTTPS_PROXY)"
         ) from error
 
 
@@ -138,7 +147,9 @@ def explain(error: ClientError | BotoCoreError) -> str:
             return f"the AWS session has ended; {REFRESH}"
         case aws.SSOError() | aws.TokenRetrievalError() | aws.LoginError():
             return f"not signed in ({line}); {REFRESH}"
-        case aws.CredentialRetrievalError() | aws.MetadataRetrievalError():
+        case aws.CredentialRetrievalError():
+            return _without_credentials(error)
+        case aws.MetadataRetrievalError():
             return f"{line}; {REFRESH}"
         case aws.ProfileNotFound():
             return f"{line}; see `aws configure list-profiles`"
@@ -150,9 +161,25 @@ def explain(error: ClientError | BotoCoreError) -> str:
             return line
 
 
+def _without_credentials(error: aws.CredentialRetrievalError) -> str:
+    """Say what the named source of credentials has failed with, and what to do about that one."""
+    source = str(error.kwargs.get("provider", ""))
+    reason = " ".join(str(error.kwargs.get("error_msg", "")).split()).rstrip(".")
+    if source == "custom-process":
+        told = f"failed: {reason}" if reason else "failed without a word"
+        return f"credential_process of the AWS profile has {told}; run it in a shell to see why"
+    if source in VARIABLES:
+        return f"credential_source {source} gives no credentials ({reason}); {VARIABLES[source]}"
+    return f"{_one_line(error)}; {REFRESH}"
+
+
 def _explain_answer(error: ClientError) -> str:
     code = code_of(error)
     message = error.response.get("Error", {}).get("Message", "")
+    answer: Any = error.response.get("ResponseMetadata", {})
+    status = answer.get("HTTPStatusCode", "")
+    if status == PROXY_REFUSES:
+        return f"a proxy lets nothing through without credentials that it takes; {network.PROXIES}"
     if code in EXPIRED:
         return f"the AWS credentials have expired; {REFRESH}"
     if code in INVALID:
@@ -166,7 +193,7 @@ def _explain_answer(error: ClientError) -> str:
         return f"not allowed to call {error.operation_name} ({message or code})"
     if is_throttling(error.response):
         return f"AWS throttles {error.operation_name}; wait a little and repeat the command"
-    return f"{error.operation_name} failed: {message or code}".rstrip(".")
+    return f"{error.operation_name} failed: {message or code or status}".rstrip(".")
 
 
 def _one_line(error: BaseException) -> str:

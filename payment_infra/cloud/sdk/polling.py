@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from payment_infra.cloud.events import Tell, Waiting
@@ -22,7 +22,7 @@ def looks(
     look: Callable[[], Seen],
     sleep: Callable[[float], None],
     pauses: Sequence[float] = POLL_SECONDS,
-    missed: Iterable[Seen] = (),
+    missed: Callable[[AwsError], Seen] | None = None,
 ) -> Iterator[Seen]:
     """Yield what `look` returns, with a pause after each; the caller ends it.
 
@@ -34,7 +34,7 @@ def looks(
         look: fails as the SDK does, or with what that is translated into.
         sleep: waits for so many seconds.
         pauses: the seconds after each look; the last of them stays.
-        missed: what is yielded after a look that failed.
+        missed: returns what is yielded after a look that failed; None: nothing is.
 
     Raises:
         AwsError: it failed for another reason, or too often.
@@ -48,11 +48,18 @@ def looks(
             failed += 1
             if not is_passing(error) or failed == MAX_FAILED_LOOKS:
                 raise
-            yield from missed
+            if missed is not None:
+                yield missed(error)
         else:
             failed = 0
             yield seen
         sleep(next(growing, pauses[-1]))
+
+
+def again(told: str) -> Waiting:
+    """Return what is told of a try that failed for a passing reason, by the line about that."""
+    # What follows is advice to do what is done here.
+    return Waiting(f"{told.partition(';')[0]}, trying again")
 
 
 def countdown(seconds: int, what: str, sleep: Callable[[float], None], tell: Tell) -> None:
@@ -81,7 +88,6 @@ def persistently(call: Callable[[], Seen], sleep: Callable[[float], None], tell:
         except AwsError as error:
             if not is_passing(error):
                 raise
-            # What follows is advice to do what is done here.
-            tell(Waiting(f"{str(error).partition(';')[0]}, trying again"))
+            tell(again(str(error)))
         sleep(pause)
     return call()

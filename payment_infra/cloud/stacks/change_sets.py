@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
+from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import POLL_SECONDS, looks
 from payment_infra.cloud.stacks import described
-from payment_infra.cloud.stacks.clearing import MISSING, NAME_PREFIX, take_back
+from payment_infra.cloud.stacks.clearing import MISSING, NAME_PREFIX, is_listed, take_back
 from payment_infra.cloud.stacks.diagnosis import explain_change_set, validation_events
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.following import REVIEW, Following
@@ -23,7 +24,7 @@ from payment_infra.cloud.stacks.state import change
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.events import StackEvent, Waiting
+    from payment_infra.cloud.events import StackEvent, Tell
     from payment_infra.cloud.stacks.described import ChangeSet
     from payment_infra.cloud.stacks.stack import Stack
 
@@ -36,6 +37,8 @@ NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 NOT_YET = ("cannot be assumed", "S3 error: The specified bucket does not exist")
 # Looks at a new change set that may not find it yet, some two minutes of them.
 MAX_UNSEEN = 30
+# After as many, some twelve seconds of them, it has to be in the list of the stack's change sets.
+MAX_UNLISTED = len(POLL_SECONDS)
 # What somebody has made of a change set that was ready (CloudFormation API, DescribeChangeSet).
 TAKEN = frozenset({"EXECUTE_IN_PROGRESS", "EXECUTE_COMPLETE", "EXECUTE_FAILED", "OBSOLETE"})
 # Looks for the first event of an execution.
@@ -76,7 +79,9 @@ class Request:
 
 
 @contextmanager
-def created(stack: Stack, state: StackState | None, request: Request) -> Iterator[ChangeSet | None]:
+def created(
+    stack: Stack, state: StackState | None, request: Request, tell: Tell = lambda _: None
+) -> Iterator[ChangeSet | None]:
     """Make a change set for the block, which executes it, keeps it, or has it taken back.
 
     What leaves the block as an exception (Ctrl-C too) deletes the change set, and the empty stack
@@ -86,6 +91,7 @@ def created(stack: Stack, state: StackState | None, request: Request) -> Iterato
         stack: the stack.
         state: what it is; None if there is none yet.
         request: what the change set is made of.
+        tell: is told while CloudFormation makes it.
 
     Yields:
         The change set, or None if it would change nothing; then none is left behind.
@@ -101,7 +107,7 @@ def created(stack: Stack, state: StackState | None, request: Request) -> Iterato
         made, stack_id = _create(stack, state, name, _call(stack, name, creates, request))
         # Of a stack that has nothing yet, the answer says which one the change set is for.
         found = StackState.in_review(stack_id) if creates or state is None else state
-        change_set = _wait(stack, made, found, name, creates)
+        change_set = _wait(stack, made, found, name, creates, tell)
         if change_set is None:
             take_back(stack, name, stack_id, made_stack=state is None)
         elif not creates and (changed := stack.find_change(found)):
@@ -267,17 +273,19 @@ def _call(stack: Stack, name: str, creates: bool, request: Request) -> Any:
 
 
 def _wait(
-    stack: Stack, change_set_id: str, found: StackState, name: str, creates: bool
+    stack: Stack, change_set_id: str, found: StackState, name: str, creates: bool, tell: Tell
 ) -> ChangeSet | None:
-    unseen = iter(range(MAX_UNSEEN))
-    seen = False
+    unseen, seen = 0, False
 
     def look() -> Any:
-        nonlocal seen
+        nonlocal seen, unseen
         try:
             answer = described.describe(stack.client, ChangeSetName=change_set_id)
         except ClientError as error:
-            if code_of(error) != MISSING or seen or next(unseen, None) is None:
+            unseen += 1
+            if code_of(error) != MISSING or seen or unseen > MAX_UNSEEN:
+                raise
+            if unseen > MAX_UNLISTED and not is_listed(stack, change_set_id):
                 raise
             now = stack.state()
             if now is not None and change(found, now):
@@ -291,6 +299,7 @@ def _wait(
         for answer in looks(f"stack {stack.name}", look, stack.sleep):
             if answer["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
                 break
+            tell(Waiting("CloudFormation makes the change set"))
     # Whoever sees it in the console can delete or execute it.
     taken = answer["Status"].startswith("DELETE_") or answer.get("ExecutionStatus") in TAKEN
     if taken:

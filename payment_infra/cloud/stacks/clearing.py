@@ -73,6 +73,11 @@ def _delete(stack: Stack, **which: str) -> None:
             return
 
 
+def is_listed(stack: Stack, change_set_id: str) -> bool:
+    """Whether a change set is among those of its stack; fails as the SDK."""
+    return any(summary["ChangeSetId"] == change_set_id for summary in _summaries(stack))
+
+
 def _summaries(stack: Stack) -> Iterator[Any]:
     """Yield what ListChangeSets says of each change set that is not deleted."""
     pages = stack.client.get_paginator("list_change_sets").paginate(StackName=stack.name)

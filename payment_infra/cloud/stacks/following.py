@@ -6,15 +6,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import STACK_TYPE, StackEvent, Waiting
-from payment_infra.cloud.sdk.errors import code_of, translated
-from payment_infra.cloud.sdk.polling import looks
+from payment_infra.cloud.sdk.errors import code_of, explain, translated
+from payment_infra.cloud.sdk.polling import again, looks
 from payment_infra.cloud.stacks.diagnosis import failure
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+
+    from payment_infra.errors import AwsError
 
 SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE"})
 REVIEW = "REVIEW_IN_PROGRESS"
@@ -95,9 +97,9 @@ class Following:
             f"stack {self._name} can no longer be read, and its operation is still in progress"
         )
         status = ""
-        for seen in looks(subject, self._look, self._sleep, missed=[None]):
-            if seen is None:
-                yield Waiting()
+        for seen in looks(subject, self._look, self._sleep, missed=_reason):
+            if isinstance(seen, str):
+                yield again(seen)
                 continue
             status, fresh = self._before_the_next(*seen)
             # For a moment after it has begun, the stack can still have its last status, also when
@@ -129,7 +131,7 @@ class Following:
         """Whether the stack's own events say that it has come to that status."""
         return any(event.logical_id == self._name and event.status == status for event in events)
 
-    def _look(self) -> tuple[str, list[StackEvent]] | None:
+    def _look(self) -> tuple[str, list[StackEvent]] | str:
         # The status first: events that come before it are then in what follows.
         return self._status(), self._fresh()
 
@@ -155,6 +157,12 @@ class Following:
         pages = self._client.get_paginator("describe_stack_events")
         for page in pages.paginate(StackName=self._stack_id):
             yield page["StackEvents"]
+
+
+def _reason(error: AwsError) -> str:
+    """Return why a look has failed, without what it was a look at."""
+    cause = error.__cause__
+    return explain(cause) if isinstance(cause, (ClientError, BotoCoreError)) else str(error)
 
 
 def is_gone(error: ClientError) -> bool:
