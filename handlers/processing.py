@@ -10,19 +10,21 @@ from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.deadline import SEND_AND_LET_GO_SECONDS, Deadline
 from handlers.shared.fields import InvalidField, parse_transaction_id
-from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
+from handlers.shared.requests import Event, InvalidRequest, json_object, location, request_id
 from handlers.shared.responses import (
     NOT_CHARGED,
     OUTCOME_UNKNOWN,
     Answer,
     bad_request,
     failed,
+    not_found,
     proxy_response,
 )
 from handlers.shared.retry_messages import RetryMessage
 from handlers.shared.transactions import DECLINED, PROCESSED, Flawed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from handlers.shared.failures import DependencyFailed
@@ -61,6 +63,7 @@ def _parse(event: Event) -> str:
 
 def _process(transaction_id: str, event: Event, request: str) -> Answer:
     caller = caller_of(event)
+    where = {"Location": location(event, transaction_id)}
 
     def send(failure: DependencyFailed) -> bool:
         message = RetryMessage(
@@ -85,15 +88,16 @@ def _process(transaction_id: str, event: Event, request: str) -> Answer:
             reason=failure.reason,
             code=failure.code,
         )
-        return failed(FAILURE, transaction_id, queued=unsettled.queued, unqueued=OUTCOME_UNKNOWN)
+        answer = failed(FAILURE, transaction_id, queued=unsettled.queued, unqueued=OUTCOME_UNKNOWN)
+        return Answer(answer.status, answer.body, where if unsettled.queued else {})
     except Flawed:
         return failed(FAILURE, transaction_id, queued=False, unqueued=NOT_CHARGED)
     if standing is None:
-        return Answer(404, {"error": "Transaction not found", "transaction_id": transaction_id})
-    return _answer(standing, utc_now())
+        return not_found(transaction_id)
+    return _answer(standing, utc_now(), where)
 
 
-def _answer(standing: Standing, now: datetime) -> Answer:
+def _answer(standing: Standing, now: datetime, where: Mapping[str, str]) -> Answer:
     transaction = {"transaction_id": standing.transaction_id, "status": standing.status}
     if standing.status == PROCESSED and standing.charged:
         message = "Payment processed successfully"
@@ -114,5 +118,5 @@ def _answer(standing: Standing, now: datetime) -> Answer:
     return Answer(
         409,
         {"error": "Transaction in progress", "transaction_id": standing.transaction_id},
-        {"Retry-After": str(standing.lease_seconds_left(now))},
+        {"Retry-After": str(standing.lease_seconds_left(now)), **where},
     )

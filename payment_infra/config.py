@@ -388,6 +388,12 @@ class StackConfig:
         nothing_or(1, MAX_LIMIT),
         costs=RESERVES,
     )
+    lookup_concurrency: int = _setting(
+        0,
+        "Requests to look up a payment that are served at once, reserved; 0 reserves nothing.",
+        nothing_or(1, MAX_LIMIT),
+        costs=RESERVES,
+    )
     retry_concurrency: int = _setting(
         0,
         "Retries that run at once, reserved; 0 reserves nothing.",
@@ -408,12 +414,15 @@ class StackConfig:
     latency_alarms: bool = _setting(
         False,
         "Alarm when one in a hundred payments is very slow.",
-        costs="0.20 USD a month for two alarms.",
+        costs="0.30 USD a month for three alarms.",
     )
     concurrency_alarms: bool = _setting(
         False,
         "Alarm when a function comes near its reserved concurrency.",
-        costs="0.10 USD a month for each function that has some reserved.",
+        costs=(
+            "0.10 USD a month for each function that has some reserved, and 0.10 for look-ups that"
+            " are throttled."
+        ),
     )
     log_retention_days: int = _setting(
         7,
@@ -512,10 +521,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "snap_start": True,
         "canary_percent": 10,
         "failed_runs": True,
-        # The throttle's 1,000 requests a second at 0.1 s each to validate, 0.4 s to process; twice
-        # the retries that the queue gives at once; what /health admits at once, and the schedule.
+        # The throttle's 1,000 requests a second at 0.1 s each to validate or to look up, 0.4 s to
+        # process; twice the retries that the queue gives at once; what /health admits at once, and
+        # the schedule.
         "validation_concurrency": 100,
         "processing_concurrency": 400,
+        "lookup_concurrency": 100,
         "retry_concurrency": 10,
         "health_concurrency": 25,
         # Logs and alarms.

@@ -19,6 +19,8 @@ DEAD_LETTERS = "failed-transactions-dlq"
 ALARMS = "payment-alarms"
 PROCESSING_ERRORS = "processing-errors"
 KEY_NAME = "alias/payment-infra"
+# The path below which the API tells where a payment stands.
+LOOKUP_PATH = "transactions"
 # What the name of a function's log group begins with; the function's follows.
 LOG_GROUPS = "/aws/lambda/"
 
@@ -31,6 +33,7 @@ THROTTLE_BURST_LIMIT = "ThrottleBurstLimit"
 LOG_RETENTION_DAYS = "LogRetentionDays"
 VALIDATION_CONCURRENCY = "ValidationConcurrency"
 PROCESSING_CONCURRENCY = "ProcessingConcurrency"
+LOOKUP_CONCURRENCY = "LookupConcurrency"
 RETRY_CONCURRENCY = "RetryConcurrency"
 HEALTH_CONCURRENCY = "HealthConcurrency"
 TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
@@ -51,6 +54,7 @@ PARAMETER_FIELDS = {
     MANAGE_API_GATEWAY_ACCOUNT: "manage_api_gateway_account",
     VALIDATION_CONCURRENCY: "validation_concurrency",
     PROCESSING_CONCURRENCY: "processing_concurrency",
+    LOOKUP_CONCURRENCY: "lookup_concurrency",
     RETRY_CONCURRENCY: "retry_concurrency",
     HEALTH_CONCURRENCY: "health_concurrency",
 }
@@ -72,10 +76,12 @@ FAILED_RUNS_QUEUE = "FailedRunsQueue"
 ALARM_TOPIC = "AlarmTopic"
 VALIDATION_FUNCTION = "ValidationFunction"
 PROCESSING_FUNCTION = "ProcessingFunction"
+LOOKUP_FUNCTION = "LookupFunction"
 RETRY_FUNCTION = "RetryFunction"
 HEALTH_FUNCTION = "HealthMonitorFunction"
 VALIDATION_ALIAS = "ValidationAlias"
 PROCESSING_ALIAS = "ProcessingAlias"
+LOOKUP_ALIAS = "LookupAlias"
 RETRY_ALIAS = "RetryAlias"
 HEALTH_ALIAS = "HealthMonitorAlias"
 # A function to the parameter of its reserved concurrency. A template has it only where the
@@ -83,6 +89,7 @@ HEALTH_ALIAS = "HealthMonitorAlias"
 CONCURRENCIES = {
     VALIDATION_FUNCTION: VALIDATION_CONCURRENCY,
     PROCESSING_FUNCTION: PROCESSING_CONCURRENCY,
+    LOOKUP_FUNCTION: LOOKUP_CONCURRENCY,
     RETRY_FUNCTION: RETRY_CONCURRENCY,
     HEALTH_FUNCTION: HEALTH_CONCURRENCY,
 }
@@ -99,6 +106,7 @@ CALLER_POLICY = "PaymentCallerPolicy"
 DASHBOARD = "PaymentDashboard"
 VALIDATION_LOG_GROUP = "ValidationLogGroup"
 PROCESSING_LOG_GROUP = "ProcessingLogGroup"
+LOOKUP_LOG_GROUP = "LookupLogGroup"
 RETRY_LOG_GROUP = "RetryLogGroup"
 HEALTH_LOG_GROUP = "HealthMonitorLogGroup"
 ACCESS_LOG_GROUP = "PaymentAPIAccessLogGroup"
@@ -114,6 +122,7 @@ CANARY_ALARMS = (
 LIVE_ALIASES = {
     VALIDATION_FUNCTION: VALIDATION_ALIAS,
     PROCESSING_FUNCTION: PROCESSING_ALIAS,
+    LOOKUP_FUNCTION: LOOKUP_ALIAS,
     RETRY_FUNCTION: RETRY_ALIAS,
     HEALTH_FUNCTION: HEALTH_ALIAS,
 }

@@ -113,7 +113,7 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
         Parameter(
             ALARM_EMAIL,
             Type="String",
-            Description="Address that is subscribed to the alarms. Empty means no subscription.",
+            Description="Address subscribed to the alarms. Empty means none.",
             AllowedPattern=EMAIL_PATTERN,
             ConstraintDescription="An email address, or empty.",
             Default=config.alarm_email,
@@ -151,8 +151,8 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
             MANAGE_API_GATEWAY_ACCOUNT,
             Type="String",
             Description=(
-                "Whether this stack makes the region's CloudWatch role for API Gateway, "
-                "which stays when the stack goes."
+                "Whether to make the region's CloudWatch role for API Gateway, which outlives "
+                "the stack."
             ),
             AllowedValues=["true", "false"],
             Default=str(config.manage_api_gateway_account).lower(),

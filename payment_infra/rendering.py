@@ -30,7 +30,7 @@ FORMATS = ("yaml", "json")
 MAX_BODY_BYTES = 51_200
 YAML_WIDTH = 240
 # A collection that takes no more characters than these stands on one line.
-FLOW_WIDTH = 240
+FLOW_WIDTH = 320
 
 
 def render(template: Template, form: str = "yaml") -> str:

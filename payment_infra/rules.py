@@ -13,6 +13,7 @@ from typing import Any
 NAME_LIMITS = {
     "payment-validation": 64,
     "payment-processing": 64,
+    "payment-lookup": 64,
     "payment-retry": 64,
     "payment-dependencies": 140,
     "health-monitor": 64,

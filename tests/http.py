@@ -47,12 +47,14 @@ class FakeHttp:
         overruled = self.answers.get(path)
         if isinstance(overruled, Exception):
             raise overruled
-        wants = self.signed if request.method == "POST" else self.closed
+        wants = self.closed if path == "health" else self.signed
         if wants and "Authorization" not in request.headers:
             return overruled or self._answer(self.unsigned_status, {"error": "Forbidden"})
         return overruled or self._answer(*self._decide(path, json.loads(request.body or b"{}")))
 
     def _decide(self, path: str, body: Body) -> tuple[int, Body]:
+        if path.startswith("transactions/"):
+            return 200, {"status": "processed" if self.processed else "validated"}
         if path == "health":
             return 200, {"overall_status": "healthy"}
         if path == "validate":

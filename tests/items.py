@@ -89,7 +89,7 @@ class ItemCalls(ABC):
 
     def get_item(self, params: Answer) -> Answer:
         found = self.get_items([params["Key"]], consistent=params.get("ConsistentRead", False))
-        return {"Item": found[0]} if found else {}
+        return {"Item": _projected(params, found)[0]} if found else {}
 
     def get_items(self, keys: Iterable[Item], *, consistent: bool) -> list[Item]:
         seen = self.visible(consistent=consistent)
@@ -138,10 +138,7 @@ class ItemCalls(ABC):
         found = page
         if condition := params.get("FilterExpression"):
             found = [item for item in page if _evaluate(params, item).condition(condition)]
-        if projection := params.get("ProjectionExpression"):
-            aliases = params.get("ExpressionAttributeNames", {})
-            wanted = [aliases.get(name.strip(), name.strip()) for name in projection.split(",")]
-            found = [_only(item, wanted) for item in found]
+        found = _projected(params, found)
         more = {"LastEvaluatedKey": _only(last, self.keys)} if last else {}
         return {"Items": found, "Count": len(found), "ScannedCount": len(page), **more}
 
@@ -192,6 +189,15 @@ class Items(ItemCalls):
 
 def _evaluate(params: Answer, item: Item) -> Expressions:
     return evaluate(params, item, *(name for name in _EXPRESSIONS if name in params))
+
+
+def _projected(params: Answer, items: list[Item]) -> list[Item]:
+    """Return what a call asks for of items."""
+    if not (projection := params.get("ProjectionExpression")):
+        return items
+    aliases = params.get("ExpressionAttributeNames", {})
+    wanted = [aliases.get(name.strip(), name.strip()) for name in projection.split(",")]
+    return [_only(item, wanted) for item in items]
 
 
 def _only(item: Item, names: Iterable[str]) -> Item:

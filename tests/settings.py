@@ -52,6 +52,7 @@ OTHER: Mapping[str, Any] = {
     "canary_minutes": 30,
     "validation_concurrency": 7,
     "processing_concurrency": 8,
+    "lookup_concurrency": 12,
     "retry_concurrency": 9,
     "health_concurrency": 10,
     "alarm_email": "ops@example.com",

@@ -7,6 +7,7 @@ import binascii
 import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import quote
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -26,6 +27,16 @@ def request_id(event: Event, context: Any) -> str:
     request_context = event.get("requestContext")
     named = request_context.get("requestId") if isinstance(request_context, dict) else None
     return str(named or getattr(context, "aws_request_id", ""))
+
+
+def location(event: Event, transaction_id: str) -> str:
+    """Return where a payment can be looked up, beside the endpoint that was called: a path, with
+    the stage's name in front where the client's request has it, and without behind a domain name
+    that leads to the stage (API Gateway, "Input format of a Lambda function for proxy integration":
+    requestContext.path)."""
+    called = str((event.get("requestContext") or {}).get("path") or "")
+    above = called.rstrip("/").rpartition("/")[0]
+    return f"{above}/transactions/{quote(transaction_id, safe='')}"
 
 
 def json_object(event: Event) -> dict[str, object]:

@@ -40,6 +40,11 @@ def bad_request(refusal: InvalidRequest) -> Answer:
     return Answer(400, refusal.body)
 
 
+def not_found(transaction_id: str) -> Answer:
+    """Return the 404 of a payment that there is not, or not for this caller."""
+    return Answer(404, {"error": "Transaction not found", "transaction_id": transaction_id})
+
+
 # What is known of a request that nobody will repeat but its client.
 TRY_AGAIN = "The request could not be completed; please send it again"
 OUTCOME_UNKNOWN = (

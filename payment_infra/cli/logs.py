@@ -19,6 +19,7 @@ from payment_infra.errors import UsageError
 from payment_infra.names import (
     ACCESS_LOG_GROUP,
     HEALTH_LOG_GROUP,
+    LOOKUP_LOG_GROUP,
     PROCESSING_LOG_GROUP,
     RETRY_LOG_GROUP,
     VALIDATION_LOG_GROUP,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "validation": VALIDATION_LOG_GROUP,
     "processing": PROCESSING_LOG_GROUP,
+    "lookup": LOOKUP_LOG_GROUP,
     "health": HEALTH_LOG_GROUP,
     "retry": RETRY_LOG_GROUP,
     "api": ACCESS_LOG_GROUP,

@@ -26,7 +26,10 @@ from payment_infra.names import STAGE_NAME
 
 # API Gateway completes these to ARNs of the API that has the policy ("Access policy language
 # overview for Amazon API Gateway").
-PAYMENTS = [f"execute-api:/{STAGE_NAME}/POST/{path}" for path in ("validate", "process")]
+PAYMENTS = [
+    f"execute-api:/{STAGE_NAME}/{method}"
+    for method in ("POST/validate", "POST/process", "GET/transactions/*")
+]
 HEALTH = [f"execute-api:/{STAGE_NAME}/GET/health"]
 EVERYTHING = ["execute-api:/*"]
 

@@ -76,7 +76,7 @@ def build_alarms(config: StackConfig, topic: Topic, queues: Queues, functions: F
     rules = (
         *_throttle_rules(),
         *_api_rules(),
-        *_function_rules(functions),
+        *_function_rules(config, functions),
         *_queue_rules(queues),
         *_payment_rules(),
         *_run_rules(topic),
@@ -195,10 +195,11 @@ def _api_rules() -> Iterator[Rule]:
     )
 
 
-def _function_rules(functions: Functions) -> Iterator[Rule]:
+def _function_rules(config: StackConfig, functions: Functions) -> Iterator[Rule]:
     rows = (
         ("Validation", "validation", "validation", functions.validation, MAX_ERRORS, 2),
         ("Processing", "processing", "processing", functions.processing, MAX_ERRORS, 2),
+        ("Lookup", "lookup", "lookup", functions.lookup, MAX_ERRORS, 2),
         ("Retry", "retry", "retry", functions.retry, 1, 1),
         ("Health monitor", "health-monitor", "health", functions.health_monitor, 1, 1),
     )
@@ -214,10 +215,14 @@ def _function_rules(functions: Functions) -> Iterator[Rule]:
             periods,
         )
     for what, name, _, parts, _, _ in rows:
+        # Nothing is lost where a look-up is throttled, and the API answers with 5XX, which has an
+        # alarm. The development template has no room for another (see `rendering.py`).
+        if parts is functions.lookup and not config.concurrency_alarms:
+            continue
         yield Rule(
             parts.function.title.replace("Function", "ThrottleAlarm"),
             f"{name}-throttles",
-            f"{what} function is throttled: raise the account's concurrency",
+            f"{what} function is throttled; raise the account's concurrency",
             "status",
             "AWS/Lambda/Throttles",
             {"FunctionName": parts.function.ref()},
@@ -365,15 +370,18 @@ def _run_rules(topic: Topic) -> Iterator[Rule]:
 
 def _slowest_rules() -> Iterator[Rule]:
     api = {"ApiName": suffixed("payment-api"), "Stage": STAGE_NAME}
-    for method in ("Validate", "Process"):
-        path = f"/{method.lower()}"
+    for title, verb, path in (
+        ("Validate", "POST", "/validate"),
+        ("Process", "POST", "/process"),
+        ("Lookup", "GET", "/transactions/{transaction_id}"),
+    ):
         yield Rule(
-            f"{method}SlowestAlarm",
-            f"{method.lower()}-slowest",
-            f"One in a hundred POST {path} is very slow",
+            f"{title}SlowestAlarm",
+            f"{title.lower()}-slowest",
+            f"One in a hundred {verb} {path} is very slow",
             "metrics --since 1h",
             "AWS/ApiGateway/Latency",
-            api | {"Method": "POST", "Resource": path},
+            api | {"Method": verb, "Resource": path},
             MAX_SLOWEST_MILLISECONDS,
             periods=3,
             statistic="p99",
@@ -389,6 +397,7 @@ def _concurrency_rules(config: StackConfig, functions: Functions) -> Iterator[Ru
     for name, parts in (
         ("validation", functions.validation),
         ("processing", functions.processing),
+        ("lookup", functions.lookup),
         ("retry", functions.retry),
         ("health-monitor", functions.health_monitor),
     ):

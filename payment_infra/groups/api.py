@@ -29,7 +29,8 @@ from payment_infra.groups.tls import CONDITIONS, endpoint_type, enhanced
 from payment_infra.names import STAGE_NAME
 from payment_infra.naming import filled, suffixed
 
-# API Gateway's own maximum for an integration that is not changed by a quota increase.
+# What API Gateway waits for an integration that names no other time (AWS::ApiGateway::Method
+# Integration, TimeoutInMillis), and its own maximum without a quota increase.
 INTEGRATION_TIMEOUT_MILLISECONDS = 29_000
 
 
@@ -49,6 +50,7 @@ class Api:
     rest_api: RestApi
     validator: RequestValidator
     model: Model
+    transactions: Resource
     endpoints: tuple[Endpoint, ...]
     refusals: tuple[GatewayResponse, ...]
     deployment: Deployment
@@ -82,7 +84,6 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
         RestApiId=rest_api.ref(),
         Name="body",
         ValidateRequestBody=True,
-        ValidateRequestParameters=False,
     )
     model = Model(
         "PaymentAPIJSONObject",
@@ -102,13 +103,24 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
         # sent as anything else would pass unchecked.
         "RequestModels": {"application/json": model.ref(), "$default": model.ref()},
     }
+    transactions = _build_resource(rest_api, "TransactionsResource", "transactions")
     endpoints = (
-        _build_endpoint(rest_api, "Validate", "POST", functions.validation, payment),
-        _build_endpoint(rest_api, "Process", "POST", functions.processing, payment),
+        _build_endpoint(rest_api, "Validate", "POST", "validate", functions.validation, payment),
+        _build_endpoint(rest_api, "Process", "POST", "process", functions.processing, payment),
+        _build_endpoint(
+            rest_api,
+            "Lookup",
+            "GET",
+            "{transaction_id}",
+            functions.lookup,
+            {"AuthorizationType": signed},
+            above=transactions,
+        ),
         _build_endpoint(
             rest_api,
             "Health",
             "GET",
+            "health",
             functions.health_monitor,
             # Load balancers and uptime probes cannot sign.
             {"AuthorizationType": "AWS_IAM" if config.health_access == "closed" else "NONE"},
@@ -116,12 +128,13 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
     )
     refusals = build_refusals(rest_api)
     deployment = _build_deployment(
-        rest_api, validator, model, endpoints, refusals, published=config.versions
+        rest_api, validator, model, transactions, endpoints, refusals, published=config.versions
     )
     return Api(
         rest_api=rest_api,
         validator=validator,
         model=model,
+        transactions=transactions,
         endpoints=endpoints,
         refusals=refusals,
         deployment=deployment,
@@ -131,6 +144,7 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
             "CallPayments",
             _execution_arn(rest_api, "POST", "validate"),
             _execution_arn(rest_api, "POST", "process"),
+            _execution_arn(rest_api, "GET", "transactions/*"),
         ),
         # Whoever watches the system pays nothing, and who pays need not watch it.
         monitor_policy=_build_invoke_policy(
@@ -153,16 +167,17 @@ def _build_endpoint(
     rest_api: RestApi,
     prefix: str,
     verb: str,
+    part: str,
     function: FunctionParts,
     properties: dict[str, object],
+    *,
+    above: Resource | None = None,
 ) -> Endpoint:
-    path = prefix.lower()
-    resource = Resource(
-        f"{prefix}Resource",
-        RestApiId=rest_api.ref(),
-        ParentId=rest_api.get_att("RootResourceId"),
-        PathPart=path,
-    )
+    """Build an endpoint, at this part of a path below the root or what is `above`."""
+    resource = _build_resource(rest_api, f"{prefix}Resource", part, above)
+    # What a path has in the place of a parameter is "*" in an ARN ("Control access for invoking an
+    # API").
+    path = f"{above.PathPart}/*" if above else part
     method = Method(
         f"{prefix}Method",
         RestApiId=rest_api.ref(),
@@ -176,7 +191,6 @@ def _build_endpoint(
                 "/2015-03-31/functions/${Function}/invocations",
                 Function=function.invoked_arn,
             ),
-            TimeoutInMillis=INTEGRATION_TIMEOUT_MILLISECONDS,
         ),
         **properties,
     )
@@ -188,6 +202,17 @@ def _build_endpoint(
         SourceArn=_execution_arn(rest_api, verb, path),
     )
     return Endpoint(resource=resource, method=method, permission=permission)
+
+
+def _build_resource(
+    rest_api: RestApi, title: str, part: str, above: Resource | None = None
+) -> Resource:
+    return Resource(
+        title,
+        RestApiId=rest_api.ref(),
+        ParentId=above.ref() if above else rest_api.get_att("RootResourceId"),
+        PathPart=part,
+    )
 
 
 def _execution_arn(rest_api: RestApi, verb: str, path: str) -> Sub:
@@ -202,6 +227,7 @@ def _build_deployment(
     rest_api: RestApi,
     validator: RequestValidator,
     model: Model,
+    transactions: Resource,
     endpoints: tuple[Endpoint, ...],
     refusals: tuple[GatewayResponse, ...],
     *,
@@ -213,7 +239,7 @@ def _build_deployment(
     What the API itself says of its endpoint and its policy reaches the stage by a deployment too
     ("How to change a security policy": "Redeploy your API for the changes to take effect").
     """
-    resources = [endpoint.resource for endpoint in endpoints]
+    resources = [transactions, *(endpoint.resource for endpoint in endpoints)]
     # Where methods begin to invoke an alias, that may not be invoked before.
     permissions = [endpoint.permission for endpoint in endpoints] if published else []
     methods = [endpoint.method for endpoint in endpoints]

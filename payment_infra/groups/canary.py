@@ -120,7 +120,7 @@ def build_canary(config: StackConfig, functions: Functions) -> Canary | None:
                 NoValue,
             )
         )
-    for parts in (functions.retry, functions.health_monitor):
+    for parts in (functions.lookup, functions.retry, functions.health_monitor):
         _published(parts)[1].alias.DependsOn = [release.alias.title for _, release in shifting]
     return Canary(
         application=application,

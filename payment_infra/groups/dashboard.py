@@ -44,6 +44,7 @@ def build_dashboard(
     watched = {
         "Validation": functions.validation,
         "Processing": functions.processing,
+        "Lookup": functions.lookup,
         "Retry": functions.retry,
         "Health Monitor": functions.health_monitor,
     }

@@ -51,8 +51,8 @@ GRANTED_SERVICES = ("backup", "dynamodb", "lambda")
 # The stack's log groups that have a suffixed name.
 LOG_GROUPS = (
     *("/aws/lambda/payment-validation", "/aws/lambda/payment-processing"),
-    *("/aws/lambda/payment-retry", "/aws/lambda/health-monitor", "/aws/apigateway/payment-api"),
-    "aws-waf-logs-payment-api",
+    *("/aws/lambda/payment-lookup", "/aws/lambda/payment-retry", "/aws/lambda/health-monitor"),
+    *("/aws/apigateway/payment-api", "aws-waf-logs-payment-api"),
 )
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar
 
 from awacs.aws import Statement
-from troposphere import And, Condition, Equals, GetAtt, If, Join, Not, NoValue, Ref, Region
+from troposphere import And, Condition, Equals, GetAtt, If, Not, NoValue, Ref, Region
 from troposphere.apigateway import RestApi
 from troposphere.awslambda import (
     Code,
@@ -34,6 +34,7 @@ from payment_infra.groups.iam import (
     execution_role,
     find_in_flight,
     keep_failed_runs,
+    look_up_payments,
     publish_to,
     read_alarm,
     read_event_source,
@@ -42,6 +43,7 @@ from payment_infra.groups.iam import (
     read_secret,
     read_stage,
     receive_from,
+    record_and_finish,
     record_payments,
     recover_payments,
     send_to,
@@ -55,8 +57,14 @@ from payment_infra.groups.queues import VISIBILITY_TIMEOUT_SECONDS, Queues
 from payment_infra.groups.storage import Storage
 from payment_infra.groups.tls import COMMERCIAL
 from payment_infra.groups.versions import Release, build_release
-from payment_infra.names import ARTIFACT_BUCKET, CONCURRENCIES, PARAMETER_FIELDS, STAGE_NAME
-from payment_infra.naming import parameter, suffixed
+from payment_infra.names import (
+    ARTIFACT_BUCKET,
+    CONCURRENCIES,
+    ENVIRONMENT_SUFFIX,
+    PARAMETER_FIELDS,
+    STAGE_NAME,
+)
+from payment_infra.naming import filled, parameter, suffixed
 from payment_infra.rules import ARCHITECTURES, RETRIES_AT_ONCE, RUNTIMES
 
 HEALTH_MONITOR_NAME = "health-monitor"
@@ -119,6 +127,7 @@ class Functions:
     dependencies: LayerVersion
     validation: FunctionParts
     processing: FunctionParts
+    lookup: FunctionParts
     retry: FunctionParts
     retry_source: EventSourceMapping
     health_monitor: FunctionParts
@@ -156,10 +165,11 @@ def build_functions(
     )
     build = partial(_build_function, config, code, encryption, dependencies, storage)
     payments = {"TRANSACTIONS_TABLE": storage.name, "FAILED_QUEUE_URL": queues.failed.ref()}
-    charging = [claim_and_finish(storage)]
-    chosen = {}
+    charging = []
+    access = {}
     if config.payment_access != "caller":
-        chosen["PAYMENT_ACCESS"] = config.payment_access
+        access["PAYMENT_ACCESS"] = config.payment_access
+    chosen = dict(access)
     if config.gateway != SIMULATED_GATEWAY:
         chosen["GATEWAY"] = gateway_variable(config.gateway)
     if config.gateway_secret:
@@ -181,6 +191,7 @@ def build_functions(
         "Processing",
         "payment-processing",
         "processing",
+        claim_and_finish(storage),
         *charging,
         send_to(queues.failed_arn),
         *use_key(encryption, "Table", "Sending"),
@@ -189,12 +200,23 @@ def build_functions(
         Timeout=60,
         Environment=_environment(**payments, **chosen),
     )
+    lookup = build(
+        "Lookup",
+        "payment-lookup",
+        "lookup",
+        look_up_payments(storage),
+        *use_key(encryption, "Table"),
+        Description="Tells where a payment stands.",
+        MemorySize=256,
+        Timeout=30,
+        Environment=_environment(TRANSACTIONS_TABLE=storage.name, **access),
+    )
     retry = build(
         "Retry",
         "payment-retry",
         "retry",
         receive_from(queues.failed_arn),
-        record_payments(storage),
+        record_and_finish(storage),
         *charging,
         *use_key(encryption, "Table", "Receiving"),
         Description="Repeats what failed, from the queue.",
@@ -210,13 +232,14 @@ def build_functions(
         ScalingConfig=SourceScaling(MaximumConcurrency=RETRIES_AT_ONCE),
         FunctionResponseTypes=["ReportBatchItemFailures"],
     )
-    watched = [
-        validation.function.ref(),
-        processing.function.ref(),
-        retry.function.ref(),
+    watched = filled(
         # A function cannot refer to itself.
-        suffixed(HEALTH_MONITOR_NAME),
-    ]
+        f"${{V}},${{P}},${{L}},${{R}},{HEALTH_MONITOR_NAME}-${{{ENVIRONMENT_SUFFIX}}}",
+        V=validation.function.ref(),
+        P=processing.function.ref(),
+        L=lookup.function.ref(),
+        R=retry.function.ref(),
+    )
     health_monitor = build(
         "HealthMonitor",
         HEALTH_MONITOR_NAME,
@@ -241,7 +264,7 @@ def build_functions(
             API_NAME=suffixed("payment-api"),
             API_STAGE=STAGE_NAME,
             TRANSACTIONS_TABLE=storage.name,
-            FUNCTION_NAMES=Join(",", watched),
+            FUNCTION_NAMES=watched,
             FAILED_QUEUE_NAME=queues.failed.get_att("QueueName"),
             FAILED_QUEUE_URL=queues.failed.ref(),
             DEAD_LETTER_QUEUE_NAME=queues.dead_letter.get_att("QueueName"),
@@ -260,6 +283,7 @@ def build_functions(
         dependencies=dependencies,
         validation=validation,
         processing=processing,
+        lookup=lookup,
         retry=retry,
         retry_source=retry_source,
         health_monitor=health_monitor,

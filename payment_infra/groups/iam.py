@@ -111,6 +111,18 @@ def claim_and_finish(storage: Storage) -> Statement:
     return _allow("ClaimAndFinishPayments", [dynamodb.UpdateItem], storage.arn)
 
 
+def record_and_finish(storage: Storage) -> Statement:
+    """Grant putting new transactions into the active table, and moving them through their
+    states."""
+    actions = [dynamodb.PutItem, dynamodb.UpdateItem]
+    return _allow("RecordAndFinishPayments", actions, storage.arn)
+
+
+def look_up_payments(storage: Storage) -> Statement:
+    """Grant reading one transaction of the active table at a time."""
+    return _allow("LookUpPayments", [dynamodb.GetItem], storage.arn)
+
+
 def find_in_flight(storage: Storage) -> Statement:
     """Grant looking up in the index which payments are in flight."""
     return _allow("FindPaymentsInFlight", [dynamodb.Query], storage.index_arn)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from payment_infra.config import StackConfig
 from payment_infra.names import (
+    CALLER_POLICY,
     DEAD_LETTER_QUEUE,
     FAILED_RUNS_QUEUE,
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
+    LOOKUP_FUNCTION,
     PROCESS_METHOD,
     PROCESSING_FUNCTION,
     REST_API,
@@ -24,7 +26,10 @@ from payment_infra.names import (
     VALIDATION_FUNCTION,
 )
 
-FUNCTIONS = (VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION, HEALTH_FUNCTION)
+FUNCTIONS = (
+    *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
+    *(RETRY_FUNCTION, HEALTH_FUNCTION),
+)
 CANARY_ALARMS = (
     "CanaryServerErrorAlarm",
     *("ValidationCanaryErrorAlarm", "ValidationCanaryFailureAlarm"),
@@ -92,10 +97,10 @@ SUPPRESSIONS = (
         when=lambda config: not config.subnets,
     ),
     Suppression(
-        resources=(VALIDATION_FUNCTION, PROCESSING_FUNCTION),
+        resources=(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
         reason=(
             "API Gateway invokes the function synchronously, so Lambda would never use a"
-            " dead-letter queue; what fails is queued by the function itself."
+            " dead-letter queue; of a payment that fails, the function itself queues a message."
         ),
         nag=_in_packs((NIST_R5, HIPAA, SERVERLESS), "LambdaDLQ"),
         checkov=("CKV_AWS_116",),
@@ -198,7 +203,7 @@ SUPPRESSIONS = (
         ),
     ),
     Suppression(
-        resources=("ValidationPolicy", "ProcessingPolicy", "RetryPolicy"),
+        resources=("ValidationPolicy", "ProcessingPolicy", "LookupPolicy", "RetryPolicy"),
         reason=(
             "X-Ray has no resource-level permission for PutTraceSegments and PutTelemetryRecords;"
             " all other statements name their resources."
@@ -212,6 +217,17 @@ SUPPRESSIONS = (
             " PutTelemetryRecords and GetMetricData; all other statements name their resources."
         ),
         nag=(f"{AWS_SOLUTIONS}-IAM5[Resource::*]",),
+    ),
+    Suppression(
+        resources=(CALLER_POLICY,),
+        reason=(
+            "In the place of a path's parameter, * stands for the ids of payments; the function"
+            " tells a caller of its own alone."
+        ),
+        nag=(
+            f"{AWS_SOLUTIONS}-IAM5[Resource::arn:<AWS::Partition>:execute-api:<AWS::Region>:"
+            "<AWS::AccountId>:<PaymentAPI>/prod/GET/transactions/*]",
+        ),
     ),
     Suppression(
         resources=("PaymentAPICloudWatchRole",),

@@ -101,6 +101,10 @@ def test_an_unsigned_payment_is_refused_in_the_shape_of_every_answer(
     assert body.keys() == {"error", "message"}
 
 
+def test_an_unsigned_look_up_is_refused(deployed: Deployed) -> None:
+    assert unsigned(deployed.api(), "GET", "transactions/t")[0] == 403
+
+
 def test_health_is_open(deployed: Deployed) -> None:
     assert unsigned(deployed.api(), "GET", "health")[0] == 200
 
@@ -112,7 +116,15 @@ def test_the_caller_policy_is_what_lets_a_caller_in(deployed: Deployed) -> None:
         UserName="shop", PolicyArn=deployed.stack.outputs()["CallerPolicyArn"]
     )
     transaction = validated(caller, PAYMENT)
+    path = f"transactions/{transaction['transaction_id']}"
+    assert caller.call("GET", path).field("status") == "validated"
     assert caller.call("POST", "process", transaction).field("status") == "processed"
+    other = new_caller(deployed, "shop-next-door")
+    assert other.call("GET", path).status == 403
+    deployed.session.client("iam").attach_user_policy(
+        UserName="shop-next-door", PolicyArn=deployed.stack.outputs()["CallerPolicyArn"]
+    )
+    assert other.call("GET", path).status == 404
 
 
 def test_validation_needs_its_grant_to_record_payments(deployed: Deployed, api: Api) -> None:
@@ -133,6 +145,14 @@ def test_processing_needs_its_grant_to_claim(deployed: Deployed, api: Api) -> No
         answer = api.call("POST", "process", transaction)
     assert (answer.status, answer.field("retry")) == (500, "queued")
     assert api.call("POST", "process", transaction).field("status") == "processed"
+
+
+def test_a_lookup_needs_its_grant_to_read(deployed: Deployed, api: Api) -> None:
+    path = f"transactions/{validated(api, PAYMENT)['transaction_id']}"
+    with without(deployed, "Lookup", "LookUpPayments"):
+        answer = api.call("GET", path)
+    assert (answer.status, answer.field("error")) == (500, "Lookup failed")
+    assert api.call("GET", path).field("status") == "validated"
 
 
 def test_processing_needs_its_grant_to_queue_failures(deployed: Deployed, api: Api) -> None:
@@ -248,9 +268,9 @@ def test_the_health_monitor_needs_its_grants_to_recover_a_payment(
     assert len(deployed.logged("HealthMonitor", outcome)) > before
 
 
-@pytest.mark.parametrize("sid", ["RecordPayments", "ClaimAndFinishPayments"])
-def test_the_retry_needs_its_grants_to_repeat_what_failed(
-    deployed: Deployed, api: Api, sid: str
+@pytest.mark.parametrize("operation", ["validate", "process"])
+def test_the_retry_needs_its_grant_to_repeat_what_failed(
+    deployed: Deployed, api: Api, operation: str
 ) -> None:
     transaction_id = str(validated(api, PAYMENT)["transaction_id"])
     record = deployed.session.client("dynamodb").get_item(
@@ -259,16 +279,17 @@ def test_the_retry_needs_its_grants_to_repeat_what_failed(
     plain = {name: next(iter(value.values())) for name, value in record.items()}
     message: dict[str, Any] = {
         "version": 1,
-        "operation": "validate" if sid == "RecordPayments" else "process",
+        "operation": operation,
         "transaction_id": transaction_id,
         "reason": "store_unavailable",
         "request_id": "first",
         "first_failed_at": "2026-11-22T21:27:00.000000+00:00",
     }
-    if sid == "RecordPayments":
+    if operation == "validate":
         message["record"] = plain | {"amount_minor": int(plain["amount_minor"])}
     event = {"Records": [sqs_record(json.dumps(message))]}
-    with without(deployed, "Retry", sid):
+    action = "dynamodb:PutItem" if operation == "validate" else "dynamodb:UpdateItem"
+    with without_action(deployed, "Retry", "RecordAndFinishPayments", action):
         _, refused = deployed.invoke("Retry", event)
     assert refused == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
     assert deployed.invoke("Retry", event)[1] == {"batchItemFailures": []}

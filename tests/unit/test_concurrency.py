@@ -28,6 +28,7 @@ PRODUCTION = load(**PRESETS["production"])
 RESERVED = {
     "ValidationFunction": 100,
     "ProcessingFunction": 400,
+    "LookupFunction": 100,
     "RetryFunction": 10,
     "HealthMonitorFunction": 25,
 }
@@ -35,6 +36,7 @@ RESERVED = {
 NAMES = {
     "Validation": "validation",
     "Processing": "processing",
+    "Lookup": "lookup",
     "Retry": "retry",
     "HealthMonitor": "health-monitor",
 }
@@ -238,7 +240,7 @@ def allow(aws: FakeAws, free: int) -> None:
     aws.answers["lambda:GetAccountSettings"] = limits
 
 
-@pytest.mark.parametrize(("free", "level"), [(635, "ok"), (634, "fail"), (10, "fail")])
+@pytest.mark.parametrize(("free", "level"), [(735, "ok"), (734, "fail"), (10, "fail")])
 def test_what_cannot_be_reserved_is_told_before_anything_is_made(
     free: int, level: str, aws: FakeAws
 ) -> None:
@@ -248,7 +250,7 @@ def test_what_cannot_be_reserved_is_told_before_anything_is_made(
     assert found == level
     if level == "fail":
         assert message.startswith(
-            f"535 more executions at once are to be reserved, and Lambda has {free} in "
+            f"635 more executions at once are to be reserved, and Lambda has {free} in "
         )
 
 

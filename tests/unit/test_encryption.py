@@ -257,7 +257,7 @@ def test_the_key_encrypts_table_queues_and_the_variables_of_every_function() -> 
         assert "SqsManagedSseEnabled" not in resources[queue]
         assert resources[queue]["KmsDataKeyReusePeriodSeconds"] == 3600
     functions = [one for one in resources.values() if "FunctionName" in one and "Handler" in one]
-    assert len(functions) == 4
+    assert len(functions) == 5
     assert {function["KmsKeyArn"] for function in functions} == {arn}
 
 
@@ -274,6 +274,7 @@ SEND = ("kms:Decrypt", "kms:GenerateDataKey")
 ROLES = {
     "Validation": {"dynamodb": EVERYTHING, "sqs": SEND, "lambda": ("kms:Decrypt",)},
     "Processing": {"dynamodb": EVERYTHING, "sqs": SEND, "lambda": ("kms:Decrypt",)},
+    "Lookup": {"dynamodb": EVERYTHING, "lambda": ("kms:Decrypt",)},
     "Retry": {"dynamodb": EVERYTHING, "sqs": ("kms:Decrypt",), "lambda": ("kms:Decrypt",)},
     "HealthMonitor": {
         "dynamodb": EVERYTHING,
@@ -311,7 +312,7 @@ def test_those_who_take_payments_have_the_key_before_table_and_queue_are_encrypt
     None
 ):
     template = load(customer_key=True)
-    paying = ["ValidationPolicy", "ProcessingPolicy", "RetryPolicy"]
+    paying = ["ValidationPolicy", "ProcessingPolicy", "LookupPolicy", "RetryPolicy"]
     for waiting in ("TransactionsTable", "FailedTransactionsQueue"):
         assert template["Resources"][waiting]["DependsOn"] == paying
     for policy in paying:

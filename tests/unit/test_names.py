@@ -65,7 +65,7 @@ BASES = (
     *("PROCESSING_ERRORS", "KEY_NAME"),
 )
 OTHERS = {
-    *("LOG_GROUPS", "CONCURRENCIES"),
+    *("LOG_GROUPS", "CONCURRENCIES", "LOOKUP_PATH"),
     *("STACK_NAME_PREFIX", "OPERATIONS_TABLE", "STAGE_NAME", "PARAMETER_FIELDS"),
     *("LIVE", "LIVE_ALIASES", "CANARY", "CANARY_ALARMS", "AT_ONCE"),
     *("ARTIFACT_BUCKET_OUTPUT", "TABLE_OUTPUT", "API_OUTPUT"),
@@ -116,6 +116,12 @@ def test_a_base_name_is_that_of_a_resource(base: str, preset: str) -> None:
 def test_a_log_group_is_named_after_its_function(preset: str) -> None:
     group = TEMPLATES[preset]["Resources"][names.PROCESSING_LOG_GROUP]["Properties"]["LogGroupName"]
     assert group["Fn::Sub"].startswith(f"{names.LOG_GROUPS}{names.PROCESSING}-")
+
+
+@EVERY_PRESET
+def test_the_path_of_a_look_up_is_the_apis(preset: str) -> None:
+    resource = TEMPLATES[preset]["Resources"]["TransactionsResource"]["Properties"]
+    assert resource["PathPart"] == names.LOOKUP_PATH
 
 
 def test_every_name_is_held_to_the_template() -> None:

@@ -17,6 +17,7 @@ INSIDE: dict[str, Any] = {"subnets": SUBNETS, "security_groups": GROUPS}
 FUNCTIONS = {
     "Validation": "payment-validation-dev",
     "Processing": "payment-processing-dev",
+    "Lookup": "payment-lookup-dev",
     "Retry": "payment-retry-dev",
     "HealthMonitor": "health-monitor-dev",
 }

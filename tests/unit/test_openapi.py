@@ -191,9 +191,16 @@ def test_decimals_in_a_currency_without_are_invalid() -> None:
 @pytest.mark.parametrize("authorization", ["iam", "none"])
 def test_the_operations_are_the_methods_of_the_api(authorization: str) -> None:
     template = load(authorization=authorization)
-    paths = {
-        name: "/" + one["Properties"]["PathPart"]
+    resources = {
+        name: one["Properties"]
         for name, one in of_type(template, "AWS::ApiGateway::Resource").items()
+    }
+    parents = {name: one["ParentId"].get("Ref") for name, one in resources.items()}
+    paths = {
+        name: "".join(
+            f"/{resources[part]['PathPart']}" for part in (parents[name], name) if part in resources
+        )
+        for name in resources
     }
     methods = [one["Properties"] for one in of_type(template, "AWS::ApiGateway::Method").values()]
     signed = {
@@ -223,6 +230,8 @@ def test_what_api_gateway_refuses_by_itself_is_described(operation: str) -> None
     for refusal in build_refusals(RestApi("Api")):
         properties = refusal.to_dict()["Properties"]
         kind = properties["ResponseType"]
+        if kind == "BAD_REQUEST_BODY" and operation not in PAYMENTS:
+            continue
         template = properties["ResponseTemplates"]["application/json"]
         body = json.loads(template.replace("$context.error.messageString", '"Some message"'))
         headers = {

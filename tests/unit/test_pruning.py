@@ -55,7 +55,9 @@ def pruned(aws: FakeAws, changes: list[Change]) -> dict[str, list[str]]:
 def test_what_live_names_and_the_last_before_it_stay(aws: FakeAws) -> None:
     found = pruned(aws, PUBLISHED)
     assert found.pop("RetryFunction") == ["1", "8"]
-    assert set(found) == {"ValidationFunction", "ProcessingFunction", "HealthMonitorFunction"}
+    assert set(found) == {
+        *("ValidationFunction", "ProcessingFunction", "LookupFunction", "HealthMonitorFunction"),
+    }
     assert set(map(tuple, found.values())) == {("1", "2", "8")}
 
 

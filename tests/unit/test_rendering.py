@@ -183,7 +183,7 @@ def test_yaml_uses_the_short_forms_of_the_intrinsic_functions() -> None:
     text = rendered("development", "yaml")
     assert "Fn::" not in text
     assert "Ref:" not in text
-    for form in ("!Ref ", "!GetAtt ", "!Sub ", "!If [", "!Join [", "!Equals [", "!Not ["):
+    for form in ("!Ref ", "!GetAtt ", "!Sub ", "!If [", "!Equals [", "!Not ["):
         assert form in text
 
 

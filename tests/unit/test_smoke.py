@@ -40,6 +40,7 @@ def test_a_sound_stack_passes_every_check_in_order(http: FakeHttp) -> None:
         ("validate", "200 validated", "200 validated"),
         ("process", "200 processed", "200 processed"),
         ("process again", "200 already processed", "200 already processed"),
+        ("look up", "200 processed", "200 processed"),
         ("rejected amount", "400 Invalid amount", "400 Invalid amount"),
         ("unknown id", "404 Transaction not found", "404 Transaction not found"),
         ("health", "200 healthy", "200 healthy"),
@@ -91,7 +92,14 @@ def test_any_other_answer_fails_its_check_and_is_shown(
     checks = {one.name: one for one in smoke.run(api(), charge=True)}
     assert not checks[failed].passed
     assert checks[failed].got.startswith(got)
-    assert len(checks) == 6
+    assert len(checks) == 7
+
+
+def test_the_api_of_an_earlier_release_is_not_asked_where_a_payment_stands(http: FakeHttp) -> None:
+    credentials = Credentials("AKIDEXAMPLE", "secret")
+    earlier = smoke.Api(URL, "eu-central-1", lambda: credentials, looks_up=False)
+    assert "look up" not in [one.name for one in smoke.run(earlier, charge=True)]
+    assert not [one for one in http.requests if "/transactions/" in one.url]
 
 
 def test_the_right_body_with_the_wrong_status_fails(http: FakeHttp) -> None:
@@ -269,7 +277,8 @@ def test_an_api_that_is_out_of_reach_is_gone_around_from_the_first_request_on(
     assert asked == [f"{URL} cannot be reached from here ({how})"]
     assert called.told == detour.told
     assert [path for _, path in detour.calls] == [
-        *("validate", "validate", "process", "process", "validate", "process", "health"),
+        *("validate", "validate", "process", "process", "transactions/known"),
+        *("validate", "process", "health"),
     ]
     # What an unsigned request is refused, a signed one may get: that is tried first.
     assert len(http.requests) == (1 if isinstance(answer, Exception) else 2)

@@ -67,7 +67,11 @@ def test_nothing_is_suppressed_for_the_whole_template() -> None:
 
 def test_no_rule_about_encryption_logging_or_backups_is_suppressed() -> None:
     for rule, one in json.loads(RECORD.read_text()).items():
-        if ABOUT_THE_CACHE not in rule and rule not in {IAM4, IAM5}:
+        if (
+            ABOUT_THE_CACHE not in rule
+            and rule != IAM4
+            and not rule.startswith(IAM5.split("[", maxsplit=1)[0])
+        ):
             assert not [word for word in NEVER if word in one["says"].lower()], rule
 
 

@@ -44,7 +44,7 @@ EVERY_TEMPLATE = pytest.mark.parametrize(
 EVERY_PRESET = pytest.mark.parametrize(
     "template", [DEVELOPMENT, PRODUCTION], ids=["development", "production"]
 )
-FUNCTIONS = ("Validation", "Processing", "Retry", "HealthMonitor")
+FUNCTIONS = ("Validation", "Processing", "Lookup", "Retry", "HealthMonitor")
 EVERY_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS)
 KEYS = {"EncryptionKey"}
 STATEFUL_TYPES = {
@@ -165,7 +165,7 @@ def test_a_policy_keeps_the_description_without_which_an_update_would_replace_it
     }
 
 
-def test_what_charges_is_told_whose_payments_a_caller_may_process_if_not_its_own() -> None:
+def test_what_reads_payments_is_told_whose_a_caller_may_have_if_not_its_own() -> None:
     template = load(payment_access="account")
     told = {
         function
@@ -175,7 +175,7 @@ def test_what_charges_is_told_whose_payments_a_caller_may_process_if_not_its_own
         ].get("PAYMENT_ACCESS")
         == "account"
     }
-    assert told == {"Processing", "Retry"}
+    assert told == {"Processing", "Lookup", "Retry"}
     assert "PAYMENT_ACCESS" not in json.dumps(DEVELOPMENT)
 
 
@@ -186,6 +186,7 @@ PAYMENT_VARIABLES = RETRY_VARIABLES | {"FAILED_QUEUE_URL": "<FailedTransactionsQ
 FUNCTION_SETTINGS: Mapping[str, tuple[str, str, int, int, Mapping[str, str]]] = {
     "Validation": ("payment-validation-dev", "validation", 256, 30, PAYMENT_VARIABLES),
     "Processing": ("payment-processing-dev", "processing", 512, 60, PAYMENT_VARIABLES),
+    "Lookup": ("payment-lookup-dev", "lookup", 256, 30, RETRY_VARIABLES),
     "Retry": ("payment-retry-dev", "retry", 512, 50, RETRY_VARIABLES),
     "HealthMonitor": (
         "health-monitor-dev",
@@ -199,7 +200,8 @@ FUNCTION_SETTINGS: Mapping[str, tuple[str, str, int, int, Mapping[str, str]]] = 
             "API_NAME": "payment-api-dev",
             "API_STAGE": "prod",
             "FUNCTION_NAMES": (
-                "<ValidationFunction>,<ProcessingFunction>,<RetryFunction>,health-monitor-dev"
+                "<ValidationFunction>,<ProcessingFunction>,<LookupFunction>,<RetryFunction>"
+                ",health-monitor-dev"
             ),
             "FAILED_QUEUE_NAME": "<FailedTransactionsQueue.QueueName>",
             "DEAD_LETTER_QUEUE_NAME": "<FailedTransactionsDLQ.QueueName>",
@@ -295,6 +297,7 @@ def test_each_function_is_invoked_by_its_own_method_and_the_schedule_alone() -> 
     assert granted == {
         ("<ValidationFunction>", gateway, f"{API_ARN}/POST/validate"),
         ("<ProcessingFunction>", gateway, f"{API_ARN}/POST/process"),
+        ("<LookupFunction>", gateway, f"{API_ARN}/GET/transactions/*"),
         ("<HealthMonitorFunction>", gateway, f"{API_ARN}/GET/health"),
         ("<HealthMonitorFunction>", "events.amazonaws.com", "<HealthMonitorSchedule.Arn>"),
     }
@@ -308,11 +311,21 @@ def methods(evaluated: Evaluated, template: Json = DEVELOPMENT) -> dict[tuple[st
     found = {}
     for name in of_type(template, "AWS::ApiGateway::Method"):
         method = evaluated.resources[name]
-        resource = evaluated.resources[method["ResourceId"].strip("<>")]
-        assert resource["ParentId"] == "<PaymentAPI.RootResourceId>"
-        assert method["RestApiId"] == resource["RestApiId"] == "<PaymentAPI>"
-        found[(method["HttpMethod"], f"/{resource['PathPart']}")] = method
+        assert method["RestApiId"] == "<PaymentAPI>"
+        found[(method["HttpMethod"], path_of(evaluated, method["ResourceId"]))] = method
     return found
+
+
+def path_of(evaluated: Evaluated, resource_id: str) -> str:
+    """Return the path of a resource of the API, from the root on."""
+    if resource_id == "<PaymentAPI.RootResourceId>":
+        return ""
+    resource = evaluated.resources[resource_id.strip("<>")]
+    assert resource["RestApiId"] == "<PaymentAPI>"
+    return f"{path_of(evaluated, resource['ParentId'])}/{resource['PathPart']}"
+
+
+LOOK_UP = ("GET", "/transactions/{transaction_id}")
 
 
 def test_the_api_has_the_references_name_and_description() -> None:
@@ -326,6 +339,7 @@ def test_the_api_has_the_references_name_and_description() -> None:
     [
         (("POST", "/validate"), "Validation"),
         (("POST", "/process"), "Processing"),
+        (LOOK_UP, "Lookup"),
         (("GET", "/health"), "HealthMonitor"),
     ],
 )
@@ -333,11 +347,13 @@ def test_an_endpoint_is_a_proxy_of_its_function(endpoint: tuple[str, str], funct
     assert set(methods(DEPLOYED)) == {
         ("POST", "/validate"),
         ("POST", "/process"),
+        LOOK_UP,
         ("GET", "/health"),
     }
     integration = methods(DEPLOYED)[endpoint]["Integration"]
     assert (integration["Type"], integration["IntegrationHttpMethod"]) == ("AWS_PROXY", "POST")
-    assert integration["TimeoutInMillis"] == 29_000
+    # Not named, it is 29 seconds.
+    assert "TimeoutInMillis" not in integration
     assert integration["Uri"] == (
         "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions"
         f"/<{function}Function.Arn>/invocations"
@@ -347,7 +363,7 @@ def test_an_endpoint_is_a_proxy_of_its_function(endpoint: tuple[str, str], funct
 @pytest.mark.parametrize(
     ("authorization", "expected"), [({}, "AWS_IAM"), ({"authorization": "none"}, "NONE")]
 )
-def test_the_post_methods_are_signed_unless_asked_otherwise_and_health_is_open(
+def test_the_payment_methods_are_signed_unless_asked_otherwise_and_health_is_open(
     authorization: dict[str, str], expected: str
 ) -> None:
     template = load(**authorization)
@@ -357,11 +373,12 @@ def test_the_post_methods_are_signed_unless_asked_otherwise_and_health_is_open(
     assert types == {
         ("POST", "/validate"): expected,
         ("POST", "/process"): expected,
+        LOOK_UP: expected,
         ("GET", "/health"): "NONE",
     }
 
 
-def test_authorization_none_changes_two_methods_the_deployment_and_the_record_alone() -> None:
+def test_authorization_none_changes_three_methods_the_deployment_and_the_record_alone() -> None:
     signed, unsigned = DEVELOPMENT, load(authorization="none")
     assert deployment_id(signed) != deployment_id(unsigned)
     renamed = json.dumps(unsigned).replace(deployment_id(unsigned), deployment_id(signed))
@@ -377,6 +394,7 @@ def test_authorization_none_changes_two_methods_the_deployment_and_the_record_al
     assert changed == {
         ("Resources", "ValidateMethod", "Properties", "AuthorizationType"),
         ("Resources", "ProcessMethod", "Properties", "AuthorizationType"),
+        ("Resources", "LookupMethod", "Properties", "AuthorizationType"),
     }
 
 
@@ -569,12 +587,12 @@ GRANTS: Mapping[str, Mapping[tuple[str, ...], list[str]]] = {
         ("dynamodb:UpdateItem",): ["<TransactionsTable.Arn>"],
         ("sqs:SendMessage",): ["<FailedTransactionsQueue.Arn>"],
     },
+    "Lookup": {("dynamodb:GetItem",): ["<TransactionsTable.Arn>"]},
     "Retry": {
         ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"): [
             "<FailedTransactionsQueue.Arn>"
         ],
-        ("dynamodb:PutItem",): ["<TransactionsTable.Arn>"],
-        ("dynamodb:UpdateItem",): ["<TransactionsTable.Arn>"],
+        ("dynamodb:PutItem", "dynamodb:UpdateItem"): ["<TransactionsTable.Arn>"],
     },
     "HealthMonitor": {
         ("cloudwatch:GetMetricData",): ["*"],
@@ -662,14 +680,19 @@ def test_only_what_has_no_resource_level_permission_is_allowed_on_every_resource
 ) -> None:
     for statement in allows(without_keys(template)):
         resources = as_list(statement.get("Resource", []))
+        # In the place of a path's parameter it stands for what a caller may ask for.
+        resources = [one for one in resources if "/GET/transactions/*" not in json.dumps(one)]
         if "*" in json.dumps(resources):
             assert resources == ["*"]
             assert set(as_list(statement["Action"])) <= WITHOUT_RESOURCES
 
 
-def test_the_callers_policy_grants_the_two_post_methods_and_nothing_else() -> None:
+def test_the_callers_policy_grants_the_payment_methods_and_nothing_else() -> None:
     assert statements(DEPLOYED, "PaymentCallerPolicy") == {
-        ("execute-api:Invoke",): [f"{API_ARN}/POST/validate", f"{API_ARN}/POST/process"]
+        ("execute-api:Invoke",): [
+            *(f"{API_ARN}/POST/validate", f"{API_ARN}/POST/process"),
+            f"{API_ARN}/GET/transactions/*",
+        ]
     }
 
 
@@ -901,20 +924,23 @@ def test_everything_that_names_the_table_names_the_restored_one_instead() -> Non
     assert places(OVERRIDDEN, OWN_TABLE) == set()
     assert places(OVERRIDDEN, "restored") == places(DEPLOYED, OWN_TABLE)
     assert {path[1] for path in places(DEPLOYED, OWN_TABLE)} == {
-        *("ValidationFunction", "ProcessingFunction", "RetryFunction", "HealthMonitorFunction"),
-        *("ValidationPolicy", "ProcessingPolicy", "RetryPolicy", "HealthMonitorPolicy"),
+        *(f"{function}Function" for function in FUNCTIONS),
+        *(f"{function}Policy" for function in FUNCTIONS),
         *("PaymentDashboard", "TransactionsTableName"),
     }
 
 
 def test_a_restored_table_is_named_by_name_or_by_its_full_arn() -> None:
     arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/restored"
-    for function in ("Processing", "Retry"):
-        assert statements(OVERRIDDEN, f"{function}Policy")[("dynamodb:UpdateItem",)] == [arn]
+    for function, actions in (
+        ("Validation", ("dynamodb:PutItem",)),
+        ("Processing", ("dynamodb:UpdateItem",)),
+        ("Lookup", ("dynamodb:GetItem",)),
+        ("Retry", ("dynamodb:PutItem", "dynamodb:UpdateItem")),
+    ):
+        assert statements(OVERRIDDEN, f"{function}Policy")[actions] == [arn]
     recovery = statements(OVERRIDDEN, "HealthMonitorPolicy")
     assert recovery["dynamodb:Scan", "dynamodb:UpdateItem"] == [arn]
-    for function in ("Validation", "Retry"):
-        assert statements(OVERRIDDEN, f"{function}Policy")[("dynamodb:PutItem",)] == [arn]
     query = statements(OVERRIDDEN, "HealthMonitorPolicy")[("dynamodb:Query",)]
     assert query == [f"{arn}/index/in-flight-index"]
     assert OVERRIDDEN.outputs["TransactionsTableName"] == "restored"
@@ -951,6 +977,7 @@ ALARMS: Mapping[str, tuple[str, str, str, Mapping[str, str], str, int, int]] = {
         for function, name, threshold, periods in (
             ("Validation", "validation", 10, 2),
             ("Processing", "processing", 10, 2),
+            ("Lookup", "lookup", 10, 2),
             ("Retry", "retry", 1, 1),
             ("HealthMonitor", "health-monitor", 1, 1),
         )
@@ -1076,16 +1103,22 @@ def test_that_the_system_is_well_again_is_told_too_and_of_no_other_alarm() -> No
 
 
 def test_every_function_has_an_alarm_on_its_errors_and_on_its_throttles() -> None:
-    watched = Counter(
-        (one["MetricName"], only(one["Dimensions"])["Value"])
-        for name, one in DEPLOYED.resources.items()
-        if name in ALARMS and one["Namespace"] == "AWS/Lambda"
-    )
-    assert watched == Counter(
-        (metric, f"<{name}>")
-        for metric in ("Errors", "Throttles")
-        for name in of_type(DEVELOPMENT, "AWS::Lambda::Function")
-    )
+    # In development a look-up that is throttled is one of the API's 5XX alone.
+    unwatched = Counter({("Throttles", "<LookupFunction>"): 1})
+    production: Counter[tuple[str, str]] = Counter()
+    for evaluated, without in ((DEPLOYED, unwatched), (Evaluated(PRODUCTION), production)):
+        watched = Counter(
+            (one["MetricName"], only(one["Dimensions"])["Value"])
+            for name, one in evaluated.resources.items()
+            if name.endswith(("ErrorAlarm", "ThrottleAlarm")) and one["Namespace"] == "AWS/Lambda"
+            if "Canary" not in name
+        )
+        every = Counter(
+            (metric, f"<{name}>")
+            for metric in ("Errors", "Throttles")
+            for name in of_type(DEVELOPMENT, "AWS::Lambda::Function")
+        )
+        assert watched == every - without
 
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
@@ -1109,6 +1142,7 @@ WIDGETS: Mapping[str, list[list[object]]] = {
         for name, what in (
             ("Validation", "Validation"),
             ("Processing", "Processing"),
+            ("Lookup", "Lookup"),
             ("Retry", "Retry"),
             ("HealthMonitor", "Health Monitor"),
         )

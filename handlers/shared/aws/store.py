@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds, timestamp
+from handlers.shared.lookups import ATTRIBUTES
 from handlers.shared.transactions import (
     ASIDE_KEYS,
     DECLINED,
@@ -27,7 +28,7 @@ from handlers.shared.transactions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -85,6 +86,10 @@ class Store:
         if not write.done and write.row.get("fingerprint") != transaction.fingerprint:
             raise TransactionExists
         return write
+
+    def find(self, transaction_id: str) -> Mapping[str, object]:
+        """Return what a look-up takes of a row, as it is now; nothing if there is none."""
+        return self._table.get(transaction_id, ATTRIBUTES)
 
     def claim(
         self, transaction_id: str, attempt_id: str, claimant: Claimant, now: datetime

@@ -2,6 +2,7 @@
 
 A write that its condition refuses returns the row that stood in the way (the DynamoDB API
 Reference, "ReturnValuesOnConditionCheckFailure"), so no decision needs a read, and none can race.
+Only what tells a client of a row, and decides nothing, reads it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handlers.shared.failures import DependencyFailed, error_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -52,6 +53,22 @@ class Table:
     def __init__(self, client: DynamoDBClient, name: str) -> None:
         self._client = client
         self._name = name
+
+    def get(self, transaction_id: str, attributes: Sequence[str]) -> Mapping[str, object]:
+        """Return these attributes of a row as it is now, what was just written included; nothing
+        if there is none."""
+        names = {f"#{name}": name for name in attributes}
+        try:
+            answer = self._client.get_item(
+                TableName=self._name,
+                Key=_item({"transaction_id": transaction_id}),
+                ConsistentRead=True,
+                ProjectionExpression=", ".join(names),
+                ExpressionAttributeNames=names,
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise StoreUnavailable(error_code(error)) from error
+        return _row(answer.get("Item") or {})
 
     def put(self, record: Record) -> Write:
         """Put a row, unless there is one with its transaction_id."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment.findings import (
-    FUNCTIONS,
     STOPPED_BY,
     find_idle_functions,
     find_stops,
+    functions_of,
     lost_table,
 )
 from payment_infra.cloud.events import Caution
@@ -78,7 +78,7 @@ def tell_stopped(
 def _tell_idle(environment: Environment, tell: Tell) -> None:
     """Tell which functions may not run, whatever is deployed."""
     try:
-        made = all(map(environment.has, FUNCTIONS))
+        made = all(map(environment.has, functions_of(environment)))
         idle = find_idle_functions(environment) if made else []
     except AwsError as error:
         tell(Caution(f"not known whether the functions may run: {error}"))

@@ -26,10 +26,11 @@ from payment_infra.names import (
 )
 from payment_infra.record import read_record
 
-# Path of the API to the logical id of the function behind it.
+# First part of a path of the API to the logical id of the function behind it.
 BEHIND = {
     "validate": names.VALIDATION_FUNCTION,
     "process": names.PROCESSING_FUNCTION,
+    names.LOOKUP_PATH: names.LOOKUP_FUNCTION,
     "health": names.HEALTH_FUNCTION,
 }
 
@@ -92,7 +93,19 @@ class Environment:
         """Return the API; where it restricts who may reach it, its functions are a way around."""
         session = self.session
         url = self._output(names.API_OUTPUT)
-        return Api(url, session.region, session.credentials, self._around, session.http(url))
+        return Api(
+            url,
+            session.region,
+            session.credentials,
+            self._around,
+            session.http(url),
+            looks_up=self.looks_up,
+        )
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether the API tells where a payment stands: that of an earlier release does not."""
+        return self.has(names.LOOKUP_FUNCTION)
 
     def functions(self, told: str = "") -> Functions:
         """Return the functions behind the API, to be invoked directly; told says why in a line.
@@ -100,7 +113,11 @@ class Environment:
         Raises:
             AwsError: the stack has not made them, or who asks cannot be told.
         """
-        targets = {path: self._invoked(logical_id) for path, logical_id in BEHIND.items()}
+        targets = {
+            path: self._invoked(logical_id)
+            for path, logical_id in BEHIND.items()
+            if path != names.LOOKUP_PATH or self.looks_up
+        }
         return Functions(self.client("lambda"), targets, self.session.principal(), told)
 
     def _invoked(self, logical_id: str) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ from payment_infra.names import (
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
     KEY_NAME,
+    LOOKUP_FUNCTION,
     PROCESSING_FUNCTION,
     RETRY_EVENT_SOURCE,
     RETRY_FUNCTION,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
 FUNCTIONS = (
-    *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION),
-    HEALTH_FUNCTION,
+    *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
+    *(RETRY_FUNCTION, HEALTH_FUNCTION),
 )
 # What stops payments is a setting of: an update of one of them may end it in part, as nothing
 # says what CloudFormation does to a setting that its template does not have.
@@ -83,13 +84,19 @@ def find_stack_state(environment: Environment) -> list[Check]:
     return [Check("stack", "fail", message, f"`{environment.command(command)}` {does}")]
 
 
+def functions_of(environment: Environment) -> tuple[str, ...]:
+    """Return the logical ids of the functions; the stack of an earlier release has no look-up."""
+    return tuple(name for name in FUNCTIONS if name != LOOKUP_FUNCTION or environment.looks_up)
+
+
 def find_idle_functions(
-    environment: Environment, functions: Iterable[str] = FUNCTIONS
+    environment: Environment, functions: Iterable[str] | None = None
 ) -> list[Check]:
-    """Find which of these functions a reserved concurrency of zero keeps from running."""
+    """Find which of these functions, of all for None, a reserved concurrency of zero keeps from
+    running."""
     client, found = environment.client("lambda"), []
     with translated("reserved concurrency of the functions"):
-        for function in functions:
+        for function in functions_of(environment) if functions is None else functions:
             name = environment.resource(function)
             answer = client.get_function_concurrency(FunctionName=name)
             if answer.get("ReservedConcurrentExecutions") == 0:

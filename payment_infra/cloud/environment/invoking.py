@@ -23,8 +23,8 @@ class Functions:
 
         Args:
             client: Lambda's.
-            targets: path of the API, as `validate`, to FunctionName and, if it has an alias,
-                Qualifier of the function behind it.
+            targets: first part of a path of the API, as `validate`, to FunctionName and, if it has
+                an alias, Qualifier of the function behind it.
             principal: ARN of who asks, whose payments those are that it makes.
             told: why the API itself is not called.
         """
@@ -42,12 +42,14 @@ class Functions:
         Raises:
             AwsError: it cannot be invoked.
         """
+        first, _, named = path.partition("/")
         event = {
             "resource": f"/{path}",
             "path": f"/{path}",
             "httpMethod": verb,
             "headers": {"Content-Type": "application/json"},
             "queryStringParameters": None,
+            "pathParameters": {"transaction_id": named} if named else None,
             "requestContext": {
                 "requestId": str(uuid.uuid4()),
                 "identity": {"userArn": self._principal},
@@ -55,7 +57,7 @@ class Functions:
             "body": None if body is None else json.dumps(body),
             "isBase64Encoded": False,
         }
-        target = self._targets[path]
+        target = self._targets[first]
         start = time.perf_counter()
         with translated(f"function {target['FunctionName']}"):
             answer = self._client.invoke(**target, Payload=json.dumps(event).encode())

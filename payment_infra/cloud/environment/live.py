@@ -17,6 +17,7 @@ from payment_infra.names import (
     HEALTH_FUNCTION,
     LIVE,
     LIVE_ALIASES,
+    LOOKUP_FUNCTION,
     PROCESSING_FUNCTION,
     RETRY_FUNCTION,
     VALIDATION_FUNCTION,
@@ -25,7 +26,10 @@ from payment_infra.names import (
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
 
-FUNCTIONS = (VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION, HEALTH_FUNCTION)
+FUNCTIONS = (
+    *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
+    *(RETRY_FUNCTION, HEALTH_FUNCTION),
+)
 
 
 def named_versions(environment: Environment, function: str) -> list[str]:

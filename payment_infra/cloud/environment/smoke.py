@@ -17,6 +17,7 @@ from payment_infra.cloud.sdk import network
 from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
+from payment_infra.names import LOOKUP_PATH
 
 # How API Gateway answers who has not signed, or may not call.
 REFUSED = frozenset({401, 403})
@@ -82,6 +83,8 @@ class Api:
         credentials: Callable[[], Any],
         around: Callable[[str], Detour | None] = lambda _: None,
         http: network.Http | None = None,
+        *,
+        looks_up: bool = True,
     ) -> None:
         """Send nothing yet.
 
@@ -91,15 +94,17 @@ class Api:
             credentials: gives those that sign.
             around: is told how the API answers, and gives the way around it, None for none.
             http: sends the requests; None: one that goes directly, as on this machine.
+            looks_up: whether it tells where a payment stands.
         """
         self.url = url
+        self.looks_up = looks_up
         self._region = region
         self._credentials = credentials
         self._around = around
         self._detour: Detour | None = None
         self._reached = False
-        # The verbs whose requests are signed.
-        self._signed: set[str] = set()
+        # What is signed: the requests to /health, and those to the others.
+        self._signed: set[bool] = set()
         self._http = http or network.Http()
 
     @property
@@ -122,8 +127,8 @@ class Api:
         if self._detour:
             return self._detour.call(verb, path, body)
         answer = self._send(verb, path, body)
-        if answer.status in REFUSED and verb not in self._signed:
-            self._signed.add(verb)
+        if answer.status in REFUSED and _is_health(path) not in self._signed:
+            self._signed.add(_is_health(path))
             answer = self._send(verb, path, body)
         if answer.status and answer.status not in REFUSED:
             self._reached = True
@@ -142,7 +147,7 @@ class Api:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        if verb in self._signed:
+        if _is_health(path) in self._signed:
             SigV4Auth(self._credentials(), "execute-api", self._region).add_auth(request)
         start = time.perf_counter()
         try:
@@ -152,6 +157,10 @@ class Api:
         content = parsed(response.text)
         content = response.text if content is None else content
         return Answer(response.status_code, content, since(start))
+
+
+def _is_health(path: str) -> bool:
+    return path.partition("?")[0] == HEALTH
 
 
 @dataclass(frozen=True)
@@ -227,6 +236,9 @@ def run(api: Api, *, charge: bool) -> Iterator[Check]:
         again = "200 already processed"
         yield check("process", "POST", "process", known, "200 processed", "status")
         yield check("process again", "POST", "process", known, again, "message")
+        if api.looks_up:
+            place = f"{LOOKUP_PATH}/{known['transaction_id']}"
+            yield check("look up", "GET", place, None, "200 processed", "status")
     negative = payment | {"amount": -1}
     yield check("rejected amount", "POST", "validate", negative, "400 Invalid amount", "error")
     unknown = {"transaction_id": str(uuid.uuid4())}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.logs import LogLine, LogTail, follow, follow_live, history
+from payment_infra.names import LOOKUP_LOG_GROUP
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -23,7 +24,12 @@ class Search:
         start: datetime,
         transaction: str | None = None,
     ) -> None:
-        self.names = {environment.resource(group): name for name, group in groups.items()}
+        self.names = {
+            environment.resource(group): name
+            for name, group in groups.items()
+            # Of all, those that the stack of an earlier release has.
+            if len(groups) == 1 or group != LOOKUP_LOG_GROUP or environment.looks_up
+        }
         self._environment = environment
         self._client = environment.client("logs")
         self._start = _milliseconds(start)

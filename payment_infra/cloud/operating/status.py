@@ -13,7 +13,7 @@ from payment_infra.checks import Check
 from payment_infra.cloud.environment import findings, locking
 from payment_infra.cloud.environment.backed_up import find_not_backed_up
 from payment_infra.cloud.environment.environment import gateway_of_function
-from payment_infra.cloud.environment.findings import FUNCTIONS
+from payment_infra.cloud.environment.findings import functions_of
 from payment_infra.cloud.environment.live import find_misdirected
 from payment_infra.cloud.operating.alarms import Alarm, find_alarms
 from payment_infra.cloud.sdk import keys, tables
@@ -231,7 +231,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
 def _numbers(environment: Environment, now: datetime) -> dict[str, float]:
     """Return what CloudWatch knows of the last hour; without data, a number is missing."""
     wanted: dict[str, tuple[Metric, Callable[[list[float]], float]]] = {}
-    for name in FUNCTIONS:
+    for name in functions_of(environment):
         of = {"FunctionName": environment.resource(name)}
         wanted[f"{name} errors"] = (Metric("AWS/Lambda", "Errors", of, "Sum", MINUTES_5), sum)
         wanted[f"{name} p95"] = (Metric("AWS/Lambda", "Duration", of, "p95", HOUR_SECONDS), max)
@@ -296,7 +296,7 @@ def _gateway(configurations: Mapping[str, Any], parts: _Parts) -> str:
 
 
 def _configurations(environment: Environment) -> dict[str, Any]:
-    return {name: environment.function(name) for name in FUNCTIONS}
+    return {name: environment.function(name) for name in functions_of(environment)}
 
 
 def _table(environment: Environment) -> TableStatus:

@@ -58,7 +58,7 @@ class FakeService:
 
 
 class FakeDynamoDB(FakeService):
-    """The transactions table, with its sparse index; the handlers read no item by its key."""
+    """The transactions table, with its sparse index; only a look-up reads an item by its key."""
 
     service = "dynamodb"
 
@@ -75,6 +75,10 @@ class FakeDynamoDB(FakeService):
     @property
     def items(self) -> dict[str, Item]:
         return self.table.items
+
+    def get_item(self, **params: Any) -> dict[str, Any]:
+        self._call("GetItem", params)
+        return self.table.get_item(params)
 
     def put_item(self, **params: Any) -> dict[str, Any]:
         self.before_put()

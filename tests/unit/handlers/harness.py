@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from handlers import processing, retry, validation
+from handlers import lookup, processing, retry, validation
 from handlers.shared.gateway import Charged, Declined, NoCharge, SimulatedGateway
 from tests.unit.handlers.fakes import (
     FakeApiGateway,
@@ -180,6 +180,15 @@ def process(transaction_id: str) -> Response:
     """Ask for a payment's charge."""
     body = json.dumps({"transaction_id": transaction_id})
     return call(processing.handler, load_event("process", body=body))
+
+
+def look_up(transaction_id: str, **identity: Any) -> Response:
+    """Ask where a payment stands, as this caller."""
+    event = load_event("lookup", pathParameters={"transaction_id": transaction_id})
+    event["requestContext"]["identity"] |= identity
+    response = call(lookup.handler, event)
+    assert response.headers["Cache-Control"] == "no-store"
+    return response
 
 
 def to_process(transaction_id: str) -> str:

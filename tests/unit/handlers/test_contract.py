@@ -12,14 +12,24 @@ import pytest
 from handlers import health_monitor, processing, validation
 from tests import contract
 from tests.unit.handlers.bodies import HOSTILE
-from tests.unit.handlers.harness import Aws, Clock, CountingGateway, Response, call, load_event
+from tests.unit.handlers.harness import (
+    Aws,
+    Clock,
+    CountingGateway,
+    Response,
+    call,
+    load_event,
+    look_up,
+)
 
 PAYMENT = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
 VALIDATE, PROCESS, HEALTH = "POST /validate", "POST /process", "GET /health"
+LOOK_UP = "GET /transactions/{transaction_id}"
 # What API Gateway answers by itself, and no handler.
 GATEWAY_STATUSES = {
     VALIDATE: {403, 413, 429, 502, 504},
     PROCESS: {403, 413, 429, 502, 504},
+    LOOK_UP: {403, 429, 502, 504},
     HEALTH: {403, 429, 502, 504},
 }
 
@@ -60,6 +70,17 @@ class World:
         self.process(transaction_id)
         return answers[0]
 
+    def looked_up(self, *, processed: bool = False, **changes: Any) -> Response:
+        transaction_id = self.validated(**changes)
+        if processed:
+            self.process(transaction_id)
+        return look_up(transaction_id)
+
+    def flawed(self) -> Response:
+        transaction_id = self.validated()
+        self.aws.dynamodb.items[transaction_id]["status"] = {"S": "?"}
+        return look_up(transaction_id)
+
     def health(self, **query: str) -> Response:
         return call(
             health_monitor.handler, load_event("health", queryStringParameters=query or None)
@@ -70,6 +91,7 @@ class World:
             {
                 "PutItem": self.aws.dynamodb,
                 "UpdateItem": self.aws.dynamodb,
+                "GetItem": self.aws.dynamodb,
                 "SendMessage": self.aws.sqs,
                 "GetMetricData": self.aws.cloudwatch,
             }[operation].fail(operation)
@@ -152,6 +174,32 @@ CASES: dict[str, tuple[str, int, Ask]] = {
         PROCESS,
         500,
         lambda world: world.without("TRANSACTIONS_TABLE").process("t"),
+    ),
+    "validated, looked up": (LOOK_UP, 200, lambda world: world.looked_up()),
+    "processed, looked up": (LOOK_UP, 200, lambda world: world.looked_up(processed=True)),
+    "declined, looked up": (
+        LOOK_UP,
+        200,
+        lambda world: world.looked_up(processed=True, customer_id="sim-decline"),
+    ),
+    "queued, looked up": (
+        LOOK_UP,
+        200,
+        lambda world: world.looked_up(processed=True, customer_id="sim-unavailable"),
+    ),
+    "without decimals, looked up": (
+        LOOK_UP,
+        200,
+        lambda world: world.looked_up(amount=100, currency="JPY"),
+    ),
+    "malformed, looked up": (LOOK_UP, 400, lambda _: look_up("a b")),
+    "unknown, looked up": (LOOK_UP, 404, lambda _: look_up("~")),
+    "flawed, looked up": (LOOK_UP, 500, lambda world: world.flawed()),
+    "not looked up": (LOOK_UP, 500, lambda world: (world.failing("GetItem"), look_up("t"))[1]),
+    "lookup broken": (
+        LOOK_UP,
+        500,
+        lambda world: (world.without("TRANSACTIONS_TABLE"), look_up("t"))[1],
     ),
     "healthy": (HEALTH, 200, lambda world: world.health()),
     "healthy, without names": (HEALTH, 200, lambda world: world.reduced().health()),

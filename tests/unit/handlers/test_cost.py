@@ -38,7 +38,10 @@ LOGGED = {
     "$context.identity.sourceIp": "203.0.113.107",
     "$context.xrayTraceId": TRACE,
 }
-FUNCTIONS = ("payment-validation", "payment-processing", "payment-retry", "health-monitor")
+FUNCTIONS = (
+    *("payment-validation", "payment-processing", "payment-lookup"),
+    *("payment-retry", "health-monitor"),
+)
 
 
 @pytest.fixture(autouse=True)
