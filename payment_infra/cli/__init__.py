@@ -10,7 +10,7 @@ import click
 
 from payment_infra import __version__
 from payment_infra.cli import interruption, streams
-from payment_infra.cli.everywhere import DEBUG, ENTERED, PROGRAM, everywhere
+from payment_infra.cli.everywhere import DEBUG, ENTERED, PROGRAM, Group, everywhere
 from payment_infra.errors import Interrupted, PaymentInfraError
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ COMPLETE_VARIABLE = "_PAYMENT_INFRA_COMPLETE"
 COMMANDS = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
 
 
-class Root(click.Group):
-    """A group that finds its commands by name, and turns every failure into one line."""
+class Root(Group):
+    """The group that finds its commands by name, and turns every failure into one line."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep what was entered, for a hint that repeats it."""
@@ -127,11 +127,26 @@ def _refuse(ctx: click.Context, error: click.UsageError) -> NoReturn:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=not streams.errors_are_unseen())
         ctx.exit(error.exit_code)
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        _suggest_shown(error, error.ctx)
     # An option without its value has no context, but its command was chosen before.
     chosen = f"{ctx.command_path} {ctx.invoked_subcommand or ''}".rstrip()
     path = error.ctx.command_path if error.ctx else chosen
     message = " ".join(error.format_message().split())  # a list of choices has lines
     _fail(ctx, f"{message} (see `{path} --help`)", error.exit_code)
+
+
+def _suggest_shown(error: click.exceptions.NoSuchOption, ctx: click.Context) -> None:
+    """Have a suggestion name no option that is hidden, and none by a name that it had earlier."""
+    hidden: set[str] = set()
+    renamed: dict[str, str] = {}
+    for parameter in ctx.command.params:
+        if getattr(parameter, "hidden", False):
+            hidden.update(parameter.opts)
+        renamed |= dict.fromkeys(getattr(parameter, "earlier", ()), parameter.opts[-1])
+    if error.possibilities:
+        shown = (renamed.get(name, name) for name in error.possibilities if name not in hidden)
+        error.possibilities[:] = dict.fromkeys(shown)
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:

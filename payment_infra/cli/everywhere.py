@@ -1,4 +1,4 @@
-"""The options that every command takes, before its name or after it."""
+"""What every command has: its group, and the options that are taken before its name or after it."""
 
 import os
 from collections.abc import Callable
@@ -14,6 +14,22 @@ ENTERED = "payment_infra.entered"
 TAKE_OVER = "--take-over"
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Group(click.Group):
+    """A group of commands that says which one was probably meant, as click does of options."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name, and what follows its name."""
+        name, names = args[0], self.list_commands(ctx)
+        if name not in names and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            close = "".join(f" Did you mean {one!r}?" for one in get_close_matches(name, names, 1))
+            raise click.UsageError(f"No such command {name!r}.{close}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 def everywhere(function: Decorated) -> Decorated:

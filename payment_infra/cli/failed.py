@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from payment_infra.cli.everywhere import entered, everywhere
+from payment_infra.cli.everywhere import Group, entered, everywhere
 from payment_infra.cli.options import (
     environment_options,
     output_option,
@@ -46,7 +46,7 @@ WAIT_OPTION = click.option(
 )
 
 
-@click.group("failed")
+@click.group("failed", cls=Group)
 @everywhere
 def command() -> None:
     """See, repeat and remove failed transactions.

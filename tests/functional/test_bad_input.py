@@ -423,7 +423,9 @@ def test_where_nobody_can_be_asked_nothing_is_deleted(cli: Cli, aws: FakeAws) ->
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("deplyo",), "No such command 'deplyo'"),
+        (("deplyo",), "No such command 'deplyo'. Did you mean 'deploy'?"),
+        (("failed", "redirve"), "No such command 'redirve'. Did you mean 'redrive'?"),
+        (("synthesize",), "No such command 'synthesize'. (see "),
         (("render", "--sufix", "dev"), "No such option"),
         (("render", "--format", "toml"), "'toml' is not one of 'yaml', 'json'"),
         (("render", "--tag", "Team"), "must be KEY=VALUE"),
@@ -438,6 +440,13 @@ def test_a_slip_on_the_command_line_is_one_line(
     arguments: tuple[str, ...], complaint: str, cli: Cli
 ) -> None:
     assert complaint in refused(cli(*arguments), 2)
+
+
+@pytest.mark.parametrize("arguments", [(), ("failed",)], ids=["program", "failed"])
+def test_a_group_without_a_command_shows_its_help(arguments: tuple[str, ...], cli: Cli) -> None:
+    result = cli(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == cli(*arguments, "--help").stdout
 
 
 @pytest.mark.parametrize(
