@@ -32,13 +32,14 @@ def is_ago(text: str) -> bool:
     return _ago(text) is not None
 
 
-def parse_moment(text: str, now: datetime) -> datetime:
+def parse_moment(text: str, now: datetime, word: str = "") -> datetime:
     """Return the moment, in UTC.
 
     Args:
         text: `10m`, `-15m`, `3h`, `2d`: that long ago; or ISO 8601 with an offset, as
             `2026-11-24T10:00:00Z`.
         now: the present moment.
+        word: what is taken besides by whoever asks, as `latest`; a refusal names it.
 
     Raises:
         UsageError: it is neither; a time without an offset could be anybody's.
@@ -52,8 +53,8 @@ def parse_moment(text: str, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"{text!r} is not a time; write 10m, 3h or 2d for that long ago, or a time as "
-            f"{shown(now)}"
+            f"{text!r} is not a time; write {word and f'{word}, '}15m or -15m for that long ago "
+            f"(s, m, h, d or w), or a time with its zone, as {shown(now)}"
         ) from error
     if moment.tzinfo is None:
         raise UsageError(

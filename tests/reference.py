@@ -24,12 +24,12 @@ CELL_BAR = r"\|"
 
 
 def flags(command: Command) -> dict[str, click.Option]:
-    """Return every way to write every option of a command, and the option."""
+    """Return every way to write every option of a command that is shown, and the option."""
     context = click.Context(command, info_name=command.name, help_option_names=["-h", "--help"])
     return {
         text: option
         for option in command.get_params(context)
-        if isinstance(option, click.Option)
+        if isinstance(option, click.Option) and not option.hidden
         for text in (*option.opts, *option.secondary_opts)
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from payment_infra.cli.options import (
     config_options,
     output_option,
     require_suffix,
+    skip_option,
     stack_name_option,
     stack_of,
     take_over_option,
@@ -75,12 +77,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 @click.option(
     "--wait/--no-wait", default=None, help="Wait for another operation on the stack, or give up."
 )
-@click.option(
-    "--skip",
-    multiple=True,
-    metavar="RESOURCE",
-    help="Leave a resource as it is when a failed rollback is continued.",
-)
+@skip_option
 @click.option("--role-arn", metavar="ARN", help="Role that CloudFormation works with.")
 @click.option(
     "--notification-arn",
@@ -130,7 +127,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 @config_options()
 @stack_name_option
 @output_option
-@yes_option
+@partial(yes_option, others="--allow")
 @aws_options
 @everywhere
 @sheltered()

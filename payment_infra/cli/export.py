@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import environment_options, output_option
+from payment_infra.cli.options import Renamed, environment_options, out_option, output_option
 from payment_infra.cli.views.output import note, print_data, print_json
 from payment_infra.errors import Interrupted, UsageError
 from payment_infra.wording import counted
@@ -26,21 +26,23 @@ LINE_ROWS = 100_000
 @click.option(
     "--since",
     metavar="TIME",
-    help="Only what changed from then on: 10m, 3h, 2d ago, or 2026-11-24T10:00:00Z.",
+    help="Only what changed from then on: 10m, 3h or 2d ago, or 2026-11-24T10:00:00Z.",
+)
+@out_option(
+    "out",
+    "Where they go; after an interruption, the same command continues. - is stdout.",
+    "--output-file",
+    default="-",
+    type=click.Path(dir_okay=False),
 )
 @click.option(
-    "-o",
-    "--output-file",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where they go; after an interruption, the same command continues.  [default: stdout]",
+    "--overwrite", cls=Renamed, earlier=("--force",), is_flag=True, help="Replace the file."
 )
-@click.option("--force", is_flag=True, help="Replace the file.")
 @output_option
 @environment_options
 @everywhere
 def command(
-    environment: Environment, since: str | None, file: Path | None, force: bool, output: str
+    environment: Environment, since: str | None, out: str, overwrite: bool, output: str
 ) -> None:
     """Write transactions as JSON lines, for reconciliation.
 
@@ -57,7 +59,7 @@ def command(
     if since is not None:
         moment = exact(parse_since(since, datetime.now(UTC)))
     client, count = environment.client("dynamodb"), Count()
-    if file is None:
+    if out == "-":
         if output == "json":
             raise UsageError("rows on stdout are JSON lines already; --output json goes with -o")
         for page in pages(client, environment.table, moment):
@@ -65,9 +67,10 @@ def command(
             count(count.rows + page.rows)
         count.end()
         return
+    file = Path(out)
     try:
         chosen = Since(since, moment)
-        rows = save(client, environment.table, chosen, file, count, replace=force)
+        rows = save(client, environment.table, chosen, file, count, replace=overwrite)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
             f"{file}.part has {counted(count.rows, 'transaction')}; the same command continues "

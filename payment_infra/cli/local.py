@@ -30,6 +30,7 @@ DEFAULT_PORT = 4566
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=DEFAULT_PORT,
     show_default=True,
     help="Port of 127.0.0.1; 0 takes a free one.",

@@ -48,7 +48,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     default="10m",
     show_default=True,
     metavar="TIME",
-    help="From when on: 10m, 3h, 2d ago, or 2026-11-24T10:00:00Z.",
+    help="From when on: 10m, 3h or 2d ago, or 2026-11-24T10:00:00Z.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Show new lines as they come, until Ctrl-C.")
 @click.option("--transaction", metavar="ID", help="Only what is about this payment.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     default="3h",
     show_default=True,
     metavar="TIME",
-    help="From when on: 10m, 3h, 2d ago, or 2026-11-24T10:00:00Z.",
+    help="From when on: 10m, 3h or 2d ago, or 2026-11-24T10:00:00Z.",
 )
 @output_option
 @environment_options

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.options import out_option
 from payment_infra.cli.views.output import note, print_data
 from payment_infra.files import write_file
 from payment_infra.openapi import read_document
 
 
 @click.command("openapi")
-@click.option("-o", "--out", metavar="FILE", default="-", help="Where to write; - is stdout.")
+@out_option("out", "Where to write; - is stdout.", default="-")
 @click.option(
     "--server",
     metavar="URL",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,23 @@ MAX_TIMEOUT_MINUTES = 7 * 24 * 60
 CONFIG_FLAGS = ("config", "preset")
 
 
+class Renamed(click.Option):
+    """An option whose earlier names are taken from scripts still, and shown nowhere."""
+
+    def __init__(self, *args: Any, earlier: tuple[str, ...], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.earlier = earlier
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser know all of its names."""
+        shown = self.opts
+        self.opts = [*shown, *self.earlier]
+        try:
+            super().add_to_parser(parser, ctx)
+        finally:
+            self.opts = shown
+
+
 class Span(click.FloatRange):
     """A number in a range; nan, which click takes for one in every range, is in none."""
 
@@ -50,16 +67,22 @@ def config_options(*names: str, suffix: str = "") -> Callable[[Command], Command
     """Add a flag for each named field (all, if none is named) and for the preset and the file.
 
     The command gets the result as `resolved`, with the place that its other flags name. `suffix` is
-    the environment if no source names one.
+    the environment if no source names one. A preset sets nothing of a few fields that are named, so
+    its flag is then one for scripts that give it all the same.
     """
     chosen = names or tuple(FIELDS)
-    return lambda function: config_flags(*chosen)(_resolving(function, suffix))
+    add = partial(config_flags, hides_preset=bool(names) and not _set_by_presets(names))
+    return lambda function: add(*chosen)(_resolving(function, suffix))
+
+
+def _set_by_presets(names: Iterable[str]) -> bool:
+    return any(name in preset for preset in PRESETS.values() for name in names)
 
 
 def place_options(function: Command) -> Command:
     """Add what a command needs that is about an account and region; the command gets `session`."""
 
-    @functools.wraps(function)
+    @wraps(function)
     def wrapper(*args: Any, resolved: Resolved, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
@@ -72,7 +95,7 @@ def place_options(function: Command) -> Command:
 def _resolving(function: Command, suffix: str = "") -> Command:
     """Turn the flags of the settings and the place into `resolved`."""
 
-    @functools.wraps(function)
+    @wraps(function)
     def wrapper(*args: Any, config: Path | None, **kwargs: Any) -> Any:
         names = [name for name in ("preset", *FIELDS, *PLACE) if name in kwargs]
         flags = {name: kwargs.pop(name) for name in names}
@@ -81,7 +104,7 @@ def _resolving(function: Command, suffix: str = "") -> Command:
     return wrapper
 
 
-def config_flags(*names: str) -> Callable[[Command], Command]:
+def config_flags(*names: str, hides_preset: bool = False) -> Callable[[Command], Command]:
     """Add the flags of config_options; the command gets their values as they were given."""
 
     def decorate(function: Command) -> Command:
@@ -92,6 +115,7 @@ def config_flags(*names: str) -> Callable[[Command], Command]:
             "--preset",
             metavar="|".join(PRESETS),
             shell_complete=_complete_preset,
+            hidden=hides_preset,
             help="Where the defaults come from.",
         )(_config_option(decorated))
 
@@ -148,7 +172,7 @@ def aws_options(function: Command) -> Command:
     It stands within what makes `resolved`.
     """
 
-    @functools.wraps(function)
+    @wraps(function)
     def wrapper(*args: Any, resolved: Resolved, endpoint_url: str | None, **kwargs: Any) -> Any:
         app = click.get_current_context().ensure_object(App)
         session = connect(app, resolved.place, endpoint_url)
@@ -230,9 +254,35 @@ def output_option(function: Command) -> Command:
     )(function)
 
 
-def yes_option(function: Command) -> Command:
-    """Add --yes, which answers every question."""
-    return click.option("-y", "--yes", is_flag=True, help="Answer yes to every question.")(function)
+def yes_option(function: Command, others: str = "") -> Command:
+    """Add --yes, which answers every question but those that have an answer of their own: what
+    access, stored data or payments hang on. `others` are the options with these.
+    """
+    but = f" but those that {others} answer" if others else ""
+    return click.option("-y", "--yes", is_flag=True, help=f"Answer yes to every question{but}.")(
+        function
+    )
+
+
+def out_option(
+    name: str, meaning: str, *earlier: str, **attributes: Any
+) -> Callable[[Command], Command]:
+    """Add -o and --out: where that goes which the command writes.
+
+    The command gets it as `name`; `earlier` are names that the option had.
+    """
+    attributes = {"metavar": "FILE", "help": meaning, **attributes}
+    return click.option("-o", "--out", name, cls=Renamed, earlier=earlier, **attributes)
+
+
+def skip_option(function: Command) -> Command:
+    """Add --skip."""
+    return click.option(
+        "--skip",
+        multiple=True,
+        metavar="RESOURCE",
+        help="Leave a resource as it is when a failed rollback is continued; may be repeated.",
+    )(function)
 
 
 def take_over_option(function: Command) -> Command:
@@ -281,7 +331,7 @@ def stack_of(session: Session, resolved: Resolved) -> Stack:
 def environment_options(function: Command) -> Command:
     """Add what names a deployed environment; the command gets it as `environment`."""
 
-    @functools.wraps(function)
+    @wraps(function)
     def wrapper(*args: Any, session: Any, resolved: Resolved, **kwargs: Any) -> Any:
         from payment_infra.cloud.environment.environment import Environment
 

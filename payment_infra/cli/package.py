@@ -9,7 +9,7 @@ import click
 
 from payment_infra.artifacts import build_artifacts, check_handlers
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import config_options
+from payment_infra.cli.options import config_options, out_option
 from payment_infra.files import write_file
 from payment_infra.gateway_check import check_gateway
 from payment_infra.layer import build_layer
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 @click.command("package")
-@click.option(
-    "-o",
+@out_option(
+    "folder",
+    "Where to write the zips; it must exist.  [default: dist, which is made]",
     "--out-dir",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where to write the zips; it must exist.  [default: dist, which is made]",
 )
 @config_options("suffix", "gateway", "gateway_requirements")
 @everywhere
-def command(out_dir: Path | None, resolved: Resolved) -> None:
+def command(folder: Path | None, resolved: Resolved) -> None:
     """Write the zips of functions and dependencies.
 
     The same handlers give the same bytes on every machine. The dependencies are downloaded once,
@@ -42,11 +42,11 @@ def command(out_dir: Path | None, resolved: Resolved) -> None:
     check_handlers(resolved.config)
     check_gateway(resolved.config)
     artifacts = [*build_artifacts(config=resolved.config), build_layer()]
-    if out_dir is None:
-        out_dir = Path("dist")
-        out_dir.mkdir(exist_ok=True)
+    if folder is None:
+        folder = Path("dist")
+        folder.mkdir(exist_ok=True)
     for artifact in artifacts:
-        write_file(out_dir / f"{artifact.name}.zip", artifact.body)
+        write_file(folder / f"{artifact.name}.zip", artifact.body)
     for artifact in artifacts:  # now, so that nobody who stops reading is left with half of them
-        path = out_dir / f"{artifact.name}.zip"
+        path = folder / f"{artifact.name}.zip"
         click.echo(f"{path}  {len(artifact.body)} bytes  {artifact.digest}")

@@ -11,7 +11,7 @@ import click
 
 from payment_infra.artifacts import code_keys
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import config_options
+from payment_infra.cli.options import config_options, out_option
 from payment_infra.cli.views.output import note, print_data
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import read_text, write_file
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), help="[default: from FILE's name, else yaml]"
 )
-@click.option("-o", "--out", metavar="FILE", default="-", help="Where to write; - is stdout.")
+@out_option("out", "Where to write; - is stdout.", default="-")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 with a diff if FILE is stale.")
 @everywhere
 def command(resolved: Resolved, form: str | None, out: str, check: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ LATEST = "latest"
     "--to",
     "moment",
     metavar="TIME",
-    help="The moment to restore to: 2026-11-24T10:00:00Z, -15m for that long ago, or latest.",
+    help="The moment to restore to: latest, 15m or -15m ago, or 2026-11-24T10:00:00Z.",
 )
 @click.option(
     "--from-backup",
@@ -78,7 +79,7 @@ LATEST = "latest"
 )
 @take_over_option
 @output_option
-@yes_option
+@partial(yes_option, others="--confirm-discard and --mismatched")
 @environment_options
 @everywhere
 @sheltered()
@@ -151,7 +152,7 @@ def _parse(moment: str | None) -> datetime | None:
 
     if moment is None or moment == LATEST:
         return None
-    return parse_moment(moment, datetime.now(UTC))
+    return parse_moment(moment, datetime.now(UTC), LATEST)
 
 
 def _write(report: Report, path: Path) -> None:

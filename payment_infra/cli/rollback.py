@@ -12,6 +12,7 @@ from payment_infra.cli.options import (
     aws_options,
     config_options,
     output_option,
+    skip_option,
     stack_name_option,
     stack_of,
     take_over_option,
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rollback")
-@click.option(
-    "--skip", multiple=True, metavar="RESOURCE", help="Leave a resource as it is; may be repeated."
-)
+@skip_option
 @take_over_option
 @config_options("suffix")
 @stack_name_option

@@ -54,6 +54,14 @@ def command(session: Session, resolved: Resolved, output: str) -> None:
 def _sources(resolved: Resolved) -> Mapping[str, str]:
     """Return by logical id which module builds a resource; only a failure needs it."""
     from payment_infra.artifacts import code_keys
+    from payment_infra.combinations import conflicts
+    from payment_infra.config import PRESETS
     from payment_infra.template import sources
 
-    return sources(resolved.config, code_keys())
+    # The stack may have been made with another preset than the one that is named here.
+    found: dict[str, str] = {}
+    for preset in PRESETS:
+        config = resolved.on(preset).config
+        if not any(conflicts(config)):
+            found |= sources(config, code_keys())
+    return found

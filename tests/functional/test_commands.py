@@ -748,7 +748,7 @@ def test_list_prints_every_environment_past_the_first_page(cli: Cli, aws: FakeAw
     ("arguments", "told"),
     [
         (("--to", "2026-11-24T10:00:00", "--yes"), "has no time zone; write UTC as"),
-        (("--to", "soon", "--yes"), "'soon' is not a time; write 10m, 3h or 2d"),
+        (("--to", "soon", "--yes"), "'soon' is not a time; write latest, 15m or -15m"),
         (("--to", "latest"), "there is no terminal to ask on; add --yes"),
         (("--undo",), "there is no terminal to ask on; add --yes"),
         (("--from-backup", "latest", "--drill"), "--drill goes with --to"),

@@ -31,14 +31,23 @@ def test_a_moment_is_a_while_ago_or_a_time_with_its_zone(text: str, moment: date
     [
         ("2026-11-24T10:00:00", "no time zone; write UTC as 2026-11-24T10:00:00Z"),
         ("2026-11-24", "no time zone; write UTC as 2026-11-24T00:00:00Z"),
-        ("yesterday", "write 10m, 3h or 2d"),
-        ("", "write 10m, 3h or 2d"),
+        ("yesterday", "'yesterday' is not a time; write 15m or -15m for that long ago"),
+        ("", "write 15m or -15m for that long ago"),
         ("999999w", "too long ago for a date"),
     ],
 )
 def test_what_could_be_misread_is_refused(text: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         parse_moment(text, NOW)
+
+
+def test_a_refusal_names_every_form_that_is_taken() -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_moment("now", NOW, "latest")
+    assert str(refused.value) == (
+        "'now' is not a time; write latest, 15m or -15m for that long ago (s, m, h, d or w), or a "
+        "time with its zone, as 2026-11-24T12:00:00Z"
+    )
 
 
 ELSEWHERE = datetime(2026, 11, 24, 12, 0, 7, 250_000, tzinfo=timezone(timedelta(hours=2)))

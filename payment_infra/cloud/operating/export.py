@@ -96,7 +96,7 @@ def save(
         PaymentInfraError: it cannot be written; what was written stays, to be resumed.
     """
     if os.path.exists(path) and not replace:
-        raise UsageError(f"{path}: exists already; name a new file (--force replaces it)")
+        raise UsageError(f"{path}: exists already; name a new file (--overwrite replaces it)")
     part, state_file = Path(f"{path}{PART}"), Path(f"{path}{STATE}")
     for place in (path, part, state_file):
         require_place(place)
