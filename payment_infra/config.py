@@ -543,3 +543,25 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 # The settings: what has a flag, a variable and a key of its own.
 FIELDS: Mapping[str, "Field[Any]"] = {f.name: f for f in fields(StackConfig) if f.name != "preset"}
 KEPT = tuple(name for name, spec in FIELDS.items() if spec.metadata["kept"])
+# Title of a section to its first setting; the next section's begins where it ends.
+_FIRST = {
+    "The environment": "suffix",
+    "Who may call, and how": "authorization",
+    "Load": "throttle_rate_limit",
+    "Payments": "gateway",
+    "Data": "retain_data",
+    "Functions": "runtime",
+    "Logs and alarms": "alarm_email",
+    "The account": "manage_api_gateway_account",
+}
+
+
+def _sections() -> Mapping[str, tuple[str, ...]]:
+    names = tuple(FIELDS)
+    begins = [names.index(first) for first in _FIRST.values()]
+    ends = [*begins[1:], len(names)]
+    return {title: names[begin:end] for title, begin, end in zip(_FIRST, begins, ends, strict=True)}
+
+
+# Title to the settings of a section, as they are grouped for a person.
+SECTIONS = _sections()

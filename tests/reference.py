@@ -1,4 +1,7 @@
-"""The reference of the commands' options, as docs/commands.md has it: written from the commands."""
+"""The reference of the commands' options, as docs/commands.md has it: written from the commands.
+
+What commands share stands there once, and is only named at each command.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,11 @@ from collections.abc import Iterator
 import click
 
 from payment_infra.cli import COMMANDS, SECTIONS, root
+from payment_infra.cli.sections import SHARED
 from payment_infra.config import FIELDS
 from tests.documents import anchor
 
 Command = click.Command
-# Heading to the options that stand below it once, and are only named at each command.
-SHARED = {
-    "Every command": ("--help", "--debug", "--no-color"),
-    "AWS": ("--profile", "--region", "--endpoint-url"),
-    "Where settings come from": ("--preset", "--config"),
-}
 SETTINGS = "Settings"
 # How a table's cell has a bar of its own.
 CELL_BAR = r"\|"

@@ -10,6 +10,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, output_option
+from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.views.output import print_json, print_table
 from payment_infra.config import FIELDS
 from payment_infra.names import STACK_NAME_PREFIX
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 
-@click.command("config")
+@click.command("config", cls=Sectioned)
 @config_options()
 @output_option
 @everywhere

@@ -22,6 +22,7 @@ from payment_infra.cli.options import (
     take_over_option,
     yes_option,
 )
+from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import UsageError
@@ -60,7 +61,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
     return None if value is None else read_json_object(value)
 
 
-@click.command("deploy")
+@click.command("deploy", cls=Sectioned)
 @click.option("--no-execute", is_flag=True, help="Leave the change set, and print its name.")
 @click.option("--change-set", metavar="NAME", help="Execute a change set that was left.")
 @click.option(
@@ -127,7 +128,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 @config_options()
 @stack_name_option
 @output_option
-@partial(yes_option, others="--allow")
+@partial(yes_option, others="--allow answers")
 @aws_options
 @everywhere
 @sheltered()

@@ -16,6 +16,7 @@ from payment_infra.cli.options import (
     stack_name_option,
     stack_of,
 )
+from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.views.output import print_json
 from payment_infra.cli.views.terminal import at_terminal
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 DIFFERENT = 4
 
 
-@click.command("diff")
+@click.command("diff", cls=Sectioned)
 @click.option("--fail", is_flag=True, help=f"Exit with {DIFFERENT} if there is a difference.")
 @config_options()
 @stack_name_option

@@ -13,6 +13,7 @@ import click
 from payment_infra.cli import interruption
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, stack_name_option
+from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.views.output import note, print_outputs
 from payment_infra.config import FIELDS
 from payment_infra.foreign import escaped
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 4566
 
 
-@click.command("local")
+@click.command("local", cls=Sectioned)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

@@ -256,9 +256,9 @@ def output_option(function: Command) -> Command:
 
 def yes_option(function: Command, others: str = "") -> Command:
     """Add --yes, which answers every question but those that have an answer of their own: what
-    access, stored data or payments hang on. `others` are the options with these.
+    access, stored data or payments hang on. `others` says which options answer these.
     """
-    but = f" but those that {others} answer" if others else ""
+    but = f" but those that {others}" if others else ""
     return click.option("-y", "--yes", is_flag=True, help=f"Answer yes to every question{but}.")(
         function
     )

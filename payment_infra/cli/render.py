@@ -12,6 +12,7 @@ import click
 from payment_infra.artifacts import code_keys
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, out_option
+from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.views.output import note, print_data
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import read_text, write_file
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 
-@click.command("render")
+@click.command("render", cls=Sectioned)
 @config_options()
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), help="[default: from FILE's name, else yaml]"

@@ -79,7 +79,7 @@ LATEST = "latest"
 )
 @take_over_option
 @output_option
-@partial(yes_option, others="--confirm-discard and --mismatched")
+@partial(yes_option, others="--confirm-discard and --mismatched answer")
 @environment_options
 @everywhere
 @sheltered()

@@ -16,6 +16,7 @@ from payment_infra.cli.options import (
     stack_name_option,
     stack_of,
 )
+from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import note, print_json
 from payment_infra.cli.views.terminal import at_terminal
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 
-@click.command("upload")
+@click.command("upload", cls=Sectioned)
 @config_options()
 @stack_name_option
 @output_option

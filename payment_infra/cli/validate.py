@@ -9,6 +9,7 @@ import click
 from payment_infra.cli.app import App
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import config_options, connect, output_option, region_option
+from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.views.output import note, print_json
 from payment_infra.errors import PaymentInfraError, UnknownRegion
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 
-@click.command("validate")
+@click.command("validate", cls=Sectioned)
 @click.argument("file", required=False)
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
 @config_options()

@@ -850,7 +850,7 @@ def test_help_lists_every_command_in_order(cli: Cli) -> None:
     assert sorted(COMMANDS) == sorted(
         path.stem
         for path in (REPOSITORY / "payment_infra" / "cli").glob("*.py")
-        if "command(" in path.read_text() and path.stem != "__init__"
+        if "def command(" in path.read_text() and path.stem != "__init__"
     )
 
 

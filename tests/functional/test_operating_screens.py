@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -222,3 +223,22 @@ def test_an_export_counts_in_place_on_a_terminal_and_in_lines_elsewhere(
     aws.answers["dynamodb:Scan"] = pressed
     terminal("export", *ENVIRONMENT, "-o", "more.jsonl")
     terminal.check(f"export-{'terminal' if live else 'lines'}")
+
+
+def test_an_export_goes_to_stdout_or_a_file_also_by_the_names_that_scripts_have(
+    cli: Cli, aws: FakeAws
+) -> None:
+    tables = FakeTables()
+    aws.answers |= tables.answers()
+    rows(tables, 3)
+    shown = cli("export", *ENVIRONMENT).stdout
+    assert len(shown.splitlines()) == 3
+    assert cli("export", *ENVIRONMENT, "-o", "-").stdout == shown
+    file = Path("payments.jsonl")
+    assert cli("export", *ENVIRONMENT, "--output-file", file).exit_code == 0
+    assert file.read_text() == shown
+    rows(tables, 4)
+    assert cli("export", *ENVIRONMENT, "--out", file).exit_code == 2
+    for overwrite in ("--overwrite", "--force"):
+        assert cli("export", *ENVIRONMENT, "--out", file, overwrite).exit_code == 0
+        assert len(file.read_text().splitlines()) == 4

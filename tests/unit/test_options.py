@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from click.testing import CliRunner
 
 from payment_infra.cli import root
 from payment_infra.cli.options import Renamed
-from payment_infra.config import FIELDS
+from payment_infra.cli.sections import SHARED
+from payment_infra.config import FIELDS, SECTIONS
 from tests.reference import commands, flags
 
 PACKAGE = Path(root.callback.__code__.co_filename).parents[1]  # type: ignore[union-attr]
@@ -173,3 +175,45 @@ def test_yes_says_which_questions_it_does_not_answer() -> None:
         if text.startswith("--")
     }
     assert told == answers - {"--yes", "--wait"} == {"--allow", "--confirm-discard", "--mismatched"}
+
+
+def test_settings_have_the_sections_of_their_source() -> None:
+    assert [name for names in SECTIONS.values() for name in names] == list(FIELDS)
+    source = (PACKAGE / "config.py").read_text()
+    comments = re.findall(r"\n\n    # (.+)\.\n    (\w+):", source)
+    assert {title: names[0] for title, names in SECTIONS.items()} == {
+        "The environment": "suffix",
+        **dict(comments),
+    }
+
+
+SECTIONED = ("render", "validate", "config", "upload", "deploy", "diff", "local")
+
+
+@pytest.mark.parametrize("command", SECTIONED)
+def test_help_has_the_own_options_first_and_settings_in_sections(command: str) -> None:
+    shown = CliRunner().invoke(root, [command, "--help"], terminal_width=80).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    found: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if heading := re.fullmatch(r"([A-Z].*):", line):
+            title = heading[1]
+            found[title] = []
+        elif option := re.match(r"  (?:-\w, )?(--[a-z-]+)", line):
+            found[title].append(option[1])
+    options = flags(COMMANDS[command])
+    names = {text: option.name for text, option in options.items()}
+    assert {name for rows in found.values() for name in rows} <= set(options)
+    of_settings = {title: [names[row] for row in found.get(title, [])] for title in SECTIONS}
+    assert of_settings == {
+        title: [name for name in fields if name in names.values()]
+        for title, fields in SECTIONS.items()
+    }
+    elsewhere = [flag for shared in SHARED.values() for flag in shared]
+    own = [
+        option.opts[-1]
+        for option in dict.fromkeys(options.values())
+        if option.name not in FIELDS and option.opts[-1] not in elsewhere
+    ]
+    assert found.get("Options", []) == own
+    assert [*found] == [title for title in ("Options", *SHARED, *SECTIONS) if found.get(title)]
