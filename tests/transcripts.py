@@ -116,8 +116,12 @@ def check_width(text: str, width: int) -> None:
     assert wide == []
 
 
-def screen(raw: str) -> str:
-    """Return what a terminal shows after this; it knows only what rich's Live and \\r send."""
+def screen(raw: str, height: int | None = None) -> str:
+    """Return what a terminal shows after this, with what has scrolled out of it.
+
+    It knows only what rich's Live and \\r send. What has scrolled out of `height` lines, no cursor
+    comes back to.
+    """
     lines, row, begins = [""], 0, False
     for part in re.split(r"(\x1b\[1A|\x1b\[2K|\x1b\[\?25[hl]|\r|\n)", raw):
         match part:
@@ -125,7 +129,8 @@ def screen(raw: str) -> str:
                 row, begins = row + 1, False
                 lines += [""] * (row - len(lines) + 1)
             case "\x1b[1A":
-                row -= 1
+                top = 0 if height is None else max(0, len(lines) - height)
+                row = max(row - 1, top)
             case "\x1b[2K":
                 lines[row] = ""
             case "\r":

@@ -14,6 +14,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import MAX_INTERVAL_SECONDS, Span, environment_options, output_option
+from payment_infra.cli.views.drawing import console, fitted, is_drawable
 from payment_infra.cli.views.output import print_data
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.moments import iso
@@ -51,7 +52,7 @@ def command(environment: Environment, watch: bool, interval: float, output: str)
     from payment_infra.cloud.operating.status import read_status
 
     if watch:
-        if output != "text" or not sys.stdout.isatty():
+        if output != "text" or not (sys.stdout.isatty() and is_drawable()):
             raise UsageError(
                 "--watch draws on a terminal; leave it out for --output json or a pipe"
             )
@@ -67,16 +68,22 @@ def command(environment: Environment, watch: bool, interval: float, output: str)
 
 
 def _watch(environment: Environment, interval: float) -> None:
+    """Draw it again and again; at the end, leave the last one whole."""
     from rich.live import Live
-    from rich.text import Text
 
     from payment_infra.cloud.operating.status import read_status
 
-    with Live(Text("…"), screen=False, auto_refresh=False) as live:
-        while True:
-            status = read_status(environment.again(), datetime.now(UTC))
-            live.update(Text.from_ansi(_screen(environment, status)), refresh=True)
-            time.sleep(interval)
+    on, screen = console(), ""
+    try:
+        with Live("…", console=on, auto_refresh=False, transient=True) as live:
+            while True:
+                status = read_status(environment.again(), datetime.now(UTC))
+                screen = _screen(environment, status)
+                live.update(fitted(screen, on), refresh=True)
+                time.sleep(interval)
+    finally:
+        if screen:
+            click.echo(screen)
 
 
 def _screen(environment: Environment, status: Status) -> str:

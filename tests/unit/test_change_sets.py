@@ -12,7 +12,6 @@ from payment_infra.cloud.stacks.change_sets import Request
 from payment_infra.cloud.stacks.diagnosis import remedy_of
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Outdated, Stack
-from payment_infra.cloud.stacks.tokens import principal_of, token_of
 from payment_infra.errors import AwsError
 from tests.aws import FakeAws, FakeStack, Refused
 from tests.stacks import NO_CHANGES, Answer
@@ -252,22 +251,6 @@ def test_only_failed_ones_of_this_tool_are_cleaned_up(aws: FakeAws, stack: Stack
     assert state is not None
     clearing.delete_failed(stack, state)
     assert list(aws.change_sets) == ["payment-infra-1", "theirs", "theirsno"]
-
-
-@pytest.mark.parametrize(
-    ("principal", "operator"),
-    [
-        ("arn:aws:sts::123456789012:assumed-role/Deployers/alice@example.com", "alice-example-com"),
-        ("arn:aws:iam::123456789012:user/bob", "bob"),
-        ("arn:aws:iam::123456789012:root", "arn-aws-iam-123456789012-root"),
-    ],
-)
-def test_a_token_tells_who_began(principal: str, operator: str) -> None:
-    token = token_of(principal)
-    assert principal_of(token) == operator
-    assert len(token) <= 128
-    assert token != token_of(principal)
-    assert principal_of("Console-DeleteStack-1") == ""
 
 
 DESCRIBE = "cloudformation:DescribeChangeSet"

@@ -175,7 +175,7 @@ def rendered(known: Operation, width: int, seconds: int, color: bool) -> str:
         legacy_windows=False,
         highlight=False,
     )
-    console.print(frame(known, width, START + timedelta(seconds=seconds)))
+    console.print(frame(known, width, 40, START + timedelta(seconds=seconds)))
     file = console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()
@@ -236,6 +236,26 @@ def test_many_in_flight_are_counted_and_a_long_name_is_cut() -> None:
     check_width(text, 80)
     assert f"and {20 - MAX_IN_FLIGHT} more" in text
     assert len(text.splitlines()) == MAX_IN_FLIGHT + 2
+
+
+def test_a_drawing_is_no_higher_than_its_terminal() -> None:
+    from rich.console import Console
+
+    known = operation(
+        *(happened(1, f"Alarm{number}", "CREATE_IN_PROGRESS") for number in range(20)), total=20
+    )
+    heights = {}
+    for height in (1, 2, 5, 40):
+        console = Console(file=io.StringIO(), width=80, force_terminal=False)
+        drawn = console.render_lines(frame(known, 80, height, START), pad=False)
+        heights[height] = len(drawn)
+    assert heights == {1: 1, 2: 2, 5: 5, 40: MAX_IN_FLIGHT + 2}
+
+
+def test_nothing_is_counted_before_the_first_event() -> None:
+    text = rendered(Operation(NAME), 80, 2, color=False)
+    assert "/" not in text
+    assert "0 s" in text
 
 
 def test_a_resource_is_done_or_in_flight_and_the_stack_is_neither() -> None:

@@ -67,8 +67,11 @@ class Operation:
         return (until - self._started.get(name, until)).total_seconds()
 
 
-def frame(operation: Operation, width: int, now: datetime) -> Group:
-    """Return the drawing at a moment: the bar, and the resources in flight."""
+def frame(operation: Operation, width: int, height: int, now: datetime) -> Group:
+    """Return the drawing at a moment: the bar, and the resources in flight.
+
+    It is no wider and no higher than so many columns and lines.
+    """
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -78,7 +81,8 @@ def frame(operation: Operation, width: int, now: datetime) -> Group:
         return Group(Text(cut_right(operation.waits_for, width - 1), no_wrap=True))
     done, total = len(operation.done), operation.total
     took = elapsed((now - (operation.began or now)).total_seconds())
-    label = f"{done}/{total}  {took}  {operation.label}".rstrip()
+    count = f"{done}/{total}  " if total else ""  # nothing is known before the first event
+    label = f"{count}{took}  {operation.label}".rstrip()
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
         ProgressBar(total=max(total, 1), completed=done, width=max(10, width - len(label) - 3)),
@@ -88,8 +92,9 @@ def frame(operation: Operation, width: int, now: datetime) -> Group:
         f"  {elapsed(operation.seconds(name, now)):>8}  {event.status:<20}  {name}"
         for name, event in operation.in_flight.items()
     ]
-    more = len(rows) - MAX_IN_FLIGHT
-    shown = rows[:MAX_IN_FLIGHT] + ([f"  and {more} more"] if more > 0 else [])
+    most = max(min(MAX_IN_FLIGHT, height - 2), 0)  # beside the bar and the last row
+    more = len(rows) - most
+    shown = rows[:most] + ([f"  and {more} more"] if more > 0 and height > 1 else [])
     # The last column stays free: some terminals wrap when it is written.
     lines = [Text(cut_right(row, width - 1), no_wrap=True) for row in shown]
     return Group(bar, *lines)

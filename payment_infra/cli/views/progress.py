@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from payment_infra.cli.views.drawing import console, room
 from payment_infra.cli.views.ndjson import JsonView
 from payment_infra.cli.views.operation import COLORS, MAX_IN_FLIGHT, Operation, finished, frame
 from payment_infra.cli.views.output import note, print_outputs
@@ -29,7 +30,6 @@ from payment_infra.cloud.events import (
 from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.live import Live
 
     from payment_infra.errors import PaymentInfraError
@@ -178,8 +178,8 @@ class LiveView:
         from rich.live import Live
 
         self._live = Live(
-            get_renderable=lambda: frame(self.operation, self._width, self._now()),
-            console=_console(self._width),
+            get_renderable=lambda: frame(self.operation, self._width, room(), self._now()),
+            console=console(self._width, stderr=True),
             refresh_per_second=4,
             transient=True,
         )
@@ -230,11 +230,3 @@ def _failure(event: StackEvent) -> str:
 
 def _one_line(text: str) -> str:
     return escaped(" ".join(text.split()))
-
-
-def _console(width: int) -> Console:
-    from rich.console import Console
-
-    color = click.get_current_context(silent=True)
-    plain = color is not None and color.color is False
-    return Console(stderr=True, width=width, no_color=plain, highlight=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.interruption import status
+from payment_infra.cli.views.drawing import is_drawable
 from payment_infra.cli.views.output import check_answers, confirm
 from payment_infra.errors import Declined, Interrupted, PaymentInfraError
 
@@ -56,7 +57,7 @@ def at_terminal(stack_name: str, output: str) -> Iterator[TerminalOperator]:
     """
     from payment_infra.cli.views.progress import view
 
-    terminal = sys.stderr.isatty() and os.environ.get("CI") != "true"
+    terminal = sys.stderr.isatty() and is_drawable() and os.environ.get("CI") != "true"
     with view(output, stack_name, terminal=terminal) as shown:
         try:
             yield TerminalOperator(shown)
