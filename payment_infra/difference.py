@@ -13,11 +13,11 @@ from itertools import zip_longest
 from typing import Any
 
 from payment_infra.grants import GrantChange, compare_grants
+from payment_infra.names import ARTIFACT_KEY
 from payment_infra.rendering import describe
 
 # Below a resource: where it says which object of the bucket holds its code.
 CODE_PATHS = (("Properties", "Code", "S3Key"), ("Properties", "Content", "S3Key"))
-ARTIFACT_KEY = re.compile(r"payment-infra/[^/]+/(?P<digest>[0-9a-f]{12})[0-9a-f]*\.zip")
 HIDDEN = "****"
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
@@ -220,7 +220,7 @@ def _code(template: Mapping[str, Any]) -> dict[str, str]:
             value = properties.get(part)
             if isinstance(value, Mapping) and key in value:
                 text = describe(value[key])
-                match = ARTIFACT_KEY.fullmatch(text)
+                match = re.fullmatch(ARTIFACT_KEY, text)
                 code[name] = match["digest"] if match else text
     return code
 

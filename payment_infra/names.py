@@ -147,3 +147,8 @@ def naming_flags(suffix: str, stack_name: str) -> str:
         return f"--suffix {suffix}"
     named = f"--stack-name {stack_name}"
     return f"--suffix {suffix} {named}" if suffix else named
+
+
+# Where the bucket has the zip of an entry module, as a regular expression: people see the first 12
+# digits of the digest.
+ARTIFACT_KEY = r"payment-infra/(?P<module>[^/]+)/(?P<digest>[0-9a-f]{12})[0-9a-f]*\.zip"

@@ -62,8 +62,7 @@ def _report(url: str, answer: Answer, logs: str) -> Any:
     if answer.status == 0:
         raise AwsError(f"{url}health: no answer: {answer.body}")
     if answer.status != 200 or answer.field("overall_status") is None:
-        told = answer.field("message") or answer.body
-        raise AwsError(f"{url}health: {answer.status} {told}; see `{logs}`")
+        raise AwsError(f"{url}health: {answer.status} {answer.told}; see `{logs}`")
     return answer.body
 
 

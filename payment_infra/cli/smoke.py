@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command("smoke")
-@click.option("-v", "--verbose", is_flag=True, help="Show every request and its answer.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show every request and its answer.",
+)
 @click.option("--pay", is_flag=True, help="Charge at a real gateway, too: 100.50 USD.")
 @output_option
 @environment_options
@@ -59,7 +64,7 @@ def run_checks(api: Api, gateway: str, *, pay: bool, verbose: bool, output: str 
         if api.told and not checks:
             note(f"Warning: {api.told}")
         checks.append(check)
-        if verbose:
+        if verbose or not check.passed:
             note(_conversation(api.url, check))
     if output == "json":
         print_json([_document(check) for check in checks])

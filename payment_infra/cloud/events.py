@@ -6,6 +6,7 @@ order in which they happen; what shows them knows no more of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Action = Literal["Add", "Modify", "Remove", "Import", "Dynamic"]
 Replacement = Literal["no", "may replace", "replaces"]
+
+VERBS = {"Add": "add", "Modify": "modify", "Remove": "remove"}
 
 STACK_TYPE = "AWS::CloudFormation::Stack"
 # What holds data that nothing can make again.
@@ -85,6 +88,13 @@ class Preview:
     grants: tuple[GrantChange, ...] = ()
     gateway: str = ""
     unasked: tuple[PropertyChange, ...] = ()
+
+    @property
+    def counts(self) -> str:
+        """How many resources it adds, modifies and so on: `3 to add, 1 to modify`."""
+        verbs = Counter(VERBS.get(change.action, change.action.lower()) for change in self.changes)
+        told = ", ".join(f"{number} to {verb}" for verb, number in verbs.items())
+        return told or "no resources"
 
 
 @dataclass(frozen=True)

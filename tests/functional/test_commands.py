@@ -653,7 +653,7 @@ def test_destroy_changes_nothing_without_a_yes_and_exits_130(
 def test_destroy_names_stack_and_region_in_its_question(cli: Cli) -> None:
     deployed(cli)
     result = cli(*DESTROY, typed="n\n")
-    assert f"Delete the stack {STACK} in eu-central-1" in result.output
+    assert f"Delete the stack {STACK} in eu-central-1 with" in result.output
 
 
 CALLERS = {
@@ -688,7 +688,10 @@ def test_destroy_shows_who_has_the_callers_policy_and_detaches_it_before_the_del
         assert f"    {line}\n" in result.stderr
     if typed:
         asked = " ".join(result.output.split())
-        assert "eu-central-1, and detach the callers' policy from 3 principals?" in asked
+        assert (
+            "eu-central-1 with 1 resource, and detach the callers' policy from 3 principals?"
+            in asked
+        )
 
 
 def test_destroy_attaches_the_callers_policy_again_if_the_stack_stays(

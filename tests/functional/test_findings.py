@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from payment_infra import names
+from payment_infra.artifacts import code_keys
 from payment_infra.cloud.environment.journal import PREFIX
 from payment_infra.moments import shown
 from tests.aws import ACCOUNT, REGION, FakeAws, FakeStack, Refused
 from tests.intake import EVERY, PROCESS, VALIDATE, FakeIntake
 from tests.queues import FakeQueues
 from tests.tables import START, FakeTables
+from tests.unit.template import load
 from tests.versions import FakeVersions
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ RESOURCES = (
     *("ValidationFunction", "ProcessingFunction", "RetryFunction", "HealthMonitorFunction"),
     "HealthMonitorSchedule",
 )
+MODULES = {
+    "ValidationFunction": "validation",
+    "ProcessingFunction": "processing",
+    "RetryFunction": "retry",
+    "HealthMonitorFunction": "health_monitor",
+}
 RESUME = "`payment-infra resume --suffix dev` lets them in"
 UNDO = "payment-infra restore --undo --suffix dev"
 FROM_BACKUP = (
@@ -68,7 +76,7 @@ def aws(intake: FakeIntake, tables: FakeTables) -> FakeAws:
         **intake.answers(),
         "lambda:GetFunctionConfiguration": lambda params: {
             "FunctionName": params["FunctionName"],
-            "CodeSha256": "digest",
+            "Handler": f"{MODULES[params['FunctionName']]}.handler",
             "LastModified": "2026-11-21T07:00:00.000+0000",
         },
         "lambda:GetFunctionConcurrency": {},
@@ -415,10 +423,20 @@ def test_all_of_it_is_one_line(cli: Cli, aws: FakeAws, intake: FakeIntake) -> No
     )
 
 
+def test_code_has_the_digest_that_a_difference_would_have(cli: Cli, aws: FakeAws) -> None:
+    aws.stacks[NAME].template = json.dumps(load())
+    functions = json.loads(cli(*STATUS, "--output", "json").stdout)["functions"]
+    keys = code_keys()
+    assert {function["name"]: function["code"] for function in functions} == {
+        name: keys[module].split("/")[2][:12] for name, module in MODULES.items()
+    }
+    assert f"  {functions[0]['code']}  " in cli(*STATUS).stdout
+
+
 def test_the_gateway_is_the_one_of_the_function_that_charges(cli: Cli, aws: FakeAws) -> None:
     def configuration(params: Answer) -> Answer:
         name = params["FunctionName"]
-        found: Answer = {"FunctionName": name, "CodeSha256": "x", "LastModified": "y"}
+        found: Answer = {"FunctionName": name, "LastModified": "y"}
         variables = {"GATEWAY": "acme:Acme"} if name == "ProcessingFunction" else {}
         return {**found, "Environment": {"Variables": variables}}
 
@@ -534,7 +552,7 @@ def test_a_table_that_the_backups_leave_out(cli: Cli, aws: FakeAws) -> None:
 def test_a_function_whose_live_version_works_on_another_table(cli: Cli, aws: FakeAws) -> None:
     versions = FakeVersions(lambda: TABLE)
     versions.give(aws.stacks[NAME])
-    details = {"CodeSha256": "digest", "LastModified": "2026-11-21T07:00:00.000+0000"}
+    details = {"LastModified": "2026-11-21T07:00:00.000+0000"}
     configuration = versions.answers()["lambda:GetFunctionConfiguration"]
     aws.answers |= {
         **versions.answers(),

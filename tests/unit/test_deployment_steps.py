@@ -71,7 +71,7 @@ def test_a_preview_comes_before_the_question_and_the_question_before_any_change(
         "eu-central-1",
     )
     assert {one.action for one in preview.changes} == {"Add"}
-    assert operator.asked == [f"Create the stack {NAME} in eu-central-1?"]
+    assert operator.asked == [f"Create the stack {NAME} in eu-central-1: 78 to add?"]
     assert (aws.stacks, aws.change_sets) == ({}, {})
 
 
@@ -393,7 +393,9 @@ def test_detach_returns_as_soon_as_it_has_begun(session: Session, aws: FakeAws) 
 def test_every_event_says_who_began_the_operation(session: Session, aws: FakeAws) -> None:
     run(session)
     [request] = aws.called("cloudformation:ExecuteChangeSet")
-    assert request["ClientRequestToken"].startswith("payment-infra-alice-example-com-")
+    assert request["ClientRequestToken"].startswith(
+        "payment-infra--123456789012-Deployers-2Falice-40example-2Ecom-"
+    )
 
 
 def test_ctrl_c_while_it_goes_on_says_how_to_see_and_stop_it(

@@ -54,7 +54,7 @@ IMPORTS = {
     "template": "config groups names naming record | troposphere",
     "rendering": "| troposphere yaml",
     "grants": "rendering",
-    "difference": "grants rendering",
+    "difference": "grants names rendering",
     "cloud.events": "grants",
     "cloud.sdk": "cloud.events errors | boto3",
     "cloud.stacks": "cloud.events cloud.sdk errors moments names rendering | boto3",

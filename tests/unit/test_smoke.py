@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 from payment_infra.cli.smoke import run_checks
 from payment_infra.cloud.environment import smoke
 from payment_infra.config import SIMULATED_GATEWAY
-from payment_infra.errors import AwsError
+from payment_infra.errors import AwsError, PaymentInfraError
 from tests.http import URL, FakeHttp, Response, answering
 
 
@@ -202,7 +202,7 @@ def test_a_stage_that_stays_stopped_fails(http: FakeHttp) -> None:
 def test_that_payments_fail_is_told_whatever_the_health(http: FakeHttp) -> None:
     http.answers["validate"] = Response(500, b'{"error": "Validation failed"}')
     verdict = smoke.judge(api(), "acme:Acme", no_pause, pay=False)
-    assert verdict.failed.startswith("validate: 500 {'error': 'Validation failed'}, not 200 ")
+    assert verdict.failed.startswith("validate: 500 Validation failed, not 200 ")
     http.answers["validate"] = NoConnection(error=OSError("refused"))
     assert smoke.judge(api(), "acme:Acme", no_pause, pay=False).failed == (
         f"{URL}: no answer: {NOTHING}"
@@ -263,7 +263,7 @@ def going_around(detour: Detour | None) -> tuple[smoke.Api, list[str]]:
             NoConnection(error=OSError("timed out")),
             "no answer: the endpoint: the connection has failed (OSError)",
         ),
-        (Response(403, b'{"message": "Forbidden"}'), "403 {'message': 'Forbidden'}"),
+        (Response(403, b'{"message": "Forbidden"}'), "403 Forbidden"),
         (Response(403, b'{"error": "Request refused"}'), "403 Request refused"),
     ],
 )
@@ -322,3 +322,32 @@ def test_the_command_says_that_the_api_was_gone_around(
     called, _ = going_around(Detour())
     run_checks(called, SIMULATED_GATEWAY, pay=False, verbose=False)
     assert capsys.readouterr().err == f"Warning: {Detour.told}\n"
+
+
+LONG = "the payment could not be stored " * 10
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"error": "Processing failed", "message": LONG}, "500 Processing failed"),
+        ({"message": "Internal server error"}, "500 Internal server error"),
+        ({"checks": [1, None]}, '500 {"checks": [1, null]}'),
+        ([], "500 []"),
+        ("", "500 nothing"),
+        (LONG, "500 the payment could not be stored the …"),
+    ],
+)
+def test_a_check_that_fails_has_a_short_line_in_the_table_and_its_answer_below(
+    body: Any, told: str, http: FakeHttp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    http.answers["process"] = Response(500, json.dumps(body).encode())
+    with pytest.raises(PaymentInfraError, match="3 of 6 checks failed"):
+        run_checks(api(), SIMULATED_GATEWAY, pay=False, verbose=False)
+    out, err = capsys.readouterr()
+    assert out.count(told) == 3
+    assert max(map(len, out.splitlines())) <= 100
+    assert err.count(f"POST {URL}process ") == 3
+    assert f"POST {URL}validate" not in err
+    if isinstance(body, dict):
+        assert all(json.dumps(value) in err for value in body.values() if isinstance(value, str))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from payment_infra.cli.views.output import NO_BREAK
 from payment_infra.cli.views.text import cut
 
 if TYPE_CHECKING:
@@ -15,17 +16,15 @@ if TYPE_CHECKING:
 
 
 def draw(found: Destruction, width: int) -> Iterator[str]:
-    """Yield what goes and what is kept."""
+    """Yield what is kept and what goes, the data last: the question comes below it."""
     from payment_infra.cloud.destroying.destruction import kinds
 
     yield click.style(f"Deletion of {found.stack} in {found.region}", bold=True)
-    yield click.style(f"- resources that go: {sum(found.goes.values())}", fg="red")
-    if found.table:
-        yield click.style(f"    table {found.table}, payments: about {found.items}", fg="red")
-    for queue, number in found.messages.items():
-        yield click.style(f"    queue {queue}, messages not handled yet: {number}", fg="red")
-    for kind in kinds(found.goes):
-        yield f"    {cut(kind, width - 4)}"
+    if found.kept:
+        yield click.style(f"+ what is kept: {len(found.kept)}", fg="green")
+    for kept in found.kept:
+        yield f"    {kept.resource_type} {kept.name}"
+        yield f"      {cut(kept.reason, width - 6)}"
     if found.callers.principals:
         number = len(found.callers.principals)
         yield click.style(f"- who loses the callers' policy: {number}", fg="red")
@@ -37,11 +36,14 @@ def draw(found: Destruction, width: int) -> Iterator[str]:
             f"nobody has it: {found.callers.unknown}"
         )
         yield from (click.style(line, fg="yellow") for line in textwrap.wrap(told, width))
-    if found.kept:
-        yield click.style(f"+ what is kept: {len(found.kept)}", fg="green")
-    for kept in found.kept:
-        yield f"    {kept.resource_type} {kept.name}"
-        yield f"      {cut(kept.reason, width - 6)}"
+    yield click.style(f"- resources that go: {sum(found.goes.values())}", fg="red")
+    every = ", ".join(kind.replace(" ", NO_BREAK) for kind in kinds(found.goes))
+    for line in textwrap.wrap(every, width - 4):
+        yield f"    {line.replace(NO_BREAK, ' ')}"
+    if found.table:
+        yield click.style(f"    table {found.table}, payments: about {found.items}", fg="red")
+    for queue, number in found.messages.items():
+        yield click.style(f"    queue {queue}, messages not handled yet: {number}", fg="red")
 
 
 def draw_remains(left: Sequence[Kept]) -> Iterator[str]:

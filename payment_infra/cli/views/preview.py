@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ SIGNS = {
     "Remove": ("-", "red"),
     "Import": ("<", "green"),
 }
-VERBS = {"Add": "add", "Modify": "modify", "Remove": "remove"}
 # As wide as the longest action that a template of ours has.
 ACTION_WIDTH = 32
 INDENT = "    "
@@ -41,11 +39,9 @@ def draw(preview: Preview, width: int) -> str:
         preview: the change set.
         width: of the terminal, in columns; no line is longer.
     """
-    counts = Counter(VERBS.get(change.action, change.action.lower()) for change in preview.changes)
-    total = ", ".join(f"{number} to {verb}" for verb, number in counts.items())
     verb = "creates" if preview.creates else "changes"
     where = f"account {preview.account}, {preview.region}"
-    heading = f"This {verb} {preview.stack} in {where}: {total or 'no resources'}"
+    heading = f"This {verb} {preview.stack} in {where}: {preview.counts}"
     lines = [click.style(line, bold=True) for line in textwrap.wrap(heading, width)]
     if preview.gateway:
         lines.append(cut(f"Payment gateway: {draw_gateway(preview.gateway)}", width))

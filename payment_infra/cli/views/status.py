@@ -117,7 +117,7 @@ def _function(function: FunctionStatus, now: datetime) -> str:
     p95 = function.p95_milliseconds
     duration = NOTHING if p95 is None else f"{p95:.0f} ms"
     text = (
-        f"{cut(function.name, 32):<34}{function.code[:12]:<14}{errors:>7}{duration:>10}"
+        f"{cut(function.name, 32):<34}{function.code or NOTHING:<14}{errors:>7}{duration:>10}"
         f"  {_changed(function.changed_at, now)}"
     )
     return click.style(text, fg="red") if function.errors else text

@@ -88,4 +88,6 @@ def agree(
         operator.confirm(question, agreed=False, flag=f"--allow {need}")
     if not asked:
         verb = "Create" if change_set.creates else "Update"
-        operator.confirm(f"{verb} the stack {stack.name} in {session.region}?", options.yes)
+        # With what is at the top of the preview, which may have scrolled out of the terminal.
+        question = f"{verb} the stack {stack.name} in {session.region}: {preview.counts}?"
+        operator.confirm(question, options.yes)

@@ -29,7 +29,7 @@ from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.stacks.operator import follow
 from payment_infra.cloud.stacks.settling import Step, busy, step_of
-from payment_infra.wording import counted
+from payment_infra.wording import counted, listed
 
 if TYPE_CHECKING:
     from payment_infra.cloud.operating.dead_letters import Clock
@@ -178,7 +178,13 @@ def _saving(
 
 
 def _question(found: Destruction) -> str:
+    """Return the question, with what goes: all else may have scrolled out of the terminal."""
+    goes = [counted(sum(found.goes.values()), "resource")]
+    if found.table:
+        goes.append(f"about {counted(found.items, 'payment')}")
+    if messages := sum(found.messages.values()):
+        goes.append(counted(messages, "message"))
     number = len(found.callers.principals)
     callers = counted(number, "principal")
     also = f", and detach the callers' policy from {callers}" if number else ""
-    return f"Delete the stack {found.stack} in {found.region}{also}?"
+    return f"Delete the stack {found.stack} in {found.region} with {listed(goes)}{also}?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,8 @@ CHECK = "check the network"
 # How often, and how far apart, a stage that has been stopped is asked whether it is still.
 THROTTLED_LOOKS = 30
 THROTTLED_PAUSE_SECONDS = 2.0
+# What of an answer stands in a line; a table with it fits into 80 columns.
+TOLD_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,20 @@ class Answer:
     def field(self, name: str) -> object:
         """Return a field of a JSON object, None where the body is not one."""
         return self.body.get(name) if isinstance(self.body, dict) else None
+
+    @property
+    def told(self) -> str:
+        """What the answer says of itself, on one short line.
+
+        Of an object that is its error, or its message; API Gateway's own answers have the latter.
+        """
+        told = self.field("error") or self.field("message") or self.body
+        text = told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
+        return _short(text) or "nothing"
+
+
+def _short(text: str) -> str:
+    return textwrap.shorten(text, TOLD_LENGTH, placeholder=" …")
 
 
 @dataclass(frozen=True)
@@ -133,7 +150,7 @@ class Api:
         if answer.status and answer.status not in REFUSED:
             self._reached = True
         elif not self._reached:
-            told = answer.field("error") or answer.body
+            told = answer.told if answer.status else answer.body
             how = f"{answer.status or 'no answer:'} {told}".partition("; ")[0]
             self._detour = self._around(f"{self.url} cannot be reached from here ({how})")
             if self._detour:
@@ -268,9 +285,14 @@ def _check(
     )
 
 
-def _told(answer: Answer, field: str) -> object:
+def _told(answer: Answer, field: str) -> str:
+    if not answer.status:
+        return str(answer.body)
     told = answer.field(field)
-    return "already processed" if told == ALREADY_PROCESSED else told or answer.body
+    if told == ALREADY_PROCESSED:
+        return "already processed"
+    known = isinstance(told, str) and told and answer.field("error") is None
+    return _short(str(told)) if known else answer.told
 
 
 def since(start: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from payment_infra.cloud.sdk.queues import Depth, name_of, read_depth
 from payment_infra.config import gateway_name
 from payment_infra.errors import AwsError
 from payment_infra.names import (
+    ARTIFACT_KEY,
     DEAD_LETTER_QUEUE,
     FAILED_QUEUE,
     PROCESSING_FUNCTION,
@@ -49,6 +51,8 @@ MINUTES_5 = 300
 @dataclass(frozen=True)
 class FunctionStatus:
     """A function: the digest of its code, when it was changed, and its last hour.
+
+    code is, as `diff` tells it, what the stack was deployed with; "" if that is not known.
 
     p95_milliseconds is that of the worse of the clock hours that the last one overlaps; None
     without a call.
@@ -177,6 +181,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
         configurations = parts.read(
             "functions", lambda: _configurations(environment), dict[str, Any]()
         )
+        digests = parts.read("code", lambda: _digests(environment), dict[str, str]())
         table = parts.read("table", lambda: _table(environment), None)
         depths = parts.read("queues", lambda: _depths(environment), dict[str, Depth]())
         alarms = parts.read(ALARMS, lambda: find_alarms(environment), list[Alarm]())
@@ -207,7 +212,7 @@ def read_status(environment: Environment, now: datetime) -> Status:
             functions=tuple(
                 FunctionStatus(
                     name=function["FunctionName"],
-                    code=function["CodeSha256"],
+                    code=digests().get(function.get("Handler", "").partition(".")[0], ""),
                     changed_at=function["LastModified"],
                     errors=_whole(measured.get(f"{name} errors")),
                     p95_milliseconds=measured.get(f"{name} p95"),
@@ -297,6 +302,14 @@ def _gateway(configurations: Mapping[str, Any], parts: _Parts) -> str:
 
 def _configurations(environment: Environment) -> dict[str, Any]:
     return {name: environment.function(name) for name in functions_of(environment)}
+
+
+def _digests(environment: Environment) -> dict[str, str]:
+    """Return by entry module the digest of the code that the stack was deployed with."""
+    return {
+        found["module"]: found["digest"]
+        for found in re.finditer(ARTIFACT_KEY, environment.stack.template_text())
+    }
 
 
 def _table(environment: Environment) -> TableStatus:

@@ -151,11 +151,7 @@ class Stack:
         Raises:
             AwsError: there is none that can be read.
         """
-        where = {"ChangeSetName": change_set_id} if change_set_id else {"StackName": self.name}
-        with self._there():
-            answer = self.client.get_template(**where, TemplateStage="Original")
-        # boto3 parses a template in JSON, and passes one in YAML on as text.
-        body: Any = answer["TemplateBody"]
+        body = self._template_body(change_set_id)
         if isinstance(body, str):
             from payment_infra.rendering import read_document  # a first deployment needs no YAML
 
@@ -166,6 +162,17 @@ class Stack:
                 raise AwsError(f"{told}; see it in the CloudFormation console") from error
         document: Mapping[str, Any] = json.loads(json.dumps(body))
         return document
+
+    def template_text(self) -> str:
+        """Return the deployed template as text, in JSON or YAML; to parse the latter takes long."""
+        body = self._template_body()
+        return body if isinstance(body, str) else json.dumps(body)
+
+    def _template_body(self, change_set_id: str | None = None) -> Any:
+        """Return a template as boto3 does: parsed if it is JSON, as text if it is YAML."""
+        where = {"ChangeSetName": change_set_id} if change_set_id else {"StackName": self.name}
+        with self._there():
+            return self.client.get_template(**where, TemplateStage="Original")["TemplateBody"]
 
     def metadata(self, logical_id: str) -> Mapping[str, Any]:
         """Return the Metadata attribute of a resource, {} if the stack has no such resource."""

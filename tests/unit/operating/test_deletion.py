@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.aws import FakeAws
 
 NAME = "payment-infra-dev"
-QUESTION = f"Delete the stack {NAME} in eu-central-1?"
+QUESTION = f"Delete the stack {NAME} in eu-central-1 with 0 resources?"
 
 
 @pytest.fixture

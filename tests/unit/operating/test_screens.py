@@ -94,12 +94,12 @@ STATUS = Status(
     ),
     functions=(
         FunctionStatus(
-            "payment-validation-prod-eu", "vNCINKmNOzN/", "2026-11-21T07:00:00.000+0000", 0, 48.2
+            "payment-validation-prod-eu", "bcd08d22a98c", "2026-11-21T07:00:00.000+0000", 0, 48.2
         ),
         FunctionStatus(
-            "payment-processing-prod-eu", "fTpbhCW2lgJL", "2026-11-21T07:00:00.000+0000", 12, 912.7
+            "payment-processing-prod-eu", "7d3a5b8415b6", "2026-11-21T07:00:00.000+0000", 12, 912.7
         ),
-        FunctionStatus("payment-retry-prod-eu", "5o+p+7uZiFHy", "soon", None, None),
+        FunctionStatus("payment-retry-prod-eu", "", "soon", None, None),
     ),
     table=TableStatus(
         "transactions-prod-eu",
