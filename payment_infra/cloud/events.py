@@ -191,6 +191,22 @@ class Result:
 
 
 @dataclass(frozen=True)
+class LastOperation:
+    """An operation on a stack that has ended, as its events tell it.
+
+    begun says by whom or how, "" if nobody can tell; resources is how many it was about; failed are
+    the events of those that failed, oldest first.
+    """
+
+    stack: str
+    began: datetime
+    ended: datetime
+    begun: str
+    resources: int
+    failed: tuple[StackEvent, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """What a work will do, or has come to: for people its lines, for programs its document.
 
@@ -202,5 +218,6 @@ class Report:
     final: bool = False
 
 
-Event = Target | Preview | StackEvent | Waiting | StepBegun | Caution | Outputs | Report | Result
+Told = Caution | Outputs | Report | Result
+Event = Target | Preview | StackEvent | LastOperation | Waiting | StepBegun | Told
 Tell = Callable[[Event], None]

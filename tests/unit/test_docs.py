@@ -26,6 +26,7 @@ from payment_infra.cloud.events import (
     Caution,
     Change,
     Diagnosis,
+    LastOperation,
     Outputs,
     Preview,
     PropertyChange,
@@ -337,6 +338,8 @@ def test_every_field_of_ndjson_is_told_and_no_other(capsys: pytest.CaptureFixtur
     grants = (GrantChange(added=True, role="", effect="", actions=(), resources=()),)
     view.tell(Preview("", "", "", "", True, changes, grants, unasked=(PropertyChange(""),)))
     view.tell(StackEvent("", datetime.now(UTC), "", "", "", ""))
+    now = datetime.now(UTC)
+    view.tell(LastOperation("", now, now, "", 0, ()))
     for event in (Caution(""), Outputs({}), StepBegun(1, 1, ""), Result("", "", changed=True)):
         view.tell(event)
     view.fail(DeploymentFailed("", diagnosis=cause))

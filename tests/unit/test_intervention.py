@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from payment_infra.cloud.environment.locking import Lock
-from payment_infra.cloud.events import Caution, StackEvent
+from payment_infra.cloud.events import Caution, LastOperation, StackEvent
 from payment_infra.cloud.stacks import intervention
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.errors import AwsError, Interrupted
@@ -58,6 +58,38 @@ def test_watch_of_nothing_tells_how_it_stands(
         intervention.watch(stack, operator)
     exists(aws, "UPDATE_COMPLETE")
     assert not intervention.watch(stack, operator).changed
+
+
+def test_watch_of_nothing_tells_of_the_last_operation(
+    aws: FakeAws, stack: Stack, operator: FakeOperator
+) -> None:
+    rested = exists(aws, "CREATE_COMPLETE")
+    rested.happen(
+        "CREATE_COMPLETE",
+        [
+            own_event(rested, 0, "CREATE_IN_PROGRESS"),
+            event(1, "Old", "CREATE_FAILED", "long ago"),
+            own_event(rested, 2, "CREATE_COMPLETE"),
+        ],
+    )
+    ends = [
+        own_event(rested, 60, "UPDATE_IN_PROGRESS", token="payment-infra-alice-0123456789ab"),
+        event(61, "Queue", "UPDATE_IN_PROGRESS"),
+        event(70, "Queue", "UPDATE_FAILED", "Limit exceeded"),
+        event(71, "Topic", "UPDATE_FAILED", "Resource update cancelled"),
+        own_event(rested, 72, "UPDATE_ROLLBACK_IN_PROGRESS"),
+        own_event(rested, 150, "UPDATE_ROLLBACK_COMPLETE"),
+    ]
+    rested.happen("UPDATE_ROLLBACK_COMPLETE", ends)
+    assert not intervention.watch(stack, operator).changed
+    [last] = operator.of(LastOperation)
+    assert (last.ended - last.began, last.resources) == (timedelta(seconds=90), 2)
+    assert last.begun == "begun by alice with payment-infra"
+    assert [failed.logical_id for failed in last.failed] == ["Queue", "Topic"]
+    rested.happen("UPDATE_ROLLBACK_FAILED")
+    with pytest.raises(DeploymentFailed, match=r"the last one: Queue.*Limit exceeded") as raised:
+        intervention.watch(stack, operator)
+    assert raised.value.diagnosis is not None
 
 
 @pytest.mark.parametrize("operation", [intervention.watch, intervention.cancel])

@@ -26,6 +26,7 @@ from payment_infra.cloud.events import (
     Caution,
     Change,
     Event,
+    LastOperation,
     Outputs,
     Preview,
     PropertyChange,
@@ -398,6 +399,29 @@ def test_every_line_of_ndjson_is_an_object_with_its_type(
     assert lines[1]["time"] == "2026-11-24T12:00:00+00:00"
     assert lines[5] == {"type": "error", "message": "no", "exit_code": 2}
     assert lines[6]["cause"]["source"] == "queues.py"
+
+
+LAST = LastOperation(
+    stack=NAME,
+    began=START,
+    ended=START + timedelta(seconds=90),
+    begun="begun by alice of account 123456789012 with payment-infra",
+    resources=2,
+    failed=(happened(70, "Queue", "UPDATE_FAILED", "Limit\nexceeded"),),
+)
+
+
+def test_the_last_operation_is_told_with_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainView(NAME, 80, lambda: START).tell(LAST)
+    assert click.unstyle(capsys.readouterr().err).splitlines() == [
+        "the last operation: began 2026-11-24T12:00:00Z, took 1 m 30 s, 2 resources, 1",
+        "  failed; begun by alice of account 123456789012 with payment-infra",
+        "UPDATE_FAILED  Queue: Limit exceeded",
+    ]
+    JsonView().tell(LAST)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["type"], line["began"]) == ("last_operation", "2026-11-24T12:00:00+00:00")
+    assert line["failed"][0]["reason"] == "Limit\nexceeded"
 
 
 # The live view on a terminal.

@@ -10,6 +10,7 @@ from payment_infra.cli.views.output import print_data
 from payment_infra.cloud.events import (
     Caution,
     Event,
+    LastOperation,
     Outputs,
     Preview,
     Report,
@@ -46,8 +47,11 @@ class JsonView:
                     },
                 )
             case StackEvent():
-                moment = iso(event.time)
-                self._write("event", {**asdict(event), "time": moment})
+                self._write("event", _event(event))
+            case LastOperation():
+                times = {"began": iso(event.began), "ended": iso(event.ended)}
+                failed = [_event(failed) for failed in event.failed]
+                self._write("last_operation", {**asdict(event), **times, "failed": failed})
             case Caution():
                 self._write("warning", asdict(event))
             case Outputs():
@@ -71,3 +75,7 @@ class JsonView:
     @staticmethod
     def _write(kind: str, fields: dict[str, Any]) -> None:
         print_data(json.dumps({"type": kind, **fields}) + "\n")
+
+
+def _event(event: StackEvent) -> dict[str, Any]:
+    return {**asdict(event), "time": iso(event.time)}

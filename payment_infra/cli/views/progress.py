@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from payment_infra.cli.views.text import elapsed
 from payment_infra.cloud.events import (
     Caution,
     Event,
+    LastOperation,
     Outputs,
     Preview,
     Report,
@@ -28,6 +30,8 @@ from payment_infra.cloud.events import (
     Waiting,
 )
 from payment_infra.foreign import escaped
+from payment_infra.moments import shown
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -204,6 +208,9 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
             note(f"{event.stack}: account {event.account}, {event.region}")
         case Caution():
             note(click.style(f"Warning: {escaped(event.message)}", fg="yellow"))
+        case LastOperation():
+            for line in _last(event, width):
+                note(line)
         case Outputs():
             print_outputs(event.values, "text")
         case StepBegun():
@@ -213,6 +220,18 @@ def tell_rest(event: Event, operation: Operation, width: int) -> None:
         case Result():
             unchanged = "nothing was changed yet" if operation.previewed else "no changes"
             note(f"{event.stack}: {event.status if event.changed else unchanged}")
+
+
+def _last(operation: LastOperation, width: int) -> Iterator[str]:
+    """Yield what was of an operation that has ended, and what failed in it."""
+    took = elapsed((operation.ended - operation.began).total_seconds())
+    parts = [f"began {shown(operation.began)}", f"took {took}"]
+    parts.append(counted(operation.resources, "resource"))
+    if operation.failed:
+        parts.append(f"{len(operation.failed)} failed")
+    told = f"the last operation: {', '.join(parts)}" + (operation.begun and f"; {operation.begun}")
+    yield from textwrap.wrap(told, width, subsequent_indent="  ", break_long_words=False)
+    yield from map(_failure, operation.failed)
 
 
 def _line(event: StackEvent) -> str:

@@ -83,6 +83,15 @@ class Following:
                         return token if event["ResourceStatus"] in starts else ""
         return ""
 
+    def of_last_operation(self) -> list[StackEvent]:
+        """Return the events of the last operation, oldest first; none after their 90 days.
+
+        That is how long they are kept (CloudFormation, "View CloudFormation stack events").
+        """
+        self.skip_to_last_operation()
+        with translated(f"stack {self._name}"):
+            return self._fresh()
+
     def events(self, expected: Collection[str] = SUCCEEDED) -> Iterator[StackEvent | Waiting]:
         """Yield the operation's events, oldest first, and Waiting after a look without any.
 

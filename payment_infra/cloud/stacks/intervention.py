@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.events import Result
+from payment_infra.cloud.events import LastOperation, Result
 from payment_infra.cloud.stacks.diagnosis import failure
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.operator import follow, follow_cancelling
 from payment_infra.cloud.stacks.settling import Step, continue_rollback, step_of
 from payment_infra.cloud.stacks.stack import CANCELLABLE
+from payment_infra.cloud.stacks.tokens import began
 from payment_infra.errors import AwsError
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.events import StackEvent
     from payment_infra.cloud.stacks.operator import Operator, Remove
     from payment_infra.cloud.stacks.stack import Stack, StackState
 
@@ -23,6 +25,8 @@ def watch(
     stack: Stack, operator: Operator, built: Callable[[], Mapping[str, str]] = lambda: {}
 ) -> Result:
     """Show the operation in progress until it has ended; return what it came to.
+
+    If there is none, tell what the last one was.
 
     `built` returns by logical id which module builds a resource, to be told of what has failed.
 
@@ -33,10 +37,16 @@ def watch(
     state = _existing(stack)
     step = step_of(state)
     if step is not Step.WAIT:
+        events = stack.following(state.id).of_last_operation()
+        if events:
+            operator.tell(_last(stack, events))
         if step is Step.UPDATE:
             return Result(stack.name, state.status, changed=False)
+        failed = failure(stack.name, state.status, events, built(), stack.flags)
+        why = f"; the last one: {failed.diagnosis}" if failed.diagnosis else ""
         raise DeploymentFailed(
-            f"stack {stack.name} is {state.status}, and no operation is in progress"
+            f"stack {stack.name} is {state.status}, and no operation is in progress{why}",
+            *(state.status, events, failed.diagnosis),
         )
     try:
         follow(stack, stack.watch(state), operator)
@@ -119,6 +129,18 @@ def roll_back(
         else:
             follow(stack, stack.roll_back(state), operator)
         return _came_to(stack)
+
+
+def _last(stack: Stack, events: Sequence[StackEvent]) -> LastOperation:
+    """Return the operation that these events are of."""
+    return LastOperation(
+        stack=stack.name,
+        began=events[0].time,
+        ended=events[-1].time,
+        begun=began(events[0].token),
+        resources=len({event.logical_id for event in events} - {stack.name}),
+        failed=tuple(event for event in events if event.failed and event.logical_id != stack.name),
+    )
 
 
 def _to_roll_back(stack: Stack, check: Callable[[StackState], None]) -> StackState:
