@@ -14,7 +14,7 @@ import click
 
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import MAX_INTERVAL_SECONDS, Span, environment_options, output_option
-from payment_infra.cli.views.drawing import console, fitted, is_drawable
+from payment_infra.cli.views.drawing import console, ended, fitted, is_drawable
 from payment_infra.cli.views.output import print_data
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.moments import iso
@@ -79,7 +79,7 @@ def _watch(environment: Environment, interval: float) -> None:
             while True:
                 status = read_status(environment.again(), datetime.now(UTC))
                 screen = _screen(environment, status)
-                live.update(fitted(screen, on), refresh=True)
+                live.update(ended(fitted(screen, on)), refresh=True)
                 time.sleep(interval)
     finally:
         if screen:

@@ -594,7 +594,7 @@ def test_health_asks_the_function_as_live_has_it_where_the_api_is_out_of_reach(
     result = cli("health", "--suffix", "dev")
     assert (result.exit_code, "latency" in result.stdout) == (0, True)
     assert result.stderr == (
-        f"Warning: {URL} cannot be reached from here (403 {{'message': 'Forbidden'}}), and it is "
+        f"Warning: {URL} cannot be reached from here (403 Forbidden), and it is "
         "private: its functions are invoked directly, which tries neither API Gateway nor who may "
         "call\n"
     )

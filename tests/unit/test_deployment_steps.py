@@ -71,7 +71,8 @@ def test_a_preview_comes_before_the_question_and_the_question_before_any_change(
         "eu-central-1",
     )
     assert {one.action for one in preview.changes} == {"Add"}
-    assert operator.asked == [f"Create the stack {NAME} in eu-central-1: 78 to add?"]
+    assert operator.asked == [f"Create the stack {NAME} in eu-central-1: {preview.counts}?"]
+    assert preview.counts == f"{len(preview.changes)} to add"
     assert (aws.stacks, aws.change_sets) == ({}, {})
 
 

@@ -38,11 +38,11 @@ def test_ctrl_c_leaves_the_last_status_once_and_whole(
 ) -> None:
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "LINES": "24"}.items():
         monkeypatch.setenv(name, value)
-    pauses = []
+    drawn: list[str] = []
 
     def pause(_: float) -> None:
-        pauses.append(0)
-        if len(pauses) == 3:
+        drawn.append(capsys.readouterr().out)
+        if len(drawn) == 3:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(time, "sleep", pause)
@@ -51,4 +51,7 @@ def test_ctrl_c_leaves_the_last_status_once_and_whole(
     environment: Any = SimpleNamespace(again=lambda: None)
     with pytest.raises(KeyboardInterrupt):
         status._watch(environment, 1)
-    assert screen(capsys.readouterr().out, 24).splitlines() == LINES
+    # At the end of a full line, what a terminal shows of the key would begin a new one.
+    assert all(text.endswith("\n") for text in drawn)
+    left = screen("".join([*drawn, "^C", capsys.readouterr().out]), 24)
+    assert left.splitlines() == LINES

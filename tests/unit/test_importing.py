@@ -224,7 +224,7 @@ def test_both_operations_are_shown_and_asked_about(gone: World) -> None:
     first, second = gone.operator.of(Preview)
     assert gone.operator.asked == [
         f"Import {len(first.changes)} resources into payment-infra-dev?",
-        "Update the stack payment-infra-dev in eu-central-1: 107 to add, 2 to modify?",
+        f"Update the stack payment-infra-dev in eu-central-1: {second.counts}?",
     ]
     # The table, its two queues and the functions' logs, and what the preset keeps besides.
     assert len(first.changes) >= 8

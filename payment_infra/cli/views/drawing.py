@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group, RenderableType
     from rich.text import Text
 
 
@@ -27,11 +27,21 @@ def is_drawable() -> bool:
     return os.environ.get("TERM") != "dumb"
 
 
+def ended(drawing: RenderableType) -> Group:
+    """Return a drawing with an empty line below it, on which a terminal shows `^C`.
+
+    At the end of a full line that would begin another, which is not known of here, and the drawing
+    would be taken away from one line too low.
+    """
+    from rich.console import Group
+
+    return Group(drawing, "")
+
+
 def room(lines: int | None = None) -> int:
     """Return how many lines can be drawn and taken away again, of the terminal's or so many.
 
-    What has scrolled out cannot: where the drawing ends, a new line begins, and a terminal that
-    shows `^C` may need another.
+    What has scrolled out cannot: below the drawing is an empty line, and at its end another begins.
     """
     return max((lines or shutil.get_terminal_size().lines) - 2, 1)
 

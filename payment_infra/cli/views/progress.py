@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from payment_infra.cli.views.drawing import console, room
+from payment_infra.cli.views.drawing import console, ended, room
 from payment_infra.cli.views.ndjson import JsonView
 from payment_infra.cli.views.operation import COLORS, MAX_IN_FLIGHT, Operation, finished, frame
 from payment_infra.cli.views.output import note, print_outputs
@@ -182,7 +182,7 @@ class LiveView:
         from rich.live import Live
 
         self._live = Live(
-            get_renderable=lambda: frame(self.operation, self._width, room(), self._now()),
+            get_renderable=lambda: ended(frame(self.operation, self._width, room(), self._now())),
             console=console(self._width, stderr=True),
             refresh_per_second=4,
             transient=True,
