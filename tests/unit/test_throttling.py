@@ -12,7 +12,6 @@ from botocore.retries.standard import ThrottledRetryableChecker
 
 from payment_infra.cloud.deploying.deployment import Deployment
 from payment_infra.cloud.deploying.options import DeployOptions
-from payment_infra.cloud.environment.locking import Lock
 from payment_infra.cloud.events import Waiting
 from payment_infra.cloud.sdk.errors import explain, is_passing, is_throttling
 from payment_infra.cloud.sdk.patience import PAUSES
@@ -196,19 +195,3 @@ def _answer(status: int) -> Any:
         text = b"<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>"
     body: Any = HTTPResponse(io.BytesIO(text), preload_content=False)
     return AWSResponse("https://sns", status, HTTPHeaders(), body)
-
-
-def test_what_is_throttled_is_made_again_while_the_lock_is_held() -> None:
-    """Whatever works on an environment holds it: a restore, a rollback, a destruction."""
-    aws = account(throttled="sqs:SetQueueAttributes")
-    aws.answers["sqs:SetQueueAttributes"] = {}
-    session, operator = aws.session(), FakeOperator()
-    stack = Stack(session.client("cloudformation"), NAME, aws.sleep)
-    call = session.client("sqs").set_queue_attributes
-    with Lock.acquire(session, stack, "destroy", operator.tell):
-        call(QueueUrl="https://sqs/q", Attributes={})
-    assert aws.slept >= SECONDS
-    assert Waiting("AWS throttles SetQueueAttributes, trying again") in operator.of(Waiting)
-    aws.since = None
-    with pytest.raises(ClientError):
-        call(QueueUrl="https://sqs/q", Attributes={})

@@ -21,7 +21,7 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event as Signal
@@ -128,7 +128,6 @@ class Lock:
         )
         self._handed_over = False
         self._ended = Signal()
-        self._patience = ExitStack()
 
     @classmethod
     def acquire(
@@ -184,11 +183,10 @@ class Lock:
         return lock
 
     def __enter__(self) -> Lock:
-        """Have the session's clients ask before they change anything, and outlast throttling.
+        """Have the session's clients ask before they change anything.
 
         What an earlier holder that was killed has lifted is put back first.
         """
-        self._patience.enter_context(self._session.patient(self._tell))
         self._session.guard = self.check
         try:
             stack_policy.put_back(self.table, self._stack, self._tell)
@@ -204,10 +202,6 @@ class Lock:
         traceback: TracebackType | None,
     ) -> None:
         """Let go of the lock."""
-        with self._patience:
-            self._let_go(error)
-
-    def _let_go(self, error: BaseException | None) -> None:
         self._session.guard = None
         self._ended.set()
         if self._handed_over or isinstance(error, Overtaken):
