@@ -11,6 +11,7 @@ import click
 
 from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.options import (
+    OutputFile,
     aws_options,
     config_options,
     output_option,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--export",
     "file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     help="Stop payments and save them and both queues' messages first, as JSON lines.",
 )
 @click.option(

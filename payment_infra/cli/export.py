@@ -33,7 +33,6 @@ LINE_ROWS = 100_000
     "Where they go; after an interruption, the same command continues. - is stdout.",
     "--output-file",
     default="-",
-    type=click.Path(dir_okay=False),
 )
 @click.option(
     "--overwrite", cls=Renamed, earlier=("--force",), is_flag=True, help="Replace the file."

@@ -15,6 +15,7 @@ import click
 
 from payment_infra.cli.everywhere import Group, entered, everywhere
 from payment_infra.cli.options import (
+    OutputFile,
     environment_options,
     output_option,
     take_over_option,
@@ -222,7 +223,7 @@ def redrive(
     "--export",
     "file",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     help="Where the messages go before they are deleted, as JSON lines.",
 )
 @ID_OPTION
@@ -252,8 +253,9 @@ def purge(
       payment-infra failed purge --suffix dev-001 --export dead-letters.jsonl
     """
     from payment_infra.cloud.operating.dead_letters import delete
-    from payment_infra.files import create_private
+    from payment_infra.files import create_private, require_place
 
+    require_place(file, new=True)
     check_answers(yes)
     _wait_if(wait, environment)
     with (

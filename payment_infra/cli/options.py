@@ -63,6 +63,26 @@ class Span(click.FloatRange):
         return number
 
 
+class OutputFile(click.Path):
+    """A file that is written, which no name with a slash at its end is (`Path` forgets that)."""
+
+    def __init__(self, path_type: type[str | Path] = Path) -> None:
+        # What is there is looked at where it is written.
+        super().__init__(readable=False, path_type=path_type)
+        self.name = "file"
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the path."""
+        if os.fspath(value).endswith(os.sep):
+            self.fail(f"{value} is a directory; name a file in it", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def config_options(*names: str, suffix: str = "") -> Callable[[Command], Command]:
     """Add a flag for each named field (all, if none is named) and for the preset and the file.
 
@@ -271,7 +291,7 @@ def out_option(
 
     The command gets it as `name`; `earlier` are names that the option had.
     """
-    attributes = {"metavar": "FILE", "help": meaning, **attributes}
+    attributes = {"metavar": "FILE", "type": OutputFile(str), "help": meaning, **attributes}
     return click.option("-o", "--out", name, cls=Renamed, earlier=earlier, **attributes)
 
 

@@ -12,6 +12,7 @@ import click
 
 from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.options import (
+    OutputFile,
     environment_options,
     output_option,
     take_over_option,
@@ -21,7 +22,6 @@ from payment_infra.cli.streams import sheltered
 from payment_infra.cli.views.output import note
 from payment_infra.cli.views.terminal import at_terminal
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.foreign import escaped
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -74,7 +74,7 @@ LATEST = "latest"
 @click.option(
     "--report",
     "report_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     help="Write the report to this file, too, as JSON.",
 )
 @take_over_option
@@ -116,6 +116,7 @@ def command(
     """
     from payment_infra.cloud.restoring import restoration, undoing
     from payment_infra.cloud.restoring.work import RestoreOptions, Work
+    from payment_infra.files import require_place
     from payment_infra.moments import is_ago
 
     if [undo, moment is not None, from_backup is not None].count(True) != 1 or (
@@ -124,6 +125,8 @@ def command(
         raise UsageError(
             "give one of --to TIME, --from-backup ARN and --undo; --drill goes with --to or --undo"
         )
+    if report_file is not None:
+        require_place(report_file)
     options = RestoreOptions(
         to=_parse(moment),
         from_backup=from_backup,
@@ -156,12 +159,17 @@ def _parse(moment: str | None) -> datetime | None:
 
 
 def _write(report: Report, path: Path) -> None:
-    """Write the report; what was done is done, so that it cannot be written fails nothing."""
+    """Write the report.
+
+    Raises:
+        PaymentInfraError: it cannot be written; what was done is done.
+    """
     from payment_infra.files import write_file
 
     try:
         write_file(path, (json.dumps(report.document, indent=2) + "\n").encode())
     except PaymentInfraError as error:
-        note(f"Warning: {escaped(str(error))}")
-    else:
-        note(f"report: {path}")
+        raise PaymentInfraError(
+            f"{error}; all else is done, and the report stands above"
+        ) from error
+    note(f"report: {path}")

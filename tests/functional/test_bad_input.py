@@ -133,6 +133,26 @@ def test_an_output_that_is_a_directory_is_refused(program: Program, clean: Path)
     assert list(clean.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("render", "-o"),
+        ("openapi", "-o"),
+        ("export", "--suffix", "dev", "-o"),
+        ("destroy", "--suffix", "dev", "--export"),
+        ("restore", "--suffix", "dev", "--undo", "--report"),
+        ("failed", "purge", "--suffix", "dev", "--export"),
+    ],
+)
+def test_a_name_with_a_slash_at_its_end_is_no_file(
+    arguments: tuple[str, ...], cli: Cli, clean: Path
+) -> None:
+    line = refused(cli(*arguments, "new/"), 2)
+    assert "new/ is a directory; name a file in it (see " in line
+    assert list(clean.iterdir()) == []
+    assert cli.connected == []
+
+
 def test_dependencies_that_cannot_be_downloaded_are_named_and_rendering_needs_none(
     program: Program, clean: Path, tmp_path: Path
 ) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from payment_infra.cloud.restoring import work
-from tests.functional.conftest import Cli
-from tests.restoring import World
+from tests.functional.conftest import Cli, refused
+from tests.restoring import OWN, World
 from tests.stacks import Answer, event
 from tests.transcripts import Transcript, at_terminal
 
@@ -116,3 +119,31 @@ def test_what_a_restore_waits_for_is_a_line_where_nothing_can_be_drawn(
     world.tables.creation_looks = 20
     assert shown(*RESTORE, *TO, "--yes") == 0
     shown.check("restore-lines", log=True)
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_changed(
+    world: World, clean: Path
+) -> None:
+    (clean / "loop").symlink_to("loop")
+    for name in ("loop", "missing/report.json"):
+        result = Cli(world.aws)(*RESTORE, *TO, "--yes", "--report", name)
+        assert refused(result, 2).startswith(f"{name}: ")
+    assert world.aws.changes() == []
+
+
+def test_a_report_that_cannot_be_written_in_the_end_fails_what_is_done(
+    world: World, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        result = Cli(world.aws)(*RESTORE, *TO, "--yes", "--report", "report.json")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "Error: report.json: cannot be written (No space left on device); all else is done, and "
+        "the report stands above"
+    )
+    assert world.active != OWN
+    assert list(clean.iterdir()) == []
