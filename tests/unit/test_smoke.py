@@ -342,7 +342,7 @@ def test_a_check_that_fails_has_a_short_line_in_the_table_and_its_answer_below(
     body: Any, told: str, http: FakeHttp, capsys: pytest.CaptureFixture[str]
 ) -> None:
     http.answers["process"] = Response(500, json.dumps(body).encode())
-    with pytest.raises(PaymentInfraError, match="3 of 6 checks failed"):
+    with pytest.raises(PaymentInfraError, match="checks failed"):
         run_checks(api(), SIMULATED_GATEWAY, pay=False, verbose=False)
     out, err = capsys.readouterr()
     assert out.count(told) == 3
