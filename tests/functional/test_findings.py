@@ -76,7 +76,7 @@ def aws(intake: FakeIntake, tables: FakeTables) -> FakeAws:
         **intake.answers(),
         "lambda:GetFunctionConfiguration": lambda params: {
             "FunctionName": params["FunctionName"],
-            "Handler": f"{MODULES[params['FunctionName']]}.handler",
+            "Handler": f"{MODULES.get(params['FunctionName'], 'other')}.handler",
             "LastModified": "2026-11-21T07:00:00.000+0000",
         },
         "lambda:GetFunctionConcurrency": {},
