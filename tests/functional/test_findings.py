@@ -441,7 +441,7 @@ def test_the_gateway_is_the_one_of_the_function_that_charges(cli: Cli, aws: Fake
         return {**found, "Environment": {"Variables": variables}}
 
     aws.answers["lambda:GetFunctionConfiguration"] = configuration
-    assert "gateway    acme:Acme" in cli(*STATUS).stdout.splitlines()
+    assert "gateway    acme.py:Acme" in cli(*STATUS).stdout.splitlines()
 
 
 DAY = timedelta(days=1)
