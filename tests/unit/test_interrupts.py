@@ -47,7 +47,7 @@ def press(*args, **options):
 
 cli.Root.get_command = lambda *_: it
 click.secho = press
-sys.argv = ["payment-infra", "it"]
+sys.argv = ["payment-infra", "render"]
 cli.main()
 print("it goes on")
 """
