@@ -346,7 +346,9 @@ def test_a_restore_during_an_incident_ends_well_and_charges_no_real_card_unasked
     }
     world.restore(smoke=True, pay=pay)
     assert (world.active != OWN, http.processed) == (True, charged)
-    untried = "not tried: a charge, which moves money at acme.py:Acme; --pay makes one of 100.50 USD"
+    untried = (
+        "not tried: a charge, which moves money at acme.py:Acme; --pay makes one of 100.50 USD"
+    )
     assert cautions(world) == [
         *([] if charged else [untried]),
         "the system is not healthy: 200 degraded",
