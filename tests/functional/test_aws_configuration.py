@@ -420,6 +420,11 @@ def told(profile: str | None = None, url: str | None = None) -> str:
         ),
         ("credential_process = echo rubbish", "credential_process of the AWS profile gives no"),
         ('credential_process = echo "', "credential_process of the AWS profile gives no"),
+        ("credential_process = echo '[1]'", "credential_process of the AWS profile gives no cred"),
+        (
+            "role_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = /no/such",
+            "web_identity_token_file of the AWS profile p: the file of the token '/no/such' cannot",
+        ),
         ("credential_process = echo {}", "credential_process of the AWS profile has failed: Unsup"),
         (
             "credential_process = echo '"

@@ -51,6 +51,10 @@ OTHER_MODES = ("legacy", "auto")
 PEM = b"-----BEGIN "
 # AWS SDKs and Tools, "AWS STS Regional endpoints".
 STS_ENDPOINTS = ("legacy", "regional")
+# How botocore calls the way to credentials by the token of a web identity, and where it looks for
+# the token's file; not at the variable if a profile was named.
+WEB_IDENTITY = "assume-role-with-web-identity"
+TOKEN_KEY, TOKEN_VARIABLE = "web_identity_token_file", "AWS_WEB_IDENTITY_TOKEN_FILE"
 # Where the AWS CLI keeps credentials of assumed roles, with botocore's names for the files.
 CACHE = os.path.join("~", ".aws", "cli", "cache")
 
@@ -128,6 +132,24 @@ def certificates(core: botocore.session.Session) -> str | bool:
             f"{source}: the file of trusted certificates {path!r} cannot be used ({reason})"
         )
     return str(path)
+
+
+def check_token(core: botocore.session.Session) -> None:
+    """Make sure that the token of a web identity can be read, as botocore finds its file.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    given = core.get_scoped_config().get(TOKEN_KEY)
+    source = f"{TOKEN_KEY} of the AWS profile {core.get_config_variable('profile') or 'default'}"
+    if TOKEN_VARIABLE in os.environ and core.instance_variables().get("profile") is None:
+        given, source = os.environ[TOKEN_VARIABLE], TOKEN_VARIABLE
+    try:
+        Path(str(given)).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{source}: the file of the token {given!r} cannot be read ({error.strerror})"
+        ) from error
 
 
 class Cache(JSONFileCache):

@@ -30,6 +30,8 @@ CLIENT_CONFIG = Config(
 REGION_FORM = r"[a-z]{2,4}(-[a-z]+)?-(central|north|south|(north|south)?(east|west))-[1-9]"
 # For a caller that waits only to hear whether there is an answer.
 QUICK_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+# What botocore raises of an answer that is JSON, and has another shape than it takes for granted.
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 # What operations begin with that change nothing. Others count as changes, a receive from a queue
 # too: it hides messages from others.
 READING = (
@@ -52,8 +54,15 @@ class Boto:
         )
 
     def get_credentials(self) -> Any:
-        """Return the credentials, None if there are none."""
-        return self._core.get_credentials()
+        """Return the credentials, None if there are none.
+
+        Raises:
+            UsageError: they hang on a file that cannot be read.
+        """
+        found = self._core.get_credentials()
+        if found is not None and found.method == configuration.WEB_IDENTITY:
+            configuration.check_token(self._core)  # or it is read when something is sent
+        return found
 
     @property
     def certificates(self) -> str | bool:
@@ -321,7 +330,7 @@ class Session:
         with translated("credentials"):
             try:
                 return self._session.get_credentials()
-            except (OSError, ValueError) as error:  # of a process that is to give them
+            except (OSError, *MALFORMED) as error:  # of a process that is to give them
                 raise AwsError(
                     f"credential_process of the AWS profile gives no credentials ({error}); run it "
                     "in a shell to see why"
