@@ -92,7 +92,7 @@ def test_logs_that_are_followed_come_once_until_ctrl_c(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--since", "yesterday"), "write 10m, 3h or 2d"),
+        (("--since", "yesterday"), "write 15m or -15m for that long ago"),
         (("--transaction", "a b"), "1 to 128 visible ASCII"),
     ],
 )

@@ -138,7 +138,7 @@ def check_token(core: botocore.session.Session) -> None:
     """Make sure that the token of a web identity can be read, as botocore finds its file.
 
     Raises:
-        UsageError: it cannot.
+        AwsError: it cannot.
     """
     given = core.get_scoped_config().get(TOKEN_KEY)
     source = f"{TOKEN_KEY} of the AWS profile {core.get_config_variable('profile') or 'default'}"
@@ -147,7 +147,7 @@ def check_token(core: botocore.session.Session) -> None:
     try:
         Path(str(given)).read_bytes()
     except OSError as error:
-        raise UsageError(
+        raise AwsError(
             f"{source}: the file of the token {given!r} cannot be read ({error.strerror})"
         ) from error
 

@@ -57,7 +57,7 @@ class Boto:
         """Return the credentials, None if there are none.
 
         Raises:
-            UsageError: they hang on a file that cannot be read.
+            AwsError: they hang on a file that cannot be read.
         """
         found = self._core.get_credentials()
         if found is not None and found.method == configuration.WEB_IDENTITY:
