@@ -60,7 +60,7 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
     assert status["table"]["items"] == before + 1
     assert {one["name"] for one in status["functions"]} == {
         *("payment-validation-status-1", "payment-processing-status-1"),
-        *("payment-retry-status-1", "health-monitor-status-1"),
+        *("payment-retry-status-1", "health-monitor-status-1", "payment-lookup-status-1"),
     }
     assert status["unknown"] == {}
 
@@ -175,7 +175,7 @@ def test_metrics_are_those_of_the_deployed_dashboard(
     assert widgets.keys() == {one["properties"]["title"] for one in drawn}
     [validated] = [one for one in widgets["Payments"]["series"] if one["label"] == "Validated"]
     assert [point["value"] for point in validated["points"]] == [7]
-    assert len(widgets["Alarms"]["alarms"]) == 25
+    assert len(widgets["Alarms"]["alarms"]) == 26
     [line] = [
         line for line in program("metrics").stdout.splitlines() if line.startswith("Validated ")
     ]

@@ -12,6 +12,13 @@ import pytest
 
 from payment_infra.cli import interruption
 
+# Whoever runs the tests may ignore them, as nohup does, and a shell for what is in the background.
+HEARD = """
+import signal
+
+for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(kind, signal.SIG_DFL)
+"""
 SCRIPT = """
 import signal
 import sys
@@ -58,7 +65,7 @@ def run(script: str, *arguments: str) -> tuple[str, int, bytes]:
     terminal, stderr = os.openpty()
     try:
         ended = subprocess.run(
-            [sys.executable, "-c", script, *arguments],
+            [sys.executable, "-c", HEARD + script, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
