@@ -21,11 +21,12 @@ WARM_UP_SECONDS = 120.0
 
 def code_of(aws: Emulator, suffix: str) -> dict[str, str]:
     """Return function name to the digest of its code."""
-    client = open_session(aws).client("lambda")
+    pages = open_session(aws).client("lambda").get_paginator("list_functions").paginate()
     return {
-        one["FunctionName"]: one["CodeSha256"]
-        for one in client.list_functions()["Functions"]
-        if one["FunctionName"].endswith(suffix)
+        function["FunctionName"]: function["CodeSha256"]
+        for page in pages
+        for function in page["Functions"]
+        if function["FunctionName"].endswith(suffix)
     }
 
 
