@@ -93,27 +93,27 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
         Parameter(
             ENVIRONMENT_SUFFIX,
             Type="String",
-            Description="Ends every physical name, so that environments can share an account.",
+            Description="Ends every physical name: environments share an account.",
             AllowedPattern=SUFFIX_PATTERN,
             MaxLength=MAX_SUFFIX_LENGTH,
             ConstraintDescription=(
                 f"At most {MAX_SUFFIX_LENGTH} lower-case letters and digits, "
-                "with single dashes between them."
+                "single dashes between them."
             ),
             **_default(config.suffix),
         ),
         Parameter(
             ARTIFACT_BUCKET,
             Type="String",
-            Description="S3 bucket in this region that holds the functions' zips.",
+            Description="S3 bucket in this region with the functions' zips.",
             AllowedPattern=BUCKET_PATTERN,
-            ConstraintDescription="The name of an S3 bucket.",
+            ConstraintDescription="An S3 bucket's name.",
             **_default(config.bucket),
         ),
         Parameter(
             ALARM_EMAIL,
             Type="String",
-            Description="Address subscribed to the alarms. Empty means none.",
+            Description="Address subscribed to the alarms. Empty: none.",
             AllowedPattern=EMAIL_PATTERN,
             ConstraintDescription="An email address, or empty.",
             Default=config.alarm_email,
@@ -121,14 +121,14 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
         Parameter(
             THROTTLE_RATE_LIMIT,
             Type="Number",
-            Description="Requests a second that the stage admits to a method.",
+            Description="Requests a second to a method, at most.",
             MinValue=1,
             Default=config.throttle_rate_limit,
         ),
         Parameter(
             THROTTLE_BURST_LIMIT,
             Type="Number",
-            Description="Requests that the stage admits to a method at once.",
+            Description="Requests to a method at once, at most.",
             MinValue=1,
             Default=config.throttle_burst_limit,
         ),
@@ -142,17 +142,16 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
         Parameter(
             TRANSACTIONS_TABLE_OVERRIDE,
             Type="String",
-            Description=("Table to work on after a restore. Empty means the stack's own."),
+            Description="Table to work on after a restore. Empty: the stack's own.",
             AllowedPattern=r"^$|^[a-zA-Z0-9_.-]{3,255}$",
-            ConstraintDescription="The name of a DynamoDB table in this region, or empty.",
+            ConstraintDescription="A DynamoDB table's name, or empty.",
             Default="",
         ),
         Parameter(
             MANAGE_API_GATEWAY_ACCOUNT,
             Type="String",
             Description=(
-                "Whether to make the region's CloudWatch role for API Gateway, which outlives "
-                "the stack."
+                "Make the region's CloudWatch role for API Gateway, which outlives the stack."
             ),
             AllowedValues=["true", "false"],
             Default=str(config.manage_api_gateway_account).lower(),

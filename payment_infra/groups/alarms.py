@@ -343,7 +343,7 @@ def _run_rules(topic: Topic) -> Iterator[Rule]:
     yield Rule(
         "ScheduledRunAlarm",
         "scheduled-run",
-        "The scheduled run fails or does not happen: nothing is recovered",
+        "The scheduled run fails or is missing: nothing is recovered",
         _errors_in("health"),
         f"{NAMESPACE}/ScheduledRuns",
         OWN,

@@ -18,6 +18,8 @@ PERIOD_SECONDS = 300
 WIDGET_WIDTH = 12
 WIDGET_HEIGHT = 6
 SIZE = {"width": WIDGET_WIDTH, "height": WIDGET_HEIGHT}
+# What the ARN of an alarm begins with.
+ALARM = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"
 # What each graph says of itself; a metric without a statistic of its own is summed.
 SETTINGS = {
     "view": "timeSeries",
@@ -33,8 +35,8 @@ def build_dashboard(
     """Build the dashboard: the services on the left, alarms and payments on the right.
 
     Names reach its JSON through one Fn::Sub. What it repeats does so as variables: how every graph
-    begins (G), what an alarm's ARN begins with (A), the suffix (S), and the table (T). The template
-    has to fit into one request to CloudFormation.
+    begins (G), what an alarm's ARN begins with (A), the suffix (S), what is between two alarms (N),
+    and the table (T). The template has to fit into one request to CloudFormation.
 
     A metric has data only under dimensions that its service publishes it with. An index of DynamoDB
     has its own, beside its table's, whose numbers leave it out ("DynamoDB Metrics and dimensions").
@@ -67,7 +69,7 @@ def build_dashboard(
             )
             for what, part in watched.items()
         ],
-        # What reads the table is the sweep, and the index the recovery.
+        # What reads the table are look-ups and the sweep, and the index the recovery.
         "DynamoDB Operations": [
             _metric("AWS/DynamoDB", "ConsumedReadCapacityUnits", "Sum", table),
             _metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", "Sum", table),
@@ -96,7 +98,7 @@ def build_dashboard(
             {"type": "alarm", "x": WIDGET_WIDTH, "y": 0}
             | SIZE
             | {"properties": {"title": "Alarms", "alarms": _arns(alarms)}}
-        ),
+        ).replace('${S}","${A}', "${N}"),
         *(_graph(WIDGET_WIDTH, row, *graph) for row, graph in enumerate(business.items(), start=1)),
     ]
     # One widget a line, so that a difference can be read.
@@ -107,8 +109,9 @@ def build_dashboard(
         DashboardBody=filled(
             f'{{"widgets":[\n{lines}\n]}}',
             G=Sub(_text({"type": "metric"} | SIZE | {"properties": SETTINGS})[1:-2]),
-            A=Sub("arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"),
+            A=Sub(ALARM),
             S=suffixed(""),
+            N=Sub(f'{suffixed("").data["Fn::Sub"]}","{ALARM}'),
             T=storage.name,
             **names,
         ),

@@ -46,7 +46,7 @@ def _build_refusal(
         ResponseType=response_type,
         ResponseParameters=headers,
         ResponseTemplates={
-            "application/json": f'{{"error": {json.dumps(error)}, "message": {quoted}}}'
+            "application/json": f'{{"error":{json.dumps(error)},"message":{quoted}}}'
         },
         **({"StatusCode": status} if status else {}),
     )

@@ -22,6 +22,7 @@ from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.logs import build_log_group, destination_arn
 from payment_infra.groups.retention import RETAIN
 from payment_infra.names import (
+    LOOKUP_PATH,
     MANAGE_API_GATEWAY_ACCOUNT,
     STAGE_NAME,
     THROTTLE_BURST_LIMIT,
@@ -93,9 +94,10 @@ def build_stage(config: StackConfig, encryption: Encryption, api: Api) -> ApiSta
         DependsOn=execution_log.title,
         # The account's role must be there before the stage switches logging on. A DependsOn
         # cannot name a resource that has a condition, but a reference inside an If can.
-        Description=Sub(
-            "Logs through ${Account}",
-            Account=If(ACCOUNT_CONDITION, account.ref(), "the role that the region has already"),
+        Description=If(
+            ACCOUNT_CONDITION,
+            filled("Logs through ${Account}", Account=account.ref()),
+            "Logs through the region's role",
         ),
         RestApiId=rest_api.ref(),
         DeploymentId=api.deployment.ref(),
@@ -118,6 +120,7 @@ def build_stage(config: StackConfig, encryption: Encryption, api: Api) -> ApiSta
                 # Nothing reads the metrics of this method; the stage's own have its requests.
                 MetricsEnabled=False,
             ),
+            *([] if config.latency_alarms else [_unmeasured_look_up(config)]),
         ],
         AccessLogSetting=AccessLogSetting(
             DestinationArn=destination_arn(access_log),
@@ -170,6 +173,18 @@ def _build_account(rest_api: RestApi) -> tuple[Role, Account]:
         CloudWatchRoleArn=role.get_att("Arn"),
     )
     return role, account
+
+
+def _unmeasured_look_up(config: StackConfig) -> MethodSetting:
+    """Build the settings of the look-up where no alarm reads its metrics: the stage's, without."""
+    return _settings(
+        config,
+        f"/~1{LOOKUP_PATH}~1{{transaction_id}}",
+        "GET",
+        ThrottlingRateLimit=parameter(THROTTLE_RATE_LIMIT),
+        ThrottlingBurstLimit=parameter(THROTTLE_BURST_LIMIT),
+        MetricsEnabled=False,
+    )
 
 
 def _settings(config: StackConfig, path: str, verb: str, **properties: object) -> MethodSetting:

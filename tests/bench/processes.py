@@ -126,8 +126,13 @@ def measure(command: list[str]) -> tuple[float, float]:
         env=ENVIRONMENT | {"PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent / 'reference'}"},
         cwd=REPOSITORY,
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    assert process.stderr
+    with process.stderr as stderr:
+        told = stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
-        raise SystemExit(f"failed with status {status}: {' '.join(command)}")
+        raise SystemExit(f"failed with status {status}: {' '.join(command)}\n{told}")
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / MEBIBYTE_IN_KIBIBYTES

@@ -429,6 +429,9 @@ def test_the_stage_is_prod_throttled_logged_measured_and_without_data_trace() ->
         every
         | {"ResourcePath": "/~1health", "HttpMethod": "GET", "MetricsEnabled": False}
         | {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20},
+        every
+        | {"ResourcePath": "/~1transactions~1{transaction_id}", "HttpMethod": "GET"}
+        | {"ThrottlingRateLimit": 1000, "ThrottlingBurstLimit": 2000, "MetricsEnabled": False},
     ]
 
 
@@ -438,6 +441,7 @@ def test_the_throttle_follows_the_parameters() -> None:
     assert [(one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"]) for one in settings] == [
         (7, 9),
         (10, 20),
+        (7, 9),
     ]
 
 
