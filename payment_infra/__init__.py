@@ -10,10 +10,10 @@ what that comes to. `gateway_check` tries the gateway class, by running `gateway
 
 What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file;
 `rules` say what a value may be, `combinations` what several have to agree on. `place` is where an
-environment is: profile, region and stack.
+environment is: profile, region and stack; `gateway_names` are what a gateway is called.
 
-What everybody uses: `names`, `errors`, `checks`, `moments`, `wording`, `foreign`, `files`,
-`interpreter`.
+What everybody uses: `names`, `errors`, `checks`, `moments`, `wording`, `foreign`, `texts`, `files`,
+`scratch`, `interpreter`.
 
 On top of these: `cloud` calls AWS, `local` stands in for it, `doctor` examines machine and account,
 `cli` is the command line.

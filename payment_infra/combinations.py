@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from payment_infra.config import SIMULATED_GATEWAY, StackConfig, is_own_gateway
+from payment_infra.config import StackConfig
+from payment_infra.gateway_names import SIMULATED_GATEWAY, is_own_gateway
 from payment_infra.rules import FIREWALL_WINDOW_SECONDS, same_key
 
 EDGE_CERTIFICATE_REGION = "us-east-1"

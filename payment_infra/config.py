@@ -1,10 +1,14 @@
 """The stack's configuration: every field with its rule, and the presets."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+from payment_infra.gateway_names import (
+    GATEWAY_NAMES,
+    SIMULATED_GATEWAY,
+    is_own_gateway,
+)
 from payment_infra.rules import (
     ACCOUNT_PATTERN,
     ARCHITECTURES,
@@ -46,44 +50,12 @@ from payment_infra.rules import (
     one_of,
 )
 
-SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
 # How far back DynamoDB's point-in-time recovery reaches, at most and by default (DynamoDB API,
 # PointInTimeRecoverySpecification).
 RECOVERY_DAYS = 35
-# What a person may call a gateway instead of its class.
-GATEWAY_NAMES = {"simulated": SIMULATED_GATEWAY}
 # What a reserved concurrency costs (Lambda, "Configuring reserved concurrency for a function").
 RESERVES = "The account's other functions may run so many fewer at once, and this one no more."
 NO_NAMES: Mapping[str, str] = {}
-
-
-def gateway_name(gateway: str) -> str:
-    """Return what a person calls a gateway class: simulated, or the class itself."""
-    return next((name for name, path in GATEWAY_NAMES.items() if path == gateway), gateway)
-
-
-def is_own_gateway(gateway: str) -> bool:
-    """Whether a gateway is a class of a user's own file, FILE.py:CLASS."""
-    return gateway.rpartition(":")[0].endswith(".py")
-
-
-def gateway_variable(gateway: str) -> str:
-    """Return a gateway as the functions are told of it: module and class.
-
-    A file of one's own is a module at the root of what they have.
-    """
-    return without_folder(gateway).replace(".py:", ":") if is_own_gateway(gateway) else gateway
-
-
-def gateway_of_variable(variable: str) -> str:
-    """Return the gateway that `gateway_variable` has returned, but the folder of its file."""
-    own = re.fullmatch(r"(?a)\w+:\w+", variable)
-    return variable.replace(":", ".py:") if own else variable
-
-
-def without_folder(path: str) -> str:
-    """Return the last part of a path: where a file is on this machine is nobody else's business."""
-    return re.split(r"[/\\]", path)[-1]
 
 
 def _setting(

@@ -1,16 +1,11 @@
-"""Files that are written whole or not at all, and texts that are read as people save them."""
+"""Files that are written whole or not at all."""
 
-import codecs
 import contextlib
 import errno
 import io
-import json
 import os
-import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -20,16 +15,7 @@ from payment_infra.errors import PaymentInfraError, UsageError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # Of the names of files that take the place of others once they are whole.
 PREFIX = ".payment-infra-"
-# What texts in other encodings begin with, if not without a mark; the first are longer.
-MARKS = {
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
 CHUNK_BYTES = 1024 * 1024
-# As much as shows that a file can be written.
-PROBE_BYTES = 65_536
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -249,111 +235,6 @@ def create_private(path: Path, content: bytes) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         raise PaymentInfraError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def read_text(path: Path) -> str:
-    r"""Return the text of a file in UTF-8, each line of it ending in `\n`.
-
-    A byte order mark, and lines that end as on Windows, are no part of it.
-
-    Raises:
-        OSError: it cannot be read.
-        UsageError: it is no text in UTF-8.
-    """
-    content = path.read_bytes()
-    for mark, encoding in MARKS.items():
-        if content.startswith(mark):
-            raise UsageError(f"{path}: is a text in {encoding}; save it in UTF-8")
-    if b"\0" in content:  # which no text has, but every one of ASCII in those encodings
-        raise UsageError(f"{path}: is no text in UTF-8, perhaps in UTF-16; save it in UTF-8")
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not a text in UTF-8 (byte {error.start})") from error
-
-
-def read_json_object(path: Path) -> str:
-    """Return the text of a file with a JSON object.
-
-    Raises:
-        UsageError: there is no such file, or it holds something else.
-    """
-    try:
-        text = read_text(path)
-        content = json.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid JSON: {fault(error)}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: must hold a JSON object")
-    return text
-
-
-def fault(error: ValueError | RecursionError) -> str:
-    """Say in one line why a text cannot be parsed."""
-    deep = isinstance(error, RecursionError)
-    return "it is nested too deeply" if deep else " ".join(str(error).split())
-
-
-@contextmanager
-def scratch_folder(room_bytes: int = PROBE_BYTES) -> Iterator[Path]:
-    """Make a folder for what is needed only meanwhile, in TMPDIR or else the system's place.
-
-    Where TMPDIR names a folder, no other is taken: it may be the only one that is private, or has
-    the room.
-
-    Args:
-        room_bytes: how much will be written there at least.
-
-    Raises:
-        PaymentInfraError: there is no such place, nothing can be written there, or it has not the
-            room, at the beginning or later; it is named.
-    """
-    place = os.environ.get("TMPDIR", "")
-    with ExitStack() as stack:
-        try:
-            place = place or tempfile.gettempdir()
-            folder = Path(tempfile.mkdtemp(prefix="payment-infra-", dir=place))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            check_room(folder, room_bytes)
-        except OSError as error:
-            raise _unusable(place, error) from error
-        try:
-            yield folder
-        except OSError as error:
-            if error.errno in NO_ROOM and (
-                error.filename is None or folder in Path(error.filename).parents
-            ):
-                raise _unusable(place, error) from error
-            raise
-
-
-def check_room(folder: Path, room_bytes: int) -> None:
-    """Make sure that something can be written in a folder, and so many bytes.
-
-    A folder can be made where no file has room. What the file system says is free is more than a
-    quota leaves; it says 0 of 0 where it does not know.
-
-    Raises:
-        OSError: that cannot be, with how much is free where that is too little.
-    """
-    probe = folder / "room"
-    try:
-        probe.write_bytes(bytes(PROBE_BYTES))
-    finally:
-        probe.unlink(missing_ok=True)
-    disk = shutil.disk_usage(folder)
-    if disk.total and disk.free < room_bytes:
-        free, needed = (f"{number / 1e6:.1f} MB" for number in (disk.free, room_bytes))
-        raise OSError(errno.ENOSPC, f"{free} are free, and {needed} are needed")
-
-
-def _unusable(place: str, error: OSError) -> PaymentInfraError:
-    return PaymentInfraError(
-        f"{place or 'TMPDIR'}: cannot be used for temporary files ({error.strerror}); "
-        "mend that, or name another folder in TMPDIR"
-    )
 
 
 def _umask() -> int:

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from payment_infra import gateway_probe
 from payment_infra.artifacts import HANDLERS, shared_sources
-from payment_infra.config import SIMULATED_GATEWAY, gateway_variable
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import scratch_folder
+from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_variable
 from payment_infra.gateway_probe import Finding, Request
 from payment_infra.interpreter import interpreter
 from payment_infra.layer import FOLDER, build_layer
 from payment_infra.names import PROCESSING
 from payment_infra.own_gateway import RUNTIME_LIBRARIES, OwnGateway, own_gateway
+from payment_infra.scratch import scratch_folder
 from payment_infra.zips import unzip_files
 
 if TYPE_CHECKING:

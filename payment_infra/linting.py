@@ -11,8 +11,8 @@ from cfnlint import ManualArgs, api
 from cfnlint.helpers import REGIONS
 
 from payment_infra.errors import PaymentInfraError
-from payment_infra.files import read_text
 from payment_infra.rendering import read_document
+from payment_infra.texts import read_text
 
 # The first letter of a cfn-lint rule's id.
 LEVELS = {"E": "error", "W": "warning", "I": "info"}

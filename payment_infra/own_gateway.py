@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from payment_infra.config import StackConfig, is_own_gateway
+from payment_infra.config import StackConfig
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import read_text
+from payment_infra.gateway_names import is_own_gateway
 from payment_infra.pins import read_pins
+from payment_infra.texts import read_text
 from payment_infra.wheels import Download, Wheels
 from payment_infra.zips import unzip_files
 

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from payment_infra import __version__
-from payment_infra.config import (
-    FIELDS,
+from payment_infra.config import FIELDS, StackConfig
+from payment_infra.gateway_names import (
     GATEWAY_NAMES,
     SIMULATED_GATEWAY,
-    StackConfig,
     gateway_name,
     gateway_of_variable,
     without_folder,

@@ -19,9 +19,9 @@ from typing import Any
 from payment_infra.combinations import conflicts
 from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.errors import UsageError
-from payment_infra.files import fault, read_text
 from payment_infra.place import PLACE, Place
 from payment_infra.rules import Tags, Values, check_suffix
+from payment_infra.texts import fault, read_text
 
 FILE_NAME = "payment-infra.toml"
 # Characters of a value that is refused.

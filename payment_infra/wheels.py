@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from payment_infra.errors import PaymentInfraError
-from payment_infra.files import NO_ROOM, scratch_folder, write_file
+from payment_infra.files import NO_ROOM, write_file
 from payment_infra.interpreter import interpreter, pip_remedy
+from payment_infra.scratch import scratch_folder
 from payment_infra.zips import unzip_files, zip_files
 
 # The wheels' tags (the packaging specification "Platform compatibility tags") that fit them all.

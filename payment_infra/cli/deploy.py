@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra.cli.everywhere import entered, everywhere
+from payment_infra.cli.option_types import Span
 from payment_infra.cli.options import (
     MAX_TIMEOUT_MINUTES,
-    Span,
     aws_options,
     config_options,
     output_option,
@@ -56,7 +56,7 @@ def _pairs(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> di
 
 
 def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str | None:
-    from payment_infra.files import read_json_object
+    from payment_infra.texts import read_json_object
 
     return None if value is None else read_json_object(value)
 

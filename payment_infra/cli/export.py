@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import Renamed, environment_options, out_option, output_option
+from payment_infra.cli.option_types import Renamed
+from payment_infra.cli.options import environment_options, out_option, output_option
 from payment_infra.cli.views.output import note, print_data, print_json
 from payment_infra.errors import Interrupted, UsageError
 from payment_infra.wording import counted

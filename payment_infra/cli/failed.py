@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_infra.cli.everywhere import Group, entered, everywhere
+from payment_infra.cli.option_types import OutputFile
 from payment_infra.cli.options import (
-    OutputFile,
     environment_options,
     output_option,
     take_over_option,

@@ -15,10 +15,11 @@ from payment_infra.cli.options import config_options, out_option
 from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.views.output import note, print_data
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import read_text, write_file
+from payment_infra.files import write_file
 from payment_infra.names import ARTIFACT_BUCKET, ENVIRONMENT_SUFFIX, STACK_NAME_PREFIX
 from payment_infra.rendering import FORMATS, MAX_BODY_BYTES, render
 from payment_infra.template import build_template
+from payment_infra.texts import read_text
 
 if TYPE_CHECKING:
     from payment_infra.sources import Resolved

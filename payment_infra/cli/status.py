@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import MAX_INTERVAL_SECONDS, Span, environment_options, output_option
+from payment_infra.cli.option_types import Span
+from payment_infra.cli.options import MAX_INTERVAL_SECONDS, environment_options, output_option
 from payment_infra.cli.views.drawing import console, ended, fitted, is_drawable
 from payment_infra.cli.views.output import print_data
 from payment_infra.errors import PaymentInfraError, UsageError

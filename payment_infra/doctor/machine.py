@@ -7,17 +7,21 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from payment_infra import __version__, gateway_check
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.checks import Check
-from payment_infra.config import SIMULATED_GATEWAY, StackConfig
 from payment_infra.errors import PaymentInfraError
+from payment_infra.gateway_names import SIMULATED_GATEWAY
 from payment_infra.interpreter import pip_remedy
 from payment_infra.layer import is_built
 from payment_infra.local.emulator import PACKAGE, VERSION, installation, is_installed
 from payment_infra.own_gateway import own_gateway
 from payment_infra.sources import FILE_NAME, Resolved, resolve
+
+if TYPE_CHECKING:
+    from payment_infra.config import StackConfig
 
 DISTRIBUTION = "payment-infra"
 

@@ -27,7 +27,8 @@ from troposphere.logs import LogGroup
 from troposphere.sns import Topic
 from troposphere.validators import integer
 
-from payment_infra.config import SIMULATED_GATEWAY, StackConfig, gateway_variable
+from payment_infra.config import StackConfig
+from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_variable
 from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.iam import (
     claim_and_finish,

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import check_room, scratch_folder
 from payment_infra.interpreter import interpreter, python_command
 from payment_infra.local import keeper
 from payment_infra.local.isolation import ACCESS_KEY, clean_environment
 from payment_infra.local.state import check_loaded, check_saved, hold
+from payment_infra.scratch import check_room, scratch_folder
 
 PACKAGE = "ministack"
 # The version that all is measured against, and the SDK that it pins: the extra `local`. Its name is

@@ -14,9 +14,10 @@ from payment_infra.cloud.deploying.options import DeployOptions
 from payment_infra.cloud.environment.address import reachable
 from payment_infra.cloud.environment.locking import find, free
 from payment_infra.cloud.environment.smoke import Api
+from payment_infra.cloud.sdk.boto import Boto
 from payment_infra.cloud.sdk.errors import is_missing, translated
 from payment_infra.cloud.sdk.logs import LogTail
-from payment_infra.cloud.sdk.session import Boto, Session
+from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT
 from payment_infra.errors import AwsError, Interrupted

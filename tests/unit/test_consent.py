@@ -17,8 +17,9 @@ from payment_infra.cloud.events import Caution, Preview, PropertyChange
 from payment_infra.cloud.sdk.endpoints import EMULATED_ACCOUNT
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
-from payment_infra.config import KEPT, PRESETS, SIMULATED_GATEWAY, StackConfig, gateway_variable
+from payment_infra.config import KEPT, PRESETS, StackConfig
 from payment_infra.errors import Declined, UsageError
+from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_variable
 from payment_infra.record import RECORDED, Record, read_record
 from payment_infra.sources import DEFAULTS, resolve
 from tests.aws import FakeAws, FakeBucket

@@ -35,7 +35,8 @@ from payment_infra.cloud.events import (
     StepBegun,
 )
 from payment_infra.cloud.stacks.failure import DeploymentFailed
-from payment_infra.config import FIELDS, PRESETS, StackConfig, gateway_name
+from payment_infra.config import FIELDS, PRESETS, StackConfig
+from payment_infra.gateway_names import gateway_name
 from payment_infra.grants import GrantChange
 from payment_infra.place import PLACE
 from payment_infra.rendering import render

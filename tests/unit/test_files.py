@@ -14,14 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import (
-    move_private,
-    read_json_object,
-    read_text,
-    require_place,
-    scratch_folder,
-    write_file,
-)
+from payment_infra.files import move_private, require_place, write_file
+from payment_infra.scratch import scratch_folder
+from payment_infra.texts import read_json_object, read_text
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -235,7 +230,8 @@ FILLS_THE_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from payment_infra.errors import PaymentInfraError, UsageError
-from payment_infra.files import read_json_object, write_file
+from payment_infra.texts import read_json_object
+from payment_infra.files import write_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 if sys.argv[2] == "in place":

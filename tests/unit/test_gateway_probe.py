@@ -11,7 +11,7 @@ import pytest
 
 from payment_infra import gateway_probe
 from payment_infra.artifacts import HANDLERS
-from payment_infra.config import SIMULATED_GATEWAY
+from payment_infra.gateway_names import SIMULATED_GATEWAY
 from tests.gateways import gateway
 
 RETENTION = "has a KEY_RETENTION that is no timedelta above 0"

@@ -27,30 +27,33 @@ IMPORTS = {
     "errors": "",
     "checks": "",
     "rules": "",
-    "config": "rules",
-    "combinations": "config rules",
+    "gateway_names": "",
+    "config": "gateway_names rules",
+    "combinations": "config gateway_names rules",
     "foreign": "",
     "gateway_probe": "",  # it runs where there is the standard library alone
     "wording": "",
     "moments": "errors",
     "files": "errors",
+    "scratch": "errors files",
+    "texts": "errors",
     "interpreter": "errors",
-    "linting": "errors files rendering | cfnlint",
+    "linting": "errors rendering texts | cfnlint",
     "place": "rules",
-    "sources": "combinations config errors files place rules",
+    "sources": "combinations config errors place rules texts",
     "zips": "",
     "pins": "errors",
-    "wheels": "errors files interpreter zips",
-    "own_gateway": "config errors files pins wheels zips",
+    "wheels": "errors files interpreter scratch zips",
+    "own_gateway": "config errors gateway_names pins texts wheels zips",
     "artifacts": "config errors own_gateway wheels zips",
     "layer": "artifacts wheels",
     "gateway_check": """
-        artifacts config errors files gateway_probe interpreter layer names own_gateway wheels
-        zips""",
+        artifacts config errors gateway_names gateway_probe interpreter layer names own_gateway
+        scratch wheels zips""",
     "openapi": "artifacts errors",
     "naming": "config names rules | troposphere",
-    "record": "__version__ config names",
-    "groups": "config names naming rules | awacs troposphere",
+    "record": "__version__ config gateway_names names",
+    "groups": "config gateway_names names naming rules | awacs troposphere",
     "template": "config groups names naming record | troposphere",
     "rendering": "| troposphere yaml",
     "grants": "rendering",
@@ -60,14 +63,14 @@ IMPORTS = {
     "cloud.stacks": "cloud.events cloud.sdk errors moments names rendering | boto3",
     "cloud.environment": """
         cloud.events cloud.sdk cloud.stacks
-        checks config errors foreign moments names record | boto3""",
+        checks config errors foreign gateway_names moments names record | boto3""",
     "cloud.deploying": """
         cloud.environment cloud.events cloud.sdk cloud.stacks
-        artifacts checks combinations config difference errors gateway_check grants layer names
-        record rendering rules sources template wording | boto3""",
+        artifacts checks combinations config difference errors gateway_check gateway_names grants
+        layer names record rendering rules sources template wording | boto3""",
     "cloud.operating": """
         cloud.environment cloud.events cloud.sdk
-        checks config errors files foreign moments names record wording | boto3""",
+        checks errors files foreign gateway_names moments names record wording | boto3""",
     "cloud.restoring": """
         cloud.environment cloud.events cloud.sdk cloud.stacks
         errors moments names record wording | boto3""",
@@ -76,11 +79,11 @@ IMPORTS = {
         errors files names record sources wording | boto3""",
     "local": """
         cloud.deploying cloud.environment cloud.events cloud.sdk cloud.stacks
-        config errors files interpreter names sources | boto3""",
+        config errors interpreter names scratch sources | boto3""",
     "doctor": """
         cloud.deploying cloud.environment cloud.sdk local
-        __version__ artifacts checks config errors gateway_check interpreter layer names
-        own_gateway rendering sources template | boto3""",
+        __version__ artifacts checks config errors gateway_check gateway_names interpreter layer
+        names own_gateway rendering sources template | boto3""",
 }
 ROOMS = [place.removeprefix("cloud.") for place in IMPORTS if place.startswith("cloud.")]
 ROOMS.remove("events")
@@ -88,6 +91,7 @@ ROOMS.remove("events")
 PURE = (
     "names",
     "rules",
+    "gateway_names",
     "config",
     "combinations",
     "place",

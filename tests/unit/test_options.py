@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from payment_infra.cli import root
-from payment_infra.cli.options import Renamed
+from payment_infra.cli.option_types import Renamed
 from payment_infra.cli.sections import SHARED
 from payment_infra.config import FIELDS, SECTIONS
 from tests.reference import commands, flags

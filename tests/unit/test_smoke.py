@@ -10,8 +10,8 @@ from botocore.exceptions import ConnectionError as NoConnection
 
 from payment_infra.cli.smoke import run_checks
 from payment_infra.cloud.environment import smoke
-from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.gateway_names import SIMULATED_GATEWAY
 from tests.http import URL, FakeHttp, Response, answering
 
 

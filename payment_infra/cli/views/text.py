@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from payment_infra.config import GATEWAY_NAMES
 from payment_infra.foreign import escaped
+from payment_infra.gateway_names import GATEWAY_NAMES
 
 
 def cut(text: str, width: int) -> str:

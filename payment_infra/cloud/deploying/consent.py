@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, cast
 
 from payment_infra.cloud.deploying.parameters import reserving
 from payment_infra.cloud.events import PropertyChange
-from payment_infra.config import FIELDS, KEPT, PRESETS, SIMULATED_GATEWAY, gateway_name
+from payment_infra.config import FIELDS, KEPT, PRESETS
 from payment_infra.errors import UsageError
+from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_name
 from payment_infra.names import naming_flags
 from payment_infra.rules import same_key
 

@@ -23,8 +23,8 @@ from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.stacks.change_sets import Existing, Request
 from payment_infra.cloud.stacks.following import REVIEW
 from payment_infra.cloud.stacks.stack import Stack, StackState
-from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import UsageError
+from payment_infra.gateway_names import SIMULATED_GATEWAY
 from payment_infra.names import CONCURRENCIES, PARAMETER_FIELDS
 from payment_infra.record import Record, read_record
 

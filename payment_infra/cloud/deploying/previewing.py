@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.deploying.options import BROADEN, OPEN, REPLACE
 from payment_infra.cloud.events import Preview, PropertyChange
-from payment_infra.config import gateway_name
 from payment_infra.difference import property_changes
+from payment_infra.gateway_names import gateway_name
 from payment_infra.grants import broadens, compare_grants
 from payment_infra.record import gateway_of
 from payment_infra.rendering import describe

@@ -15,8 +15,8 @@ from payment_infra.cloud.environment.ownership import find_stack
 from payment_infra.cloud.environment.smoke import Api
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
-from payment_infra.config import SIMULATED_GATEWAY, gateway_of_variable
 from payment_infra.errors import AwsError
+from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_of_variable
 from payment_infra.names import (
     LIVE,
     LIVE_ALIASES,

@@ -15,9 +15,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from payment_infra.cloud.sdk import network
-from payment_infra.config import SIMULATED_GATEWAY
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
+from payment_infra.gateway_names import SIMULATED_GATEWAY
 from payment_infra.names import LOOKUP_PATH
 
 # How API Gateway answers who has not signed, or may not call.

@@ -21,8 +21,8 @@ from payment_infra.cloud.sdk import keys, tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.metric_data import Metric, read
 from payment_infra.cloud.sdk.queues import Depth, name_of, read_depth
-from payment_infra.config import gateway_name
 from payment_infra.errors import AwsError
+from payment_infra.gateway_names import gateway_name
 from payment_infra.names import (
     ARTIFACT_KEY,
     DEAD_LETTER_QUEUE,

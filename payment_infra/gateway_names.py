@@ -1,0 +1,36 @@
+"""What a payment gateway is called: by settings, by people, and by the functions' variable."""
+
+import re
+
+SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
+# What a person may call a gateway instead of its class.
+GATEWAY_NAMES = {"simulated": SIMULATED_GATEWAY}
+
+
+def gateway_name(gateway: str) -> str:
+    """Return what a person calls a gateway class: simulated, or the class itself."""
+    return next((name for name, path in GATEWAY_NAMES.items() if path == gateway), gateway)
+
+
+def is_own_gateway(gateway: str) -> bool:
+    """Whether a gateway is a class of a user's own file, FILE.py:CLASS."""
+    return gateway.rpartition(":")[0].endswith(".py")
+
+
+def gateway_variable(gateway: str) -> str:
+    """Return a gateway as the functions are told of it: module and class.
+
+    A file of one's own is a module at the root of what they have.
+    """
+    return without_folder(gateway).replace(".py:", ":") if is_own_gateway(gateway) else gateway
+
+
+def gateway_of_variable(variable: str) -> str:
+    """Return the gateway that `gateway_variable` has returned, but the folder of its file."""
+    own = re.fullmatch(r"(?a)\w+:\w+", variable)
+    return variable.replace(":", ".py:") if own else variable
+
+
+def without_folder(path: str) -> str:
+    """Return the last part of a path: where a file is on this machine is nobody else's business."""
+    return re.split(r"[/\\]", path)[-1]
