@@ -130,7 +130,7 @@ def test_what_a_managed_group_refuses_is_answered_by_the_api_in_its_shape() -> N
     }
     assert "WAF_FILTERED" not in answers
     assert answers["DEFAULT_4XX"] == (
-        '{"error": "Request refused", "message": $context.error.messageString}'
+        '{"error":"Request refused","message":$context.error.messageString}'
     )
 
 
