@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.shared.aws import clients, intake, latest_report, logs, metrics
-from handlers.shared.charging import SET_ASIDE
+from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.failures import error_code
@@ -100,7 +100,7 @@ def _scheduled(request: str, context: Any) -> Report:
 
 def _recover(request: str, context: Any) -> None:
     """Recover payments, and leave time to count those that are set aside, and for the rest."""
-    reserved_seconds = len(SET_ASIDE) * CALL_SECONDS + TELL_SECONDS
+    reserved_seconds = len(LOOKED_AFTER) * CALL_SECONDS + TELL_SECONDS
     deadline = Deadline.of_invocation(context, utc_now, reserved_seconds)
     run = Recovery(clients.store(), clients.retry_queue(), utc_now(), request, deadline)
     run.run(int(os.environ.get("RECOVER_AFTER_SECONDS", RECOVER_AFTER_SECONDS)))

@@ -21,7 +21,7 @@ from handlers.shared.responses import (
     proxy_response,
 )
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.transactions import DECLINED, PROCESSED, Flawed
+from handlers.shared.transactions import CANCELED, DECLINED, PENDING, PROCESSED, Flawed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def _process(transaction_id: str, event: Event, request: str) -> Answer:
         return clients.retry_queue().send(message)
 
     deadline = Deadline.of_request(event, utc_now, SEND_AND_LET_GO_SECONDS)
-    attempt = Attempt(clients.store(), clients.gateway, deadline, send)
+    attempt = Attempt(clients.store(), clients.gateway, clients.gateway_class, deadline, send)
     try:
         standing = attempt.settle(transaction_id, clients.claimant(caller))
     except NotSettled as unsettled:
@@ -89,9 +89,10 @@ def _process(transaction_id: str, event: Event, request: str) -> Answer:
             code=failure.code,
         )
         answer = failed(FAILURE, transaction_id, queued=unsettled.queued, unqueued=OUTCOME_UNKNOWN)
-        return Answer(answer.status, answer.body, where if unsettled.queued else {})
+        return Answer(answer.status, answer.body, where)
     except Flawed:
-        return failed(FAILURE, transaction_id, queued=False, unqueued=NOT_CHARGED)
+        answer = failed(FAILURE, transaction_id, queued=False, unqueued=NOT_CHARGED)
+        return Answer(answer.status, answer.body, where)
     if standing is None:
         return not_found(transaction_id)
     return _answer(standing, utc_now(), where)
@@ -113,8 +114,14 @@ def _answer(standing: Standing, now: datetime, where: Mapping[str, str]) -> Answ
                 "error": "Payment declined",
                 "transaction_id": standing.transaction_id,
                 "reason": standing.decline_reason,
+                **({"another_method": True} if standing.another_method else {}),
             },
         )
+    if standing.status == PENDING:
+        action = {"next_action": standing.next_action} if standing.next_action else {}
+        return Answer(202, {"message": "Payment pending", **transaction, **action}, where)
+    if standing.status == CANCELED:
+        return Answer(409, {"error": "Payment canceled", "transaction_id": standing.transaction_id})
     return Answer(
         409,
         {"error": "Transaction in progress", "transaction_id": standing.transaction_id},

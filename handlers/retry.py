@@ -22,7 +22,7 @@ from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.retry_messages import CALLER_ATTRIBUTE, InvalidMessage, RetryMessage
-from handlers.shared.transactions import SETTLED, Flawed
+from handlers.shared.transactions import PENDING, SETTLED, Flawed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -106,10 +106,10 @@ def _validate(message: RetryMessage) -> str:
 
 
 def _process(message: RetryMessage, deadline: Deadline) -> str:
-    attempt = Attempt(clients.store(), clients.gateway, deadline)
+    attempt = Attempt(clients.store(), clients.gateway, clients.gateway_class, deadline)
     standing = attempt.settle(message.transaction_id, clients.claimant(message.caller))
     if standing is None:
         raise NotNow("transaction_not_found")
-    if standing.status not in SETTLED:
+    if standing.status not in SETTLED and standing.status != PENDING:
         raise NotNow("in_progress_elsewhere")
     return standing.status

@@ -10,15 +10,27 @@ from handlers.shared.callers import caller_of
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
-from handlers.shared.fields import InvalidField, parse_customer_id
+from handlers.shared.fields import (
+    InvalidField,
+    parse_customer_id,
+    parse_payment_method,
+    parse_reference,
+    parse_return_url,
+)
 from handlers.shared.idempotency import REPLAYED_HEADER, transaction_id_for
 from handlers.shared.money import Money
+from handlers.shared.needs import missing, units
 from handlers.shared.requests import Event, InvalidRequest, json_object, request_id
 from handlers.shared.responses import Answer, bad_request, failed, proxy_response
 from handlers.shared.retry_messages import RetryMessage
 from handlers.shared.transactions import Transaction
 
 REQUIRED_FIELDS = ("amount", "currency", "customer_id")
+OPTIONAL_FIELDS = {
+    "payment_method": parse_payment_method,
+    "reference": parse_reference,
+    "return_url": parse_return_url,
+}
 FAILURE = "Validation failed"
 
 
@@ -28,10 +40,12 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     logs.begin(request_id=request)
     transaction_id = None
     try:
-        money, customer_id = _parse(event)
+        money, customer_id, details = _parse(event)
         transaction_id = transaction_id_for(event)
         caller = caller_of(event)
-        transaction = Transaction.validated(transaction_id, money, customer_id, utc_now(), caller)
+        transaction = Transaction.validated(
+            transaction_id, money, customer_id, utc_now(), caller, details
+        )
         answer = _validate(transaction, Deadline.of_request(event, utc_now, CALL_SECONDS), request)
     except InvalidRequest as refusal:
         answer = bad_request(refusal)
@@ -43,13 +57,24 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     return proxy_response(answer, request)
 
 
-def _parse(event: Event) -> tuple[Money, str]:
+def _parse(event: Event) -> tuple[Money, str, dict[str, str]]:
+    """Return the money, the customer_id, and what was sent of OPTIONAL_FIELDS.
+
+    What the gateway needs is required too; its class says so, which needs no secret.
+    """
     body = json_object(event)
-    missing = [name for name in REQUIRED_FIELDS if name not in body]
-    if missing:
-        raise InvalidRequest(FAILURE, missing_fields=missing)
+    gateway = clients.gateway_class()
+    lacking = [name for name in REQUIRED_FIELDS if name not in body] + missing(gateway, body)
+    if lacking:
+        raise InvalidRequest(FAILURE, missing_fields=lacking)
     try:
-        return Money.parse(body["amount"], body["currency"]), parse_customer_id(body["customer_id"])
+        money = Money.parse(body["amount"], body["currency"])
+        customer_id = parse_customer_id(body["customer_id"])
+        details = {
+            name: parse(body[name]) for name, parse in OPTIONAL_FIELDS.items() if name in body
+        }
+        units(gateway, money)
+        return money, customer_id, details
     except InvalidField as invalid:
         raise InvalidRequest(f"Invalid {invalid.field}", message=str(invalid)) from invalid
 

@@ -22,7 +22,8 @@ LAYER = "dependencies"
 LAYER_FORMAT_VERSION = 1
 KEY_PREFIX = "payment-infra"
 # The entry modules that charge, which alone have a gateway of the user's own.
-CHARGING = ("processing", "retry")
+# What asks the gateway, or its class what it needs.
+GATEWAY_FUNCTIONS = ("validation", "processing", "retry")
 DEFAULTS = StackConfig()
 
 
@@ -91,7 +92,7 @@ def check_handlers(config: StackConfig = DEFAULTS, root: Path = HANDLERS) -> Non
                 _check_syntax(root / path.removeprefix("handlers/"), name, source)
                 checked.add(path)
     if own is not None:
-        _check_syntax(own.file, CHARGING[0], own.source.encode())
+        _check_syntax(own.file, GATEWAY_FUNCTIONS[0], own.source.encode())
     _check_gateway(config.gateway, root, own)
 
 
@@ -117,7 +118,7 @@ def build_artifacts(
     return [
         Artifact(
             name,
-            zip_files(sources | (gateway if name in CHARGING else {})),
+            zip_files(sources | (gateway if name in GATEWAY_FUNCTIONS else {})),
             _digest(sources | _inputs(name, own)),
         )
         for name, sources in _read(root).items()
@@ -126,7 +127,7 @@ def build_artifacts(
 
 def _inputs(name: str, own: OwnGateway | None) -> dict[str, bytes]:
     """Return what the zip of an entry module is made from, but what is in every release."""
-    return own.inputs if own and name in CHARGING else {}
+    return own.inputs if own and name in GATEWAY_FUNCTIONS else {}
 
 
 def shared_sources(root: Path = HANDLERS) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partialmethod
@@ -26,10 +26,22 @@ from types import FunctionType
 from typing import Any, Literal
 
 # How the handlers call a gateway's methods: what they give by place, and what by name.
-CALLS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+Calls = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+CALLS: Calls = {
     "charge": (("transaction",), ("idempotency_key",)),
     "find": (("idempotency_key",), ()),
 }
+# Of a gateway in two steps, which is one that has `confirm`.
+TWO_STEP_CALLS: Calls = {
+    "prepare": (("transaction",), ("idempotency_key",)),
+    "fetch": (("payment_id",), ()),
+    "confirm": (("payment_id",), ("idempotency_key",)),
+    "cancel": (("payment_id",), ("idempotency_key",)),
+    "find": (("transaction",), ()),
+    "digits": (("currency",), ()),
+}
+# What /validate can be given for a gateway that needs it.
+NEEDS = frozenset({"payment_method", "return_url"})
 
 
 @dataclass(frozen=True)
@@ -120,18 +132,29 @@ def _problems(made: type) -> Iterator[str]:
     """Yield what a gateway's class lacks (the protocol in handlers/shared/gateway.py)."""
     if inspect.isabstract(made):
         yield f"is abstract ({', '.join(sorted(getattr(made, '__abstractmethods__', ())))})"
-    for name, (given, named) in CALLS.items():
+    two_steps = _has(made, "confirm")
+    for name, (given, named) in (TWO_STEP_CALLS if two_steps else CALLS).items():
         yield from _method(made, name, given, named)
+    yield from _needs(made) if two_steps else _retention(made)
+    # A protocol's own __init__ takes anything, and passes it on to object's, which takes nothing.
+    passes_on = getattr(inspect.getattr_static(made, "__init__"), "__module__", "") == "typing"
+    if passes_on or not _accepts(made, ("secret",)):
+        yield "cannot be called with one argument, the secret's text or None"
+
+
+def _retention(made: type) -> Iterator[str]:
     if not _has(made, "KEY_RETENTION"):
         yield "has no KEY_RETENTION"
     else:
         retention = made.KEY_RETENTION  # type: ignore[attr-defined]
         if not isinstance(retention, timedelta) or retention <= timedelta(0):
             yield "has a KEY_RETENTION that is no timedelta above 0"
-    # A protocol's own __init__ takes anything, and passes it on to object's, which takes nothing.
-    passes_on = getattr(inspect.getattr_static(made, "__init__"), "__module__", "") == "typing"
-    if passes_on or not _accepts(made, ("secret",)):
-        yield "cannot be called with one argument, the secret's text or None"
+
+
+def _needs(made: type) -> Iterator[str]:
+    needs = getattr(made, "NEEDS", None) if _has(made, "NEEDS") else None
+    if not isinstance(needs, Set) or not needs <= NEEDS:
+        yield f"has no NEEDS, a set of some of {', '.join(sorted(NEEDS))}"
 
 
 def _method(made: type, name: str, given: tuple[str, ...], named: tuple[str, ...]) -> Iterator[str]:

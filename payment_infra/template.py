@@ -168,7 +168,7 @@ def _build_groups(config: StackConfig, code: Mapping[str, str], *, encrypts: boo
         backup=build_backup(config, encryption, storage),
         alarms=alarms,
         canary=build_canary(config, functions),
-        dashboard=build_dashboard(functions, storage, queues, alarms),
+        dashboard=build_dashboard(config, functions, storage, queues, alarms),
     )
 
 

@@ -83,7 +83,7 @@ EVENT_BYTES = 26
 MEASURED = Usage(
     write_units=5,
     read_units=0,
-    row_bytes=600,
+    row_bytes=700,
     handler_log_bytes=1650,
     access_log_bytes=950,
     sweeps=True,
@@ -100,7 +100,7 @@ REFERENCE = Usage(
 )
 # What the scheduled run asks for, as the tests measure it.
 RUN_METRICS = 10
-RUN_QUERIES = 35
+RUN_QUERIES = 53
 RUN_OWN_METRICS = 6
 RUN_LOG_BYTES = 3_800
 
@@ -125,9 +125,10 @@ RECKONED = {
 DEFAULT_SAMPLED = 1.0
 # Lambda polls an empty queue with five pollers, each of which waits 20 seconds.
 POLLS = 5 * 3 * 60 * 24 * MONTH_DAYS
-# The handlers' own metrics, each a string.
+# The handlers' own metrics, each a string; a metric that is never put costs nothing, and at the
+# simulated gateway no payment is pending.
 OWN_METRICS = sum(
-    isinstance(value, str) and name.isupper() and name != "NAMESPACE"
+    isinstance(value, str) and name.isupper() and name not in {"NAMESPACE", "PENDING", "OVERDUE"}
     for name, value in vars(metrics).items()
 )
 # API Gateway's metrics of a method: Count, Latency, IntegrationLatency, 4XXError and 5XXError.

@@ -9,75 +9,66 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from handlers.shared.aws import logs, metrics
 from handlers.shared.aws.table import StoreUnavailable
-from handlers.shared.clock import epoch_seconds, timestamp
-from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS, FETCH_SECONDS
+from handlers.shared.clock import epoch_seconds
+from handlers.shared.deadline import (
+    CALL_SECONDS,
+    CHARGE_SECONDS,
+    CLOCK_SKEW_SECONDS,
+    FETCH_SECONDS,
+)
 from handlers.shared.failures import DependencyFailed, error_code
-from handlers.shared.gateway import Charged, Declined, NoCharge
+from handlers.shared.gateway import has_two_steps, in_two_steps, marks_of
+from handlers.shared.one_step import OneStep
+from handlers.shared.recording import NotRecorded, compare, count_capture, record
 from handlers.shared.retry_messages import DELAY_SECONDS
 from handlers.shared.transactions import (
-    DECLINED,
-    LEASE_SECONDS,
     MISMATCHED,
-    PROCESSED,
+    OVERDUE,
+    PENDING,
     PROCESSING,
     SETTLED,
     STUCK,
     UNREADABLE,
     Flawed,
+    Marks,
+    OtherGateway,
     Standing,
     Transaction,
     Unreadable,
 )
+from handlers.shared.two_steps import Overtaken, TwoSteps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from handlers.shared.aws.store import Store
     from handlers.shared.aws.table import Write
     from handlers.shared.callers import Claimant
     from handlers.shared.deadline import Deadline
-    from handlers.shared.gateway import Gateway
+    from handlers.shared.gateway import AnyGateway, Gateway
+    from handlers.shared.two_steps import End
 
 # What the queue's own retries take at most: 3 receives, 300 s apart, after a short delay.
 QUEUE_RETRY_SECONDS = DELAY_SECONDS + 3 * 300
-# How far the clocks of two machines may be apart, each 60 s from the true time.
-CLOCK_SKEW_SECONDS = 2 * 60
 # A row that says it is queued for longer than that was not written by this system.
 LONGEST_QUEUED_SECONDS = QUEUE_RETRY_SECONDS + CLOCK_SKEW_SECONDS
 # No attempt of ours leaves a lease that ends so late, whatever its clock says: nobody holds that.
 MAX_LEASE_AHEAD_SECONDS = 3600
-# What counts the payments that are set aside under a key of the index.
-SET_ASIDE: Mapping[str, str] = {
+# What counts the payments under a key of the index that somebody has to look after.
+LOOKED_AFTER: Mapping[str, str] = {
     STUCK: metrics.STUCK,
     MISMATCHED: metrics.MISMATCHED,
     UNREADABLE: metrics.UNREADABLE,
+    OVERDUE: metrics.OVERDUE,
 }
 
 # Sends a message that lets the payment be tried again; returns whether that worked.
 Send = Callable[[DependencyFailed], bool]
-
-
-class OutcomeUnknown(DependencyFailed):
-    """Another charge could be a second one, so nobody charges: somebody has to look.
-
-    The gateway has forgotten the key of an earlier charge, or a restore that of the payment, and
-    the gateway cannot say for certain that there is no charge.
-    """
-
-    reason = "outcome_unknown"
-
-
-class NotRecorded(StoreUnavailable):
-    """The gateway captured, and whether the row says so is unknown."""
-
-    def __init__(self, code: str, reference: str) -> None:
-        super().__init__(code)
-        self.reference = reference
 
 
 class Unforeseen(DependencyFailed):
@@ -102,19 +93,22 @@ class NotSettled(Exception):
 class Attempt:
     """What an attempt works with.
 
-    Without `send`, what asked for it is a message: it asks again by itself, and may have done so.
+    `gateway` makes the gateway, of the class that `gateway_class` returns. Without `send`, what
+    asked for the attempt is a message: it asks again by itself, and may have done so.
     """
 
     store: Store
-    gateway: Callable[[], Gateway]
+    gateway: Callable[[], AnyGateway]
+    gateway_class: Callable[[], type[AnyGateway]]
     deadline: Deadline
     send: Send | None = None
 
     def settle(self, transaction_id: str, claimant: Claimant) -> Standing | None:
         """Claim, charge and finish a payment; return where it stands then.
 
-        That is processed or declined, by this attempt or an earlier one, or in processing by one
-        that is still running. It is None if there is no such payment, or none for this claimant.
+        That is an end, by this attempt or an earlier one, or pending, or in processing by an
+        attempt that is still running. It is None if there is no such payment, or none for this
+        claimant. A message looks at a pending payment, and for a capture that an ended one hides.
 
         Raises:
             NotSettled: something failed. The lease was let go, and the outcome may be unknown.
@@ -123,22 +117,30 @@ class Attempt:
         attempt_id = str(uuid.uuid4())
         claimed = None
         asked = held = False
+        row: Mapping[str, object] = {}
         try:
-            self.deadline.require(CALL_SECONDS)
+            self.deadline.require(FETCH_SECONDS + CALL_SECONDS)
+            gateway = self._open()
+            kind = self.gateway_class() if isinstance(gateway, DependencyFailed) else type(gateway)
+            marks = marks_of(kind if isinstance(gateway, DependencyFailed) else gateway)
             now, asked = self.deadline.clock(), True
-            claim = self.store.claim(transaction_id, attempt_id, claimant, now)
-            held = claim.done
-            if not held:
-                standing = _in_the_way(transaction_id, claim.row, claimant, now)
-                if standing and standing.status in SETTLED and self.send is None:
-                    self._look_for_capture(transaction_id, claim.row)
-                return standing
-            claimed = Transaction.payable(claim.row)
-            return self._charge(claimed)
+            claim = self.store.claim(
+                transaction_id, attempt_id, claimant, now, marks, two_steps=has_two_steps(kind)
+            )
+            held, row = claim.done, claim.row
+            if held:
+                claimed = Transaction.payable(row)
+                return self._charge(claimed, _opened(gateway))
+            standing = _in_the_way(transaction_id, row, claimant, now, marks)
+            if standing and standing.status != PROCESSING and self.send is None:
+                return self._look(standing, row, _opened(gateway), marks)
+            return standing
         except Flawed as flaw:
             report(transaction_id, flaw)
             if held:
                 self._let_go(transaction_id, attempt_id, key=flaw.key)
+            elif self.send is None or flaw.key != UNREADABLE:
+                self._set_aside(transaction_id, row, flaw.key)
             raise
         except BaseException as error:
             if not isinstance(error, Exception) and not _is_an_exit(error):
@@ -152,78 +154,69 @@ class Attempt:
                     self._follow_up(transaction_id, failure.reference, left, queued=queued)
             raise NotSettled(failure, queued=queued_until is not None) from error
 
-    def _charge(self, claimed: Transaction) -> Standing:
+    def _open(self) -> AnyGateway | DependencyFailed:
+        """Return the gateway, or why there is none: the payment is claimed all the same, so that it
+        can be told where it stands, and recovered."""
+        try:
+            return self.gateway()
+        except DependencyFailed as failure:
+            return failure
+
+    def _charge(self, claimed: Transaction, gateway: AnyGateway) -> Standing:
         """Charge a claimed payment and record the result.
 
-        The transaction_id is the gateway's idempotency key, so an attempt that lost its lease and
-        charged late made no second capture, and what the row says is true for it too.
+        An attempt that lost its lease and charged late made no second capture, by the idempotency
+        key of one step, or the stored id of two, and what the row says is true for it too.
         """
-        self.deadline.require(FETCH_SECONDS)
-        gateway = self.gateway()
-        self.deadline.require(CHARGE_SECONDS)
-        with metrics.timed(metrics.GATEWAY_LATENCY):
-            result = self._ask(claimed, gateway)
-        now = self.deadline.clock()
-        transaction_id = claimed.transaction_id
-        captured = None
-        match result:
-            case Charged(str(reference)):
-                captured = reference
-                write, metric = self._finish(claimed, reference, now), metrics.PROCESSED
-                ended = Standing(
-                    transaction_id=transaction_id, status=PROCESSED, processed_at=timestamp(now)
-                )
-            case Declined(str(reason)):
-                write, metric = self.store.decline(claimed, reason, now), metrics.DECLINED
-                ended = Standing(
-                    transaction_id=transaction_id, status=DECLINED, decline_reason=reason
-                )
-            case _:
-                raise TypeError("a gateway answers Charged or Declined, each with a text")
-        if not write.done:
-            return self._overtaken(claimed, write.row, captured)
-        metrics.count(metric)
-        return replace(ended, charged=True)
-
-    def _finish(self, claimed: Transaction, reference: str, now: datetime) -> Write:
+        outcome: End
         try:
-            return self.store.finish(claimed, reference, now)
-        except StoreUnavailable as failure:
-            logs.error(
-                "capture not recorded",
-                transaction_id=claimed.transaction_id,
-                gateway_reference=reference,
-            )
-            raise NotRecorded(failure.code, reference) from failure
+            if in_two_steps(gateway):
+                outcome = TwoSteps(gateway, self.store, self.deadline).charge(claimed)
+            else:
+                outcome = OneStep(cast("Gateway", gateway), self.deadline).charge(claimed)
+        except Overtaken as overtaken:
+            return self._overtaken(claimed, overtaken.row, None)
+        return self._record(claimed, outcome)
 
-    def _ask(self, claimed: Transaction, gateway: Gateway) -> object:
-        """Charge, unless there may be a charge that the key no longer stands for: then look it up.
+    def _look(
+        self, standing: Standing, row: Mapping[str, object], gateway: AnyGateway, marks: Marks
+    ) -> Standing:
+        """Ask the gateway of a payment that nobody charges, and record what it says.
 
-        No attempt outlives its lease, so a charge that begins now arrives within LEASE_SECONDS.
+        One that has ended may hide a capture: an earlier receive of the message, or the request
+        that queued it, may have captured, and then been killed, or not been answered.
         """
-        key = claimed.transaction_id
-        skew = timedelta(seconds=CLOCK_SKEW_SECONDS)
-        age = self.deadline.clock() - datetime.fromisoformat(str(claimed.first_charge_at))
-        # A first charge that is yet to come says nothing of its age.
-        key_is_known = (
-            -skew <= age and age + timedelta(seconds=LEASE_SECONDS) + skew < gateway.KEY_RETENTION
-        )
-        if key_is_known and claimed.rewound is None:
-            return gateway.charge(claimed, idempotency_key=key)
-        found = gateway.find(key)
-        if key_is_known and isinstance(found, NoCharge):
-            self.deadline.require(CHARGE_SECONDS)
-            return gateway.charge(claimed, idempotency_key=key)
-        if found is None or isinstance(found, NoCharge):
-            raise OutcomeUnknown
-        return found
+        self.deadline.require(CHARGE_SECONDS)
+        if standing.status == PENDING:
+            marks.check(row)
+            if not in_two_steps(gateway):
+                raise OtherGateway("gateway_id")
+            read = Transaction.as_read(row)
+            return self._record(read, TwoSteps(gateway, self.store, self.deadline).look(read))
+        if marks.other(row) is None:
+            captured = (
+                TwoSteps(gateway, self.store, self.deadline).find_capture(row)
+                if in_two_steps(gateway)
+                else OneStep(cast("Gateway", gateway), self.deadline).find_capture(
+                    standing.transaction_id
+                )
+            )
+            if captured is not None:
+                compare(self.store, standing.transaction_id, captured, row, self.deadline.clock())
+        return standing
+
+    def _record(self, transaction: Transaction, outcome: End) -> Standing:
+        recorded = record(self.store, transaction, outcome, self.deadline.clock())
+        if recorded.write.done:
+            return replace(recorded.standing, charged=True)
+        return self._overtaken(transaction, recorded.write.row, recorded.captured)
 
     def _overtaken(
         self, claimed: Transaction, row: Mapping[str, object], reference: str | None
     ) -> Standing:
         """Return what the row says that another attempt holds, or has ended."""
         if reference is not None:
-            self._compare(claimed.transaction_id, reference, row)
+            compare(self.store, claimed.transaction_id, reference, row, self.deadline.clock())
         if not row:
             raise StoreUnavailable("RowMissing")
         try:
@@ -240,35 +233,9 @@ class Attempt:
         the same capture; one that is not known is looked at by the retry, if that is queued.
         """
         if left is None and not queued:
-            _count_capture("capture may not be on record", transaction_id, reference)
+            count_capture("capture may not be on record", transaction_id, reference)
         elif left is not None and not left.done:
-            self._compare(transaction_id, reference, left.row)
-
-    def _look_for_capture(self, transaction_id: str, row: Mapping[str, object]) -> None:
-        """Ask the gateway for a capture that a settled row does not name.
-
-        An earlier receive of the message, or the request that queued it, may have captured, and
-        then been killed, or not been answered.
-        """
-        self.deadline.require(FETCH_SECONDS)
-        gateway = self.gateway()
-        self.deadline.require(CHARGE_SECONDS)
-        match gateway.find(transaction_id):
-            case Charged(str(reference)):
-                self._compare(transaction_id, reference, row)
-
-    def _compare(self, transaction_id: str, reference: str, row: Mapping[str, object]) -> None:
-        """Report a capture that a settled row does not name, or that has no row.
-
-        It counts at least once: whether an attempt that was killed has counted is not known.
-        """
-        settled = row.get("status") in SETTLED
-        if (row and not settled) or row.get("gateway_reference") == reference:
-            return
-        status = row.get("status")
-        _count_capture("capture is not the one on record", transaction_id, reference, status=status)
-        if settled:
-            self._note(transaction_id, reference)
+            compare(self.store, transaction_id, reference, left.row, self.deadline.clock())
 
     def _queue(self, claimed: Transaction | None, failure: DependencyFailed) -> int | None:
         """See to it that the payment is tried again; None if nobody will but its client.
@@ -310,16 +277,20 @@ class Attempt:
             logs.error("lease not let go", transaction_id=transaction_id, code=failure.code)
             return None
 
-    def _note(self, transaction_id: str, reference: str) -> None:
+    def _set_aside(self, transaction_id: str, row: Mapping[str, object], key: str) -> None:
+        """Set a payment aside that nobody holds."""
+        in_flight, lease_end = row.get("in_flight"), row.get("lease_expires_at")
+        if not isinstance(in_flight, str) or type(lease_end) is not int:
+            return
         try:
-            self.store.note_capture(transaction_id, reference, self.deadline.clock())
+            self.store.set_aside(transaction_id, in_flight, lease_end, key)
         except StoreUnavailable as failure:
-            logs.error("capture not noted", transaction_id=transaction_id, code=failure.code)
+            logs.error("payment not set aside", transaction_id=transaction_id, code=failure.code)
 
 
 def report(transaction_id: str, flaw: Flawed) -> None:
     """Count and log a row that must not be charged; never what it holds."""
-    metrics.count(SET_ASIDE[flaw.key])
+    metrics.count(LOOKED_AFTER[flaw.key])
     logs.error(
         "payment not charged",
         transaction_id=transaction_id,
@@ -328,29 +299,41 @@ def report(transaction_id: str, flaw: Flawed) -> None:
     )
 
 
-def _count_capture(message: str, transaction_id: str, reference: str, **more: object) -> None:
-    """Count and log a capture that somebody has to look after."""
-    metrics.count(metrics.CONTRADICTED)
-    logs.error(message, transaction_id=transaction_id, gateway_reference=reference, **more)
-    metrics.flush()  # the alarm does not wait for the note
+def _opened(gateway: AnyGateway | DependencyFailed) -> AnyGateway:
+    if isinstance(gateway, DependencyFailed):
+        raise gateway
+    return gateway
 
 
 def _in_the_way(
-    transaction_id: str, row: Mapping[str, object], claimant: Claimant, now: datetime
+    transaction_id: str,
+    row: Mapping[str, object],
+    claimant: Claimant,
+    now: datetime,
+    marks: Marks,
 ) -> Standing | None:
     """Return where the row stands that refused a claim, None for a claimant who may not know.
 
-    Raises Unreadable if it is neither settled nor held, as no payment is.
+    Raises OtherGateway if it was begun at another one, and Unreadable if it is neither settled, nor
+    pending, nor held, as no payment is.
     """
     if not row or not claimant.may_process(row):
         return None
-    lease_end = row.get("lease_expires_at")
+    status, lease_end = row.get("status"), row.get("lease_expires_at")
+    if status in SETTLED or status == PENDING:
+        return Standing.of(transaction_id, row)
     seconds = epoch_seconds(now)
-    held = type(lease_end) is int and seconds <= lease_end < seconds + MAX_LEASE_AHEAD_SECONDS
-    if row.get("status") not in SETTLED and not (row.get("status") == PROCESSING and held):
+    is_moment = type(lease_end) is int and lease_end < seconds + MAX_LEASE_AHEAD_SECONDS
+    if status != PROCESSING or not is_moment:
         Transaction.from_record(row)  # which says what is wrong with it, if it can
-        raise Unreadable("lease_expires_at" if row.get("status") == PROCESSING else "status")
-    return Standing.of(transaction_id, row)
+        raise Unreadable("lease_expires_at" if status == PROCESSING else "status")
+    standing = Standing.of(transaction_id, row)
+    if standing.lease_expires_at < seconds:
+        Transaction.from_record(row)
+        marks.check(row)
+        # It says none, and was charged before this one came; or nobody knows when it was charged.
+        raise Unreadable("first_charge_at") if "gateway" in row else OtherGateway("gateway")
+    return standing
 
 
 def _is_an_exit(error: BaseException) -> bool:

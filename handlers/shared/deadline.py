@@ -9,10 +9,11 @@ for a retry and let go. One call to AWS lasts at most
 ("Retry behavior" in the AWS SDKs and Tools Reference Guide: standard mode waits up to 1 s before
 the second attempt). So the longest way through processing is
 
-    claim 5 s + secret 2 s + charge 6 s + finish 5 s + send 5 s + let go 5 s = 28 s
+    secret 2 s + claim 5 s + charge 6 s + finish 5 s + send 5 s + let go 5 s = 28 s
 
 A step begins only if all that it may lead to ends before the deadline: what there is no time for
-is queued instead. So is a charge after a look-up at the gateway that was slow.
+is queued instead. So is a charge after a look-up at the gateway that was slow, and the second of
+two steps after a first one that was.
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ FETCH_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS
 
 # What is left for the end of a request that fails: to send a message, and to let a payment go.
 SEND_AND_LET_GO_SECONDS = 2 * CALL_SECONDS
-# From the start of a charge to the end of writing down what it came to.
+# From the start of a call to the gateway to the end of writing down what it came to.
 CHARGE_SECONDS = GATEWAY_TIMEOUT_SECONDS + CALL_SECONDS
 # One message of the queue: claim, secret, charge, let go, and a second to spare. It sends nothing.
 MESSAGE_SECONDS = CALL_SECONDS + FETCH_SECONDS + CHARGE_SECONDS + CALL_SECONDS + 1
+# How far the clocks of two machines may be apart, each 60 s from the true time.
+CLOCK_SKEW_SECONDS = 2 * 60
 # The whole of a request, which is what a deadline gives it.
 REQUEST_SECONDS = INTEGRATION_SECONDS - ANSWER_SECONDS
 

@@ -21,6 +21,16 @@ class DependencyFailed(Exception):
         self.code = code
 
 
+class OutcomeUnknown(DependencyFailed):
+    """Another charge could be a second one, so nobody charges: somebody has to look.
+
+    The gateway has forgotten the key of an earlier charge, or a restore that of the payment, and
+    the gateway cannot say for certain that there is no charge.
+    """
+
+    reason = "outcome_unknown"
+
+
 def error_code(error: BaseException) -> str:
     """Return the AWS error code of an answer, or the type of another failure."""
     if isinstance(error, ClientError):

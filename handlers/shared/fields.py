@@ -1,10 +1,16 @@
-"""The rules for the identifiers that callers send."""
+"""The rules for the identifiers, tokens and addresses that callers send."""
 
 from __future__ import annotations
 
 import unicodedata
+from urllib.parse import urlsplit
 
 MAX_IDENTIFIER_CHARACTERS = 128
+MAX_TOKEN_CHARACTERS = 255
+MAX_REFERENCE_CHARACTERS = 64
+MAX_URL_CHARACTERS = 2048
+# Visible, and in no URL all the same (RFC 3986, appendix A).
+_NOT_IN_URLS = frozenset('"<>\\^`{|}')
 _CONTROL_OR_SURROGATE = frozenset({"Cc", "Cs"})
 
 
@@ -24,15 +30,7 @@ def parse_customer_id(value: object) -> str:
 
     Raises InvalidField otherwise.
     """
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidField("customer_id", "The customer_id must be a string that is not blank")
-    if len(value) > MAX_IDENTIFIER_CHARACTERS:
-        raise InvalidField(
-            "customer_id", f"The customer_id is over {MAX_IDENTIFIER_CHARACTERS} characters"
-        )
-    if any(unicodedata.category(character) in _CONTROL_OR_SURROGATE for character in value):
-        raise InvalidField("customer_id", "The customer_id must not hold control characters")
-    return value
+    return _name("customer_id", value, MAX_IDENTIFIER_CHARACTERS)
 
 
 def parse_transaction_id(value: object) -> str:
@@ -40,14 +38,60 @@ def parse_transaction_id(value: object) -> str:
 
     Raises InvalidField otherwise.
     """
+    return _visible("transaction_id", value, MAX_IDENTIFIER_CHARACTERS)
+
+
+def parse_payment_method(value: object) -> str:
+    """Return the gateway's token of a payment method: 1 to 255 visible ASCII characters.
+
+    Nothing else is known of it. Raises InvalidField otherwise.
+    """
+    return _visible("payment_method", value, MAX_TOKEN_CHARACTERS)
+
+
+def parse_reference(value: object) -> str:
+    """Return the merchant's own reference: 1 to 64 characters, not blank, no control characters.
+
+    Raises InvalidField otherwise.
+    """
+    return _name("reference", value, MAX_REFERENCE_CHARACTERS)
+
+
+def parse_return_url(value: object) -> str:
+    """Return where a customer is sent back to: an https URL (RFC 3986) of at most 2,048 characters,
+    without a user or password in it.
+
+    Raises InvalidField otherwise.
+    """
+    url = _visible("return_url", value, MAX_URL_CHARACTERS)
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc
+        _ = parts.port  # which is looked at only now
+    except ValueError:
+        is_url = False
+    if not is_url or set(url) & _NOT_IN_URLS:
+        raise InvalidField("return_url", "The return_url must be an https URL")
+    return url
+
+
+def _name(field: str, value: object, most: int) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidField(field, f"The {field} must be a string that is not blank")
+    if len(value) > most:
+        raise InvalidField(field, f"The {field} is over {most} characters")
+    if any(unicodedata.category(character) in _CONTROL_OR_SURROGATE for character in value):
+        raise InvalidField(field, f"The {field} must not hold control characters")
+    return value
+
+
+def _visible(field: str, value: object, most: int) -> str:
     if (
         not isinstance(value, str)
-        or not 1 <= len(value) <= MAX_IDENTIFIER_CHARACTERS
+        or not 1 <= len(value) <= most
         or not all("!" <= character <= "~" for character in value)
     ):
         raise InvalidField(
-            "transaction_id",
-            "The transaction_id must be a string of 1 to"
-            f" {MAX_IDENTIFIER_CHARACTERS} visible ASCII characters",
+            field, f"The {field} must be a string of 1 to {most} visible ASCII characters"
         )
     return value

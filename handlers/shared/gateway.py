@@ -1,14 +1,15 @@
-"""The payment gateway: what charging needs of one, and a simulated one."""
+"""The payment gateway: what charging needs of one, in one step or in two, and a simulated one."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeGuard
 
 from handlers.shared.aws import logs
 from handlers.shared.failures import DependencyFailed
+from handlers.shared.transactions import Marks
 
 if TYPE_CHECKING:
     from handlers.shared.transactions import Transaction
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 # What an implementation must keep to; part of the time budget in deadline.py.
 GATEWAY_TIMEOUT_SECONDS = 6
+
+# Whether a gateway's account moves real money.
+Mode = Literal["test", "live"]
+# What a gateway may need of a payment that /validate takes as an option.
+Need = Literal["payment_method", "return_url"]
 
 
 @dataclass(frozen=True)
@@ -27,14 +33,65 @@ class Charged:
 
 @dataclass(frozen=True)
 class Declined:
-    """The gateway refused the payment for good; reason is its short code."""
+    """The gateway refused the payment; reason is its short code.
+
+    another_method is whether the customer may succeed with another method of payment, which takes
+    a new /validate. Of a gateway in two steps, a failed payment can still be paid, so it counts as
+    declined only when it is canceled there.
+    """
 
     reason: str
+    another_method: bool = False
 
 
 @dataclass(frozen=True)
 class NoCharge:
     """The gateway knows for certain that there is no charge with this key, and none under way."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The customer, or a bank, has yet to do something; nothing is charged or declined so far.
+
+    next_action is the URL where the customer does it, if there is one. Who has it may act for the
+    customer, so it is never logged.
+    """
+
+    next_action: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Open:
+    """The payment exists at the gateway, and nobody has confirmed it."""
+
+
+@dataclass(frozen=True)
+class NotCharged:
+    """The payment is canceled at the gateway, for good: nothing was charged, nor will be.
+
+    reason is the code with which it had failed before, if it had.
+    """
+
+    reason: str | None = None
+
+
+Outcome = Charged | Declined | Pending | Open | NotCharged
+
+
+@dataclass(frozen=True)
+class GatewayPayment:
+    """A payment as a gateway in two steps has it.
+
+    id is the gateway's own; amount is in the units in which the gateway counts the currency, an
+    upper-case ISO 4217 code; account and mode are whose it is.
+    """
+
+    id: str
+    amount: int
+    currency: str
+    account: str
+    mode: Mode
+    outcome: Outcome
 
 
 class GatewayUnavailable(DependencyFailed):
@@ -49,13 +106,23 @@ class GatewayTimeout(DependencyFailed):
     reason = "gateway_timeout"
 
 
-class Gateway(Protocol):
-    """Charges payments. Every call ends within GATEWAY_TIMEOUT_SECONDS.
+class GatewayKeyFailed(DependencyFailed):
+    """The gateway answered with a failure that it repeats for as long as it knows the key.
 
-    Any other exception than the two above counts as an unknown outcome.
+    Whether it did what was asked is unknown.
+    """
+
+    reason = "gateway_key_failed"
+
+
+class Gateway(Protocol):
+    """Charges payments in one step. Every call ends within GATEWAY_TIMEOUT_SECONDS.
+
+    Any other exception than the first two above counts as an unknown outcome.
 
     The configuration names the class. It is called with the text of the gateway's secret, or with
-    None if none is configured.
+    None if none is configured. It may say more, as `TwoStepGateway` has to: account and mode, which
+    are stored before the first charge, NEEDS, and digits.
     """
 
     KEY_RETENTION: ClassVar[timedelta]
@@ -76,6 +143,81 @@ class Gateway(Protocol):
         """
 
 
+class TwoStepGateway(Protocol):
+    """Prepares a payment without moving money, and charges it when that one is confirmed.
+
+    The gateway's own payment is the guard: its id is stored before it is confirmed, only the stored
+    one ever is, and the gateway captures a payment once, whoever confirms it how often.
+
+    Every call ends within GATEWAY_TIMEOUT_SECONDS, and raises GatewayUnavailable or GatewayTimeout
+    if it cannot tell; any other exception counts as an unknown outcome. NEEDS and `digits` are the
+    class's own: they are asked without a secret.
+    """
+
+    NEEDS: ClassVar[frozenset[Need]]
+    """What /validate has to be given for a payment, beyond what every one has."""
+
+    account: str
+    """The gateway's name of the account that is paid into, 1 to 255 visible ASCII characters."""
+    mode: Mode
+    """Whether real money moves."""
+
+    @staticmethod
+    def digits(currency: str) -> int | None:
+        """Return in how many decimal digits the gateway counts an ISO 4217 currency; None if it
+        does not take it."""
+
+    def prepare(self, transaction: Transaction, idempotency_key: str) -> GatewayPayment | Declined:
+        """Make the payment with its method attached, and the transaction_id in its metadata.
+
+        It moves no money. The parameters depend on the transaction's amount, currency, customer_id,
+        payment_method, return_url and reference alone, so that a repeated key, which returns the
+        first result, never comes with others. Declined is for a refusal that left no payment.
+
+        Raises GatewayKeyFailed for a failure that is repeated with the key: another one is tried,
+        since a payment that nobody confirms harms nobody.
+        """
+
+    def fetch(self, payment_id: str) -> GatewayPayment:
+        """Return the payment as it is now."""
+
+    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        """Charge a prepared payment, and return it as it is then; Declined if it failed."""
+
+    def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        """Cancel a payment, and return it as it is then: NotCharged, or what keeps it from that."""
+
+    def find(self, transaction: Transaction) -> GatewayPayment | NoCharge | None:
+        """Return the payment with the transaction_id in its metadata.
+
+        It lists what was made since the transaction's created_at, less a margin for clocks; of
+        several payments, one that is charged comes first, then one that is pending. NoCharge is a
+        promise, as for a gateway in one step: the list came to its end, and does not lag behind.
+        None means that it cannot be told.
+        """
+
+
+AnyGateway = Gateway | TwoStepGateway
+
+
+def in_two_steps(gateway: AnyGateway) -> TypeGuard[TwoStepGateway]:
+    """Whether a gateway charges in two steps."""
+    return has_two_steps(type(gateway))
+
+
+def has_two_steps(gateway: type[AnyGateway]) -> bool:
+    """Whether the gateways of a class charge in two steps."""
+    return hasattr(gateway, "confirm")
+
+
+def marks_of(gateway: AnyGateway | type[AnyGateway]) -> Marks:
+    """Return what is stored of a gateway before it charges; of its class, what that knows."""
+    made = gateway if isinstance(gateway, type) else type(gateway)
+    told = (getattr(gateway, name, None) for name in ("account", "mode"))
+    account, mode = (value if isinstance(value, str) else None for value in told)
+    return Marks(f"{made.__module__}:{made.__qualname__}", account, mode)
+
+
 class SimulatedGateway:
     """A gateway that moves no money and decides by the customer_id:
 
@@ -91,6 +233,9 @@ class SimulatedGateway:
     KEY_RETENTION: ClassVar = timedelta(hours=24)
 
     MAX_REMEMBERED = 10_000
+
+    account = "simulated"
+    mode: ClassVar[Mode] = "test"
 
     def __init__(self, _secret: str | None = None) -> None:
         self.captures: dict[str, Charged] = {}

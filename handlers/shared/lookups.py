@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.transactions import (
+    CANCELED,
     DECLINED,
     IN_FLIGHT_KEYS,
+    PENDING,
     PROCESSED,
     PROCESSING,
     SETTLED,
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 # What a look-up reads of a row: never whose payment it is, but the caller, whom it is open to.
 ATTRIBUTES = (
     *("transaction_id", "status", "amount", "currency", "created_at", "updated_at", "processed_at"),
-    *("decline_reason", "caller", "queued_until", "in_flight"),
+    *("decline_reason", "another_method", "reference", "next_action", "pending_at"),
+    *("canceled_at", "caller", "queued_until", "in_flight"),
 )
 # What `Money.amount` writes, of at most 12 digits: a float has 15 that it gives back as they are
 # (IEEE 754, binary64).
@@ -33,14 +36,16 @@ _AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?", re.ASCII)
 def description(transaction_id: str, row: Mapping[str, object], now: datetime) -> dict[str, object]:
     """Return what is told of a row.
 
-    amount is a JSON number, as /validate takes it. decline_reason is why the gateway declined.
+    amount is a JSON number, as /validate takes it; reference is the client's. decline_reason is why
+    the gateway declined, and another_method whether the customer may succeed with another one.
+    next_action, of a pending payment, is where the customer has to go, if anywhere.
     retry_queued, of a payment in processing, is whether it comes to its end without its client: a
     message waits for it in the queue, or the scheduled run will send one.
 
     Raises Unreadable if the row is not as a payment is.
     """
     status = _text(row, "status")
-    if status not in {VALIDATED, PROCESSING, *SETTLED}:
+    if status not in {VALIDATED, PROCESSING, PENDING, *SETTLED}:
         raise Unreadable("status")
     told: dict[str, object] = {
         "transaction_id": transaction_id,
@@ -49,11 +54,17 @@ def description(transaction_id: str, row: Mapping[str, object], now: datetime) -
         "currency": _text(row, "currency"),
         "created_at": _text(row, "created_at"),
         "updated_at": _text(row, "updated_at"),
+        **_texts(row, "reference"),
     }
     if status == PROCESSED:
         told["processed_at"] = _text(row, "processed_at")
     if status == DECLINED:
         told["decline_reason"] = _text(row, "decline_reason")
+        told |= {"another_method": True} if row.get("another_method") == 1 else {}
+    if status == PENDING:
+        told |= _texts(row, "pending_at", "next_action")
+    if status == CANCELED:
+        told |= _texts(row, "canceled_at")
     if status == PROCESSING:
         told["retry_queued"] = _is_queued(row, now)
     return told
@@ -70,6 +81,11 @@ def _amount(row: Mapping[str, object]) -> int | float:
     if not _AMOUNT.fullmatch(amount):
         raise Unreadable("amount")
     return float(amount) if "." in amount else int(amount)
+
+
+def _texts(row: Mapping[str, object], *names: str) -> dict[str, object]:
+    """Return those that a row has."""
+    return {name: _text(row, name) for name in names if name in row}
 
 
 def _text(row: Mapping[str, object], name: str) -> str:

@@ -44,6 +44,18 @@ class Money:
         """The decimal amount with as many digits as the currency has: "100.50", "100"."""
         return str(Decimal(self.minor_units).scaleb(-MINOR_DIGITS[self.currency]))
 
+    def units(self, digits: int) -> int:
+        """Return the amount in the units of somebody who counts the currency in so many digits.
+
+        Raises InvalidField if they cannot hold it.
+        """
+        exact = Decimal(self.minor_units).scaleb(digits - MINOR_DIGITS[self.currency])
+        if exact != int(exact):
+            raise InvalidField(
+                "amount", f"Amount must have at most {digits} decimals at the payment gateway"
+            )
+        return int(exact)
+
     @classmethod
     def parse(cls, amount: object, currency: object) -> Money:
         """Return the money that a request names.

@@ -1,4 +1,5 @@
-"""Payments whose attempt never came to its end: found in the index, and queued again.
+"""Payments whose attempt never came to its end, and pending ones whose next look is due: found in
+the index, and queued.
 
 Each row is taken by itself: one that cannot be read, or cannot be written, is counted and reported,
 and never keeps the others from their turn.
@@ -6,22 +7,28 @@ and never keeps the others from their turn.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from handlers.shared.aws import logs, metrics
 from handlers.shared.aws.table import StoreUnavailable
 from handlers.shared.charging import (
+    LOOKED_AFTER,
     MAX_LEASE_AHEAD_SECONDS,
     QUEUE_RETRY_SECONDS,
-    SET_ASIDE,
 )
 from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.deadline import CALL_SECONDS, OutOfTime
 from handlers.shared.failures import DependencyFailed
+from handlers.shared.recording import FIRST_LOOK_SECONDS
 from handlers.shared.retry_messages import RetryMessage
 from handlers.shared.transactions import (
     IN_FLIGHT_KEYS,
+    OVERDUE,
+    PENDING_KEYS,
     PROCESSING,
     STUCK,
     Flawed,
@@ -30,9 +37,7 @@ from handlers.shared.transactions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
-    from decimal import Decimal
+    from collections.abc import Iterator, Mapping, Sequence
 
     from handlers.shared.aws.store import Store
     from handlers.shared.deadline import Deadline
@@ -50,8 +55,16 @@ PAYMENT_SECONDS = 4 * CALL_SECONDS
 # How DynamoDB refuses an update after which the item would have more than 400 KB ("Constraints in
 # Amazon DynamoDB": item size), whatever else it may refuse so.
 TOO_LARGE = "ValidationException"
+# The next look at a pending payment is as far off as it is old, within FIRST_LOOK_SECONDS and this.
+MAX_LOOK_SECONDS = 6 * 3600
+# Payments that are pending for longer are counted, for an alarm.
+OVERDUE_SECONDS = 24 * 3600
 # Of the payments that are set aside, so many are named in the log of a run.
 MAX_NAMED = 100
+
+
+# Takes up one payment of the index: its id, the key there, and the end of its lease.
+TakeUp = Callable[[str, str, Decimal], None]
 
 
 class RecoveryIncomplete(Exception):
@@ -74,35 +87,55 @@ class Recovery:
     queued: int = 0
     failed: int = 0
     unsent: int = 0
-    aside: dict[str, set[str]] = field(default_factory=lambda: {key: set() for key in SET_ASIDE})
+    aside: dict[str, set[str]] = field(default_factory=lambda: {key: set() for key in LOOKED_AFTER})
 
     def run(self, after_seconds: int) -> None:
-        """Queue every payment whose lease expired that long ago, unless it is to be set aside.
+        """Queue every payment whose lease expired that long ago, unless it is to be set aside, and
+        every pending one whose next look is due.
 
-        A payment is queued MAX_RECOVERIES times at most; only what SQS took counts. Those that are
-        set aside are counted in every run, until somebody has looked after them.
+        A payment in processing is queued MAX_RECOVERIES times at most; only what SQS took counts.
+        Those that are set aside, and pending for long, are counted in every run, until somebody has
+        looked after them.
 
         Raises RecoveryIncomplete if something failed; what could be done has been done.
         """
         try:
-            for key, transaction_id, lease_end in self._overdue(after_seconds):
-                self._take_up_alone(transaction_id, key, lease_end)
+            for key, transaction_id, lease_end, take_up in self._due(after_seconds):
+                self._take_up_alone(transaction_id, key, lease_end, take_up)
                 if self.queued == MAX_PAYMENTS_A_RUN or self.unsent == MAX_UNSENT:
                     break
                 self.deadline.require(PAYMENT_SECONDS)
         except OutOfTime:
             logs.info("recovery goes on in the next run", queued=self.queued)
-        for key in SET_ASIDE:
+        for key in LOOKED_AFTER:
             self._count(key)
         if self.failed:
             raise RecoveryIncomplete(f"{self.failed} payments, or parts of the index")
 
+    def _due(self, after_seconds: int) -> Iterator[tuple[str, str, Decimal, TakeUp]]:
+        """Yield key, id and lease end of what is due in the index, and how it is taken up."""
+        for key, transaction_id, lease_end in self._overdue(after_seconds):
+            yield key, transaction_id, lease_end, self._take_up
+        seconds = epoch_seconds(self.now)
+        for key in (OVERDUE, *self._from_elsewhere(PENDING_KEYS)):
+            self.deadline.require(PAYMENT_SECONDS)
+            try:
+                for transaction_id, lease_end in self.store.in_index(key, before=seconds):
+                    yield key, transaction_id, lease_end, self._look_at
+            except DependencyFailed as failure:
+                logs.error("index not read", key=key, code=failure.code)
+                self.failed += 1
+
+    def _from_elsewhere(self, keys: Sequence[str]) -> Sequence[str]:
+        """Return keys in an order that begins elsewhere in each run, so that what one has no time
+        for is the first of another."""
+        first = epoch_seconds(self.now) // SCHEDULE_SECONDS % len(keys)
+        return (*keys[first:], *keys[:first])
+
     def _overdue(self, after_seconds: int) -> Iterator[tuple[str, str, Decimal]]:
         """Yield key, id and lease end of what is overdue in the index."""
         seconds = epoch_seconds(self.now)
-        # Each run begins elsewhere, so that what one has no time for is the first of another.
-        first = seconds // SCHEDULE_SECONDS % len(IN_FLIGHT_KEYS)
-        for key in IN_FLIGHT_KEYS[first:] + IN_FLIGHT_KEYS[:first]:
+        for key in self._from_elsewhere(IN_FLIGHT_KEYS):
             self.deadline.require(PAYMENT_SECONDS)
             try:
                 before = seconds - after_seconds
@@ -116,10 +149,12 @@ class Recovery:
                 logs.error("index not read", key=key, code=failure.code)
                 self.failed += 1
 
-    def _take_up_alone(self, transaction_id: str, key: str, lease_end: Decimal) -> None:
+    def _take_up_alone(
+        self, transaction_id: str, key: str, lease_end: Decimal, take_up: TakeUp
+    ) -> None:
         """Take up one payment; whatever is wrong with it concerns no other."""
         try:
-            self._take_up(transaction_id, key, lease_end)
+            take_up(transaction_id, key, lease_end)
         except DependencyFailed as failure:
             logs.error("payment not recovered", transaction_id=transaction_id, code=failure.code)
             self.failed += 1
@@ -139,20 +174,8 @@ class Recovery:
         if flaw:
             self._set_aside(transaction_id, key, lease_end, flaw)
             return
-        message = RetryMessage(
-            operation="process",
-            transaction_id=transaction_id,
-            reason="lease_expired",
-            request_id=self.request_id,
-            first_failed_at=timestamp(self.now),
-        )
-        sent = self.queue.send(message)
-        logs.info("payment recovered", transaction_id=transaction_id, queued=sent)
-        if not sent:
-            self.unsent += 1
+        if not self._send(transaction_id, "lease_expired", "payment recovered"):
             return
-        self.unsent = 0
-        self.queued += 1
         queued_until = epoch_seconds(self.now) + QUEUE_RETRY_SECONDS
         try:
             self.store.count_recovery(transaction_id, key, lease_end, queued_until, self.now)
@@ -161,6 +184,40 @@ class Recovery:
                 raise
             # It would be queued in every run. The other key is shorter, so this can be written.
             self._set_aside(transaction_id, key, lease_end, Unreadable("item size"))
+
+    def _look_at(self, transaction_id: str, key: str, lease_end: Decimal) -> None:
+        """Queue a pending payment, for payment-retry to ask the gateway, and put off the next look.
+
+        That is done first, so that a payment is queued once for each look; a message that SQS does
+        not take is made good by the next one. It is no recovery: a customer takes the time he
+        takes.
+        """
+        row = self.store.set_aside_if_stuck(transaction_id, key, lease_end).row
+        age = _pending_seconds(row, self.now)
+        next_look = epoch_seconds(self.now) + min(max(age, FIRST_LOOK_SECONDS), MAX_LOOK_SECONDS)
+        to_key = OVERDUE if age > OVERDUE_SECONDS else key
+        put_off = self.store.look_again(transaction_id, key, lease_end, next_look, to_key)
+        if not put_off.done:
+            if (row.get("in_flight"), row.get("lease_expires_at")) == (key, lease_end):
+                self._set_aside(transaction_id, key, lease_end, Unreadable("status"))
+            return
+        if to_key == OVERDUE:
+            self.aside[OVERDUE].add(transaction_id)
+        self._send(transaction_id, "still_pending", "payment looked at")
+
+    def _send(self, transaction_id: str, reason: str, told: str) -> bool:
+        message = RetryMessage(
+            operation="process",
+            transaction_id=transaction_id,
+            reason=reason,
+            request_id=self.request_id,
+            first_failed_at=timestamp(self.now),
+        )
+        sent = self.queue.send(message)
+        logs.info(told, transaction_id=transaction_id, queued=sent)
+        self.unsent = 0 if sent else self.unsent + 1
+        self.queued += sent
+        return sent
 
     def _set_aside(self, transaction_id: str, key: str, lease_end: Decimal, flaw: Flawed) -> None:
         logs.error(
@@ -185,9 +242,18 @@ class Recovery:
             if key == STUCK and not payments:
                 metrics.count(metrics.STUCK, 0)  # the others cost nothing while there are none
         if payments:
-            metrics.count(SET_ASIDE[key], len(payments))
+            metrics.count(LOOKED_AFTER[key], len(payments))
         for transaction_id in sorted(payments)[:MAX_NAMED]:
             logs.error(f"payment is {key}", transaction_id=transaction_id)
+
+
+def _pending_seconds(row: Mapping[str, object], now: datetime) -> int:
+    """Return for how long a row has been pending; one that does not tell counts as overdue."""
+    try:
+        since = datetime.fromisoformat(str(row.get("pending_at")))
+        return max(0, int((now - since).total_seconds()))
+    except (TypeError, ValueError):
+        return OVERDUE_SECONDS + 1
 
 
 def _flaw(row: Mapping[str, object], lease_end: Decimal, now: datetime) -> Flawed | None:

@@ -20,7 +20,14 @@ from handlers.shared.aws import logs, metrics
 from handlers.shared.deadline import CALL_SECONDS
 from handlers.shared.failures import error_code
 from handlers.shared.fields import InvalidField, parse_transaction_id
-from handlers.shared.transactions import REQUIRED, TYPES, VALIDATED, Transaction, Unreadable
+from handlers.shared.transactions import (
+    DETAILS,
+    REQUIRED,
+    TYPES,
+    VALIDATED,
+    Transaction,
+    Unreadable,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -39,7 +46,7 @@ OPERATIONS: tuple[Operation, ...] = ("validate", "process")
 
 # The attributes of a transaction that is just validated, and those that it gets only later.
 _RECORD_NAMES = frozenset(REQUIRED)
-_LATER_NAMES = TYPES.keys() - _RECORD_NAMES - {"caller"}
+_LATER_NAMES = TYPES.keys() - _RECORD_NAMES - {"caller", "details_fingerprint", *DETAILS}
 
 
 class InvalidMessage(ValueError):

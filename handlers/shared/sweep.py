@@ -1,4 +1,4 @@
-"""Payments in processing that the index has lost, where no recovery finds them.
+"""Payments in flight that the index has lost, where no recovery finds them.
 
 No handler leaves a row so: something else wrote it. Each scheduled run sweeps one segment of the
 table, by the time of day, and puts what it finds into the index. There recovery takes it up, or

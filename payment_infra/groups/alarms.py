@@ -8,6 +8,7 @@ from troposphere.cloudwatch import Alarm, Metric, MetricDataQuery, MetricDimensi
 from troposphere.sns import Topic
 
 from payment_infra.config import StackConfig
+from payment_infra.gateway_names import SIMULATED_GATEWAY
 from payment_infra.groups.functions import (
     DEGRADED_ALARM_NAME,
     SERVICE_NAME,
@@ -79,6 +80,7 @@ def build_alarms(config: StackConfig, topic: Topic, queues: Queues, functions: F
         *_function_rules(config, functions),
         *_queue_rules(queues),
         *_payment_rules(),
+        *(_pending_rules() if config.gateway != SIMULATED_GATEWAY else ()),
         *_run_rules(topic),
         *(_slowest_rules() if config.latency_alarms else ()),
         *(_concurrency_rules(config, functions) if config.concurrency_alarms else ()),
@@ -277,7 +279,7 @@ def _payment_rules() -> Iterator[Rule]:
         (
             "RetriesNotQueuedAlarm",
             "retries-not-queued",
-            "A failed transaction could not be queued; its client has to repeat it",
+            "A failed transaction could not be queued: its client repeats it",
             "RetriesNotQueued",
             1,
             "Sum",
@@ -285,7 +287,7 @@ def _payment_rules() -> Iterator[Rule]:
         (
             "StuckPaymentAlarm",
             "stuck-payments",
-            "A payment was recovered as often as it may be",
+            "A payment is given up",
             "PaymentsStuck",
             1,
             "Maximum",
@@ -320,11 +322,25 @@ def _payment_rules() -> Iterator[Rule]:
     yield Rule(
         "ContradictedCaptureAlarm",
         "contradicted-captures",
-        "A capture is not the one on record: compare contradicting_reference with the gateway",
+        "A capture is not the one on record: see contradicting_reference",
         "export",
         f"{NAMESPACE}/CapturesContradicted",
         OWN,
         1,
+    )
+
+
+def _pending_rules() -> Iterator[Rule]:
+    """Yield what watches payments that wait for a customer, as they do at a real gateway."""
+    yield Rule(
+        "OverduePaymentAlarm",
+        "overdue-payments",
+        "A payment has been pending for longer than a day",
+        _errors_in(),
+        f"{NAMESPACE}/PaymentsOverdue",
+        OWN,
+        1,
+        statistic="Maximum",
     )
 
 

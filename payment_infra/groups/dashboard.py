@@ -6,6 +6,8 @@ from itertools import pairwise, zip_longest
 from troposphere import Sub
 from troposphere.cloudwatch import Dashboard
 
+from payment_infra.config import StackConfig
+from payment_infra.gateway_names import SIMULATED_GATEWAY
 from payment_infra.groups.alarms import NAMESPACE, Alarms
 from payment_infra.groups.functions import Functions
 from payment_infra.groups.queues import Queues
@@ -30,7 +32,7 @@ SETTINGS = {
 
 
 def build_dashboard(
-    functions: Functions, storage: Storage, queues: Queues, alarms: Alarms
+    config: StackConfig, functions: Functions, storage: Storage, queues: Queues, alarms: Alarms
 ) -> Dashboard:
     """Build the dashboard: the services on the left, alarms and payments on the right.
 
@@ -82,10 +84,11 @@ def build_dashboard(
         ],
     }
     own = {"service": "payment${S}"}
+    pending = () if config.gateway == SIMULATED_GATEWAY else ("Pending",)
     business = {
         "Payments": [
             _metric(NAMESPACE, f"Payments{what}", "Sum", own, what)
-            for what in ("Validated", "Processed", "Declined", "Retried")
+            for what in ("Validated", "Processed", "Declined", "Canceled", "Retried", *pending)
         ],
         "Gateway Latency": [
             _metric(NAMESPACE, "GatewayLatency", statistic, own, statistic)

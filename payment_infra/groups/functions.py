@@ -170,9 +170,10 @@ def build_functions(
     access = {}
     if config.payment_access != "caller":
         access["PAYMENT_ACCESS"] = config.payment_access
-    chosen = dict(access)
+    gateway = {}
     if config.gateway != SIMULATED_GATEWAY:
-        chosen["GATEWAY"] = gateway_variable(config.gateway)
+        gateway["GATEWAY"] = gateway_variable(config.gateway)
+    chosen = access | gateway
     if config.gateway_secret:
         chosen["GATEWAY_SECRET_ARN"] = config.gateway_secret
         charging.append(read_secret(config.gateway_secret))
@@ -186,7 +187,7 @@ def build_functions(
         Description="Checks a payment and records it.",
         MemorySize=256,
         Timeout=30,
-        Environment=_environment(**payments),
+        Environment=_environment(**payments, **gateway),
     )
     processing = build(
         "Processing",

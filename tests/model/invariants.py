@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handlers.shared.aws import metrics
-from handlers.shared.charging import SET_ASIDE
+from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.transactions import (
     DECLINED,
@@ -113,7 +113,7 @@ def unended(world: World) -> list[Violation]:
 def _miscounted(world: World) -> Iterator[Violation]:
     if not world.latest_run.container.release.is_current:
         return
-    for key, metric in SET_ASIDE.items():
+    for key, metric in LOOKED_AFTER.items():
         counted, payments = world.latest_run.counted[metric], under(world, key)
         if counted != len(payments):
             yield Violation("", f"{metric} is {counted}, for {len(payments)} payments")

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from handlers.shared.aws import metrics
-from handlers.shared.charging import SET_ASIDE
+from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS
 from handlers.shared.transactions import (
@@ -83,7 +83,7 @@ def left_to_a_person(world: World) -> set[str]:
 def _counted(world: World) -> set[str]:
     """Payments whose kind the latest scheduled run has counted, all that there are of it."""
     run = world.latest_run
-    kinds = [(under(world, key), metric) for key, metric in SET_ASIDE.items()]
+    kinds = [(under(world, key), metric) for key, metric in LOOKED_AFTER.items()]
     if not run.container.release.is_current:
         # The last release knows no keys: it leaves them alone, and sees only its own.
         return _given_up(world) | {payment for payments, _ in kinds for payment in payments}

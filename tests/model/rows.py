@@ -75,7 +75,7 @@ LOSSES: Mapping[str, Change] = {
     "known key": _set(in_flight={"S": "in flight"}),
 }
 # What a later release may add to a good row. It stays good.
-FOREIGN: Item = {"payment_method": {"M": {"kind": {"S": "card"}}}, "attempts": {"L": [{"N": "1"}]}}
+FOREIGN: Item = {"instrument": {"M": {"kind": {"S": "card"}}}, "attempts": {"L": [{"N": "1"}]}}
 
 
 def flaw(name: str) -> str:

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from handlers.shared import sweep
-from handlers.shared.charging import SET_ASIDE
+from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.responses import NOT_CHARGED
 from tests.model.faults import Call, Fault, Killed, Network
 from tests.model.gateway import RecordingGateway
@@ -303,4 +303,4 @@ class World:
 
 def _set_aside_in(invocation: Invocation) -> int:
     """Return how many rows an invocation has counted that must not be charged."""
-    return sum(invocation.counted[metric] for metric in SET_ASIDE.values())
+    return sum(invocation.counted[metric] for metric in LOOKED_AFTER.values())

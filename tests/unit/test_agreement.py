@@ -30,7 +30,9 @@ from tests.unit.template import Evaluated, Json, load, of_type, spelled_out
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 REPOSITORY = Path(__file__).parents[2]
 TEMPLATES = {preset: load(**PRESETS[preset]) for preset in PRESETS}
-EVERY_PRESET = pytest.mark.parametrize("preset", TEMPLATES)
+# Where a payment can be pending, which the simulated gateway leaves none.
+TEMPLATES["real"] = load(gateway="handlers.shared.acme:Acme")
+EVERY_PRESET = pytest.mark.parametrize("preset", PRESETS)
 # What the handlers take from the environment if it is there, for tests that cannot wait.
 OPTIONAL_VARIABLES = {"LEASE_SECONDS", "RECOVER_AFTER_SECONDS"}
 # What Lambda gives each function.
@@ -102,12 +104,12 @@ def alarmed() -> set[Metric]:
             one["MetricName"],
             frozenset((each["Name"], each["Value"]) for each in one["Dimensions"]),
         )
-        for one in resources("AWS::CloudWatch::Alarm").values()
+        for one in resources("AWS::CloudWatch::Alarm", "real").values()
     }
 
 
 def shown() -> set[Metric]:
-    body = json.loads(deployed().resources["PaymentDashboard"]["DashboardBody"])
+    body = json.loads(deployed("real").resources["PaymentDashboard"]["DashboardBody"])
     return {
         (namespace, name, frozenset(zip(pairs[::2], pairs[1::2], strict=True)))
         for widget in body["widgets"]
@@ -132,7 +134,7 @@ def test_the_metrics_have_the_namespace_and_the_stacks_service_as_their_only_dim
 def test_what_needs_somebody_is_an_alarm_and_what_is_business_is_on_the_dashboard() -> None:
     needs_somebody = {
         *(metrics.FAILURES, metrics.RETRIES_NOT_QUEUED, metrics.STUCK, metrics.DEGRADED),
-        *(metrics.MISMATCHED, metrics.UNREADABLE, metrics.CONTRADICTED),
+        *(metrics.MISMATCHED, metrics.UNREADABLE, metrics.CONTRADICTED, metrics.OVERDUE),
         *(metrics.SCHEDULED_RUNS, metrics.PAYMENTS_STOPPED),
         *(metrics.WRITE_THROTTLES, metrics.INDEX_WRITE_THROTTLES),
     }
@@ -283,7 +285,7 @@ def test_a_restore_knows_the_rows_that_the_handlers_write() -> None:
         name: transactions.TYPES[name] for name in transactions.REQUIRED
     }
     assert {rows.REWOUND, "queued_until"} <= transactions.TYPES.keys()
-    assert rows.OPEN == (transactions.VALIDATED, transactions.PROCESSING)
+    assert rows.OPEN == (transactions.VALIDATED, transactions.PROCESSING, transactions.PENDING)
     assert rows.SETTLED == transactions.SETTLED
 
 

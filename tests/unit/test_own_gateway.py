@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from urllib.request import Request
 
 PAGE = Page(REPOSITORY / "docs" / "gateway.md")
-CHARGING = {"processing", "retry"}
+GATEWAY_FUNCTIONS = {"validation", "processing", "retry"}
 HASH = f"--hash=sha256:{'0' * 64}"
 
 
@@ -96,7 +96,7 @@ def refusal(asked: StackConfig) -> str:
 # What is packaged.
 
 
-def test_the_functions_that_charge_have_the_file_and_what_it_requires_and_the_others_do_not(
+def test_the_functions_that_use_it_have_the_file_and_what_it_requires_and_the_others_do_not(
     cache: Path, folder: Path
 ) -> None:
     plain, found = zips(StackConfig(), cache, never), zips(config(), cache)
@@ -106,7 +106,7 @@ def test_the_functions_that_charge_have_the_file_and_what_it_requires_and_the_ot
         "acme_sdk-1.0.dist-info/RECORD": b"",
     }
     assert found == {
-        name: files | (more if name in CHARGING else {}) for name, files in plain.items()
+        name: files | (more if name in GATEWAY_FUNCTIONS else {}) for name, files in plain.items()
     }
 
 
@@ -115,7 +115,7 @@ def test_the_wheels_are_downloaded_once(cache: Path) -> None:
     assert len(list(cache.iterdir())) == 2  # and the layer
 
 
-def test_the_keys_of_what_charges_follow_both_files_and_no_others_do(folder: Path) -> None:
+def test_the_keys_of_what_uses_it_follow_both_files_and_no_others_do(folder: Path) -> None:
     def keys(asked: StackConfig) -> dict[str, str]:
         return code_keys(config=asked)
 
@@ -127,7 +127,7 @@ def test_the_keys_of_what_charges_follow_both_files_and_no_others_do(folder: Pat
     seen.append(keys(config()))
     for name, key in plain.items():
         found = {keys[name] for keys in seen}
-        assert len(found) == (len(seen) if name in CHARGING else 1), (name, key)
+        assert len(found) == (len(seen) if name in GATEWAY_FUNCTIONS else 1), (name, key)
 
 
 def test_an_artifact_has_the_key_that_the_template_names(cache: Path) -> None:
@@ -260,7 +260,7 @@ def test_what_is_not_a_file_of_its_folder_is_refused(folder: Path, tmp_path: Pat
     [
         (gateway().encode("utf-16"), "acme.py: is a text in UTF-16; save it in UTF-8"),
         (b"x = '\xe9'\n", "acme.py: is not a text in UTF-8 (byte 5)"),
-        (b"x = 1\ndef f(:\n", "acme.py:2: invalid syntax; processing was not packaged, mend the "),
+        (b"x = 1\ndef f(:\n", "acme.py:2: invalid syntax; validation was not packaged, mend the "),
         (b"x = 1\n", "gateway acme.py:Acme: acme.py defines no class Acme"),
     ],
 )

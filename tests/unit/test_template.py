@@ -137,7 +137,7 @@ def test_an_address_is_subscribed_only_if_one_is_given() -> None:
     }
 
 
-def test_only_what_charges_is_told_of_a_gateway_and_may_read_its_secret() -> None:
+def test_only_what_asks_a_gateway_is_told_of_it_and_only_what_charges_may_read_its_secret() -> None:
     secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
     template = load(gateway="handlers.shared.acme:Acme", gateway_secret=secret)
     told = {"GATEWAY": "handlers.shared.acme:Acme", "GATEWAY_SECRET_ARN": secret}
@@ -151,7 +151,8 @@ def test_only_what_charges_is_told_of_a_gateway_and_may_read_its_secret() -> Non
             assert grant["Action"] == ["secretsmanager:GetSecretValue"]
             assert grant["Resource"] == [secret]
         else:
-            assert not variables["Variables"].keys() & told.keys()
+            known = {"GATEWAY"} if function == "Validation" else set()
+            assert variables["Variables"].keys() & told.keys() == known
             assert not grants
 
 
@@ -1174,7 +1175,7 @@ WIDGETS: Mapping[str, list[list[object]]] = {
 BUSINESS: Mapping[str, list[list[object]]] = {
     "Payments": [
         ["PaymentInfra", f"Payments{what}", "service", "payment-dev", "Sum", what]
-        for what in ("Validated", "Processed", "Declined", "Retried")
+        for what in ("Validated", "Processed", "Declined", "Canceled", "Retried")
     ],
     "Gateway Latency": [
         ["PaymentInfra", "GatewayLatency", "service", "payment-dev", statistic, statistic]
@@ -1245,7 +1246,10 @@ PUBLISHED = {
     ("AWS/SQS", ("QueueName",)): {VISIBLE, "ApproximateAgeOfOldestMessage", "NumberOfMessagesSent"},
     # handlers/shared/aws/metrics.py, which tests/unit/test_agreement.py compares.
     ("PaymentInfra", ("service",)): {
-        *(f"Payments{what}" for what in ("Validated", "Processed", "Declined", "Retried")),
+        *(
+            f"Payments{what}"
+            for what in ("Validated", "Processed", "Declined", "Canceled", "Retried")
+        ),
         "GatewayLatency",
     },
 }

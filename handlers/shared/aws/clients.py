@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-    from handlers.shared.gateway import Gateway
+    from handlers.shared.gateway import AnyGateway
 
 METRICS_READ_TIMEOUT_SECONDS = 5.0
 SIMULATED = "handlers.shared.gateway:SimulatedGateway"
@@ -134,8 +134,8 @@ def aws_lambda() -> LambdaClient:
     return client
 
 
-def gateway() -> Gateway:
-    """The gateway whose class GATEWAY names, as "module:Class".
+def gateway() -> AnyGateway:
+    """The gateway of `gateway_class`.
 
     It is made with the text of the secret GATEWAY_SECRET_ARN, or with None; with a secret it is
     made anew every SECRET_SECONDS, so that a rotated one gets in.
@@ -144,22 +144,35 @@ def gateway() -> Gateway:
     that is due to; the log says what and where.
     """
     arn = os.environ.get("GATEWAY_SECRET_ARN")
-    return _gateway(
-        os.environ.get("GATEWAY", SIMULATED), arn, int(monotonic() // SECRET_SECONDS) if arn else 0
-    )
+    return _gateway(gateway_class(), arn, int(monotonic() // SECRET_SECONDS) if arn else 0)
+
+
+def gateway_class() -> type[AnyGateway]:
+    """The class that GATEWAY names, as "module:Class", which says what it needs of a payment, and
+    needs no secret for that.
+
+    Raises GatewayUnavailable if it cannot be had, whatever that is due to; the log says what and
+    where.
+    """
+    name = os.environ.get("GATEWAY", SIMULATED)
+    module, _, class_name = name.partition(":")
+    try:
+        found: type[AnyGateway] = getattr(import_module(module), class_name)
+    except Exception as error:  # the module is not ours, and may raise anything
+        logs.unexpected(error, gateway=name)
+        raise GatewayUnavailable(error_code(error)) from error
+    return found
 
 
 @lru_cache(maxsize=1)
-def _gateway(name: str, secret_arn: str | None, _period: int) -> Gateway:
-    module, _, class_name = name.partition(":")
+def _gateway(make: Any, secret_arn: str | None, _period: int) -> AnyGateway:
     try:
-        make = getattr(import_module(module), class_name)
         secret = secret_arn and secrets().get_secret_value(SecretId=secret_arn).get("SecretString")
-        made: Gateway = make(secret)
+        made: AnyGateway = make(secret)
     except (BotoCoreError, ClientError) as error:
         raise GatewayUnavailable(error_code(error)) from error
     except Exception as error:  # the class is not ours, and may raise anything
-        logs.unexpected(error, gateway=name)
+        logs.unexpected(error, gateway=f"{make.__module__}:{make.__qualname__}")
         raise GatewayUnavailable(error_code(error)) from error
     return made
 

@@ -12,10 +12,14 @@ from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.lookups import ATTRIBUTES
 from handlers.shared.transactions import (
     ASIDE_KEYS,
+    CANCELED,
     DECLINED,
     IN_FLIGHT_KEYS,
     LEASE_SECONDS,
     MAX_RECOVERIES,
+    OVERDUE,
+    PENDING,
+    PENDING_KEYS,
     PROCESSED,
     PROCESSING,
     REQUIRED,
@@ -25,6 +29,7 @@ from handlers.shared.transactions import (
     Record,
     Transaction,
     in_flight_key,
+    pending_key,
 )
 
 if TYPE_CHECKING:
@@ -34,24 +39,31 @@ if TYPE_CHECKING:
 
     from handlers.shared.aws.table import Table, Write
     from handlers.shared.callers import Claimant
+    from handlers.shared.gateway import Declined
+    from handlers.shared.transactions import Marks
 
     Number = Decimal | int
 
 _HELD = "#status = :processing AND attempt_id = :attempt"
+_OF_GATEWAY = "#status IN (:processing, :pending) AND gateway_id = :gateway_id"
 _IN_INDEX = "in_flight = :key AND lease_expires_at = :lease_end"
+# What was begun says so: in one step by the time of the first charge, in two by the gateway's name,
+# which a release that knew no two steps did not store.
+_BEGUN_IN_ONE, _BEGUN_IN_TWO = "first_charge_at", "gateway"
 _FREE = (
     "#status = :validated OR attempt_id = :attempt"
-    " OR (#status = :processing AND lease_expires_at < :now_seconds"
-    " AND attribute_exists(first_charge_at))"
+    " OR (#status = :processing AND lease_expires_at < :now_seconds AND attribute_exists({begun}))"
 )
-# In processing, and under no key of the index that anybody looks at.
+# In processing or pending, and under no key of the index that anybody looks at.
 _INDEX_KEYS: Record = {
-    f":key{number}": key for number, key in enumerate(IN_FLIGHT_KEYS + ASIDE_KEYS)
+    f":key{number}": key
+    for number, key in enumerate((*IN_FLIGHT_KEYS, *PENDING_KEYS, OVERDUE, *ASIDE_KEYS))
 }
-_OUT_OF_INDEX = (
-    "#status = :processing AND (attribute_not_exists(lease_expires_at)"
+_NO_KEY = (
+    "(attribute_not_exists(lease_expires_at)"
     f" OR attribute_not_exists(in_flight) OR NOT in_flight IN ({', '.join(_INDEX_KEYS)}))"
 )
+_OUT_OF_INDEX = f"#status IN (:processing, :pending) AND {_NO_KEY}"
 # DynamoDB's names of the types that a payment's attributes have.
 _TYPE_NAMES = {str: (":text", "S"), int: (":number", "N")}
 # What a row must have to be claimed: it is refused before it is written, if it is not a payment's.
@@ -80,11 +92,12 @@ class Store:
         """Store a new transaction, unless an earlier request, or this call's first try, has.
 
         `more` are attributes of a later release, which are stored as they are. Raises
-        TransactionExists if the id belongs to a transaction with another fingerprint.
+        TransactionExists if the id belongs to a transaction of another request.
         """
         write = self._table.put({**(more or {}), **transaction.to_record()})
-        if not write.done and write.row.get("fingerprint") != transaction.fingerprint:
-            raise TransactionExists
+        for name in ("fingerprint", "details_fingerprint"):
+            if not write.done and write.row.get(name) != getattr(transaction, name):
+                raise TransactionExists
         return write
 
     def find(self, transaction_id: str) -> Mapping[str, object]:
@@ -92,25 +105,51 @@ class Store:
         return self._table.get(transaction_id, ATTRIBUTES)
 
     def claim(
-        self, transaction_id: str, attempt_id: str, claimant: Claimant, now: datetime
+        self,
+        transaction_id: str,
+        attempt_id: str,
+        claimant: Claimant,
+        now: datetime,
+        marks: Marks,
+        *,
+        two_steps: bool,
     ) -> Write:
-        """Take the lease on a payment for one attempt.
+        """Take the lease on a payment for one attempt, and store whom it is begun at.
 
-        It is refused if another attempt holds or ended it, if the claimant may not have it, and if
-        the row lacks what a payment has.
+        It is refused if another attempt holds or ended it, if it was begun at another gateway, if
+        the claimant may not have it, and if the row lacks what a payment has.
+
+        Args:
+            transaction_id: of the payment.
+            attempt_id: of the attempt, which no other has.
+            claimant: who asks for it.
+            now: the present moment.
+            marks: as much of the gateway as is known.
+            two_steps: whether money moves only after another write. In one step, the moment of the
+                first charge is stored now; without it, no release that knows one step alone claims
+                the payment.
         """
-        parts = [_FREE, claimant.condition]
+        of_marks = marks.attributes
+        free = _FREE.format(begun=_BEGUN_IN_TWO if two_steps else _BEGUN_IN_ONE)
+        unmarked = (f"attribute_not_exists({name}) OR {name} = :{name}" for name in of_marks)
+        parts = [free, claimant.condition, *unmarked]
+        first = {name: f":{name}" for name in of_marks}
+        if not two_steps:
+            first["first_charge_at"] = ":now"
         return self._table.update(
             transaction_id,
             condition=" AND ".join([_PAYABLE, *(f"({part})" for part in parts if part)]),
             update=(
                 "SET #status = :processing, attempt_id = :attempt, lease_expires_at = :lease_end,"
-                " in_flight = :in_flight, updated_at = :now,"
-                " first_charge_at = if_not_exists(first_charge_at, :now)"
+                " in_flight = :in_flight, updated_at = :now"
+                + "".join(
+                    f", {name} = if_not_exists({name}, {value})" for name, value in first.items()
+                )
             ),
             values={
                 **claimant.values,
                 **dict(_TYPE_NAMES.values()),
+                **{f":{name}": value for name, value in of_marks.items()},
                 ":validated": VALIDATED,
                 ":processing": PROCESSING,
                 ":attempt": attempt_id,
@@ -122,14 +161,108 @@ class Store:
             wants_row=True,
         )
 
-    def finish(self, claimed: Transaction, gateway_reference: str, now: datetime) -> Write:
-        """Record a charge, if this attempt still holds the lease."""
-        update = "processed_at = :now, gateway_reference = :reference"
-        return self._end(claimed, PROCESSED, now, update, {":reference": gateway_reference})
+    def note_id(self, claimed: Transaction, gateway_id: str, now: datetime) -> Write:
+        """Store the gateway's name of a payment, if this attempt still holds the lease, and no
+        other name is stored."""
+        return self._table.update(
+            claimed.transaction_id,
+            condition=(
+                f"{_HELD} AND (attribute_not_exists(gateway_id) OR gateway_id = :gateway_id)"
+            ),
+            update="SET gateway_id = :gateway_id, updated_at = :now",
+            values={
+                ":processing": PROCESSING,
+                ":attempt": claimed.attempt_id or "",
+                ":gateway_id": gateway_id,
+                ":now": timestamp(now),
+            },
+        )
 
-    def decline(self, claimed: Transaction, reason: str, now: datetime) -> Write:
-        """Record that the gateway declined, if this attempt still holds the lease."""
-        return self._end(claimed, DECLINED, now, "decline_reason = :reason", {":reason": reason})
+    def finish(self, transaction: Transaction, gateway_reference: str, now: datetime) -> Write:
+        """Record a charge, if this attempt still holds the lease.
+
+        A transaction without an attempt is one that was read: then it is recorded if the row still
+        is in processing or pending, with the same gateway_id. So it is of the other three ends.
+        """
+        update = "processed_at = :now, gateway_reference = :reference"
+        return self._end(transaction, PROCESSED, now, update, {":reference": gateway_reference})
+
+    def decline(self, transaction: Transaction, declined: Declined, now: datetime) -> Write:
+        """Record that the gateway declined."""
+        update, values = "decline_reason = :reason", Record({":reason": declined.reason})
+        if declined.another_method:
+            update, values = f"{update}, another_method = :one", {**values, ":one": 1}
+        return self._end(transaction, DECLINED, now, update, values)
+
+    def cancel(self, transaction: Transaction, now: datetime) -> Write:
+        """Record that the payment was canceled at the gateway."""
+        return self._end(transaction, CANCELED, now, "canceled_at = :now", {})
+
+    def cancel_validated(self, transaction_id: str, claimant: Claimant, now: datetime) -> Write:
+        """Cancel a payment that nobody has asked a gateway for.
+
+        It is refused if somebody has, or may have before a restore, and if the claimant may not
+        have it.
+        """
+        of_claimant = f" AND ({claimant.condition})" if claimant.condition else ""
+        return self._table.update(
+            transaction_id,
+            condition=f"#status = :validated AND attribute_not_exists(rewound){of_claimant}",
+            update="SET #status = :canceled, updated_at = :now, canceled_at = :now",
+            values={
+                **claimant.values,
+                ":validated": VALIDATED,
+                ":canceled": CANCELED,
+                ":now": timestamp(now),
+            },
+        )
+
+    def pend(
+        self, transaction: Transaction, next_action: str | None, next_look: int, now: datetime
+    ) -> Write:
+        """Record that a payment is pending, until somebody looks again, in epoch seconds."""
+        held, values = _holder(transaction)
+        action, removed = "", ", next_action"
+        if next_action:
+            action, removed = ", next_action = :action", ""
+            values[":action"] = next_action
+        return self._table.update(
+            transaction.transaction_id,
+            condition=held,
+            update=(
+                "SET #status = :pending, in_flight = :in_flight, lease_expires_at = :next_look,"
+                f" updated_at = :now, pending_at = if_not_exists(pending_at, :now){action}"
+                f" REMOVE attempt_id, recoveries, queued_until{removed}"
+            ),
+            values={
+                **values,
+                ":pending": PENDING,
+                ":in_flight": pending_key(transaction.transaction_id),
+                ":next_look": next_look,
+                ":now": timestamp(now),
+            },
+        )
+
+    def look_again(
+        self, transaction_id: str, key: str, lease_end: Number, next_look: int, to_key: str
+    ) -> Write:
+        """Put off the next look at a pending payment, under the same key of the index or another.
+
+        It is refused if it no longer stands where the index showed it. The row comes back.
+        """
+        return self._table.update(
+            transaction_id,
+            condition=f"#status = :pending AND {_IN_INDEX}",
+            update="SET lease_expires_at = :next_look, in_flight = :to_key",
+            values={
+                ":pending": PENDING,
+                ":key": key,
+                ":lease_end": lease_end,
+                ":next_look": next_look,
+                ":to_key": to_key,
+            },
+            wants_row=True,
+        )
 
     def let_go(
         self,
@@ -167,7 +300,7 @@ class Store:
         several the first."""
         return self._table.update(
             transaction_id,
-            condition="#status IN (:processed, :declined)",
+            condition="#status IN (:processed, :declined, :canceled)",
             update=(
                 "SET contradicting_reference = if_not_exists(contradicting_reference, :reference),"
                 " updated_at = :now"
@@ -175,6 +308,7 @@ class Store:
             values={
                 ":processed": PROCESSED,
                 ":declined": DECLINED,
+                ":canceled": CANCELED,
                 ":reference": gateway_reference,
                 ":now": timestamp(now),
             },
@@ -191,27 +325,33 @@ class Store:
         return self._table.in_index(key, before=before, after=after)
 
     def out_of_index(self, segment: int, segments: int) -> Iterator[list[str]]:
-        """Yield the ids of the payments in processing that the index has lost, by pages.
+        """Yield the ids of the payments in flight that the index has lost, by pages.
 
         Only those in one of so many segments of the table, which may lag behind.
         """
-        values = _INDEX_KEYS | {":processing": PROCESSING}
+        values = _INDEX_KEYS | {":processing": PROCESSING, ":pending": PENDING}
         return self._table.segment(segment, segments, condition=_OUT_OF_INDEX, values=values)
 
     def put_into_index(self, transaction_id: str, now: datetime) -> Write:
         """Put a payment that the index has lost where it belongs, with a lease that has expired if
         it has none."""
+        write = self._into_index(transaction_id, PROCESSING, in_flight_key(transaction_id), now)
+        if not write.done and write.row.get("status") == PENDING:
+            return self._into_index(transaction_id, PENDING, pending_key(transaction_id), now)
+        return write
+
+    def _into_index(self, transaction_id: str, status: str, key: str, now: datetime) -> Write:
         return self._table.update(
             transaction_id,
-            condition=_OUT_OF_INDEX,
+            condition=f"#status = :status AND {_NO_KEY}",
             update=(
                 "SET in_flight = :in_flight,"
                 " lease_expires_at = if_not_exists(lease_expires_at, :expired)"
             ),
             values={
                 **_INDEX_KEYS,
-                ":processing": PROCESSING,
-                ":in_flight": in_flight_key(transaction_id),
+                ":status": status,
+                ":in_flight": key,
                 ":expired": _just_expired(now),
             },
         )
@@ -272,23 +412,27 @@ class Store:
         )
 
     def _end(
-        self, claimed: Transaction, status: str, now: datetime, update: str, values: Record
+        self, transaction: Transaction, status: str, now: datetime, update: str, values: Record
     ) -> Write:
+        held, of_holder = _holder(transaction)
         return self._table.update(
-            claimed.transaction_id,
-            condition=_HELD,
+            transaction.transaction_id,
+            condition=held,
             update=(
                 f"SET #status = :ended, updated_at = :now, {update}"
-                " REMOVE attempt_id, lease_expires_at, in_flight, recoveries, queued_until"
+                " REMOVE attempt_id, lease_expires_at, in_flight, recoveries, queued_until,"
+                " next_action, pending_at"
             ),
-            values={
-                **values,
-                ":ended": status,
-                ":now": timestamp(now),
-                ":processing": PROCESSING,
-                ":attempt": claimed.attempt_id or "",
-            },
+            values={**of_holder, **values, ":ended": status, ":now": timestamp(now)},
         )
+
+
+def _holder(transaction: Transaction) -> tuple[str, Record]:
+    """Return the condition that nobody has taken a payment further meanwhile, and its values."""
+    if transaction.attempt_id:
+        return _HELD, {":processing": PROCESSING, ":attempt": transaction.attempt_id}
+    of_gateway: Record = {":gateway_id": transaction.gateway_id or ""}
+    return _OF_GATEWAY, {":processing": PROCESSING, ":pending": PENDING, **of_gateway}
 
 
 def _just_expired(now: datetime) -> int:

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from payment_infra.cloud.restoring.reading import Item
 
 # Statuses in which a payment can still be charged.
-OPEN = ("validated", "processing")
-SETTLED = frozenset({"processed", "declined"})
+OPEN = ("validated", "processing", "pending")
+SETTLED = frozenset({"processed", "declined", "canceled"})
 # What each status may be written over: nothing goes back to validated.
 OVERWRITES: Mapping[str, tuple[str, ...]] = {
     "validated": ("validated",),
-    "processing": OPEN,
+    "processing": ("validated", "processing"),
+    "pending": OPEN,
     "processed": OPEN,
     "declined": OPEN,
+    "canceled": OPEN,
 }
 # The mark of a row that was rewound: the moment that it shows, in epoch seconds. The handlers look
 # such a payment up before they charge it.

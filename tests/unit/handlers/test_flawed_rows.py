@@ -55,7 +55,7 @@ FOREIGN: dict[str, Item] = {
         "customer_id": {"S": "cust-1"},
         "status": {"S": "validated"},
     },
-    "an unknown status": {"status": {"S": "pending"}},
+    "an unknown status": {"status": {"S": "refunded"}},
     "no status": {},
     "in processing without a lease": {"status": {"S": "processing"}},
     "with a lease in milliseconds": {

@@ -132,14 +132,15 @@ def test_a_payment_in_flight_is_told_where_it_can_be_looked_up(
     assert answer.headers["Location"] == f"/prod/transactions/{transaction_id}"
 
 
-def test_an_answer_that_nothing_follows_names_no_place(
+def test_an_answer_that_nothing_follows_names_the_place_all_the_same(
     aws: Aws, clock: Clock, gateway: CountingGateway
 ) -> None:
     aws.sqs.fail("SendMessage")
     gateway.result = ConnectionError()
-    answer = process(validated())
+    transaction_id = validated()
+    answer = process(transaction_id)
     assert (answer.status, answer.body["retry"]) == (500, "not queued")
-    assert "Location" not in answer.headers
+    assert answer.headers["Location"] == f"/prod/transactions/{transaction_id}"
 
 
 @pytest.mark.parametrize(

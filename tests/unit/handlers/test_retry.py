@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from handlers import processing, retry, validation
-from handlers.shared.charging import CLOCK_SKEW_SECONDS
-from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS
+from handlers.shared.deadline import CALL_SECONDS, CLOCK_SKEW_SECONDS, MESSAGE_SECONDS
 from handlers.shared.gateway import (
     Charged,
     Declined,

@@ -14,6 +14,7 @@ from handlers.shared.aws.store import Store, TransactionExists
 from handlers.shared.aws.table import StoreUnavailable, Table, Write
 from handlers.shared.callers import Claimant
 from handlers.shared.clock import epoch_seconds
+from handlers.shared.gateway import Declined
 from handlers.shared.money import Money
 from handlers.shared.transactions import (
     IN_FLIGHT_KEYS,
@@ -23,6 +24,7 @@ from handlers.shared.transactions import (
     REQUIRED,
     STUCK,
     TYPES,
+    Marks,
     Transaction,
     fingerprint,
     in_flight_key,
@@ -39,6 +41,7 @@ IN_FLIGHT_ATTRIBUTES = {
     *("attempt_id", "lease_expires_at", "in_flight", "recoveries", "queued_until")
 }
 SYSTEM = Claimant(None)
+MARKS = Marks("acme:Acme", "acct-1", "test")
 ALICE = "arn:aws:sts::123456789012:assumed-role/alice"
 
 
@@ -59,7 +62,7 @@ def transaction(transaction_id: str = "t-1") -> Transaction:
 
 
 def claim(store: Store, attempt: str = "a", now: datetime = NOW) -> Write:
-    return store.claim("t-1", attempt, SYSTEM, now)
+    return store.claim("t-1", attempt, SYSTEM, now, MARKS, two_steps=False)
 
 
 def claimed(store: Store, attempt: str = "a", now: datetime = NOW) -> Transaction:
@@ -121,7 +124,7 @@ def test_what_only_a_later_release_knows_is_stored_as_it_is(
 def test_an_unknown_transaction_cannot_be_claimed_or_made_by_claiming(
     store: Store, table: FakeDynamoDB
 ) -> None:
-    assert store.claim("unknown", "a", SYSTEM, NOW) == Write(False, {})
+    assert store.claim("unknown", "a", SYSTEM, NOW, MARKS, two_steps=False) == Write(False, {})
     assert "unknown" not in table.items
 
 
@@ -214,7 +217,7 @@ def test_only_who_may_have_a_payment_can_claim_it_in_every_state(
         claimed(store)
     now = NOW if state == "in flight" else LEASE_OVER
     claimant = Claimant(caller, access)
-    write = store.claim("t-1", "b", claimant, now)
+    write = store.claim("t-1", "b", claimant, now, MARKS, two_steps=False)
     assert write.done is (may and state != "in flight")
     assert claimant.may_process(write.row) is may
 
@@ -225,7 +228,7 @@ def test_a_row_of_an_earlier_release_or_of_an_open_api_is_open_to_everyone(
 ) -> None:
     if caller:
         table.items["t-1"]["caller"] = {"S": caller}
-    assert store.claim("t-1", "a", Claimant(ALICE), NOW).done
+    assert store.claim("t-1", "a", Claimant(ALICE), NOW, MARKS, two_steps=False).done
 
 
 def test_finishing_records_the_charge_and_leaves_the_index(
@@ -243,7 +246,7 @@ def test_finishing_records_the_charge_and_leaves_the_index(
 def test_declining_records_the_reason_and_leaves_the_index(
     store: Store, table: FakeDynamoDB
 ) -> None:
-    assert store.decline(claimed(store), "insufficient_funds", NOW).done
+    assert store.decline(claimed(store), Declined("insufficient_funds"), NOW).done
     item = table.items["t-1"]
     assert item["status"] == {"S": "declined"}
     assert item["decline_reason"] == {"S": "insufficient_funds"}
@@ -265,8 +268,14 @@ def test_who_lost_the_lease_is_told_what_the_row_says_and_changes_nothing(
     late = claimed(store, "late")
     claimed(store, "other", LEASE_OVER)
     before = dict(table.items["t-1"])
-    for end in (store.finish, store.decline):
-        write = end(late, "ref", LEASE_OVER)
+    ends = (
+        store.finish(late, "ref", LEASE_OVER),
+        store.decline(late, Declined("no"), LEASE_OVER),
+        store.cancel(late, LEASE_OVER),
+        store.pend(late, None, 99, LEASE_OVER),
+        store.note_id(late, "pay_1", LEASE_OVER),
+    )
+    for write in ends:
         assert (write.done, write.row["attempt_id"]) == (False, "other")
     store.let_go("t-1", "late", LEASE_OVER, queued_until=1, key=STUCK)
     assert table.items["t-1"] == before
@@ -377,7 +386,7 @@ def test_a_contradicting_capture_is_noted_on_a_settled_row_alone(
     held = claimed(store)
     assert not store.note_capture("t-1", "other", LEASE_OVER).done
     assert not store.note_capture("unknown", "other", LEASE_OVER).done
-    store.decline(held, "insufficient_funds", NOW)
+    store.decline(held, Declined("insufficient_funds"), NOW)
     before = dict(table.items["t-1"])
     assert store.note_capture("t-1", "other", LEASE_OVER).done
     noted = {
@@ -444,7 +453,10 @@ def test_no_order_of_attempts_leaves_the_state_machine(
         elif step == "let_go":
             store.let_go("t-1", attempt, now, queued_until=99)
         elif attempt in held:
-            getattr(store, step)(held[attempt], "ref", now)
+            if step == "finish":
+                store.finish(held[attempt], "ref", now)
+            else:
+                store.decline(held[attempt], Declined("no"), now)
         item: Item = table.items["t-1"]
         after = item["status"]["S"]
         assert before == after or (before, after) in allowed

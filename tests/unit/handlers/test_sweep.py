@@ -10,7 +10,7 @@ from handlers import health_monitor
 from handlers.shared import sweep as module
 from handlers.shared.aws import clients, logs
 from handlers.shared.aws.table import StoreUnavailable
-from handlers.shared.charging import SET_ASIDE
+from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.recovery import SCHEDULE_SECONDS, RecoveryIncomplete
@@ -92,7 +92,7 @@ def test_what_the_index_has_lost_is_put_where_it_belongs(
 @pytest.mark.parametrize(
     "row",
     [
-        *(PROCESSING | FAR | {"in_flight": {"S": key}} for key in (*IN_FLIGHT_KEYS, *SET_ASIDE)),
+        *(PROCESSING | FAR | {"in_flight": {"S": key}} for key in (*IN_FLIGHT_KEYS, *LOOKED_AFTER)),
         *({"status": {"S": status}} for status in ("validated", "processed", "declined", "other")),
         {},
     ],

@@ -1,0 +1,47 @@
+"""What a gateway needs of a payment, and takes: asked of its class, without its secret.
+
+/validate asks, so that a client learns at once what it would learn at /process; and so does the
+first attempt to charge, for a row that was validated under another gateway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from handlers.shared.fields import InvalidField
+from handlers.shared.gateway import Declined
+from handlers.shared.money import MINOR_DIGITS, Money
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from handlers.shared.transactions import Transaction
+
+
+def missing(gateway: Any, given: Collection[str]) -> list[str]:
+    """Return the names of the fields that a gateway needs, and that were not given."""
+    return sorted(frozenset(getattr(gateway, "NEEDS", ())) - frozenset(given))
+
+
+def units(gateway: Any, money: Money) -> int:
+    """Return an amount in the units in which a gateway counts its currency.
+
+    One that says nothing counts as ISO 4217 does. Raises InvalidField if the gateway does not take
+    the currency, or cannot hold the amount.
+    """
+    digits = getattr(gateway, "digits", MINOR_DIGITS.get)(money.currency)
+    if digits is None:
+        raise InvalidField("currency", "The payment gateway does not take the currency")
+    return money.units(digits)
+
+
+def refusal(gateway: Any, transaction: Transaction) -> Declined | None:
+    """Return why a payment that nobody has begun cannot be charged at a gateway, None if it can."""
+    lacking = missing(gateway, transaction.details)
+    if lacking:
+        return Declined(f"no_{lacking[0]}", another_method=lacking == ["payment_method"])
+    try:
+        units(gateway, Money(transaction.amount_minor, transaction.currency))
+    except InvalidField as invalid:
+        return Declined(f"{invalid.field}_not_supported")
+    return None
