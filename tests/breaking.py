@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from payment_infra.cloud.deploying import planning, preflight, release
+from payment_infra.cloud.deploying import existing, preflight, release
 from payment_infra.cloud.restoring import reading
 from payment_infra.cloud.sdk.session import READING
 from tests.aws import FakeAws
@@ -131,5 +131,5 @@ class InOrder:
 
 def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no operation have threads of its own."""
-    for module in (planning, preflight, release, reading):
+    for module in (existing, preflight, release, reading):
         monkeypatch.setattr(module, "ThreadPoolExecutor", InOrder)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 ALLOWABLE = ("broaden", "open", "replace")
-CHECKS = ("bucket", "template", "names", "table", "key", "quotas")
+CHECKS = ("template", "bucket", "names", "table", "key", "quotas")
 
 
 def _names(allowed: tuple[str, ...]) -> Any:

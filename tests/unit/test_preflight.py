@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from payment_infra.cloud.sdk.tables import unfit
 from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.sources import resolve
 from tests.aws import FakeAws, FakeBucket, Refused
+from tests.breaking import in_order
 from tests.items import IN_FLIGHT
 from tests.tables import FakeTables
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 
 DEPLOY = "payment-infra deploy --suffix dev"
+LIMIT_SECONDS = 60
 LOOKUPS = {
     "dynamodb:DescribeTable",
     "sqs:GetQueueUrl",
@@ -211,6 +214,26 @@ def test_every_named_resource_that_can_be_in_the_way_is_looked_for_once(aws: Fak
         "sqs:GetQueueUrl": 2,
         "logs:DescribeLogGroups": 6,
     }
+
+
+def test_names_are_looked_for_at_the_same_time(aws: FakeAws) -> None:
+    both_asked = Barrier(2)
+
+    def wait(_: Answer) -> Answer:
+        both_asked.wait(LIMIT_SECONDS)
+        raise Refused("AWS.SimpleQueueService.NonExistentQueue")
+
+    aws.answers["sqs:GetQueueUrl"] = wait
+    assert checks(aws)["names"].level == "ok"
+
+
+def test_the_template_which_takes_longest_is_sent_before_any_other_check_begins(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_order(monkeypatch)
+    checks(aws)
+    asked = [name for name, _ in aws.calls]
+    assert asked.index("cloudformation:ValidateTemplate") < asked.index("s3:HeadBucket")
 
 
 def test_a_log_group_whose_name_only_begins_alike_is_none_of_ours(aws: FakeAws) -> None:

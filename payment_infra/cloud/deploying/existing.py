@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -20,25 +21,36 @@ KEY, ALIAS = "AWS::KMS::Key", "AWS::KMS::Alias"
 
 
 def find_existing(session: Session, planned: Plan) -> tuple[list[Existing], list[AwsError]]:
-    """Return what exists of the resources of a plan that a stack may keep, one call for each.
+    """Return what exists of the resources of a plan that a stack may keep.
 
-    The second list says why others could not be looked up.
+    One call for each, several at the same time. The second list says why others could not be
+    looked up.
 
     Raises:
         AwsError: a look-up failed for another reason than a missing permission.
     """
-    found, unknown = [], []
-    for logical_id, kind, name in _named(planned):
-        try:
-            identifier = FINDERS[kind](session, name)
-        except AwsError as error:
-            if not is_unavailable(error):
-                raise
-            unknown.append(error)
-            continue
-        if identifier:
-            found.append(Existing(logical_id, kind, identifier.get("KeyId", name), identifier))
-    return found, unknown
+    named = list(_named(planned))
+    with ThreadPoolExecutor() as pool:  # what takes time is waiting for AWS
+        answers = list(pool.map(lambda resource: _look_up(session, *resource), named))
+    return (
+        [answer for answer in answers if isinstance(answer, Existing)],
+        [answer for answer in answers if isinstance(answer, AwsError)],
+    )
+
+
+def _look_up(session: Session, logical_id: str, kind: str, name: str) -> Existing | AwsError | None:
+    """Return what exists of a resource, None for nothing, or why it cannot be looked up."""
+    try:
+        identifier = FINDERS[kind](session, name)
+    except AwsError as error:
+        if not is_unavailable(error):
+            raise
+        return error
+    return (
+        Existing(logical_id, kind, identifier.get("KeyId", name), identifier)
+        if identifier
+        else None
+    )
 
 
 def _named(planned: Plan) -> Iterator[tuple[str, str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -238,20 +237,17 @@ class Planning:
         return self._gone
 
     def _check(self, planned: Plan, live: StackState | None, *, imports: bool) -> None:
-        """Make the checks, and raise if one failed; meanwhile, render the template."""
-        with ThreadPoolExecutor(1) as pool:
-            if planned.bucket:  # or the template will name another
-                pool.submit(lambda: planned.text)
-            checks = preflight.check_all(
-                self._session,
-                planned,
-                creates=live is None,
-                restored=live.parameters.get(TRANSACTIONS_TABLE_OVERRIDE, "") if live else "",
-                imports=imports,
-                command=self._command,
-                skip=self._options.skip_checks,
-                sleep=self._stack.sleep,
-            )
+        """Make the checks, and raise if one failed."""
+        checks = preflight.check_all(
+            self._session,
+            planned,
+            creates=live is None,
+            restored=live.parameters.get(TRANSACTIONS_TABLE_OVERRIDE, "") if live else "",
+            imports=imports,
+            command=self._command,
+            skip=self._options.skip_checks,
+            sleep=self._stack.sleep,
+        )
         for check in checks:
             if check.level == "fail" or (check.level == "warn" and self._options.strict):
                 raise PaymentInfraError(check.message)

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 MIN_CONCURRENCY = 50
 # What Lambda keeps for functions that reserve nothing ("Configuring reserved concurrency").
 UNRESERVABLE = 100
-CHECKS = ("bucket", "template", "names", "table", "key", "quotas")
+CHECKS = ("template", "bucket", "names", "table", "key", "quotas")
 
 
 def check_all(
@@ -67,8 +68,10 @@ def check_all(
         sleep: makes the pauses while the bucket is looked for.
     """
     checks: Mapping[str, Callable[[], Check]] = {
+        # First, with its text at hand: CloudFormation takes longest to read it, and meanwhile the
+        # others make their clients.
+        "template": partial(_check_template, session, planned.text),
         "bucket": lambda: _check_bucket(session, planned, sleep),
-        "template": lambda: _check_template(session, planned),
         "names": lambda: (
             _check_names(session, planned, command)
             if creates and not imports
@@ -95,8 +98,7 @@ def _check_bucket(session: Session, planned: Plan, sleep: Sleep) -> Check:
     return Check("bucket", "ok")
 
 
-def _check_template(session: Session, planned: Plan) -> Check:
-    body = planned.text
+def _check_template(session: Session, body: str) -> Check:
     if len(body.encode()) > MAX_BODY_BYTES:
         return Check("template", "ok", "too large to be validated before it is in the bucket")
     try:
