@@ -21,6 +21,9 @@ LAYER = "dependencies"
 # The same for the layer.
 LAYER_FORMAT_VERSION = 1
 KEY_PREFIX = "payment-infra"
+# Of a SHA-256, the first 128 bits: no two inputs have them by chance, and every key stands in the
+# template, which has to fit into one request (NIST SP 800-107, "Truncated Message Digest").
+DIGEST_DIGITS = 32
 # The entry modules that charge, which alone have a gateway of the user's own.
 # What asks the gateway, or its class what it needs.
 GATEWAY_FUNCTIONS = ("validation", "processing", "retry")
@@ -29,7 +32,7 @@ DEFAULTS = StackConfig()
 
 @dataclass(frozen=True)
 class Artifact:
-    """A zip that is ready to be uploaded, and the SHA-256 of what it was made from."""
+    """A zip that is ready to be uploaded, and the digest of what it was made from."""
 
     name: str
     body: bytes
@@ -70,7 +73,7 @@ def layer_digest(root: Path = HANDLERS) -> str:
     except OSError as error:
         raise _unreadable(error) from error
     header = f"payment-infra layer {LAYER_FORMAT_VERSION}\n".encode()
-    return hashlib.sha256(header + content).hexdigest()
+    return hashlib.sha256(header + content).hexdigest()[:DIGEST_DIGITS]
 
 
 def check_handlers(config: StackConfig = DEFAULTS, root: Path = HANDLERS) -> None:
@@ -175,12 +178,12 @@ def _unreadable(error: OSError) -> PaymentInfraError:
 
 
 def _digest(sources: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 of names and contents, each with its length, and the format."""
+    """Return the digest of names and contents, each with its length, and of the format."""
     digest = hashlib.sha256(f"payment-infra zip {FORMAT_VERSION}\n".encode())
     for path in sorted(sources):
         digest.update(f"{path}\n{len(sources[path])}\n".encode())
         digest.update(sources[path])
-    return digest.hexdigest()
+    return digest.hexdigest()[:DIGEST_DIGITS]
 
 
 def _check_syntax(file: Path, entry: str, source: bytes) -> None:

@@ -99,9 +99,9 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
     payment = {
         "AuthorizationType": signed,
         "RequestValidatorId": validator.ref(),
-        # $default stands for every content type that has no model of its own: without it, a body
-        # sent as anything else would pass unchecked.
-        "RequestModels": {"application/json": model.ref(), "$default": model.ref()},
+        # Whatever the content type: with a model for JSON alone, a body sent as anything else would
+        # pass unchecked (API Gateway, "Request validation for REST APIs", $default).
+        "RequestModels": {"$default": model.ref()},
     }
     transactions = _build_resource(rest_api, "TransactionsResource", "transactions")
     endpoints = (
@@ -251,7 +251,6 @@ def _build_deployment(
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     return Deployment(
         f"PaymentAPIDeployment{digest}",
-        Description="The API as of this template.",
         DependsOn=[resource.title for resource in (*methods, *permissions, *refusals)],
         RestApiId=rest_api.ref(),
     )

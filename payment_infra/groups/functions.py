@@ -31,6 +31,7 @@ from payment_infra.config import StackConfig
 from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_variable
 from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.iam import (
+    build_tracing_policy,
     claim_and_finish,
     execution_role,
     find_in_flight,
@@ -48,7 +49,6 @@ from payment_infra.groups.iam import (
     record_payments,
     recover_payments,
     send_to,
-    send_traces,
     use_key,
     use_network_interfaces,
     write_logs,
@@ -66,7 +66,7 @@ from payment_infra.names import (
     STAGE_NAME,
 )
 from payment_infra.naming import filled, parameter, suffixed
-from payment_infra.rules import ARCHITECTURES, RETRIES_AT_ONCE, RUNTIMES
+from payment_infra.rules import RETRIES_AT_ONCE
 
 HEALTH_MONITOR_NAME = "health-monitor"
 HEALTH_LOG_GROUP = f"/aws/lambda/{HEALTH_MONITOR_NAME}"
@@ -126,6 +126,7 @@ class Functions:
     """The functions, what they share, and what gives the retries their messages."""
 
     dependencies: LayerVersion
+    tracing: ManagedPolicy
     validation: FunctionParts
     processing: FunctionParts
     lookup: FunctionParts
@@ -159,12 +160,11 @@ def build_functions(
         "DependenciesLayer",
         LayerName=suffixed("payment-dependencies"),
         Description="What handlers/requirements.txt pins.",
+        # Pure Python: it fits every runtime and architecture, and so it names none.
         Content=Content(S3Bucket=parameter(ARTIFACT_BUCKET), S3Key=code["dependencies"]),
-        # Pure Python: it fits them all.
-        CompatibleRuntimes=list(RUNTIMES),
-        CompatibleArchitectures=list(ARCHITECTURES),
     )
-    build = partial(_build_function, config, code, encryption, dependencies, storage)
+    tracing = build_tracing_policy()
+    build = partial(_build_function, config, code, encryption, dependencies, tracing, storage)
     payments = {"TRANSACTIONS_TABLE": storage.name, "FAILED_QUEUE_URL": queues.failed.ref()}
     charging = []
     access = {}
@@ -283,6 +283,7 @@ def build_functions(
     )
     return Functions(
         dependencies=dependencies,
+        tracing=tracing,
         validation=validation,
         processing=processing,
         lookup=lookup,
@@ -319,6 +320,7 @@ def _build_function(
     code: Mapping[str, str],
     encryption: Encryption,
     dependencies: LayerVersion,
+    tracing: ManagedPolicy,
     storage: Storage,
     prefix: str,
     name: str,
@@ -335,9 +337,9 @@ def _build_function(
         prefix,
         *grants,
         write_logs(log_group),
-        send_traces(),
         *use_key(encryption, "Variables"),
         *(use_network_interfaces(name) if network else ()),
+        shared=[tracing],
     )
     function = Function(
         f"{prefix}Function",
@@ -348,8 +350,8 @@ def _build_function(
         Code=Code(S3Bucket=parameter(ARTIFACT_BUCKET), S3Key=code[module]),
         Layers=[dependencies.ref()],
         Role=owner.role.get_att("Arn"),
-        LoggingConfig=_logging(config, log_group),
         TracingConfig=TracingConfig(Mode="Active"),
+        **_logging(config, log_group),
         **(_snap_start() if config.snap_start else {}),
         **_reserved(config, f"{prefix}Function"),
         **encryption.by("KmsKeyArn"),
@@ -369,14 +371,23 @@ def _build_function(
     )
 
 
-def _logging(config: StackConfig, log_group: LogGroup) -> FunctionLogging:
-    """Return how a function logs. Lambda has levels for its own lines only with the format JSON,
-    which leaves what is JSON already, as the handlers' lines are, as it is (Lambda, "Log-level
-    filtering", "Configuring JSON and plain text log formats")."""
-    levels = {"LogFormat": "JSON", "SystemLogLevel": config.platform_logs.upper()}
-    return FunctionLogging(
-        LogGroup=log_group.ref(), **(levels if config.platform_logs != "info" else {})
-    )
+def _logging(config: StackConfig, log_group: LogGroup) -> dict[str, object]:
+    """Return how a function logs, where that is not by default: to the group of its own name
+    (AWS::Lambda::Function, LoggingConfig), which is there before it, as its role names that.
+
+    Lambda has levels for its own lines only with the format JSON, which leaves what is JSON
+    already, as the handlers' lines are, as it is (Lambda, "Log-level filtering", "Configuring JSON
+    and plain text log formats").
+    """
+    if config.platform_logs == "info":
+        return {}
+    return {
+        "LoggingConfig": FunctionLogging(
+            LogGroup=log_group.ref(),
+            LogFormat="JSON",
+            SystemLogLevel=config.platform_logs.upper(),
+        )
+    }
 
 
 def _snap_start_conditions() -> dict[str, Condition]:

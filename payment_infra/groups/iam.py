@@ -65,8 +65,16 @@ class ExecutionRole:
     policy: ManagedPolicy
 
 
-def execution_role(function: str, *grants: Statement) -> ExecutionRole:
-    """Build the role that only the function with this logical id prefix assumes."""
+def execution_role(
+    function: str, *grants: Statement, shared: Sequence[ManagedPolicy] = ()
+) -> ExecutionRole:
+    """Build the role that only the function with this logical id prefix assumes.
+
+    Args:
+        function: the prefix.
+        grants: what this function alone may do.
+        shared: the policies of what others may do as well.
+    """
     policy = ManagedPolicy(
         f"{function}Policy",
         # Another one, or none, would replace the policy (AWS::IAM::ManagedPolicy).
@@ -76,9 +84,19 @@ def execution_role(function: str, *grants: Statement) -> ExecutionRole:
     role = Role(
         f"{function}Role",
         AssumeRolePolicyDocument=get_lambda_assumerole_policy(),
-        ManagedPolicyArns=[policy.ref()],
+        ManagedPolicyArns=[policy.ref(), *(each.ref() for each in shared)],
     )
     return ExecutionRole(role=role, policy=policy)
+
+
+def build_tracing_policy() -> ManagedPolicy:
+    """Build the policy of what every function may do, to send traces; it is the only one of theirs
+    that is not about the stack's own resources."""
+    return ManagedPolicy(
+        "TracingPolicy",
+        Description="What every function may do.",
+        PolicyDocument=PolicyDocument(Version="2012-10-17", Statement=[send_traces()]),
+    )
 
 
 def under_account_rules(role: Role, config: StackConfig) -> None:

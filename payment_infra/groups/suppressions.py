@@ -203,18 +203,17 @@ SUPPRESSIONS = (
         ),
     ),
     Suppression(
-        resources=("ValidationPolicy", "ProcessingPolicy", "LookupPolicy", "RetryPolicy"),
+        resources=("TracingPolicy",),
         reason=(
-            "X-Ray has no resource-level permission for PutTraceSegments and PutTelemetryRecords;"
-            " all other statements name their resources."
+            "X-Ray has no resource-level permission for PutTraceSegments and PutTelemetryRecords."
         ),
         nag=(f"{AWS_SOLUTIONS}-IAM5[Resource::*]",),
     ),
     Suppression(
         resources=("HealthMonitorPolicy",),
         reason=(
-            "X-Ray and CloudWatch have no resource-level permission for PutTraceSegments,"
-            " PutTelemetryRecords and GetMetricData; all other statements name their resources."
+            "CloudWatch has no resource-level permission for GetMetricData; all other statements"
+            " name their resources."
         ),
         nag=(f"{AWS_SOLUTIONS}-IAM5[Resource::*]",),
     ),

@@ -176,8 +176,7 @@ def test_the_health_monitor_looks_at_the_alarm_on_its_own_metric(preset: str) ->
 @EVERY_PRESET
 def test_the_health_monitor_reads_the_stream_of_its_own_log_that_it_writes(preset: str) -> None:
     monitor = deployed(preset).resources["HealthMonitorFunction"]
-    group = monitor["LoggingConfig"]["LogGroup"].strip("<>")
-    name = deployed(preset).resources[group]["LogGroupName"]
+    name = deployed(preset).resources["HealthMonitorLogGroup"]["LogGroupName"]
     assert monitor["Environment"]["Variables"]["LOG_GROUP"] == name
     document = deployed(preset).resources["HealthMonitorPolicy"]["PolicyDocument"]
     [resources] = [

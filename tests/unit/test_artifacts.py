@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def test_an_entry_is_sorted_among_the_rest_whatever_its_name(handlers: Path) -> 
 def test_the_key_says_what_the_zip_is_of_and_that_without_zipping() -> None:
     for artifact in build_artifacts():
         assert artifact.key == f"payment-infra/{artifact.name}/{artifact.digest}.zip"
-        assert len(artifact.digest) == 64
+        assert re.fullmatch("[0-9a-f]{32}", artifact.digest)
         assert code_keys()[artifact.name] == artifact.key
     assert code_keys()[LAYER] == f"payment-infra/{LAYER}/{layer_digest()}.zip"
     assert set(code_keys()) == {*ENTRIES, LAYER}

@@ -222,7 +222,7 @@ def test_actions_are_simulated_on_resources_named_as_the_environments_own(aws: F
         f"arn:aws:dynamodb:{here}:table/payment-infra-operations": "dynamodb:CreateTable",
         f"arn:aws:dynamodb:{here}:table/transactions-dev": "dynamodb:CreateTable",
         f"arn:aws:events:{here}:rule/health-monitor-schedule-dev": "events:PutRule",
-        f"arn:aws:iam::{ACCOUNT}:policy/payment-infra-dev-ValidationPolicy-1": "iam:CreatePolicy",
+        f"arn:aws:iam::{ACCOUNT}:policy/payment-infra-dev-TracingPolicy-1": "iam:CreatePolicy",
         f"arn:aws:iam::{ACCOUNT}:role/payment-infra-dev-ValidationRole-1": "iam:CreateRole",
         f"arn:aws:lambda:{here}:function:payment-validation-dev": "lambda:CreateFunction",
         f"arn:aws:lambda:{here}:layer:payment-dependencies-dev": "lambda:PublishLayerVersion",
