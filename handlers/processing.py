@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from handlers.shared.aws import clients, logs, metrics
@@ -46,6 +47,8 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001
         logs.unexpected(error)
         answer = failed(FAILURE, transaction_id, queued=False, unqueued=OUTCOME_UNKNOWN)
+        if transaction_id:
+            answer = replace(answer, headers={"Location": location(event, transaction_id)})
     logs.info("process", status=answer.status, transaction_id=transaction_id)
     metrics.end(answer.status)
     return proxy_response(answer, request)

@@ -19,7 +19,11 @@ from troposphere.apigateway import RestApi
 from handlers import validation
 from handlers.shared.aws.latest_report import MAX_AGE_SECONDS
 from handlers.shared.fields import (
+    HTTPS_URL,
     MAX_IDENTIFIER_CHARACTERS,
+    MAX_REFERENCE_CHARACTERS,
+    MAX_TOKEN_CHARACTERS,
+    MAX_URL_CHARACTERS,
     InvalidField,
     parse_customer_id,
     parse_transaction_id,
@@ -28,6 +32,7 @@ from handlers.shared.health import WINDOW_SECONDS, build_checks
 from handlers.shared.idempotency import MAX_KEY_CHARACTERS, idempotency_key
 from handlers.shared.money import MAX_MINOR_UNITS, MINOR_DIGITS, Money
 from handlers.shared.requests import MAX_BODY_BYTES, InvalidRequest, json_object
+from payment_infra import gateway_probe
 from payment_infra.artifacts import HANDLERS, build_artifacts, code_keys
 from payment_infra.groups.api import INTEGRATION_TIMEOUT_MILLISECONDS
 from payment_infra.groups.refusals import build_refusals
@@ -100,12 +105,24 @@ def test_the_limits_are_those_of_the_handlers() -> None:
         for limit, minor_units in (("minimum", 1), ("maximum", MAX_MINOR_UNITS)):
             assert Decimal(str(amount[limit])).scaleb(digits) == minor_units
         assert amount.get("type") == (None if digits else "integer")
-    for name in ("CustomerId", "TransactionId"):
-        limits = (schema(name)["minLength"], schema(name)["maxLength"])
-        assert limits == (1, MAX_IDENTIFIER_CHARACTERS)
+    for name, most in (
+        ("CustomerId", MAX_IDENTIFIER_CHARACTERS),
+        ("TransactionId", MAX_IDENTIFIER_CHARACTERS),
+        ("PaymentMethod", MAX_TOKEN_CHARACTERS),
+        ("Reference", MAX_REFERENCE_CHARACTERS),
+    ):
+        assert (schema(name)["minLength"], schema(name)["maxLength"]) == (1, most)
+    assert schema("PaymentMethod")["pattern"] == schema("TransactionId")["pattern"]
+    assert schema("Reference")["pattern"] == schema("CustomerId")["pattern"]
+    assert schema("ReturnUrl")["maxLength"] == MAX_URL_CHARACTERS
+    assert schema("ReturnUrl")["pattern"] == HTTPS_URL.pattern
     assert schema("Payment")["required"] == list(validation.REQUIRED_FIELDS)
     missing = schema("MissingFields")["properties"]["missing_fields"]["items"]
-    assert missing["enum"] == list(validation.REQUIRED_FIELDS)
+    assert missing["enum"] == [*validation.REQUIRED_FIELDS, *sorted(gateway_probe.NEEDS)]
+    assert set(schema("Payment")["properties"]) == {
+        *validation.REQUIRED_FIELDS,
+        *validation.OPTIONAL_FIELDS,
+    }
 
 
 def test_the_words_give_the_numbers_of_the_handlers() -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from handlers import health_monitor, processing, validation
+from handlers.shared.aws import clients
+from handlers.shared.callers import Claimant
+from handlers.shared.gateway import Declined, Outcome, Pending
 from tests import contract
 from tests.unit.handlers.bodies import HOSTILE
 from tests.unit.handlers.harness import (
@@ -21,6 +24,7 @@ from tests.unit.handlers.harness import (
     load_event,
     look_up,
 )
+from tests.unit.handlers.two_steps import PENDING, ToldGateway, use
 
 PAYMENT = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
 VALIDATE, PROCESS, HEALTH = "POST /validate", "POST /process", "GET /health"
@@ -75,6 +79,20 @@ class World:
         if processed:
             self.process(transaction_id)
         return look_up(transaction_id)
+
+    def in_two_steps(self, confirmed: Outcome | None = None) -> World:
+        use(self.monkeypatch, ToldGateway(confirmed))
+        return self
+
+    def processed_by_method(self, *, look: bool = False) -> Response:
+        transaction_id = self.validated(payment_method="pm_1", reference="order 4711")
+        answer = self.process(transaction_id)
+        return look_up(transaction_id) if look else answer
+
+    def canceled(self) -> str:
+        transaction_id = self.validated()
+        clients.store().cancel_validated(transaction_id, Claimant(None), self.clock.now)
+        return transaction_id
 
     def flawed(self) -> Response:
         transaction_id = self.validated()
@@ -192,6 +210,42 @@ CASES: dict[str, tuple[str, int, Ask]] = {
         200,
         lambda world: world.looked_up(amount=100, currency="JPY"),
     ),
+    "with details": (
+        VALIDATE,
+        200,
+        lambda world: world.validate(payment_method="pm_1", reference="r", return_url="https://a"),
+    ),
+    "payment_method of no token": (VALIDATE, 400, lambda world: world.validate(payment_method=" ")),
+    "reference too long": (VALIDATE, 400, lambda world: world.validate(reference="x" * 65)),
+    "return_url of no https": (VALIDATE, 400, lambda world: world.validate(return_url="http://a")),
+    "payment_method missing": (VALIDATE, 400, lambda world: world.in_two_steps().validate()),
+    "pending": (PROCESS, 202, lambda world: world.in_two_steps(PENDING).processed_by_method()),
+    "pending without an action": (
+        PROCESS,
+        202,
+        lambda world: world.in_two_steps(Pending()).processed_by_method(),
+    ),
+    "declined, another method": (
+        PROCESS,
+        402,
+        lambda world: world.in_two_steps(
+            Declined("expired", another_method=True)
+        ).processed_by_method(),
+    ),
+    "canceled": (PROCESS, 409, lambda world: world.process(world.canceled())),
+    "pending, looked up": (
+        LOOK_UP,
+        200,
+        lambda world: world.in_two_steps(PENDING).processed_by_method(look=True),
+    ),
+    "declined with another method, looked up": (
+        LOOK_UP,
+        200,
+        lambda world: world.in_two_steps(
+            Declined("expired", another_method=True)
+        ).processed_by_method(look=True),
+    ),
+    "canceled, looked up": (LOOK_UP, 200, lambda world: look_up(world.canceled())),
     "malformed, looked up": (LOOK_UP, 400, lambda _: look_up("a b")),
     "unknown, looked up": (LOOK_UP, 404, lambda _: look_up("~")),
     "flawed, looked up": (LOOK_UP, 500, lambda world: world.flawed()),
