@@ -1,6 +1,8 @@
 """What a payment gateway is called: by settings, by people, and by the functions' variable."""
 
 import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
 # What a person may call a gateway instead of its class.
@@ -34,3 +36,16 @@ def gateway_of_variable(variable: str) -> str:
 def without_folder(path: str) -> str:
     """Return the last part of a path: where a file is on this machine is nobody else's business."""
     return re.split(r"[/\\]", path)[-1]
+
+
+class Gateway(NamedTuple):
+    """Where payments are charged: the class, and the ARN of its secret, "" without one."""
+
+    gateway: str
+    secret: str
+
+    @classmethod
+    def of(cls, variables: Mapping[str, Any]) -> "Gateway":
+        """Return where a function with these environment variables charges."""
+        gateway = gateway_of_variable(str(variables.get("GATEWAY", SIMULATED_GATEWAY)))
+        return cls(gateway, str(variables.get("GATEWAY_SECRET_ARN", "")))

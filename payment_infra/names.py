@@ -19,6 +19,13 @@ DEAD_LETTERS = "failed-transactions-dlq"
 ALARMS = "payment-alarms"
 PROCESSING_ERRORS = "processing-errors"
 KEY_NAME = "alias/payment-infra"
+# The index of the payments that are not settled, and all keys under which it has them: in process
+# and pending, by shard, pending for long, and set aside until somebody looks after them.
+IN_FLIGHT_INDEX = "in-flight-index"
+IN_FLIGHT_KEYS = (
+    *(f"{status}#{shard}" for status in ("processing", "pending") for shard in range(16)),
+    *("overdue", "stuck", "mismatched", "unreadable"),
+)
 # The path below which the API tells where a payment stands.
 LOOKUP_PATH = "transactions"
 # What the name of a function's log group begins with; the function's follows.

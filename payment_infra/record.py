@@ -19,9 +19,8 @@ from payment_infra import __version__
 from payment_infra.config import FIELDS, StackConfig
 from payment_infra.gateway_names import (
     GATEWAY_NAMES,
-    SIMULATED_GATEWAY,
+    Gateway,
     gateway_name,
-    gateway_of_variable,
     without_folder,
 )
 from payment_infra.names import (
@@ -121,9 +120,10 @@ def _read(default: object, written: Any) -> object:
     return GATEWAY_NAMES.get(written, written)
 
 
-def gateway_of(template: Mapping[str, Any]) -> str:
-    """Return the class of the payment gateway that a template's functions use, "" without any."""
-    return str(_of_resources(template).get("gateway", ""))
+def charges_at(template: Mapping[str, Any]) -> Gateway | None:
+    """Return where a template's functions charge payments, None if it has none."""
+    resources = template.get("Resources", {})
+    return Gateway.of(_of_charging(resources)) if PROCESSING_FUNCTION in resources else None
 
 
 def authorization_of(template: Mapping[str, Any]) -> str:
@@ -136,11 +136,8 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
     resources = template.get("Resources", {})
     values: dict[str, object] = {}
     if PROCESSING_FUNCTION in resources:
-        variables: dict[str, object] = {}
-        for name in reversed(CHARGING):
-            variables |= _variables(resources, name)
-        values["gateway"] = gateway_of_variable(str(variables.get("GATEWAY", SIMULATED_GATEWAY)))
-        values["gateway_secret"] = str(variables.get("GATEWAY_SECRET_ARN", ""))
+        variables = _of_charging(resources)
+        values["gateway"], values["gateway_secret"] = Gateway.of(variables)
         network = resources[PROCESSING_FUNCTION].get("Properties", {}).get("VpcConfig", {})
         values["subnets"] = tuple(map(str, network.get("SubnetIds", ())))
         values["security_groups"] = tuple(map(str, network.get("SecurityGroupIds", ())))
@@ -180,6 +177,14 @@ def _of_resources(template: Mapping[str, Any]) -> dict[str, object]:
             case None:
                 values["role_prefix"] = ""
     return values
+
+
+def _of_charging(resources: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the environment variables of what charges payments."""
+    variables: dict[str, Any] = {}
+    for name in reversed(CHARGING):
+        variables |= _variables(resources, name)
+    return variables
 
 
 def _variables(resources: Mapping[str, Any], function: str) -> Mapping[str, Any]:

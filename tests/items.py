@@ -103,7 +103,11 @@ class ItemCalls(ABC):
         hash_key, range_key, consistent = self.key, self.range_key, params.get("ConsistentRead")
         if name := params.get("IndexName"):
             assert not consistent, "an index is never read consistently"
-            [schema] = [one["KeySchema"] for one in self.indexes if one["IndexName"] == name]
+            schemas = {one["IndexName"]: one["KeySchema"] for one in self.indexes}
+            if name not in schemas:
+                told = f"The table does not have the specified index: {name}"
+                raise Refused("ValidationException", told)
+            schema = schemas[name]
             hash_key, range_key = (one["AttributeName"] for one in schema)
         keys = list(dict.fromkeys([hash_key, range_key, *self.keys]))
 
@@ -123,7 +127,8 @@ class ItemCalls(ABC):
         page, last = _page(sorted(found, key=place), params, rows_per_page)
         items = [_only(item, keys) for item in page] if name else page
         more = {"LastEvaluatedKey": _only(last, keys)} if last else {}
-        return {"Items": items, "Count": len(items), **more}
+        seen: Answer = {} if params.get("Select") == "COUNT" else {"Items": items}
+        return {**seen, "Count": len(items), **more}
 
     def scan(self, params: Answer, rows_per_page: int) -> Answer:
         """Answer with a page of a segment of the table."""

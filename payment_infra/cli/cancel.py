@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.options import (
+    allow_option,
     aws_options,
     config_options,
     output_option,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("cancel")
+@allow_option
 @config_options("suffix")
 @stack_name_option
 @output_option
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 @aws_options
 @everywhere
 @sheltered()
-def command(session: Session, resolved: Resolved, output: str, yes: bool) -> None:
+def command(
+    session: Session, resolved: Resolved, output: str, yes: bool, allow: frozenset[str]
+) -> None:
     """Cancel the deployment in progress.
 
     An update is rolled back; a stack that is being created is deleted.
@@ -41,12 +45,12 @@ def command(session: Session, resolved: Resolved, output: str, yes: bool) -> Non
     Example:
       payment-infra cancel --suffix dev-001
     """
-    from payment_infra.cloud.environment.ownership import check_ours
+    from payment_infra.cloud.deploying.moving import Return
     from payment_infra.cloud.stacks import intervention, leftovers
 
     stack = stack_of(session, resolved)
     with at_terminal(stack.name, output) as operator:
-        check = partial(check_ours, stack.name)
+        check = Return(session, stack, operator.tell, {"UPDATE_IN_PROGRESS"}, entered(), allow)
         result = intervention.cancel(
             stack,
             operator,

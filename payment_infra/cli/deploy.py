@@ -12,8 +12,10 @@ from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.option_types import Span
 from payment_infra.cli.options import (
     MAX_TIMEOUT_MINUTES,
+    allow_option,
     aws_options,
     config_options,
+    names_of,
     output_option,
     require_suffix,
     skip_option,
@@ -31,21 +33,8 @@ if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
-ALLOWABLE = ("broaden", "open", "replace")
+ALLOWABLE = ("broaden", "open", "replace", "gateway")
 CHECKS = ("template", "bucket", "names", "table", "key", "quotas")
-
-
-def _names(allowed: tuple[str, ...]) -> Any:
-    """Return the callback of an option that takes names with commas between them."""
-
-    def parse(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
-        names = frozenset(name for text in value for name in text.split(",") if name)
-        if unknown := names - set(allowed):
-            known = ", ".join(allowed)
-            raise click.BadParameter(f"{min(unknown)!r} is not one of {known}", ctx=ctx)
-        return names
-
-    return parse
 
 
 def _pairs(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
@@ -64,12 +53,13 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
 @click.command("deploy", cls=Sectioned)
 @click.option("--no-execute", is_flag=True, help="Leave the change set, and print its name.")
 @click.option("--change-set", metavar="NAME", help="Execute a change set that was left.")
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar=",".join(ALLOWABLE),
-    callback=_names(ALLOWABLE),
-    help="Broaden IAM, open the API, or replace what holds data, without a question.",
+@partial(
+    allow_option,
+    names=ALLOWABLE,
+    help_text=(
+        "Let it broaden IAM, open the API, or replace what holds data, without a question, and "
+        "change the gateway while payments are in flight: broaden, open, replace, gateway."
+    ),
 )
 @click.option("--detach", is_flag=True, help="Return as soon as the execution has begun.")
 @click.option("--force", is_flag=True, help="Make a change set though nothing seems changed.")
@@ -121,7 +111,7 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
     "skip_checks",
     multiple=True,
     metavar=",".join(CHECKS),
-    callback=_names(CHECKS),
+    callback=names_of(CHECKS),
     help="Leave out a check before the deployment.",
 )
 @take_over_option

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -232,6 +232,33 @@ def yes_option(function: Command, others: str = "") -> Command:
     return click.option("-y", "--yes", is_flag=True, help=f"Answer yes to every question{but}.")(
         function
     )
+
+
+def names_of(known: Collection[str]) -> Any:
+    """Return the callback of an option that takes names, with commas between them."""
+
+    def parse(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
+        names = frozenset(name for text in value for name in text.split(",") if name)
+        if unknown := names - set(known):
+            raise click.BadParameter(f"{min(unknown)!r} is not one of {', '.join(known)}", ctx=ctx)
+        return names
+
+    return parse
+
+
+def allow_option(
+    function: Command,
+    names: Collection[str] = ("gateway",),
+    help_text: str = "Let it change the gateway while payments are in flight: gateway.",
+) -> Command:
+    """Add --allow, which names what is not done otherwise, whatever --yes answers."""
+    return click.option(
+        "--allow",
+        multiple=True,
+        metavar="NAME,...",
+        callback=names_of(names),
+        help=help_text,
+    )(function)
 
 
 def out_option(

@@ -9,6 +9,7 @@ import click
 
 from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.options import (
+    allow_option,
     aws_options,
     config_options,
     output_option,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 @click.command("rollback")
 @skip_option
+@allow_option
 @take_over_option
 @config_options("suffix")
 @stack_name_option
@@ -41,6 +43,7 @@ def command(
     resolved: Resolved,
     output: str,
     yes: bool,
+    allow: frozenset[str],
     skip: tuple[str, ...],
     take_over: int | None,
 ) -> None:
@@ -52,9 +55,10 @@ def command(
     Example:
       payment-infra rollback --suffix dev-001
     """
+    from payment_infra.cloud.deploying.moving import Return
     from payment_infra.cloud.environment.locking import Lock
-    from payment_infra.cloud.environment.ownership import check_ours
     from payment_infra.cloud.stacks import intervention
+    from payment_infra.cloud.stacks.settling import ROLLING_BACK
 
     stack = stack_of(session, resolved)
     with at_terminal(stack.name, output) as operator:
@@ -67,7 +71,7 @@ def command(
         result = intervention.roll_back(
             stack,
             operator,
-            check=partial(check_ours, stack.name),
+            check=Return(session, stack, operator.tell, ROLLING_BACK, entered(), allow),
             lock=lock,
             yes=yes,
             skip=skip,

@@ -11,8 +11,8 @@ from payment_infra.gateway_names import SIMULATED_GATEWAY
 from payment_infra.groups.alarms import NAMESPACE, Alarms
 from payment_infra.groups.functions import Functions
 from payment_infra.groups.queues import Queues
-from payment_infra.groups.storage import IN_FLIGHT_INDEX, Storage
-from payment_infra.names import STAGE_NAME
+from payment_infra.groups.storage import Storage
+from payment_infra.names import IN_FLIGHT_INDEX, STAGE_NAME
 from payment_infra.naming import filled, suffixed
 
 PERIOD_SECONDS = 300

@@ -16,10 +16,14 @@ from troposphere.dynamodb import (
 from payment_infra.config import StackConfig
 from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.retention import stateful
-from payment_infra.names import DELETION_PROTECTION, TRANSACTIONS, TRANSACTIONS_TABLE_OVERRIDE
+from payment_infra.names import (
+    DELETION_PROTECTION,
+    IN_FLIGHT_INDEX,
+    TRANSACTIONS,
+    TRANSACTIONS_TABLE_OVERRIDE,
+)
 from payment_infra.naming import arn_of, parameter, suffixed
 
-IN_FLIGHT_INDEX = "in-flight-index"
 OVERRIDE_CONDITION = "Restored"
 PROTECTION_CONDITION = "Protected"
 

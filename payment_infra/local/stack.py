@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.config import Config
 
 from payment_infra.cloud.deploying.deployment import Deployment
-from payment_infra.cloud.deploying.options import DeployOptions
+from payment_infra.cloud.deploying.options import GATEWAY, DeployOptions
 from payment_infra.cloud.environment.address import reachable
 from payment_infra.cloud.environment.locking import find, free
 from payment_infra.cloud.environment.smoke import Api
@@ -76,7 +76,8 @@ def deploy(session: Session, resolved: Resolved) -> LocalStack:
     sources = {**resolved.sources, **dict.fromkeys({*KEPT, *OWN, "suffix"}, "local")}
     resolved = replace(resolved, config=config, sources=sources)
     try:
-        Deployment(session, stack, resolved, DeployOptions(yes=True), _Quiet()).run()
+        options = DeployOptions(yes=True, allow=frozenset({GATEWAY}))
+        Deployment(session, stack, resolved, options, _Quiet()).run()
     except Interrupted:  # it goes on without us nowhere: its AWS ends, too
         raise KeyboardInterrupt from None
     ids = stack.physical_ids()

@@ -19,6 +19,7 @@ import pytest
 from handlers.shared import charging, deadline, recovery, retry_messages, transactions
 from handlers.shared.aws import clients, intake, latest_report, metrics, table
 from handlers.shared.money import Money
+from payment_infra import names
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.cloud.environment.intake import EVERY_METHOD, METHODS
 from payment_infra.cloud.operating.queue_export import HIDDEN_SECONDS
@@ -148,9 +149,15 @@ def test_what_needs_somebody_is_an_alarm_and_what_is_business_is_on_the_dashboar
 @EVERY_PRESET
 def test_the_index_that_is_queried_is_the_tables(preset: str) -> None:
     [index] = deployed(preset).resources["TransactionsTable"]["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == table.IN_FLIGHT_INDEX
+    assert index["IndexName"] == table.IN_FLIGHT_INDEX == names.IN_FLIGHT_INDEX
     # What a recovery reads besides its key: the table's own, which every index holds.
     assert index == IN_FLIGHT  # as the tests' DynamoDB has it, too
+
+
+def test_payments_in_flight_are_counted_under_every_key_of_the_index() -> None:
+    keys = {*transactions.IN_FLIGHT_KEYS, *transactions.PENDING_KEYS, transactions.OVERDUE}
+    assert keys | {*transactions.ASIDE_KEYS} == set(names.IN_FLIGHT_KEYS)
+    assert len(set(names.IN_FLIGHT_KEYS)) == len(names.IN_FLIGHT_KEYS)
 
 
 def test_the_health_monitor_may_query_that_index_alone() -> None:

@@ -14,7 +14,7 @@ from payment_infra.record import (
     RECORDED,
     Record,
     authorization_of,
-    gateway_of,
+    charges_at,
     read_record,
 )
 from payment_infra.rendering import document, read_document, render
@@ -99,7 +99,7 @@ def test_without_a_record_the_resources_say_what_money_access_and_protection_han
 
 def test_a_template_of_nothing_records_nothing() -> None:
     assert read_record({}) == Record()
-    assert (gateway_of({}), authorization_of({})) == ("", "")
+    assert (charges_at({}), authorization_of({})) == (None, "")
 
 
 @EVERY_CONFIG
@@ -109,8 +109,8 @@ def test_the_gateway_and_the_authorization_are_those_of_the_resources(config: St
         "gateway": "handlers.shared.other:Other",
         "authorization": "other",
     }
-    found = gateway_of(lying), authorization_of(lying)
-    assert found == (config.gateway, config.authorization)
+    found = charges_at(lying), authorization_of(lying)
+    assert found == ((config.gateway, config.gateway_secret), config.authorization)
 
 
 def test_of_a_file_its_name_is_recorded_and_not_where_it_is() -> None:
@@ -121,7 +121,7 @@ def test_of_a_file_its_name_is_recorded_and_not_where_it_is() -> None:
     assert {name: recorded[name] for name in paths} == expected
     assert {name: read_record(found).values[name] for name in paths} == expected
     assert "home" not in json.dumps(found)
-    assert gateway_of(found) == "acme.py:Acme"
+    assert charges_at(found) == ("acme.py:Acme", "")
 
 
 GATEWAY = ("Properties", "Environment", "Variables", "GATEWAY")

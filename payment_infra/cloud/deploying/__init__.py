@@ -7,8 +7,8 @@ says what all that would come to.
 
 `preflight` checks before anything is changed, `previewing` says what would be; `condition` tells
 what the environment is like whatever is deployed, `shifting` what would end a canary, `consent`
-what an update may not take back unasked. `release` says what is deployed and puts it into the
-`bucket`, whose own stack `bootstrap` makes; `parameters` are their values. `importing` begins with
-what a stack that is gone has kept, which `existing` finds. `pruning` deletes old versions of
-functions.
+what an update may not take back unasked, `moving` which payments it would leave to another gateway.
+`release` says what is deployed and puts it into the `bucket`, whose own stack `bootstrap` makes;
+`parameters` are their values. `importing` begins with what a stack that is gone has kept, which
+`existing` finds. `pruning` deletes old versions of functions.
 """

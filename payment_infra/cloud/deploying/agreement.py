@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.deploying import importing
 from payment_infra.cloud.deploying.condition import tell_stopped
+from payment_infra.cloud.deploying.moving import find_move
+from payment_infra.cloud.deploying.options import GATEWAY
 from payment_infra.cloud.deploying.previewing import questions, update_preview
 from payment_infra.cloud.deploying.release import brings_key
 from payment_infra.cloud.deploying.shifting import tell_fired
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.events import Caution, PropertyChange
+from payment_infra.names import TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.record import authorization_of
 
 if TYPE_CHECKING:
+    from payment_infra.cloud.deploying.moving import Move
     from payment_infra.cloud.deploying.options import DeployOptions
     from payment_infra.cloud.deploying.planning import Found
     from payment_infra.cloud.sdk.session import Session
@@ -59,7 +63,8 @@ def agree(
         unasked: what goes back to its default, by field (see `Preview`).
 
     Raises:
-        AwsError: the update could let in a part of the payments that are stopped.
+        AwsError: the update could let in a part of the payments that are stopped, or leave those in
+            flight to another gateway.
         Declined: the answer to a question was no.
         UsageError: nobody can answer.
     """
@@ -78,6 +83,13 @@ def agree(
         environment, tell = Environment(session, stack, live), operator.tell
         tell_stopped(environment, tell, change_set.changes, execute=options.execute)
         tell_fired(environment, change_set, tell, execute=options.execute)
+    move = _find_move(session, stack, change_set, found, new)
+    again = options.command or stack.command("deploy")
+    if move is not None:
+        if options.execute and GATEWAY not in allow:
+            move.check(again)
+        elif told := move.objection():
+            operator.tell(Caution(told))
     if not options.execute:
         return
     completes = importing.is_incomplete(deployed)
@@ -91,3 +103,16 @@ def agree(
         # With what is at the top of the preview, which may have scrolled out of the terminal.
         question = f"{verb} the stack {stack.name} in {session.region}: {preview.counts}?"
         operator.confirm(question, options.yes)
+    if move is not None and GATEWAY not in allow:
+        move.check(again)  # more may have begun while the question was asked
+
+
+def _find_move(
+    session: Session, stack: Stack, change_set: ChangeSet, found: Found, new: Mapping[str, Any]
+) -> Move | None:
+    """Return the move to another gateway that a change set makes of a stack that exists."""
+    if found.live is None:
+        return None
+    table = change_set.parameters.get(TRANSACTIONS_TABLE_OVERRIDE, "")
+    suffix = found.resolved.config.suffix
+    return find_move(session, stack, found.live, found.deployed, found.record, new, table, suffix)

@@ -15,6 +15,7 @@ from payment_infra.cloud.deploying.consent import (
     continued,
     on_recorded_preset,
 )
+from payment_infra.cloud.deploying.moving import find_move
 from payment_infra.cloud.deploying.release import (
     before_encryption,
     brings_key,
@@ -29,11 +30,12 @@ from payment_infra.cloud.stacks.settling import DELETING, step_of
 from payment_infra.difference import Comparison, compare_all
 from payment_infra.errors import UsageError
 from payment_infra.gateway_check import check_gateway
-from payment_infra.names import TRAFFIC_SHIFTING
+from payment_infra.names import TRAFFIC_SHIFTING, TRANSACTIONS_TABLE_OVERRIDE
 from payment_infra.record import Record, read_record
 
 if TYPE_CHECKING:
-    from payment_infra.cloud.deploying.release import Release
+    from payment_infra.cloud.deploying.moving import Move
+    from payment_infra.cloud.deploying.release import Plan, Release
     from payment_infra.cloud.events import Tell
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.cloud.stacks.stack import Stack, StackState
@@ -120,6 +122,9 @@ def prepare(
     if brings_key(outset.deployed, planned.template):
         planned = before_encryption(planned)
     planned = with_bucket(session, planned, outset.resolved, tell, stack.sleep)
+    move = _find_move(session, stack, outset, planned)
+    if move is not None and (told := move.objection()):
+        tell(Caution(f"{told}; wait until none is: the AWS CLI does not look for them"))
     release = upload(session, planned, checked, tell, stack.sleep)
     return (release,) if release.plan.encrypts else (release, encrypting(release))
 
@@ -139,8 +144,21 @@ def compare(
     except UsageError as refusal:
         tell(Caution(f"`{stack.command('deploy')}` would refuse this: {refusal}"))
     planned = plan(session, outset.state, outset.resolved, outset.parameters)
+    move = _find_move(session, stack, outset, planned)
+    if move is not None and (told := move.objection()):
+        tell(Caution(f"`{stack.command('deploy')}` would refuse this: {told}"))
     values = outset.state.parameters if outset.state else {}
     # How an update is made is no difference.
     kept = {name: value for name, value in values.items() if name != TRAFFIC_SHIFTING}
     sent = {name: value for name, value in planned.parameters.items() if name != TRAFFIC_SHIFTING}
     return compare_all(outset.deployed, planned.template, kept, sent)
+
+
+def _find_move(session: Session, stack: Stack, outset: Outset, planned: Plan) -> Move | None:
+    """Return the move to another gateway that a deployment would make of a stack that exists."""
+    if outset.state is None:
+        return None
+    table = planned.parameters.get(TRANSACTIONS_TABLE_OVERRIDE) or ""
+    deployed, record, suffix = outset.deployed, outset.record, planned.config.suffix
+    state, new = outset.state, planned.template
+    return find_move(session, stack, state, deployed, record, new, table, suffix)

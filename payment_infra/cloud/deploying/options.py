@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 BROADEN = "broaden"
 OPEN = "open"
 REPLACE = "replace"
+# What is refused while payments are in flight: they would be left to another gateway.
+GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,7 @@ class DeployOptions:
 
     Args:
         yes: answer the questions, but for those of `allow`.
-        allow: what may be done without a question of its own: BROADEN, OPEN, REPLACE.
+        allow: what may be done without a question of its own: BROADEN, OPEN, REPLACE; and GATEWAY.
         execute: whether the change set is executed, or left for later.
         change_set: the name of one that an earlier run has left, to be executed now.
         detach: return as soon as the execution has begun.

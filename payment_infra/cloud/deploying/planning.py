@@ -16,13 +16,14 @@ from payment_infra.cloud.deploying.consent import (
     on_recorded_preset,
     still_protected,
 )
-from payment_infra.cloud.deploying.options import OPEN, DeployOptions
+from payment_infra.cloud.deploying.moving import Return, find_move
+from payment_infra.cloud.deploying.options import GATEWAY, OPEN, DeployOptions
 from payment_infra.cloud.deploying.release import before_encryption, brings_key, plan, with_bucket
 from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.ownership import check_environment
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.stacks.following import REVIEW
-from payment_infra.cloud.stacks.settling import DELETING, step_of
+from payment_infra.cloud.stacks.settling import DELETING, ROLLING_BACK, step_of
 from payment_infra.config import PRESETS
 from payment_infra.difference import same
 from payment_infra.errors import PaymentInfraError
@@ -88,11 +89,16 @@ class Planning:
         self._gone: importing.Gone | None = None
         self._deleted = Record()  # of the stack that this deployment deletes first
         self._protected = False  # whether that had termination protection
+        self._check_return = Return(
+            *(session, stack, operator.tell, ROLLING_BACK, self._command, options.allow)
+        )
 
     def check_state(self, state: StackState) -> None:
         """Make sure that the stack may be touched, and what it was before it is deleted."""
         name = self._stack.name
         check_environment(name, state, self._asked.config.suffix)
+        if state.status in ROLLING_BACK:
+            self._check_return(state)
         if step_of(state) not in DELETING or self._options.change_set is not None:
             return
         self._protected = self._protected or state.termination_protection
@@ -143,6 +149,7 @@ class Planning:
             environment = Environment(self._session, self._stack, live)
             if lost := find_lost_table(environment, tell):
                 tell(Caution(lost))
+        self._check_move(found, planned)
         planned = with_bucket(self._session, planned, found.resolved, tell, self._stack.sleep)
         self._check(planned, live, imports=self.imports(found))
         return replace(found, planned=planned)
@@ -196,6 +203,19 @@ class Planning:
             if OPEN not in self.allow:
                 self._operator.confirm(OPENS, agreed=False, flag=f"--allow {OPEN}")
             self.allow |= {OPEN}  # it is asked once
+
+    def _check_move(self, found: Found, planned: Plan) -> None:
+        """Make sure, as far as it is known so early, that no payments are left in flight."""
+        anew = found.live is None and not self.imports(found)
+        if anew or GATEWAY in self.allow or not self._options.execute:
+            return
+        table = planned.parameters.get(TRANSACTIONS_TABLE_OVERRIDE) or ""
+        move = find_move(
+            *(self._session, self._stack, found.live, found.deployed, found.record),
+            *(planned.template, table, planned.config.suffix),
+        )
+        if move is not None:
+            move.check(self._command)
 
     def _imports(self, deployed: Mapping[str, Any]) -> bool:
         if self._options.change_set is not None or not importing.is_incomplete(deployed):

@@ -11,7 +11,7 @@ from payment_infra.cloud.events import Preview, PropertyChange
 from payment_infra.difference import property_changes
 from payment_infra.gateway_names import gateway_name
 from payment_infra.grants import broadens, compare_grants
-from payment_infra.record import gateway_of
+from payment_infra.record import charges_at
 from payment_infra.rendering import describe
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def import_preview(
     session: Session, stack: Stack, change_set: ChangeSet, template: Mapping[str, Any]
 ) -> Preview:
     """Return what a change set does that takes resources into a stack by this template."""
+    charging = charges_at(template)
     return Preview(
         stack=stack.name,
         account=session.account(),
@@ -33,7 +34,7 @@ def import_preview(
         change_set=change_set.name,
         creates=change_set.creates,
         changes=change_set.changes,
-        gateway=gateway_name(gateway_of(template)),
+        gateway=gateway_name(charging.gateway) if charging else "",
     )
 
 

@@ -16,7 +16,7 @@ from payment_infra.cloud.environment.smoke import Api
 from payment_infra.cloud.sdk import tables
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError
-from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_of_variable
+from payment_infra.gateway_names import Gateway
 from payment_infra.names import (
     LIVE,
     LIVE_ALIASES,
@@ -254,7 +254,7 @@ def gateway_of_function(function: Mapping[str, Any]) -> str:
     Raises:
         AwsError: its variables cannot be read (Lambda API, EnvironmentError).
     """
-    return gateway_of_variable(variables_of(function).get("GATEWAY", SIMULATED_GATEWAY))
+    return Gateway.of(variables_of(function)).gateway
 
 
 def variables_of(function: Mapping[str, Any]) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,33 @@ class Following:
         self.skip_to_last_operation()
         with translated(f"stack {self._name}"):
             return self._fresh()
+
+    def before_last_operation(
+        self, logical_ids: Collection[str]
+    ) -> dict[str, Mapping[str, Any] | None]:
+        """Return what properties resources had before the last operation, if it has come to them.
+
+        An event has those that the resource has got (CloudFormation API, StackEvent:
+        ResourceProperties). None where no event tells any more: they are kept for 90 days.
+        """
+        with translated(f"stack {self._name}"):
+            events = (event for page in self._pages() for event in page)
+            came_to = set[str]()
+            for event in events:
+                if _starts_operation(event):
+                    break
+                came_to.add(event.get("LogicalResourceId", ""))
+            else:
+                came_to = {*logical_ids}  # that it has not is not known either
+            found = dict.fromkeys(name for name in logical_ids if name in came_to)
+            for event in events:
+                name = event.get("LogicalResourceId", "")
+                if name in came_to & found.keys() and event["ResourceStatus"] in SUCCEEDED:
+                    found[name] = _properties(event)
+                    came_to.remove(name)
+                if not came_to & found.keys():
+                    break
+        return found
 
     def events(self, expected: Collection[str] = SUCCEEDED) -> Iterator[StackEvent | Waiting]:
         """Yield the operation's events, oldest first, and Waiting after a look without any.
@@ -183,6 +211,14 @@ def is_gone(error: ClientError) -> bool:
 def _starts_operation(raw: Mapping[str, Any]) -> bool:
     stacks_own = raw.get("PhysicalResourceId") == raw["StackId"]
     return stacks_own and raw["ResourceStatus"] in STARTS
+
+
+def _properties(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    try:
+        properties = json.loads(raw.get("ResourceProperties", ""))
+    except ValueError:
+        return None
+    return properties if isinstance(properties, dict) else None
 
 
 def _event(raw: Mapping[str, Any]) -> StackEvent:

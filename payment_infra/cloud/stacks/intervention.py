@@ -71,7 +71,7 @@ def cancel(
     Args:
         stack: the stack.
         operator: is asked first, unless `yes`.
-        check: raises if the stack is not to be touched.
+        check: raises if the stack is not to be touched; asked once more after the question.
         yes: whether to go ahead without a question.
         remove: see `follow_cancelling`.
 
@@ -92,6 +92,7 @@ def cancel(
                 "may have begun; nothing was cancelled"
             )
         state = now
+        check(state)
     follow_cancelling(stack, state, operator, remove)
     return _came_to(stack)
 
@@ -110,7 +111,7 @@ def roll_back(
     Args:
         stack: the stack.
         operator: is asked first, unless `yes`.
-        check: raises if the stack is not to be touched.
+        check: raises if the stack is not to be rolled back; asked once more after the question.
         lock: takes the lock, once there is something to roll back.
         yes: whether to go ahead without a question.
         skip: logical ids that a continued rollback leaves as they are.
@@ -124,6 +125,7 @@ def roll_back(
     with lock():
         state = _to_roll_back(stack, check)
         operator.confirm(f"stack {stack.name} is {state.status}. Roll it back?", yes)
+        check(state)
         if state.status == "UPDATE_ROLLBACK_FAILED":
             continue_rollback(stack, state, operator, skip)
         else:

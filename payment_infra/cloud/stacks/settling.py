@@ -64,6 +64,12 @@ STEPS: Mapping[str, Step] = {
 }
 
 
+# The statuses of a stack that is rolled back by whoever asks.
+ROLLING_BACK = frozenset(
+    status for status, step in STEPS.items() if step in {Step.ROLL_BACK, Step.CONTINUE_ROLLBACK}
+)
+
+
 def step_of(state: StackState | None) -> Step:
     """Return what a deployment does with a stack; a status that is not known needs a person."""
     return Step.CREATE if state is None else STEPS.get(state.status, Step.GIVE_UP)
@@ -83,7 +89,8 @@ def settle(
 
     Args:
         stack: the stack.
-        check: raises if the stack is not to be touched.
+        check: raises if the stack is not to be touched; before a rollback it is called once more,
+            after the question.
         operator: asked before anything is changed, unless `yes`.
         yes: whether to go ahead without a question.
         wait: whether to wait for an operation in progress; None asks.
@@ -125,10 +132,12 @@ def settle(
                     follow(stack, stack.delete(state, left), operator)
             case Step.ROLL_BACK:
                 operator.confirm(f"{found}. Roll it back to what it was before?", yes)
+                check(state)
                 follow(stack, stack.roll_back(state), operator)
             case Step.CONTINUE_ROLLBACK:
                 skipped = f" without {', '.join(skip)}" if skip else ""
                 operator.confirm(f"{found}. Continue its rollback{skipped}?", yes)
+                check(state)
                 continue_rollback(stack, state, operator, skip)
             case _:
                 raise AwsError(
