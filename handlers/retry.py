@@ -7,6 +7,7 @@ receive to the dead-letter queue.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.batch import (
@@ -19,7 +20,7 @@ from handlers.shared.aws import clients, logs, metrics
 from handlers.shared.aws.store import TransactionExists
 from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import utc_now
-from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS, Deadline
+from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS, ORDER_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.retry_messages import CALLER_ATTRIBUTE, InvalidMessage, RetryMessage
 from handlers.shared.transactions import PENDING, SETTLED, Flawed
@@ -27,13 +28,21 @@ from handlers.shared.transactions import PENDING, SETTLED, Flawed
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+# The one key of an order, by which somebody who may invoke the function has it look after one
+# payment. An event of SQS has another key, "Records", and what a message holds is further in
+# ("Using Lambda with Amazon SQS"), so neither is ever taken for the other.
+ORDER = "by_hand"
+
 
 class NotNow(Exception):
     """The message goes back to the queue; the text is a short code for the reason."""
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Answer an SQS event with the messages that are to come back."""
+    """Answer an SQS event with the messages that are to come back, and a person's order with what
+    came of it (see `by_hand.carry_out`)."""
+    if event.keys() == {ORDER}:
+        return _by_hand(event, context)
 
     def retry(record: SQSRecord) -> None:
         _retry(record, context)
@@ -87,6 +96,20 @@ def _retry(record: SQSRecord, context: Any) -> None:
         raise
     metrics.count(metrics.RETRIED)
     logs.info("retried", status=status)
+
+
+def _by_hand(event: dict[str, Any], context: Any) -> dict[str, object]:
+    """Carry out what a person has ordered; that is one log line."""
+    from handlers.shared.by_hand import Hand, carry_out  # which no message needs
+
+    logs.begin(request_id=context.aws_request_id)
+    deadline = Deadline(utc_now() + timedelta(seconds=ORDER_SECONDS), utc_now, CALL_SECONDS)
+    try:
+        told = carry_out(event[ORDER], lambda: Hand(clients.store(), clients.gateway(), deadline))
+        logs.info("by hand", **told)
+    finally:
+        metrics.flush()
+    return {ORDER: told}
 
 
 def _failed(reason: str, code: str | None = None) -> None:

@@ -48,6 +48,8 @@ SEND_AND_LET_GO_SECONDS = 2 * CALL_SECONDS
 CHARGE_SECONDS = GATEWAY_TIMEOUT_SECONDS + CALL_SECONDS
 # One message of the queue: claim, secret, charge, let go, and a second to spare. It sends nothing.
 MESSAGE_SECONDS = CALL_SECONDS + FETCH_SECONDS + CHARGE_SECONDS + CALL_SECONDS + 1
+# What a person orders, who waits for the answer of one call, which the function's start delays.
+ORDER_SECONDS = 25
 # How far the clocks of two machines may be apart, each 60 s from the true time.
 CLOCK_SKEW_SECONDS = 2 * 60
 # The whole of a request, which is what a deadline gives it.

@@ -53,6 +53,15 @@ class OneStep:
                 return reference
         return None
 
+    def ask(self, transaction: Transaction) -> Charged | Declined | NoCharge:
+        """Return what the gateway knows of a charge. Raises OutcomeUnknown if it cannot tell."""
+        self.deadline.require(CHARGE_SECONDS)
+        with metrics.timed(metrics.GATEWAY_LATENCY):
+            found = self.gateway.find(transaction.transaction_id)
+        if found is None:
+            raise OutcomeUnknown
+        return found
+
     def _ask(self, claimed: Transaction) -> object:
         key = claimed.transaction_id
         skew = timedelta(seconds=CLOCK_SKEW_SECONDS)

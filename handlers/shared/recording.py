@@ -49,18 +49,26 @@ class Recorded:
     captured: str | None = None
 
 
-def record(store: Store, transaction: Transaction, outcome: End, now: datetime) -> Recorded:
+def record(
+    store: Store,
+    transaction: Transaction,
+    outcome: End,
+    now: datetime,
+    *,
+    on_request: bool = False,
+) -> Recorded:
     """Write down an outcome, if nobody has taken the payment further meanwhile.
 
     That is told by the attempt that a claimed payment has, or by the gateway's id of one that was
-    read. A payment in processing that was canceled at the gateway is declined.
+    read. A payment in processing that was canceled at the gateway is declined, unless somebody has
+    asked for that.
 
     Raises:
         NotRecorded: a capture may not be on record.
         StoreUnavailable: whether another outcome is, is unknown.
     """
     stands = Standing(transaction_id=transaction.transaction_id, status=transaction.status)
-    match _told(transaction, outcome):
+    match _told(transaction, outcome, on_request=on_request):
         case Charged(str(reference)):
             write, metric = _finish(store, transaction, reference, now), metrics.PROCESSED
             ended = replace(stands, status=PROCESSED, processed_at=timestamp(now))
@@ -112,12 +120,12 @@ def count_capture(message: str, transaction_id: str, reference: str, **more: obj
     metrics.flush()  # the alarm does not wait for the note
 
 
-def _told(transaction: Transaction, outcome: End) -> End:
+def _told(transaction: Transaction, outcome: End, *, on_request: bool) -> End:
     """Return what a payment that is canceled at the gateway has come to: it was canceled on behalf
-    of its client, unless it had failed before, or was not even pending."""
+    of its client, unless it had failed before, or was not even pending and nobody has asked."""
     if not isinstance(outcome, NotCharged):
         return outcome
-    if outcome.reason is None and transaction.status == PENDING:
+    if outcome.reason is None and (on_request or transaction.status == PENDING):
         return outcome
     return Declined(outcome.reason or "canceled_at_gateway", another_method=True)
 

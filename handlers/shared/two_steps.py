@@ -80,14 +80,37 @@ class TwoSteps:
             self._check(claimed, payment, payment.id)
         if isinstance(payment.outcome, Open):
             raise OutcomeUnknown("NotConfirmed")
-        return self._end(payment, claimed)
+        return self.end(payment, claimed)
 
     def look(self, transaction: Transaction) -> End:
         """Return what the gateway says of a payment whose id the row has; nothing is confirmed."""
         payment = self._fetch(transaction)
         if isinstance(payment.outcome, Open):
             return Pending()
-        return self._end(payment, transaction)
+        return self.end(payment, transaction)
+
+    def ask(self, transaction: Transaction) -> GatewayPayment | NoCharge:
+        """Return what the gateway has of a payment, by the id that its row has, or else by its own
+        transaction_id. Nothing is changed. Raises OutcomeUnknown if that cannot be told."""
+        if transaction.gateway_id is not None:
+            return self._fetch(transaction)
+        found = self._find(transaction)
+        if found is None:
+            return NoCharge()
+        self._check(transaction, found, found.id)
+        return found
+
+    def end(self, payment: GatewayPayment, transaction: Transaction) -> End:
+        """Return how a payment has ended. One that failed can still be paid, so it is canceled."""
+        declined = payment.outcome
+        if not isinstance(declined, Declined):
+            return _known(declined)
+        canceled = self._cancel(payment, transaction).outcome
+        if isinstance(canceled, NotCharged):
+            return declined
+        if isinstance(canceled, Open | Declined):
+            raise OutcomeUnknown("NotCanceled")
+        return _known(canceled)
 
     def cancel(self, transaction: Transaction) -> End:
         """Cancel a payment whose id the row has, if it still can be; return what it is then."""
@@ -171,18 +194,6 @@ class TwoSteps:
             canceled = self.gateway.cancel(payment.id, idempotency_key=f"{payment.id}-cancel")
         self._check(transaction, canceled, payment.id)
         return canceled
-
-    def _end(self, payment: GatewayPayment, transaction: Transaction) -> End:
-        """Return how a payment has ended. One that failed can still be paid, so it is canceled."""
-        declined = payment.outcome
-        if not isinstance(declined, Declined):
-            return _known(declined)
-        canceled = self._cancel(payment, transaction).outcome
-        if isinstance(canceled, NotCharged):
-            return declined
-        if isinstance(canceled, Open | Declined):
-            raise OutcomeUnknown("NotCanceled")
-        return _known(canceled)
 
     def _check(self, transaction: Transaction, payment: GatewayPayment, payment_id: str) -> None:
         """Make sure that the gateway's payment is the row's, before anybody relies on it."""

@@ -104,6 +104,16 @@ class Store:
         """Return what a look-up takes of a row, as it is now; nothing if there is none."""
         return self._table.get(transaction_id, ATTRIBUTES)
 
+    def read(self, transaction_id: str) -> Mapping[str, object]:
+        """Return a row as it is now, nothing if there is none, where nothing but writes is granted:
+        by one that is always refused, since the key is a text."""
+        return self._table.update(
+            transaction_id,
+            condition="attribute_type(transaction_id, :number)",
+            update="SET updated_at = updated_at",
+            values={":number": "N"},
+        ).row
+
     def claim(
         self,
         transaction_id: str,
