@@ -1,4 +1,5 @@
-"""Whether the configured gateway class can be used, found out before a payment needs it.
+"""Whether the configured gateway class can be used, found out before a payment needs it, and
+whether it does what every gateway has to, with payments at its sandbox.
 
 It is imported for real, in a Python of its own that finds what Lambda has and nothing else: the
 files that every function's zip holds, the dependency layer, the standard library, and what comes
@@ -13,14 +14,17 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from threading import Timer
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
-from payment_infra import gateway_probe
+from payment_infra import conformance, gateway_probe
 from payment_infra.artifacts import HANDLERS, shared_sources
+from payment_infra.conformance import Result
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_variable
 from payment_infra.gateway_probe import Finding, Request
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 
 # Longer than any function has; a machine may be busy, and starts from files that it has not read.
 IMPORT_SECONDS = 30.0
+# Some forty calls, each of which may take as long as a gateway may.
+TRIAL_SECONDS = 300.0
 MAX_TEXT_CHARACTERS = 300
 # "Lambda quotas": deployment package (.zip file archive) size, unzipped, with layers: 250 MB.
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
@@ -78,6 +84,40 @@ def check_gateway(
     """
     if config.gateway == SIMULATED_GATEWAY:
         return
+    with _unpacked(config, root, cache, download) as trial:
+        trial.judge(trial.run(limit_seconds))
+
+
+def try_gateway(
+    config: StackConfig,
+    tokens: Mapping[str, Any],
+    secret: str,
+    root: Path = HANDLERS,
+    cache: Path | None = None,
+    download: Download | None = None,
+    limit_seconds: float = TRIAL_SECONDS,
+) -> Iterator[Result]:
+    """Try the gateway class with payments at its sandbox, and yield what each check found.
+
+    Args:
+        config, root, cache, download: as for `check_gateway`.
+        tokens: fields of `conformance.Request`: what is charged, declined, and left pending.
+        secret: the text of the gateway's secret; "" for none.
+        limit_seconds: how long all of it may take.
+
+    Raises:
+        UsageError, PaymentInfraError: as `check_gateway`; or the trial came to no end.
+    """
+    with _unpacked(config, root, cache, download) as trial:
+        trial.judge(trial.run(IMPORT_SECONDS))
+        yield from trial.pay(tokens, secret, limit_seconds)
+
+
+@contextmanager
+def _unpacked(
+    config: StackConfig, root: Path, cache: Path | None, download: Download | None
+) -> Iterator[_Trial]:
+    """Give what a function has, in a folder that goes again."""
     own = own_gateway(config, root)
     sources, layer = shared_sources(root), build_layer(root, cache, download).body
     libraries = own.libraries(cache, download) if own else {}
@@ -85,7 +125,7 @@ def check_gateway(
     with scratch_folder() as folder:
         trial = _Trial(config, root, folder, own)
         trial.unpack(libraries | sources | (own.files if own else {}), layer)
-        trial.judge(trial.run(limit_seconds))
+        yield trial
 
 
 def _check_size(config: StackConfig, libraries: Mapping[str, bytes], layer: bytes) -> None:
@@ -100,7 +140,7 @@ def _check_size(config: StackConfig, libraries: Mapping[str, bytes], layer: byte
 
 @dataclass(frozen=True)
 class _Trial:
-    """One import, in a folder of its own."""
+    """What a function has, in a folder of its own."""
 
     config: StackConfig
     root: Path
@@ -136,15 +176,11 @@ class _Trial:
 
     def run(self, limit_seconds: float) -> Finding | None:
         """Import the class; return what is wrong with it, None if nothing is."""
-        module, _, name = gateway_variable(self.config.gateway).partition(":")
         answer = self.folder / "answer.json"
-        folders = (str(self.code), str(self.libraries))
-        request = Request(module, name, folders, _runtime_modules(), str(answer))
-        # Isolated (-I), without site-packages (-S), and leaving no bytecode behind (-B).
-        program = [interpreter(), "-I", "-S", "-B", gateway_probe.__file__]
+        request = Request(*self._class(), self._folders(), _runtime_modules(), str(answer))
         try:
             done = subprocess.run(
-                [*program, json.dumps(asdict(request))],
+                _program(gateway_probe.__file__, request),
                 env=self._environment(),
                 cwd=self.code,
                 stdin=subprocess.DEVNULL,
@@ -166,6 +202,43 @@ class _Trial:
                 "a module that is imported must not end the program",
             )
         return None if found is None else Finding(**found)
+
+    def pay(self, tokens: Mapping[str, Any], secret: str, limit_seconds: float) -> Iterator[Result]:
+        """Try the class with payments; yield what each check found."""
+        request = conformance.Request(*self._class(), self._folders(), _runtime_modules(), **tokens)
+        with subprocess.Popen(
+            _program(conformance.__file__, request),
+            env=self._environment() | _network(),
+            cwd=self.code,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+        ) as trial:
+            limit = Timer(limit_seconds, trial.kill)
+            limit.start()
+            try:
+                with suppress(BrokenPipeError), cast("TextIO", trial.stdin) as stdin:
+                    stdin.write(secret)
+                for line in cast("TextIO", trial.stdout):
+                    yield Result(**json.loads(line))
+                status = trial.wait()
+            finally:
+                limit.cancel()
+                trial.kill()
+        if status:
+            self._refuse(
+                f"the trial ended with status {status}, or took longer than {limit_seconds:g} s",
+                "a gateway must not end the program, and ends each call in time",
+            )
+
+    def _class(self) -> tuple[str, str]:
+        module, _, name = gateway_variable(self.config.gateway).partition(":")
+        return module, name
+
+    def _folders(self) -> tuple[str, ...]:
+        return str(self.code), str(self.libraries)
 
     def judge(self, finding: Finding | None) -> None:
         """Raise what a finding comes to."""
@@ -259,6 +332,18 @@ class _Trial:
         return (
             {"PATH": os.defpath, "HOME": scratch, "TMPDIR": scratch} | LAMBDA_ENVIRONMENT | system
         )
+
+
+def _program(file: str, request: Request | conformance.Request) -> list[str]:
+    """Return the command of a program that is isolated (-I), without site-packages (-S), and leaves
+    no bytecode behind (-B)."""
+    return [interpreter(), "-I", "-S", "-B", file, json.dumps(asdict(request))]
+
+
+def _network() -> dict[str, str]:
+    """Return the variables that say how this machine reaches others."""
+    names = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+    return {name: value for name, value in os.environ.items() if name.upper() in names}
 
 
 def _runtime_modules() -> dict[str, str]:

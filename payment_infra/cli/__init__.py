@@ -24,6 +24,7 @@ SECTIONS = {
         "validate": "Check a template with cfn-lint.",
         "config": "Show every setting, its value, and where it came from.",
         "openapi": "Write the OpenAPI document of the API; offline.",
+        "gateway": "Try a payment gateway before anybody pays with it.",
         "package": "Write the zips of functions and dependencies.",
     },
     "Deploy it": {

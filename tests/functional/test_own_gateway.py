@@ -13,8 +13,10 @@ import pytest
 from payment_infra.artifacts import code_keys
 from payment_infra.cloud.deploying import deployment, forecast, planning
 from payment_infra.config import StackConfig
+from payment_infra.zips import zip_files
 from tests.functional.conftest import Cli, refused
 from tests.gateways import gateway
+from tests.offline import installed_files, keep_layer
 from tests.wheels import installable, pin
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def own(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return clean
 
 
-def test_it_is_deployed_and_a_change_of_the_file_is_one_of_what_charges(
+def test_it_is_deployed_and_a_change_of_the_file_is_one_of_what_uses_it(
     cli: Cli, aws: FakeAws, own: Path
 ) -> None:
     result = cli(*DEPLOY)
@@ -55,7 +57,10 @@ def test_it_is_deployed_and_a_change_of_the_file_is_one_of_what_charges(
     result = cli(*diff)
     changed = json.loads(result.stdout)["code"]
     named = {change["logical_id"] for change in changed}
-    assert (result.exit_code, named) == (4, {"ProcessingFunction", "RetryFunction"})
+    assert (result.exit_code, named) == (
+        4,
+        {"ProcessingFunction", "RetryFunction", "ValidationFunction"},
+    )
     assert cli(*DEPLOY).exit_code == 0
     assert set(code_keys(config=CONFIG).values()) - keys <= set(aws.buckets["zips"].objects)
 
@@ -144,3 +149,73 @@ def test_requirements_that_name_nothing_are_none(cli: Cli, own: Path) -> None:
     assert cli("package", "-o", own).exit_code == 0
     with zipfile.ZipFile(own / "processing.zip") as archive:
         assert not [name for name in archive.namelist() if "dist-info" in name]
+
+
+CHECK = ("gateway", "check", "acme.py:Acme", "--yes")
+# A gateway in one step that shows all that it was given, and prints it besides.
+SHOWING = """
+from datetime import timedelta
+import acme_sdk
+from handlers.shared.gateway import Charged, NoCharge
+class Acme():
+    KEY_RETENTION = timedelta(hours=24)
+    def __init__(self, secret):
+        print(secret)
+        self.kept, self.secret = {{}}, secret
+    def charge(self, transaction, idempotency_key):
+        {charge}
+        reference = f"{{len(self.kept)}}-{{self.secret == 'canary'}}"
+        return self.kept.setdefault(idempotency_key, Charged(reference))
+    def find(self, idempotency_key):
+        return self.kept.get(idempotency_key, NoCharge())
+"""
+
+
+@pytest.fixture
+def layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layer that is deployed, which the handlers import."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    keep_layer(tmp_path / "cache" / "payment-infra", zip_files(installed_files()))
+
+
+@pytest.mark.usefixtures("layer")
+def test_it_is_tried_with_payments_and_its_secret_is_in_no_output(cli: Cli, own: Path) -> None:
+    (own / "acme.py").write_text(SHOWING.format(charge=""))
+    (own / "key").write_text("canary\n")
+    result = cli(*CHECK, "--secret-file", "key")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "ok    charge          charged as 0-True"
+    assert lines[-1].startswith("ok    time ")
+    assert "warn  decline         not tried: name what the sandbox declines" in lines
+    assert "canary" not in result.output
+
+
+@pytest.mark.usefixtures("layer")
+def test_what_it_does_wrong_is_told_and_is_exit_code_1(cli: Cli, own: Path) -> None:
+    (own / "acme.py").write_text(SHOWING.format(charge="self.kept.clear()"))
+    result = cli(*CHECK, "--output", "json")
+    assert result.exit_code == 1
+    failing = {one["name"] for one in json.loads(result.stdout) if one["level"] == "fail"}
+    assert failing == {"another key"}
+    assert result.stderr.endswith("Error: 1 of 7 checks failed\n")
+
+
+@pytest.mark.usefixtures("layer")
+def test_one_that_ends_the_program_is_one_line(cli: Cli, own: Path) -> None:
+    (own / "acme.py").write_text(SHOWING.format(charge="import os; os._exit(7)"))
+    result = cli(*CHECK)
+    assert refused(result, 1).startswith(
+        "gateway acme.py:Acme: acme.py: the trial ended with status 7"
+    )
+
+
+def test_one_that_cannot_be_imported_makes_no_payment(cli: Cli, own: Path) -> None:
+    (own / "acme.py").write_text(gateway("import nowhere"))
+    assert "No module named 'nowhere'" in refused(cli(*CHECK), 1)
+
+
+def test_without_a_terminal_and_without_yes_no_payment_is_made(cli: Cli) -> None:
+    result = cli(*CHECK[:-1])
+    assert result.exit_code == 2
+    assert "add --yes to go ahead" in result.stderr

@@ -32,6 +32,7 @@ IMPORTS = {
     "combinations": "config gateway_names rules",
     "foreign": "",
     "gateway_probe": "",  # it runs where there is the standard library alone
+    "conformance": "| handlers",  # so does it, beside what a function has
     "wording": "",
     "moments": "errors",
     "files": "errors",
@@ -48,7 +49,8 @@ IMPORTS = {
     "artifacts": "config errors own_gateway wheels zips",
     "layer": "artifacts wheels",
     "gateway_check": """
-        artifacts config errors gateway_names gateway_probe interpreter layer names own_gateway
+        artifacts config conformance errors gateway_names gateway_probe interpreter layer names
+        own_gateway
         scratch wheels zips""",
     "openapi": "artifacts errors",
     "naming": "config names rules | troposphere",

@@ -1,0 +1,525 @@
+"""What every payment gateway has to pass, tried with payments at its own sandbox.
+
+It is a program, run by `gateway_check` in a Python that has what a function has:
+
+    python -I -S conformance.py REQUEST < SECRET
+
+The request is JSON. Each check is a line of JSON on stdout, as it ends. Whatever the gateway prints
+goes nowhere, and of what it raises the type alone is told: the text may hold its secret.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TextIO, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+
+Level = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which class is tried, and with what.
+
+    folders come first on the path, runtime is as for `gateway_probe`. The tokens are of the
+    gateway's sandbox: what is charged, declined, and left pending; "" leaves its checks out. amount
+    is in minor units of the currency.
+    """
+
+    module: str
+    name: str
+    folders: tuple[str, ...] = ()
+    runtime: Mapping[str, str] = field(default_factory=dict)
+    payment_method: str = ""
+    declined_method: str = ""
+    pending_method: str = ""
+    customer: str = "payment-infra-check"
+    declined_customer: str = ""
+    return_url: str = "https://example.com/return"
+    currency: str = "USD"
+    amount: int = 100
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check: its name, how it came out, and what was found."""
+
+    name: str
+    level: Level
+    message: str = ""
+
+
+class Failed(Exception):
+    """The gateway does not keep to its protocol; the text says in what."""
+
+
+class LeftOut(Exception):
+    """A check that needs something that was not given, or that the gateway cannot do."""
+
+
+# What a check returns is told behind its "ok".
+Check = Callable[[], str]
+
+
+def main(text: str) -> None:
+    """Do what the request says, and end; no thread that the gateway has started is waited for."""
+    request = Request(**json.loads(text))
+    told, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.path[:0] = request.folders
+    sys.meta_path.append(_probe().RuntimeFinder(request.runtime))
+    secret = sys.stdin.read()
+    made = getattr(import_module(request.module), request.name)
+    for result in run(made, secret or None, request):
+        _tell(told, result)
+    os._exit(0)
+
+
+def _probe() -> Any:
+    """Return the module beside this one, where no folder of this one is on the path."""
+    spec = spec_from_file_location("gateway_probe", Path(__file__).with_name("gateway_probe.py"))
+    module = module_from_spec(cast("ModuleSpec", spec))
+    sys.modules["gateway_probe"] = module  # a dataclass looks itself up there
+    cast("Loader", cast("ModuleSpec", spec).loader).exec_module(module)
+    return module
+
+
+def _tell(stream: TextIO, result: Result) -> None:
+    stream.write(f"{json.dumps(asdict(result))}\n")
+    stream.flush()
+
+
+def run(
+    made: Callable[[str | None], Any],
+    secret: str | None,
+    request: Request,
+    seconds: Callable[[], float] = monotonic,
+) -> Iterator[Result]:
+    """Try a gateway class, and yield what each check found; the first failure to make it ends all.
+
+    Args:
+        made: the class.
+        secret: the text of its secret.
+        request: with what it is tried; module and folders are not looked at.
+        seconds: a clock, by which each call is measured.
+    """
+    try:
+        gateway = made(secret)
+    except Exception as error:  # noqa: BLE001 - the class is not ours, and may raise anything
+        yield Result("make", "fail", f"it cannot be made: {type(error).__name__}")
+        return
+    from handlers.shared.gateway import in_two_steps
+
+    two_steps = in_two_steps(gateway)
+    if getattr(gateway, "mode", "") == "live" or (two_steps and gateway.mode != "test"):
+        yield Result("mode", "fail", f"it moves real money: its mode is {gateway.mode}")
+        return
+    trial = _TwoSteps if two_steps else _OneStep
+    yield from trial(gateway, request, seconds).run()
+
+
+class _Trial:
+    """What the trials of both kinds do alike."""
+
+    def __init__(self, gateway: Any, request: Request, seconds: Callable[[], float]) -> None:
+        self.gateway, self.request, self._seconds = gateway, request, seconds
+        self.longest = 0.0
+
+    def checks(self) -> Iterator[tuple[str, Check]]:
+        raise NotImplementedError
+
+    def run(self) -> Iterator[Result]:
+        for name, check in (*self.checks(), ("time", self.time)):
+            try:
+                yield Result(name, "ok", check())
+            except LeftOut as left_out:
+                yield Result(name, "warn", str(left_out))
+            except Failed as failed:
+                yield Result(name, "fail", str(failed))
+            except Exception as error:  # noqa: BLE001
+                yield Result(name, "fail", f"{type(error).__name__}{_place(error)}")
+
+    def time(self) -> str:
+        """Each call ends within the time that the functions have for it."""
+        from handlers.shared.gateway import GATEWAY_TIMEOUT_SECONDS
+
+        if self.longest > GATEWAY_TIMEOUT_SECONDS:
+            _fail(f"a call took {self.longest:.1f} s, and has {GATEWAY_TIMEOUT_SECONDS} s")
+        return f"the longest call took {self.longest:.1f} s"
+
+    def call(self, name: str, *args: object, **named: object) -> Any:
+        """Call a method of the gateway, and remember the longest."""
+        begun = self._seconds()
+        try:
+            return getattr(self.gateway, name)(*args, **named)
+        finally:
+            self.longest = max(self.longest, self._seconds() - begun)
+
+    def transaction(self, method: str = "", customer: str = "", **money: Any) -> Any:
+        """Return a payment that has just been claimed, as the functions give it."""
+        from dataclasses import replace
+
+        from handlers.shared.clock import timestamp
+        from handlers.shared.money import Money
+        from handlers.shared.transactions import Transaction
+
+        now = datetime.now(UTC)
+        details = {"reference": "payment-infra check", "return_url": self.request.return_url}
+        made = Transaction.validated(
+            str(uuid.uuid4()),
+            Money(money.get("amount", self.request.amount), money.get("currency", self.currency)),
+            customer or self.request.customer,
+            now,
+            None,
+            details | ({"payment_method": method} if method else {}),
+        )
+        return replace(made, first_charge_at=timestamp(now), attempt_id=str(uuid.uuid4()))
+
+    @property
+    def currency(self) -> str:
+        return self.request.currency
+
+
+class _OneStep(_Trial):
+    """A gateway that charges in one step."""
+
+    def checks(self) -> Iterator[tuple[str, Check]]:
+        yield "charge", self.charge
+        yield "the same key", self.same_key
+        yield "find", self.find
+        yield "another key", self.another_key
+        yield "unknown key", self.unknown_key
+        yield "decline", self.decline
+
+    def charge(self) -> str:
+        """A payment is charged."""
+        self.charged = self.transaction(self.request.payment_method)
+        self.reference = self._reference(self._charge(self.charged))
+        return f"charged as {self.reference}"
+
+    def same_key(self) -> str:
+        """A repeated key returns the first result."""
+        if self._reference(self._charge(self.charged)) != self.reference:
+            _fail("the same idempotency_key was charged a second time")
+        return "the same capture"
+
+    def find(self) -> str:
+        """A charge can be found, or the gateway says that it cannot tell."""
+        from handlers.shared.gateway import NoCharge
+
+        found = self.call("find", self.charged.transaction_id)
+        if isinstance(found, NoCharge):
+            _fail("it finds for certain no charge with a key that was charged")
+        if found is None:
+            raise LeftOut("it cannot tell: after KEY_RETENTION a payment is left to a person")
+        if self._reference(found) != self.reference:
+            _fail("it finds another capture than it has charged")
+        return "the same capture"
+
+    def another_key(self) -> str:
+        """Another payment is another capture."""
+        if self._reference(self._charge(self.transaction(self.request.payment_method))) == (
+            self.reference
+        ):
+            _fail("two payments have the same capture")
+        return "another capture"
+
+    def unknown_key(self) -> str:
+        """A key that was never used is no charge."""
+        from handlers.shared.gateway import NoCharge
+
+        found = self.call("find", str(uuid.uuid4()))
+        if found is not None and not isinstance(found, NoCharge):
+            _fail(f"it finds {type(found).__name__} for a key that was never used")
+        return "certainly none" if found is not None else "none that it knows of"
+
+    def decline(self) -> str:
+        """A declined payment is told as declined, and stays so."""
+        from handlers.shared.gateway import Declined
+
+        method, customer = self.request.declined_method, self.request.declined_customer
+        if not method and not customer:
+            raise LeftOut("not tried: name what the sandbox declines")
+        declined = self.transaction(method or self.request.payment_method, customer)
+        results = [self._charge(declined) for _ in range(2)]
+        if not all(isinstance(result, Declined) for result in results):
+            _fail(f"it answers {type(results[0]).__name__}, then {type(results[1]).__name__}")
+        return _reason(results[0])
+
+    def _charge(self, transaction: Any) -> Any:
+        return self.call("charge", transaction, idempotency_key=transaction.transaction_id)
+
+    def _reference(self, result: Any) -> str:
+        from handlers.shared.gateway import Charged
+
+        if not isinstance(result, Charged) or not isinstance(result.reference, str):
+            _fail(f"it answers {_told(result)}, and not Charged with a reference")
+        return result.reference
+
+
+class _TwoSteps(_Trial):
+    """A gateway that prepares a payment, and charges it when it is confirmed."""
+
+    def checks(self) -> Iterator[tuple[str, Check]]:
+        yield "account", self.account
+        yield "currencies", self.currencies
+        yield "prepare", self.prepare
+        yield "the same key", self.same_key
+        yield "find", self.find
+        yield "another payment", self.another_payment
+        yield "unknown payment", self.unknown_payment
+        yield "confirm", self.confirm
+        yield "confirm again", self.confirm_again
+        yield "cancel after it", self.cancel_after_it
+        yield "cancel", self.cancel
+        yield "decline", self.decline
+        yield "pending", self.pending
+        yield "other digits", self.other_digits
+
+    def account(self) -> str:
+        """It tells whose account is paid into."""
+        name = self.gateway.account
+        if not isinstance(name, str) or not name or not all("!" <= one <= "~" for one in name):
+            _fail("its account is no text of visible ASCII characters")
+        return "test"
+
+    def currencies(self) -> str:
+        """It tells for each currency in how many digits it counts, or that it does not take it."""
+        from handlers.shared.money import MINOR_DIGITS
+
+        told = {code: self.gateway.digits(code) for code in MINOR_DIGITS}
+        for code, digits in told.items():
+            if digits is not None and (type(digits) is not int or not 0 <= digits <= 4):
+                _fail(f"digits({code!r}) is {digits!r}, and not None or 0 to 4")
+        if told[self.currency] is None:
+            _fail(f"it does not take {self.currency}; name a currency that it takes")
+        taken = [code for code, digits in told.items() if digits is not None]
+        other = [code for code in taken if told[code] != MINOR_DIGITS[code]]
+        return f"{len(taken)} taken, {len(other)} in other digits than ISO 4217's"
+
+    def prepare(self) -> str:
+        """A payment is prepared as it is, and moves no money."""
+        self.first = self.transaction(self.request.payment_method)
+        payment = self._prepared(self.first)
+        self._open(self.call("fetch", payment.id), "fetched")
+        self.id = payment.id
+        return f"as {payment.id}"
+
+    def same_key(self) -> str:
+        """A repeated key returns the first payment."""
+        payment = self.call("prepare", self.first, idempotency_key=self.first.transaction_id)
+        if payment.id != self.id:
+            _fail("the same idempotency_key has prepared a second payment")
+        return "the same payment"
+
+    def find(self) -> str:
+        """A payment is found by its transaction_id, or the gateway says that it cannot tell."""
+        from handlers.shared.gateway import GatewayPayment
+
+        found = self.call("find", self.first)
+        if found is None:
+            raise LeftOut("it cannot tell: a payment that a restore took back is left to a person")
+        if not isinstance(found, GatewayPayment) or found.id != self.id:
+            _fail(f"it finds {_told(found)}, and not the payment that it has prepared")
+        return "the same payment"
+
+    def another_payment(self) -> str:
+        """Another payment is another one."""
+        if self._prepared(self.transaction(self.request.payment_method)).id == self.id:
+            _fail("two payments have the same id")
+        return "another id"
+
+    def unknown_payment(self) -> str:
+        """What there is not is not found, and cannot be fetched."""
+        from handlers.shared.failures import DependencyFailed
+        from handlers.shared.gateway import NoCharge
+
+        found = self.call("find", self.transaction(self.request.payment_method))
+        if found is not None and not isinstance(found, NoCharge):
+            _fail(f"it finds {_told(found)} for a payment that was never prepared")
+        with suppress(DependencyFailed):
+            fetched = self.call("fetch", f"{self.id}x")
+            _fail(f"it fetches {_told(fetched)} for an id that there is not")
+        return "certainly none" if found is not None else "none that it knows of"
+
+    def confirm(self) -> str:
+        """A confirmed payment is charged, and stays so."""
+        from handlers.shared.gateway import Charged
+
+        payment = self._confirm(self.id)
+        if not isinstance(payment.outcome, Charged):
+            _fail(f"it answers {_told(payment.outcome)}, and not Charged")
+        self.reference = payment.outcome.reference
+        self._check(self.call("fetch", self.id), self.first)
+        if self.call("fetch", self.id).outcome != payment.outcome:
+            _fail("what it fetches afterwards is not what confirm has answered")
+        return f"charged as {self.reference}"
+
+    def confirm_again(self) -> str:
+        """A payment is captured once, whoever confirms it how often."""
+        self._confirmed_once_more(self.id)
+        outcome = self.call("fetch", self.id).outcome
+        if getattr(outcome, "reference", None) != self.reference:
+            _fail(f"a second confirm made {_told(outcome)} of it")
+        return "one capture"
+
+    def cancel_after_it(self) -> str:
+        """What is charged cannot be canceled."""
+        from handlers.shared.failures import DependencyFailed
+        from handlers.shared.gateway import Charged
+
+        try:
+            outcome = self.call("cancel", self.id, idempotency_key=str(uuid.uuid4())).outcome
+        except DependencyFailed:
+            outcome = self.call("fetch", self.id).outcome
+        if not isinstance(outcome, Charged):
+            _fail(f"a charged payment was canceled: {_told(outcome)}")
+        return "it stays charged"
+
+    def cancel(self) -> str:
+        """What is canceled is never charged."""
+        payment = self._prepared(self.transaction(self.request.payment_method))
+        self._canceled(payment.id)
+        self._confirmed_once_more(payment.id)
+        self._is_canceled(self.call("fetch", payment.id))
+        return "for good"
+
+    def decline(self) -> str:
+        """A payment that failed is told as declined, and can be canceled for good."""
+        from handlers.shared.gateway import Declined
+
+        method, customer = self.request.declined_method, self.request.declined_customer
+        if not method and not customer:
+            raise LeftOut("not tried: name what the sandbox declines")
+        transaction = self.transaction(method or self.request.payment_method, customer)
+        made = self.call("prepare", transaction, idempotency_key=transaction.transaction_id)
+        if isinstance(made, Declined):
+            return f"{_reason(made)}, and nothing was prepared"
+        payment = self._confirm(made.id)
+        if not isinstance(payment.outcome, Declined):
+            _fail(f"it answers {_told(payment.outcome)}, and not Declined")
+        self._canceled(made.id)
+        self._confirmed_once_more(made.id)
+        self._is_canceled(self.call("fetch", made.id))
+        return _reason(payment.outcome)
+
+    def pending(self) -> str:
+        """A payment that waits for somebody is told as pending."""
+        from handlers.shared.gateway import Pending
+
+        if not self.request.pending_method:
+            raise LeftOut("not tried: name what the sandbox leaves pending")
+        transaction = self.transaction(self.request.pending_method)
+        payment = self._confirm(self._prepared(transaction).id)
+        if not isinstance(payment.outcome, Pending):
+            _fail(f"it answers {_told(payment.outcome)}, and not Pending")
+        url = payment.outcome.next_action
+        if url is not None and not str(url).startswith("https://"):
+            _fail("its next_action is no https URL")
+        return "with a next_action" if url else "without a next_action"
+
+    def other_digits(self) -> str:
+        """A currency that it counts otherwise than ISO 4217 is charged in the right amount."""
+        from handlers.shared.money import MINOR_DIGITS
+
+        for code, minor in MINOR_DIGITS.items():
+            digits = self.gateway.digits(code)
+            if digits is not None and digits != minor:
+                self._prepared(
+                    self.transaction(self.request.payment_method, currency=code, amount=1000)
+                )
+                return f"{code}, in {digits} digits"
+        return "it has none"
+
+    def _prepared(self, transaction: Any) -> Any:
+        payment = self.call("prepare", transaction, idempotency_key=transaction.transaction_id)
+        self._check(payment, transaction)
+        self._open(payment, "prepared")
+        return payment
+
+    def _check(self, payment: Any, transaction: Any) -> None:
+        """Make sure that the gateway's payment is this one."""
+        from handlers.shared.gateway import GatewayPayment
+        from handlers.shared.money import Money
+        from handlers.shared.needs import units
+
+        if not isinstance(payment, GatewayPayment):
+            _fail(f"it answers {_told(payment)}, and not a GatewayPayment")
+        amount = units(self.gateway, Money(transaction.amount_minor, transaction.currency))
+        for name, expected in (
+            ("amount", amount),
+            ("currency", transaction.currency),
+            ("account", self.gateway.account),
+            ("mode", self.gateway.mode),
+        ):
+            found = getattr(payment, name)
+            if found != expected or type(found) is not type(expected):
+                _fail(f"its payment has the {name} {found!r}, and not {expected!r}")
+
+    def _open(self, payment: Any, how: str) -> None:
+        from handlers.shared.gateway import Open
+
+        if not isinstance(payment.outcome, Open):
+            _fail(f"a payment that is {how} is {_told(payment.outcome)}, and not Open")
+
+    def _confirm(self, payment_id: str) -> Any:
+        return self.call("confirm", payment_id, idempotency_key=str(uuid.uuid4()))
+
+    def _confirmed_once_more(self, payment_id: str) -> None:
+        """Confirm a payment that has ended; the gateway may refuse to."""
+        from handlers.shared.failures import DependencyFailed
+
+        with suppress(DependencyFailed):
+            self._confirm(payment_id)
+
+    def _canceled(self, payment_id: str) -> None:
+        self._is_canceled(self.call("cancel", payment_id, idempotency_key=str(uuid.uuid4())))
+        self._is_canceled(self.call("fetch", payment_id))
+
+    def _is_canceled(self, payment: Any) -> None:
+        from handlers.shared.gateway import NotCharged
+
+        if not isinstance(payment.outcome, NotCharged):
+            _fail(f"a payment that is canceled is {_told(payment.outcome)}, and not NotCharged")
+
+
+def _fail(text: str) -> NoReturn:
+    raise Failed(text)
+
+
+def _told(value: object) -> str:
+    return type(value).__name__
+
+
+def _reason(declined: Any) -> str:
+    if not isinstance(declined.reason, str) or not declined.reason:
+        _fail("a Declined has a reason, a short code")
+    return f"declined: {declined.reason}"
+
+
+def _place(error: BaseException) -> str:
+    """Return where an error was raised, without its text."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    file = os.path.basename(trace.tb_frame.f_code.co_filename)
+    return f" at {file}:{trace.tb_lineno}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,354 @@
+"""What every gateway has to pass: a sound one does, and one that is wrong fails where it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from handlers.shared.gateway import (
+    Charged,
+    Declined,
+    GatewayPayment,
+    GatewayUnavailable,
+    NoCharge,
+    NotCharged,
+    Open,
+    Pending,
+    SimulatedGateway,
+)
+from payment_infra.conformance import Request, Result, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from handlers.shared.transactions import Transaction
+
+TOKENS = Request(
+    "",
+    "",
+    payment_method="pm_paid",
+    declined_method="pm_declined",
+    pending_method="pm_pending",
+    declined_customer="sim-decline",
+)
+
+
+class Sound:
+    """A gateway in two steps that does what it should, in memory."""
+
+    NEEDS: ClassVar = frozenset({"payment_method"})
+    mode = "test"
+    account = "acct_1"
+
+    def __init__(self, secret: str | None) -> None:
+        assert secret == "key"
+        self.payments: dict[str, GatewayPayment] = {}
+        self.methods: dict[str, str] = {}
+
+    @staticmethod
+    def digits(currency: str) -> int | None:
+        return {"USD": 2, "ISK": 2}.get(currency)
+
+    def prepare(self, transaction: Transaction, idempotency_key: str) -> Any:
+        payment_id = f"pay-{idempotency_key}"
+        self.methods[payment_id] = transaction.payment_method or ""
+        return self.payments.setdefault(payment_id, self.made(payment_id, transaction))
+
+    def made(self, payment_id: str, transaction: Transaction) -> GatewayPayment:
+        factor = 100 if transaction.currency == "ISK" else 1
+        return GatewayPayment(
+            id=payment_id,
+            amount=transaction.amount_minor * factor,
+            currency=transaction.currency,
+            account=self.account,
+            mode="test",
+            outcome=Open(),
+        )
+
+    def fetch(self, payment_id: str) -> GatewayPayment:
+        if payment_id not in self.payments:
+            raise GatewayUnavailable("unknown")
+        return self.payments[payment_id]
+
+    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        if not isinstance(self.payments[payment_id].outcome, Open):
+            raise GatewayUnavailable("has ended")
+        return self.came_to(payment_id, self.confirmed(payment_id))
+
+    def confirmed(self, payment_id: str) -> Any:
+        return {"pm_declined": Declined("expired_card"), "pm_pending": Pending("https://a")}.get(
+            self.methods[payment_id], Charged(f"ch-{payment_id}")
+        )
+
+    def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        if isinstance(self.payments[payment_id].outcome, Charged):
+            return self.payments[payment_id]
+        return self.came_to(payment_id, NotCharged())
+
+    def find(self, transaction: Transaction) -> Any:
+        return self.payments.get(f"pay-{transaction.transaction_id}", NoCharge())
+
+    def came_to(self, payment_id: str, outcome: Any) -> GatewayPayment:
+        self.payments[payment_id] = replace(self.payments[payment_id], outcome=outcome)
+        return self.payments[payment_id]
+
+
+def tried(made: Callable[[str | None], Any], **changes: Any) -> list[Result]:
+    return list(run(made, "key", replace(TOKENS, **changes)))
+
+
+def failed(made: Callable[[str | None], Any], **changes: Any) -> dict[str, str]:
+    found = tried(made, **changes)
+    return {result.name: result.message for result in found if result.level == "fail"}
+
+
+def test_a_sound_gateway_passes_them_all() -> None:
+    found = tried(Sound)
+    assert {result.level for result in found} == {"ok"}
+    assert [result.name for result in found][-1] == "time"
+    assert len(found) == 15
+
+
+def test_the_simulated_gateway_passes_them_all() -> None:
+    found = tried(lambda _: SimulatedGateway())
+    assert {result.level for result in found} == {"ok"}
+
+
+def test_what_was_not_given_is_left_out_and_told() -> None:
+    found = tried(Sound, declined_method="", declined_customer="", pending_method="")
+    left_out = {result.name for result in found if result.level == "warn"}
+    assert left_out == {"decline", "pending"}
+    assert not failed(Sound, declined_method="", declined_customer="", pending_method="")
+
+
+class _NoAccount(Sound):
+    account = ""
+
+
+class _Uncounted(Sound):
+    @staticmethod
+    def digits(currency: str) -> Any:
+        return "2"
+
+
+class _MinorUnits(Sound):
+    """Sends the amount as the row has it, in whatever digits the gateway counts."""
+
+    def made(self, payment_id: str, transaction: Transaction) -> GatewayPayment:
+        return replace(super().made(payment_id, transaction), amount=transaction.amount_minor)
+
+
+class _Major(Sound):
+    def made(self, payment_id: str, transaction: Transaction) -> GatewayPayment:
+        return replace(super().made(payment_id, transaction), amount=1)
+
+
+class _LowerCase(Sound):
+    def made(self, payment_id: str, transaction: Transaction) -> GatewayPayment:
+        made = super().made(payment_id, transaction)
+        return replace(made, currency=made.currency.lower())
+
+
+class _OtherAccount(Sound):
+    def made(self, payment_id: str, transaction: Transaction) -> GatewayPayment:
+        return replace(super().made(payment_id, transaction), account="acct_2")
+
+
+class _ChargesAtOnce(Sound):
+    def made(self, payment_id: str, transaction: Transaction) -> GatewayPayment:
+        return replace(super().made(payment_id, transaction), outcome=Charged("ch"))
+
+
+class _ForgetsKeys(Sound):
+    def prepare(self, transaction: Transaction, idempotency_key: str) -> Any:
+        return super().prepare(transaction, f"{idempotency_key}-{len(self.payments)}")
+
+
+class _OnePayment(Sound):
+    def prepare(self, transaction: Transaction, idempotency_key: str) -> Any:
+        return super().prepare(transaction, "the one")
+
+
+class _FindsNothing(Sound):
+    def find(self, transaction: Transaction) -> Any:
+        return NoCharge()
+
+
+class _FindsAnything(Sound):
+    def find(self, transaction: Transaction) -> Any:
+        return next(iter(self.payments.values()))
+
+
+class _FetchesAnything(Sound):
+    def fetch(self, payment_id: str) -> GatewayPayment:
+        return self.payments.get(payment_id, next(iter(self.payments.values())))
+
+
+class _ChargesAgain(Sound):
+    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        outcome = self.confirmed(payment_id)
+        if isinstance(outcome, Charged):
+            outcome = Charged(f"ch-{idempotency_key}")
+        return self.came_to(payment_id, outcome)
+
+
+class _NeverSettles(Sound):
+    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        return self.payments[payment_id]
+
+
+class _CancelsTheCharged(Sound):
+    def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        return self.came_to(payment_id, NotCharged())
+
+
+class _CancelsNothing(Sound):
+    def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        return self.payments[payment_id]
+
+
+class _PaysTheCanceled(Sound):
+    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+        if isinstance(self.payments[payment_id].outcome, Charged):
+            return self.payments[payment_id]
+        return self.came_to(payment_id, self.confirmed(payment_id))
+
+
+class _DeclinesNobody(Sound):
+    def confirmed(self, payment_id: str) -> Any:
+        return Charged(f"ch-{payment_id}")
+
+
+class _SendsElsewhere(Sound):
+    def confirmed(self, payment_id: str) -> Any:
+        outcome = super().confirmed(payment_id)
+        return Pending("http://plain.example") if isinstance(outcome, Pending) else outcome
+
+
+class _Raises(Sound):
+    def find(self, transaction: Transaction) -> Any:
+        raise KeyError("canary")
+
+
+@pytest.mark.parametrize(
+    ("made", "names"),
+    [
+        (_NoAccount, {"account"}),
+        (_Uncounted, {"currencies"}),
+        (_MinorUnits, {"other digits"}),
+        (_Major, {"prepare"}),
+        (_LowerCase, {"prepare"}),
+        (_OtherAccount, {"prepare"}),
+        (_ChargesAtOnce, {"prepare"}),
+        (_ForgetsKeys, {"the same key"}),
+        (_OnePayment, {"another payment"}),
+        (_FindsNothing, {"find"}),
+        (_FindsAnything, {"unknown payment"}),
+        (_FetchesAnything, {"unknown payment"}),
+        (_ChargesAgain, {"confirm again"}),
+        (_NeverSettles, {"confirm", "decline", "pending"}),
+        (_CancelsTheCharged, {"cancel after it"}),
+        (_CancelsNothing, {"cancel", "decline"}),
+        (_PaysTheCanceled, {"cancel", "decline"}),
+        (_DeclinesNobody, {"decline", "pending"}),
+        (_SendsElsewhere, {"pending"}),
+        (_Raises, {"find"}),
+    ],
+)
+def test_what_is_wrong_fails_where_it_is(made: type[Sound], names: set[str]) -> None:
+    assert names <= failed(made).keys()
+
+
+def test_of_what_a_gateway_raises_the_type_and_the_place_are_told_alone() -> None:
+    message = failed(_Raises)["find"]
+    assert message.startswith("KeyError at test_conformance.py:")
+    assert "canary" not in str(tried(_Raises))
+
+
+class _Live(Sound):
+    mode = "live"
+
+    def prepare(self, transaction: Transaction, idempotency_key: str) -> Any:
+        raise AssertionError
+
+
+def test_no_payment_is_made_where_money_moves() -> None:
+    assert failed(_Live) == {"mode": "it moves real money: its mode is live"}
+
+
+def test_one_that_cannot_be_made_is_told_without_its_secret() -> None:
+    def make(secret: str | None) -> Any:
+        raise ValueError(secret)
+
+    assert failed(make) == {"make": "it cannot be made: ValueError"}
+
+
+def test_a_call_that_takes_too_long_fails() -> None:
+    ticks = iter(range(0, 10_000, 7))
+    [result] = [
+        result
+        for result in run(Sound, "key", TOKENS, seconds=lambda: next(ticks))
+        if result.name == "time"
+    ]
+    assert result == Result("time", "fail", "a call took 7.0 s, and has 6 s")
+
+
+class OneStep:
+    KEY_RETENTION = timedelta(hours=24)
+
+    def __init__(self, secret: str | None) -> None:
+        self.charges: dict[str, Any] = {}
+
+    def charge(self, transaction: Transaction, idempotency_key: str) -> Any:
+        declined = transaction.customer_id == "sim-decline"
+        result = Declined("no_funds") if declined else Charged(f"ch-{idempotency_key}")
+        return self.charges.setdefault(idempotency_key, result)
+
+    def find(self, idempotency_key: str) -> Any:
+        return self.charges.get(idempotency_key, NoCharge())
+
+
+class _Twice(OneStep):
+    def charge(self, transaction: Transaction, idempotency_key: str) -> Any:
+        self.charges.pop(idempotency_key, None)
+        return super().charge(transaction, f"{idempotency_key}-{len(self.charges)}")
+
+
+class _Same(OneStep):
+    def charge(self, transaction: Transaction, idempotency_key: str) -> Any:
+        return Charged("ch")
+
+
+class _Sure(OneStep):
+    def find(self, idempotency_key: str) -> Any:
+        return NoCharge()
+
+
+class _Seer(OneStep):
+    def find(self, idempotency_key: str) -> Any:
+        return Charged("ch")
+
+
+class _Text(OneStep):
+    def charge(self, transaction: Transaction, idempotency_key: str) -> Any:
+        return "ch"
+
+
+@pytest.mark.parametrize(
+    ("made", "names"),
+    [
+        (OneStep, set()),
+        (_Twice, {"the same key"}),
+        (_Same, {"another key", "decline"}),
+        (_Sure, {"find"}),
+        (_Seer, {"find", "unknown key"}),
+        (_Text, {"charge", "decline"}),
+    ],
+)
+def test_a_gateway_in_one_step_is_tried_too(made: type[OneStep], names: set[str]) -> None:
+    found = failed(made)
+    assert names <= found.keys()
+    assert bool(names) == bool(found)
