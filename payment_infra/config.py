@@ -233,8 +233,10 @@ class StackConfig:
     # Payments.
     gateway: str = _setting(
         SIMULATED_GATEWAY,
-        "Class of the payment gateway, as FILE.py:CLASS, or simulated.",
-        matching(GATEWAY_PATTERN, "simulated, FILE.py:CLASS or handlers.shared.MODULE:CLASS"),
+        "Class of the payment gateway, as FILE.py:CLASS, or simulated, or scripted.",
+        matching(
+            GATEWAY_PATTERN, "simulated, scripted, FILE.py:CLASS or handlers.shared.MODULE:CLASS"
+        ),
         kept=True,
         names=GATEWAY_NAMES,
         is_path=is_own_gateway,

@@ -5,13 +5,19 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
-# What a person may call a gateway instead of its class.
-GATEWAY_NAMES = {"simulated": SIMULATED_GATEWAY}
+SCRIPTED_GATEWAY = "handlers.shared.scripted:ScriptedGateway"
+# What a person may call a gateway instead of its class: those that come with payment-infra.
+GATEWAY_NAMES = {"simulated": SIMULATED_GATEWAY, "scripted": SCRIPTED_GATEWAY}
 
 
 def gateway_name(gateway: str) -> str:
-    """Return what a person calls a gateway class: simulated, or the class itself."""
+    """Return what a person calls a gateway class: its name, or the class itself."""
     return next((name for name, path in GATEWAY_NAMES.items() if path == gateway), gateway)
+
+
+def moves_money(gateway: str) -> bool:
+    """Whether money may move at a gateway class: at none that comes with payment-infra."""
+    return gateway not in GATEWAY_NAMES.values()
 
 
 def is_own_gateway(gateway: str) -> bool:

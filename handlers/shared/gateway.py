@@ -191,9 +191,10 @@ class TwoStepGateway(Protocol):
         """Return the payment with the transaction_id in its metadata.
 
         It lists what was made since the transaction's created_at, less a margin for clocks; of
-        several payments, one that is charged comes first, then one that is pending. NoCharge is a
-        promise, as for a gateway in one step: the list came to its end, and does not lag behind.
-        None means that it cannot be told.
+        several payments, one that is charged comes first, then one that is pending, and last one
+        that nobody has confirmed, for only one of them ever is. NoCharge is a promise, as for a
+        gateway in one step: the list came to its end, and does not lag behind. None means that it
+        cannot be told.
         """
 
 
