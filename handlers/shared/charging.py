@@ -208,7 +208,7 @@ class Attempt:
     def _record(self, transaction: Transaction, outcome: End) -> Standing:
         recorded = record(self.store, transaction, outcome, self.deadline.clock())
         if recorded.write.done:
-            return replace(recorded.standing, charged=True)
+            return recorded.standing
         return self._overtaken(transaction, recorded.write.row, recorded.captured)
 
     def _overtaken(

@@ -37,6 +37,8 @@ def units(gateway: Any, money: Money) -> int:
 
 def refusal(gateway: Any, transaction: Transaction) -> Declined | None:
     """Return why a payment that nobody has begun cannot be charged at a gateway, None if it can."""
+    if not hasattr(gateway, "NEEDS") and not hasattr(gateway, "digits"):
+        return None
     lacking = missing(gateway, transaction.details)
     if lacking:
         return Declined(f"no_{lacking[0]}", another_method=lacking == ["payment_method"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from handlers.shared.aws import logs, metrics
@@ -67,23 +68,21 @@ def record(
         NotRecorded: a capture may not be on record.
         StoreUnavailable: whether another outcome is, is unknown.
     """
-    stands = Standing(transaction_id=transaction.transaction_id, status=transaction.status)
+    stands = partial(Standing, transaction_id=transaction.transaction_id, charged=True)
     match _told(transaction, outcome, on_request=on_request):
         case Charged(str(reference)):
             write, metric = _finish(store, transaction, reference, now), metrics.PROCESSED
-            ended = replace(stands, status=PROCESSED, processed_at=timestamp(now))
+            ended = stands(status=PROCESSED, processed_at=timestamp(now))
             return _counted(Recorded(write, ended, reference), metric)
         case Declined(str(reason), another_method) as declined:
             write, metric = store.decline(transaction, declined, now), metrics.DECLINED
-            ended = replace(
-                stands, status=DECLINED, decline_reason=reason, another_method=another_method
-            )
+            ended = stands(status=DECLINED, decline_reason=reason, another_method=another_method)
             return _counted(Recorded(write, ended), metric)
         case NotCharged():
             write, metric = store.cancel(transaction, now), metrics.CANCELED
-            return _counted(Recorded(write, replace(stands, status=CANCELED)), metric)
+            return _counted(Recorded(write, stands(status=CANCELED)), metric)
         case Pending(next_action):
-            ended = replace(stands, status=PENDING, next_action=next_action)
+            ended = stands(status=PENDING, next_action=next_action)
             if transaction.status == PENDING and next_action == transaction.next_action:
                 return Recorded(Write(True), ended)
             look = transaction.lease_expires_at if transaction.status == PENDING else None

@@ -249,16 +249,16 @@ class Transaction:
         if fingerprint(money, transaction.customer_id) != transaction.fingerprint:
             raise Mismatched("fingerprint")
         details = transaction.details
-        expected = fingerprint(money, transaction.customer_id, details) if details else None
-        if expected != transaction.details_fingerprint:
-            raise Mismatched("details_fingerprint")
+        if details or transaction.details_fingerprint is not None:
+            expected = fingerprint(money, transaction.customer_id, details) if details else None
+            if expected != transaction.details_fingerprint:
+                raise Mismatched("details_fingerprint")
         return transaction
 
     @property
     def details(self) -> dict[str, str]:
         """Those of DETAILS that the client has sent."""
-        values = {name: getattr(self, name) for name in DETAILS}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name in DETAILS if (value := getattr(self, name)) is not None}
 
     def to_record(self) -> Record:
         """Return the attributes that have a value, as they are stored."""

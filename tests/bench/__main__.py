@@ -63,7 +63,8 @@ def main() -> None:
 
 def _calls(one: Comparison) -> str:
     name = f"AWS calls of one {one.request.name}: {len(one.operations)}"
-    yardstick = f"the yardstick's {len(one.yardstick_operations)}"
+    beside = f"a {one.request.beside}'s" if one.request.beside else "the yardstick's"
+    yardstick = f"{beside} {len(one.yardstick_operations)}"
     within = "ok" if one.calls_as_expected else f"OVER, want {', '.join(one.request.operations)}"
     return f"{name} ({', '.join(one.operations)}), {yardstick}  {within}"
 

@@ -83,7 +83,7 @@ def _body(operation: str, request: Body) -> Body:
         case "PutItem":
             return {}
         case "GetItem":
-            return {"Item": YARDSTICK_ROW | request["Key"]}
+            return {"Item": _looked_up(request)}
         case "UpdateItem":
             return _updated(request)
         case "GetLogEvents":
@@ -93,6 +93,15 @@ def _body(operation: str, request: Body) -> Body:
             point = {"Timestamp": request["StartTime"], statistic: 0.0, "Unit": "Count"}
             return {"Label": request["MetricName"], "Datapoints": [point]}
     raise ValueError(f"no handler is expected to call {operation}")
+
+
+def _looked_up(request: Body) -> Body:
+    """Return the attributes of the row that are asked for; all of the yardstick's, if none is."""
+    key: Body = request["Key"]
+    if "ProjectionExpression" not in request:
+        return YARDSTICK_ROW | key
+    row = ROW | key
+    return {name: row[name] for name in request["ExpressionAttributeNames"].values() if name in row}
 
 
 def _report_event(request: Body) -> Body:

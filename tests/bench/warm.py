@@ -14,6 +14,7 @@ from tests.bench.processes import ENVIRONMENT
 ROUNDS = 41
 CALLS = 25
 LIMIT = 1.25
+YARDSTICK = "the yardstick's"
 # These take one item by its whole key, however many there are.
 ONE_ITEM = frozenset({"GetItem", "PutItem", "UpdateItem"})
 # The newest lines of one stream.
@@ -22,17 +23,27 @@ REPORTS = frozenset({"GetLogEvents"})
 
 @dataclass(frozen=True)
 class Request:
-    """A request that a handler answers, and the AWS operations that it may take."""
+    """A request that a handler answers, and the AWS operations that it may take.
+
+    It is compared with the yardstick's own, or with another request of ours.
+    """
 
     name: str
     module: str
     operations: tuple[str, ...]
+    beside: str = ""
+    limit: float = LIMIT
+
+    @property
+    def title(self) -> str:
+        return f"a warm {self.name} / {f'a warm {self.beside}' if self.beside else YARDSTICK}"
 
 
 REQUESTS = (
     Request("validate", "validation", ("PutItem",)),
     Request("process", "processing", ("UpdateItem", "UpdateItem")),
     Request("health", "health_monitor", ("GetLogEvents",)),
+    Request("look-up", "lookup", ("GetItem",), beside="validate", limit=1.0),
 )
 
 
@@ -56,14 +67,19 @@ class Comparison:
 
 def compare_all() -> Iterator[Comparison]:
     """Run each side in one process, in turn with the other, so that a slow moment slows both."""
-    with _side("handlers") as ours, _side("tests.bench.reference") as yardstick:
+    modules = {request.name: request.module for request in REQUESTS}
+    with _side(worker.OURS) as ours, _side("tests.bench.reference") as yardstick:
         for request in REQUESTS:
-            rounds = [(_run(ours, request), _run(yardstick, request)) for _ in range(ROUNDS)]
+            side, module = (ours, modules[request.beside]) if request.beside else (yardstick, "")
+            rounds = [
+                (_run(ours, request.module), _run(side, module or request.module))
+                for _ in range(ROUNDS)
+            ]
             figure = Figure(
-                name=f"a warm {request.name} / the yardstick's",
+                name=request.title,
                 ours=[batch.seconds / CALLS for batch, _ in rounds],
                 yardstick=[batch.seconds / CALLS for _, batch in rounds],
-                limit=LIMIT,
+                limit=request.limit,
             )
             yield Comparison(
                 request,
@@ -82,8 +98,8 @@ def _side(package: str) -> ProcessPoolExecutor:
     )
 
 
-def _run(side: ProcessPoolExecutor, request: Request) -> worker.Batch:
-    return side.submit(worker.run, request.module, CALLS).result()
+def _run(side: ProcessPoolExecutor, module: str) -> worker.Batch:
+    return side.submit(worker.run, module, CALLS).result()
 
 
 def _operations(batches: list[worker.Batch]) -> tuple[str, ...]:

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from botocore.session import Session
 
 EVENTS = Path(__file__).parents[1] / "events"
-EVENT_NAMES = {"validation": "validate", "processing": "process", "health_monitor": "health"}
+EVENT_NAMES = {
+    "validation": "validate",
+    "processing": "process",
+    "health_monitor": "health",
+    "lookup": "lookup",
+}
+# The reference has none.
+OURS = "handlers"
+OURS_ALONE = frozenset({"lookup"})
 WARM_UP_CALLS = 200
 
 _aws = CannedAws()
@@ -47,11 +55,12 @@ def start(package: str, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     # Not a session of our own: each side makes its when it does, and Powertools adds to ours.
     botocore.register_initializer(_answer_calls)
-    for module in EVENT_NAMES:
+    modules = [name for name in EVENT_NAMES if package == OURS or name not in OURS_ALONE]
+    for module in modules:
         _handlers[module] = importlib.import_module(f"{package}.{module}")
-    if package == "handlers":
+    if package == OURS:
         _handlers["health_monitor"].CACHE_SECONDS = 0
-    for module in EVENT_NAMES:
+    for module in modules:
         run(module, WARM_UP_CALLS)
     # What importing left stays; a collection then costs what the calls' own garbage does.
     gc.collect()

@@ -154,7 +154,11 @@ def gateway_class() -> type[AnyGateway]:
     Raises GatewayUnavailable if it cannot be had, whatever that is due to; the log says what and
     where.
     """
-    name = os.environ.get("GATEWAY", SIMULATED)
+    return _class(os.environ.get("GATEWAY", SIMULATED))
+
+
+@lru_cache(maxsize=1)
+def _class(name: str) -> type[AnyGateway]:
     module, _, class_name = name.partition(":")
     try:
         found: type[AnyGateway] = getattr(import_module(module), class_name)

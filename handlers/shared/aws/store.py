@@ -6,6 +6,7 @@ pass, or the row shows that the first one took effect.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds, timestamp
@@ -140,22 +141,11 @@ class Store:
                 the payment.
         """
         of_marks = marks.attributes
-        free = _FREE.format(begun=_BEGUN_IN_TWO if two_steps else _BEGUN_IN_ONE)
-        unmarked = (f"attribute_not_exists({name}) OR {name} = :{name}" for name in of_marks)
-        parts = [free, claimant.condition, *unmarked]
-        first = {name: f":{name}" for name in of_marks}
-        if not two_steps:
-            first["first_charge_at"] = ":now"
+        condition, update = _claim(tuple(of_marks), claimant.condition, two_steps=two_steps)
         return self._table.update(
             transaction_id,
-            condition=" AND ".join([_PAYABLE, *(f"({part})" for part in parts if part)]),
-            update=(
-                "SET #status = :processing, attempt_id = :attempt, lease_expires_at = :lease_end,"
-                " in_flight = :in_flight, updated_at = :now"
-                + "".join(
-                    f", {name} = if_not_exists({name}, {value})" for name, value in first.items()
-                )
-            ),
+            condition=condition,
+            update=update,
             values={
                 **claimant.values,
                 **dict(_TYPE_NAMES.values()),
@@ -435,6 +425,23 @@ class Store:
             ),
             values={**of_holder, **values, ":ended": status, ":now": timestamp(now)},
         )
+
+
+@lru_cache
+def _claim(names: tuple[str, ...], of_claimant: str, *, two_steps: bool) -> tuple[str, str]:
+    """Return the condition and the update of a claim; names are of the marks."""
+    free = _FREE.format(begun=_BEGUN_IN_TWO if two_steps else _BEGUN_IN_ONE)
+    unmarked = (f"attribute_not_exists({name}) OR {name} = :{name}" for name in names)
+    parts = [free, of_claimant, *unmarked]
+    first = {name: f":{name}" for name in names}
+    if not two_steps:
+        first["first_charge_at"] = ":now"
+    once = "".join(f", {name} = if_not_exists({name}, {value})" for name, value in first.items())
+    return (
+        " AND ".join([_PAYABLE, *(f"({part})" for part in parts if part)]),
+        "SET #status = :processing, attempt_id = :attempt, lease_expires_at = :lease_end,"
+        f" in_flight = :in_flight, updated_at = :now{once}",
+    )
 
 
 def _holder(transaction: Transaction) -> tuple[str, Record]:
