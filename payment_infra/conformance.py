@@ -15,7 +15,6 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -344,14 +343,13 @@ class _TwoSteps(_Trial):
 
     def unknown_payment(self) -> str:
         """What there is not is not found, and cannot be fetched."""
-        from handlers.shared.failures import DependencyFailed
         from handlers.shared.gateway import NoCharge
 
         found = self.call("find", self.transaction(self.request.payment_method))
         if found is not None and not isinstance(found, NoCharge):
             _fail(f"it finds {_told(found)} for a payment that was never prepared")
-        with suppress(DependencyFailed):
-            fetched = self.call("fetch", f"{self.id}x")
+        fetched = self._or_refused("fetch", f"{self.id}x")
+        if fetched is not None:
             _fail(f"it fetches {_told(fetched)} for an id that there is not")
         return "certainly none" if found is not None else "none that it knows of"
 
@@ -370,7 +368,7 @@ class _TwoSteps(_Trial):
 
     def confirm_again(self) -> str:
         """A payment is captured once, whoever confirms it how often."""
-        self._confirmed_once_more(self.id)
+        self._confirmed_again(self.id)
         outcome = self.call("fetch", self.id).outcome
         if getattr(outcome, "reference", None) != self.reference:
             _fail(f"a second confirm made {_told(outcome)} of it")
@@ -378,13 +376,10 @@ class _TwoSteps(_Trial):
 
     def cancel_after_it(self) -> str:
         """What is charged cannot be canceled."""
-        from handlers.shared.failures import DependencyFailed
         from handlers.shared.gateway import Charged
 
-        try:
-            outcome = self.call("cancel", self.id, idempotency_key=str(uuid.uuid4())).outcome
-        except DependencyFailed:
-            outcome = self.call("fetch", self.id).outcome
+        self._or_refused("cancel", self.id, idempotency_key=str(uuid.uuid4()))
+        outcome = self.call("fetch", self.id).outcome
         if not isinstance(outcome, Charged):
             _fail(f"a charged payment was canceled: {_told(outcome)}")
         return "it stays charged"
@@ -393,7 +388,7 @@ class _TwoSteps(_Trial):
         """What is canceled is never charged."""
         payment = self._prepared(self.transaction(self.request.payment_method))
         self._canceled(payment.id)
-        self._confirmed_once_more(payment.id)
+        self._confirmed_again(payment.id)
         self._is_canceled(self.call("fetch", payment.id))
         return "for good"
 
@@ -412,7 +407,7 @@ class _TwoSteps(_Trial):
         if not isinstance(payment.outcome, Declined):
             _fail(f"it answers {_told(payment.outcome)}, and not Declined")
         self._canceled(made.id)
-        self._confirmed_once_more(made.id)
+        self._confirmed_again(made.id)
         self._is_canceled(self.call("fetch", made.id))
         return _reason(payment.outcome)
 
@@ -478,12 +473,16 @@ class _TwoSteps(_Trial):
     def _confirm(self, payment_id: str) -> Any:
         return self.call("confirm", payment_id, idempotency_key=str(uuid.uuid4()))
 
-    def _confirmed_once_more(self, payment_id: str) -> None:
-        """Confirm a payment that has ended; the gateway may refuse to."""
-        from handlers.shared.failures import DependencyFailed
+    def _confirmed_again(self, payment_id: str) -> None:
+        """Confirm a payment that has ended."""
+        self._or_refused("confirm", payment_id, idempotency_key=str(uuid.uuid4()))
 
-        with suppress(DependencyFailed):
-            self._confirm(payment_id)
+    def _or_refused(self, name: str, *args: object, **named: object) -> Any:
+        """Call what a gateway may refuse, by whatever it raises then; return None if it has."""
+        try:
+            return self.call(name, *args, **named)
+        except Exception:  # noqa: BLE001
+            return None
 
     def _canceled(self, payment_id: str) -> None:
         self._is_canceled(self.call("cancel", payment_id, idempotency_key=str(uuid.uuid4())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,10 +20,12 @@ from handlers.shared.gateway import (
     Pending,
     SimulatedGateway,
 )
+from handlers.shared.scripted import ScriptedGateway
 from payment_infra.conformance import Request, Result, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from handlers.shared.transactions import Transaction
 
@@ -115,6 +118,17 @@ def test_a_sound_gateway_passes_them_all() -> None:
 def test_the_simulated_gateway_passes_them_all() -> None:
     found = tried(lambda _: SimulatedGateway())
     assert {result.level for result in found} == {"ok"}
+
+
+def test_the_scripted_gateway_passes_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tokens = Request(
+        "", "", payment_method="paid", declined_method="declined", pending_method="debit-paid"
+    )
+    found = list(run(ScriptedGateway, None, tokens))
+    assert {result.level for result in found} == {"ok"}, found
 
 
 def test_what_was_not_given_is_left_out_and_told() -> None:
