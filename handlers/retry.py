@@ -40,7 +40,7 @@ class NotNow(Exception):
 
 def handler(event: dict[str, Any], context: Any) -> Any:
     """Answer an SQS event with the messages that are to come back, and a person's order with what
-    came of it (see `by_hand.carry_out`)."""
+    came of it (see `orders.carry_out`)."""
     if event.keys() == {ORDER}:
         return _by_hand(event, context)
 
@@ -100,7 +100,8 @@ def _retry(record: SQSRecord, context: Any) -> None:
 
 def _by_hand(event: dict[str, Any], context: Any) -> dict[str, object]:
     """Carry out what a person has ordered; that is one log line."""
-    from handlers.shared.by_hand import Hand, carry_out  # which no message needs
+    from handlers.shared.by_hand import Hand  # which no message needs
+    from handlers.shared.orders import carry_out
 
     logs.begin(request_id=context.aws_request_id)
     deadline = Deadline(utc_now() + timedelta(seconds=ORDER_SECONDS), utc_now, CALL_SECONDS)

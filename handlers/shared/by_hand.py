@@ -1,4 +1,5 @@
-"""What a person has done about one payment, by a command: to ask its gateway, or to settle it.
+"""What a person has done about one payment: its gateway asked, what that says written, or the
+payment canceled.
 
 A person reads what the gateway says, and agrees to what is written; by then it may be otherwise.
 So what was agreed to comes with the order, the gateway is asked once more, and the row is written
@@ -9,32 +10,32 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from handlers.shared.aws import logs
+from handlers.shared.aws import logs, metrics
 from handlers.shared.aws.table import StoreUnavailable
 from handlers.shared.callers import Claimant
 from handlers.shared.charging import MAX_LEASE_AHEAD_SECONDS
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.deadline import CALL_SECONDS
-from handlers.shared.failures import DependencyFailed, OutcomeUnknown, error_code
-from handlers.shared.fields import InvalidField, parse_transaction_id
+from handlers.shared.failures import OutcomeUnknown
 from handlers.shared.gateway import (
     Charged,
     Declined,
     GatewayPayment,
     NoCharge,
     NotCharged,
-    Open,
     Pending,
     in_two_steps,
     marks_of,
 )
+from handlers.shared.known import NotDone, check_ended, described
 from handlers.shared.one_step import OneStep
 from handlers.shared.recording import compare, record
 from handlers.shared.transactions import (
     ASIDE_KEYS,
+    CANCELED,
     PENDING,
     PROCESSING,
     SETTLED,
@@ -50,21 +51,10 @@ if TYPE_CHECKING:
     from handlers.shared.aws.store import Store
     from handlers.shared.deadline import Deadline
     from handlers.shared.gateway import AnyGateway, Gateway
+    from handlers.shared.known import Known, Told
     from handlers.shared.two_steps import End
 
 SYSTEM = Claimant(None)
-
-Told = dict[str, object]
-Known = GatewayPayment | Charged | Declined | NoCharge | None
-
-
-class NotDone(Exception):
-    """Nothing was written: code says why, and about what of the payment that is."""
-
-    def __init__(self, code: str, about: object = "") -> None:
-        super().__init__(code)
-        self.code = code
-        self.about = str(about)
 
 
 @dataclass(frozen=True)
@@ -76,13 +66,20 @@ class Hand:
     deadline: Deadline
 
     def ask(self, transaction_id: str) -> Told:
-        """Return the row's status, what the gateway says, and how the row is flawed, if it is.
+        """Return the row's status, what the gateway says, how the row is flawed, if it is, and
+        what is in the way of settling it, if anything is.
 
         Nothing is changed, here or there. Raises NotDone, Flawed or DependencyFailed.
         """
         row = self._read(transaction_id)
         transaction = self._ours(row)
-        told: Told = {"status": transaction.status, "gateway": described(self._ask(transaction))}
+        found = self._ask(transaction)
+        told: Told = {"status": transaction.status, "gateway": described(found)}
+        try:
+            self._check_free(transaction)
+            check_ended(found)
+        except NotDone as obstacle:
+            told["obstacle"] = {"code": obstacle.code, "about": obstacle.about}
         try:
             Transaction.payable(row)
         except Flawed as flaw:
@@ -104,16 +101,37 @@ class Hand:
         """
         row = self._read(transaction_id)
         read = self._ours(row)
-        if read.status == PENDING:
-            return self._write(read, agreed, known)
         self._check_free(read)
-        attempt_id = str(uuid.uuid4())
-        try:
-            claimed = self._claim(transaction_id, attempt_id)
-            return self._write(claimed, agreed, known)
-        except BaseException:
-            self._let_go(transaction_id, attempt_id, row.get("in_flight"))
-            raise
+
+        def end(transaction: Transaction) -> End:
+            found = self._ask(transaction)
+            if described(found) != agreed:
+                raise NotDone("changed")
+            return self._end(transaction, found, known)
+
+        return {"status": self._write(read, row.get("in_flight"), end)}
+
+    def cancel(self, transaction_id: str) -> Told:
+        """Cancel a payment that is not charged, at the gateway first if it may have it; return the
+        status that it has then.
+
+        Unlike a client, a person may cancel one in processing that no attempt holds. Raises as
+        `settle` does, but the gateway may have canceled by then.
+        """
+        row = self._read(transaction_id)
+        read = self._ours(row)
+        if read.status == CANCELED:
+            return {"status": CANCELED}
+        if read.status == VALIDATED and read.rewound is None:
+            now = self.deadline.clock()
+            if not self.store.cancel_validated(transaction_id, SYSTEM, now).done:
+                raise NotDone("changed")
+            metrics.count(metrics.CANCELED)
+            return {"status": CANCELED}
+        self._check_free(read)
+        if not in_two_steps(self.gateway):
+            raise NotDone("in_one_step")
+        return {"status": self._write(read, row.get("in_flight"), self._withdraw)}
 
     def _read(self, transaction_id: str) -> Mapping[str, object]:
         self.deadline.require(CALL_SECONDS)
@@ -156,12 +174,14 @@ class Hand:
         return transaction.status == VALIDATED
 
     def _check_free(self, read: Transaction) -> None:
-        """Raise unless the payment was begun, or may have been, and nobody has it now."""
+        """Raise unless the payment was begun, or may have been, and no attempt holds it."""
         if read.status in SETTLED:
             raise NotDone("settled", read.status)
         if read.status == VALIDATED:
             if read.rewound is None:
                 raise NotDone("validated")
+            return
+        if read.status == PENDING:
             return
         if read.status != PROCESSING:
             raise Unreadable("status")
@@ -185,38 +205,68 @@ class Hand:
             raise NotDone("changed")
         return Transaction.from_record(claim.row)
 
-    def _write(self, transaction: Transaction, agreed: object, known: End | None) -> Told:
-        found = self._ask(transaction)
-        if described(found) != agreed:
-            raise NotDone("changed")
-        end = self._end(transaction, found, known)
+    def _write(self, read: Transaction, key: object, end: Callable[[Transaction], End]) -> str:
+        """Write how a payment has ended, as the gateway says; return its status then.
+
+        One in processing is claimed before the gateway is asked, and let go if that comes to
+        nothing, to where it was in the index.
+        """
+        if read.status == PENDING:
+            return self._record(read, end(read))
+        attempt_id = str(uuid.uuid4())
+        try:
+            claimed = self._claim(read.transaction_id, attempt_id)
+            return self._record(claimed, end(claimed))
+        except BaseException:
+            self._let_go(read.transaction_id, attempt_id, key)
+            raise
+
+    def _record(self, transaction: Transaction, end: End) -> str:
         now = self.deadline.clock()
         recorded = record(self.store, transaction, end, now, on_request=True)
-        if not recorded.write.done:
-            if recorded.captured is not None:
-                reference, row = recorded.captured, recorded.write.row
-                compare(self.store, transaction.transaction_id, reference, row, now)
+        if recorded.write.done:
+            return recorded.standing.status
+        if recorded.captured is not None:
+            reference, row = recorded.captured, recorded.write.row
+            compare(self.store, transaction.transaction_id, reference, row, now)
+        raise NotDone("changed")
+
+    def _withdraw(self, transaction: Transaction) -> End:
+        """Cancel a payment at the gateway; return what it is then."""
+        found = self._ask(transaction)
+        if found is None:
+            raise NotDone("unknown")
+        if not isinstance(found, GatewayPayment) or not in_two_steps(self.gateway):
+            return NotCharged()
+        transaction = self._with_id(transaction, found.id)
+        try:
+            end = TwoSteps(self.gateway, self.store, self.deadline).cancel(transaction)
+        except OutcomeUnknown as unknown:
+            raise NotDone("not_cancelable") from unknown
+        if isinstance(end, Pending):
+            raise NotDone("not_cancelable")
+        return end
+
+    def _with_id(self, transaction: Transaction, gateway_id: str) -> Transaction:
+        """Store the gateway's id of a payment that is claimed, if its row has none."""
+        if transaction.gateway_id is not None:
+            return transaction
+        if not self.store.note_id(transaction, gateway_id, self.deadline.clock()).done:
             raise NotDone("changed")
-        return {"status": recorded.standing.status, "gateway": agreed}
+        return replace(transaction, gateway_id=gateway_id)
 
     def _end(self, transaction: Transaction, found: Known, known: End | None) -> End:
         """Return what is to be written; what has failed is canceled at the gateway first."""
-        if found is None:
-            if known is None:
-                raise NotDone("unknown")
-            return known
         if known is not None:
-            raise NotDone("known")
+            if found is not None:
+                raise NotDone("known")
+            return known
+        check_ended(found)
         if isinstance(found, NoCharge):
             return NotCharged()
         if not isinstance(found, GatewayPayment) or not in_two_steps(self.gateway):
             return cast("Charged | Declined", found)
-        if isinstance(found.outcome, Open | Pending):
-            raise NotDone("not_ended")
-        if transaction.gateway_id is None:
-            write = self.store.note_id(transaction, found.id, self.deadline.clock())
-            if not write.done:
-                raise NotDone("changed")
+        transaction = self._with_id(transaction, found.id)
         try:
             return TwoSteps(self.gateway, self.store, self.deadline).end(found, transaction)
         except OutcomeUnknown as unknown:
@@ -229,66 +279,3 @@ class Hand:
             self.store.let_go(transaction_id, attempt_id, self.deadline.clock(), key=aside)
         except StoreUnavailable as failure:
             logs.error("lease not let go", transaction_id=transaction_id, code=failure.code)
-
-
-def described(found: Known) -> Told:
-    """Return what a person is told of what the gateway has: never where a customer has to go."""
-    told: Told = {}
-    outcome: object = found
-    if isinstance(found, GatewayPayment):
-        told, outcome = {"id": found.id}, found.outcome
-    match outcome:
-        case Charged(str(reference)):
-            return {"outcome": "charged", "reference": reference, **told}
-        case Declined(str(reason), another_method):
-            more = {"another_method": True} if another_method else {}
-            return {"outcome": "declined", "reason": reason, **more, **told}
-        case NotCharged(reason):
-            why = {} if reason is None else {"reason": str(reason)}
-            return {"outcome": "canceled", **why, **told}
-        case Pending():
-            return {"outcome": "pending", **told}
-        case Open():
-            return {"outcome": "open", **told}
-        case NoCharge():
-            return {"outcome": "none"}
-        case None:
-            return {"outcome": "unknown"}
-    raise TypeError("a gateway has answered with what is no outcome")
-
-
-def carry_out(order: object, open_hand: Callable[[], Hand]) -> Told:
-    """Carry an order out; return its transaction_id with what came of it, or why nothing did.
-
-    An order has `do`, which is ask or settle, and `transaction_id`; settle has `agreed` too, and
-    may have `known`: the gateway's `reference` of a capture, or null that there is none.
-    """
-    told: Told = {}
-    try:
-        fields = cast("Mapping[str, object]", order if isinstance(order, Mapping) else {})
-        transaction_id = parse_transaction_id(fields.get("transaction_id"))
-        told["transaction_id"] = transaction_id
-        hand = open_hand()
-        match fields:
-            case {"do": "ask"}:
-                told |= hand.ask(transaction_id)
-            case {"do": "settle", "agreed": agreed, "known": {"reference": str(reference)}}:
-                told |= hand.settle(transaction_id, agreed, Charged(reference))
-            case {"do": "settle", "agreed": agreed, "known": {"reference": None}}:
-                told |= hand.settle(transaction_id, agreed, NotCharged())
-            case {"do": "settle", "agreed": agreed, **rest} if "known" not in rest:
-                told |= hand.settle(transaction_id, agreed)
-            case _:
-                raise NotDone("not_an_order")
-    except InvalidField as invalid:
-        told["refused"] = {"code": "not_an_order", "about": invalid.field}
-    except NotDone as refusal:
-        told["refused"] = {"code": refusal.code, "about": refusal.about}
-    except Flawed as flaw:
-        told["refused"] = {"code": flaw.reason, "about": flaw.attribute}
-    except DependencyFailed as failure:
-        told["refused"] = {"code": failure.reason, "about": failure.code}
-    except Exception as error:  # noqa: BLE001
-        logs.unexpected(error)
-        told["refused"] = {"code": "unforeseen", "about": error_code(error)}
-    return told

@@ -49,6 +49,7 @@ SECTIONS = {
         "smoke": "Check a deployed stack with real requests.",
     },
     "Mend it": {
+        "payment": "See, settle and cancel one payment; list those with a status.",
         "failed": "See, repeat and remove failed transactions.",
         "subscribe": "Say who is told of alarms.",
         "export": "Write transactions as JSON lines, for reconciliation.",

@@ -116,7 +116,8 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
     Example:
       payment-infra failed show --suffix dev-001 5f0c954e-9f3a-4c8b-8a41-9e3d3c1f0a11
     """
-    from payment_infra.cli.views.failed import masked, print_message
+    from payment_infra.cli.views.failed import print_message
+    from payment_infra.cli.views.payment import masked
     from payment_infra.cloud.operating.dead_letters import read_dead_letters
     from payment_infra.cloud.operating.transactions import find
 
@@ -128,9 +129,7 @@ def show(environment: Environment, message_id: str, full: bool, output: str) -> 
         raise PaymentInfraError(_not_there(environment, message_id, read))
     for message in found:
         row = find(environment, message.transaction_id) if message.transaction_id else None
-        document = {"message": _readable(message), "row": row}
-        if not full:
-            document = masked(document)
+        document = masked({"message": _readable(message), "row": row}, full=full)
         if output == "json":
             print_json(document)
         else:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -13,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
+from payment_infra.cli.option_types import TransactionId
 from payment_infra.cli.options import environment_options, output_option
-from payment_infra.cli.views.output import print_data
-from payment_infra.errors import UsageError
+from payment_infra.cli.views.output import print_data, width
 from payment_infra.names import (
     ACCESS_LOG_GROUP,
     HEALTH_LOG_GROUP,
@@ -51,7 +49,9 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     help="From when on: 10m, 3h or 2d ago, or 2026-11-24T10:00:00Z.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Show new lines as they come, until Ctrl-C.")
-@click.option("--transaction", metavar="ID", help="Only what is about this payment.")
+@click.option(
+    "--transaction", type=TransactionId(), metavar="ID", help="Only what is about this payment."
+)
 @click.option(
     "--level", type=click.Choice(LEVELS, case_sensitive=False), help="Only this level and above."
 )
@@ -82,8 +82,6 @@ def command(
     from payment_infra.cloud.operating.log_search import Search
     from payment_infra.moments import parse_since
 
-    if transaction is not None and not _is_id(transaction):
-        raise UsageError("--transaction: an id is 1 to 128 visible ASCII characters")
     start = parse_since(since, datetime.now(UTC))
     chosen = [name] if name else [group for group in GROUPS if group != "api"]
     search = Search(environment, {group: GROUPS[group] for group in chosen}, start, transaction)
@@ -109,7 +107,7 @@ class _Printer:
         self._level = level.upper() if level else None
         self._everything = everything or output == "json"
         self._json = output == "json"
-        self._width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        self._width = width()
 
     def __call__(self, lines: Iterable[LogLine]) -> None:
         from payment_infra.cli.views.logs import entry
@@ -127,7 +125,3 @@ class _Printer:
                 print_data(json.dumps(parsed.document()) + "\n")
             else:
                 click.echo(parsed.text(self._width))
-
-
-def _is_id(text: str) -> bool:
-    return 1 <= len(text) <= 128 and all("!" <= character <= "~" for character in text)

@@ -58,3 +58,16 @@ class OutputFile(click.Path):
         if os.fspath(value).endswith(os.sep):
             self.fail(f"{value} is a directory; name a file in it", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class TransactionId(click.ParamType[str]):
+    """The id of a payment, as the API takes it (handlers/shared/fields.py)."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the id."""
+        text = str(value)
+        if not (1 <= len(text) <= 128 and all("!" <= character <= "~" for character in text)):
+            self.fail("an id is 1 to 128 visible ASCII characters", param, ctx)
+        return text

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from handlers.shared.money import Money
+from handlers.shared.transactions import Transaction
 from payment_infra.local.emulator import Emulator, emulator
 from tests.documents import RUNNABLE, Page, pages
 from tests.e2e.harness import REPOSITORY, Deployed, aws_variables, clean_environment
@@ -75,9 +78,14 @@ def prepare(name: str, deployed: Deployed) -> None:
             QueueUrl=deployed.stack.physical_ids()["FailedTransactionsDLQ"],
             MessageBody=json.dumps(message | {"reason": "gateway_unavailable"}),
         )
-        stuck = {"transaction_id": STUCK, "status": "processing", "in_flight": "stuck"}
-        row = {name: {"S": text} for name, text in stuck.items()}
-        dynamodb.put_item(TableName=table, Item={**row, "lease_expires_at": {"N": "1"}})
+        validated = Transaction.validated(STUCK, Money(10050, "USD"), "cust-1", datetime.now(UTC))
+        row = validated.to_record() | {"status": "processing", "in_flight": "stuck"}
+        row |= {"lease_expires_at": 1, "first_charge_at": validated.created_at}
+        item = {
+            name: {"N": str(value)} if isinstance(value, int) else {"S": str(value)}
+            for name, value in row.items()
+        }
+        dynamodb.put_item(TableName=table, Item=item)
     else:  # the embedded AWS drops the recovery from the template
         dynamodb.update_continuous_backups(
             TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}

@@ -174,3 +174,20 @@ def test_a_message_that_somebody_holds_is_not_said_to_be_missing(
     line = refused(cli(*command, *ENVIRONMENT), exit_code)
     assert line.startswith("no message m-0 could be read: about 1 message held by another or")
     assert cli("failed", "list", *ENVIRONMENT).stderr.splitlines()[-1].startswith("about 1 message")
+
+
+@pytest.mark.parametrize("full", [(), ("--full",)], ids=str)
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_no_token_or_address_of_a_customer_is_shown(
+    cli: Cli, aws: FakeAws, queues: FakeQueues, full: tuple[str, ...], output: str
+) -> None:
+    secrets = {"payment_method": "canary-1", "next_action": "canary-2", "return_url": "canary-3"}
+    message = {"transaction_id": "t-1", "operation": "validate", "record": secrets}
+    queues.put("ours", json.dumps(message))
+    aws.answers["dynamodb:GetItem"] = {
+        "Item": {name: {"S": text} for name, text in secrets.items()}
+    }
+    result = cli("failed", "show", "ours", *ENVIRONMENT, *full, "--output", output)
+    assert result.exit_code == 0
+    assert "canary" not in result.output
+    assert "payment_method" in result.stdout

@@ -35,6 +35,8 @@ COMMANDS = {
     "failed redrive --all": ("failed", "redrive", "--suffix", "dev", "--all", "--yes"),
     "failed redrive --id": ("failed", "redrive", "--suffix", "dev", "--id", "1", "--yes"),
     "failed purge": ("failed", "purge", "--suffix", "dev", "--export", "a b.jsonl", "--yes"),
+    "payment settle": ("payment", "settle", "--suffix", "dev", "t-1", "--yes"),
+    "payment cancel": ("payment", "cancel", "--suffix", "dev", "t-1", "--yes"),
     "deploy": ("deploy", "--suffix", "dev", "--bucket", "zips", "--no-wait", "--yes"),
 }
 ALL = pytest.mark.parametrize("operation", COMMANDS)

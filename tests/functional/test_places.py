@@ -31,6 +31,7 @@ NEEDED = {
     "restore": ("--to", "latest"),
     "subscribe": ("--list",),
     "failed show": ("5f0c954e-9f3a-4c8b-8a41-9e3d3c1f0a11",),
+    **dict.fromkeys(("payment show", "payment settle", "payment cancel"), ("a-transaction",)),
     "failed purge": ("--export", "dead-letters.jsonl"),
 }
 

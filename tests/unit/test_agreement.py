@@ -6,6 +6,7 @@ A name or a number that changes on one side only fails here.
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import subprocess
 import sys
@@ -16,14 +17,27 @@ from typing import Any
 
 import pytest
 
-from handlers.shared import charging, deadline, recovery, retry_messages, transactions
+from handlers import retry
+from handlers.shared import by_hand as handlers_by_hand
+from handlers.shared import (
+    charging,
+    deadline,
+    known,
+    orders,
+    recovery,
+    retry_messages,
+    transactions,
+)
 from handlers.shared.aws import clients, intake, latest_report, metrics, table
 from handlers.shared.money import Money
 from payment_infra import names
 from payment_infra.artifacts import HANDLERS, check_handlers
+from payment_infra.cli.payment import STATUSES
 from payment_infra.cloud.environment.intake import EVERY_METHOD, METHODS
+from payment_infra.cloud.operating import by_hand, payment_list
 from payment_infra.cloud.operating.queue_export import HIDDEN_SECONDS
 from payment_infra.cloud.restoring import rows
+from payment_infra.cloud.sdk import configuration
 from payment_infra.config import PRESETS, StackConfig
 from tests.items import IN_FLIGHT
 from tests.unit.template import Evaluated, Json, load, of_type, spelled_out
@@ -321,3 +335,39 @@ def test_a_restore_takes_for_validated_what_the_handlers_charge(minor: int, curr
     for name in ("amount", "currency", "customer_id", "fingerprint"):
         assert not rows.is_as_validated({**row, name: {"S": f"{row[name]['S']}0"}})
     assert not rows.is_as_validated({**row, "amount_minor": {"N": str(minor * 10)}})
+
+
+# Orders about one payment.
+
+
+def test_the_command_line_gives_orders_that_the_function_takes_and_waits_for_their_answer() -> None:
+    assert by_hand.ORDER == retry.ORDER
+    # What the function's start may take before.
+    assert deadline.ORDER_SECONDS + 4 <= configuration.READ_SECONDS
+
+
+def test_every_refusal_of_an_order_is_told_in_words() -> None:
+    sources = (inspect.getsource(module) for module in (handlers_by_hand, known, orders))
+    codes = {
+        call.args[0].value
+        for source in sources
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "NotDone"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    flaws = {flaw.reason for flaw in transactions.Flawed.__subclasses__()}
+    # A row that was changed is told beside what the gateway says.
+    assert by_hand.REFUSALS.keys() == (codes | flaws) - {"row_mismatched"}
+
+
+def test_the_settled_and_other_statuses_are_the_handlers() -> None:
+    assert set(STATUSES) == {
+        value
+        for name, value in vars(transactions).items()
+        if name in {"VALIDATED", "PROCESSING", "PENDING", "PROCESSED", "DECLINED", "CANCELED"}
+    }
+    in_index = [*transactions.IN_FLIGHT_KEYS, *transactions.PENDING_KEYS, transactions.OVERDUE]
+    assert [key for keys in payment_list.KEYS.values() for key in keys] == in_index
+    assert payment_list.ASIDE == transactions.ASIDE_KEYS

@@ -23,7 +23,7 @@ COMMANDS = commands()
 READ = {"--config": "FILE", "--stack-policy": "FILE"}
 # The result; what is saved before it is deleted; and what is written besides the result.
 WRITTEN = {"--out": "FILE or DIR", "--export": "FILE", "--report": "FILE", "--state": "DIR"}
-MOMENTS = {"--since", "--to"}
+MOMENTS = {"--since", "--to", "--until"}
 SPANS = {"--interval": "SECONDS", "--drain": "SECONDS", "--timeout": "MINUTES"}
 # What says in which form something is written: what is shown, and the template.
 FORMS = {"--output": ("text", "json"), "--format": ("yaml", "json")}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from payment_infra.cli.views.output import print_section
 from payment_infra.cli.views.status import NOTHING
 from payment_infra.cli.views.text import ago
 from payment_infra.cloud.operating.dead_letters import VISIBILITY_SECONDS
@@ -45,36 +45,11 @@ def left_behind(held: int, not_read: int, now: datetime) -> str:
     return "; ".join(told)
 
 
-def masked(value: Any) -> Any:
-    """Return a value in which every customer_id has only its ends."""
-    if isinstance(value, dict):
-        return {
-            key: _ends(inner) if key == "customer_id" and isinstance(inner, str) else masked(inner)
-            for key, inner in value.items()
-        }
-    return [masked(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _ends(text: str) -> str:
-    return f"{text[0]}…{text[-1]}" if len(text) > 2 else "…"
-
-
 def print_message(document: dict[str, Any]) -> None:
     """Print a message, and its payment's row."""
     for title in ("message", "row"):
-        click.secho(title, bold=True)
-        content = document[title]
-        if content is None:
+        if document[title] is not None:
+            print_section(title, document[title])
+        else:
+            click.secho(title, bold=True)
             click.echo("  none: the payment is not in the table")
-            continue
-        for name, value in content.items():
-            if isinstance(value, dict):
-                click.echo(f"  {escaped(name)}")
-                for key, inner in value.items():
-                    click.echo(f"    {escaped(key):<18}{_shown(inner)}")
-            else:
-                click.echo(f"  {escaped(name):<20}{_shown(value)}")
-
-
-def _shown(value: Any) -> str:
-    return escaped(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

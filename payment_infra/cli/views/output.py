@@ -48,6 +48,27 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         click.echo(click.style(line, bold=True) if number == 0 else line)
 
 
+def width() -> int | None:
+    """Return how many columns a line on stdout may have; None where no terminal ends it."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_section(title: str, content: Mapping[str, Any]) -> None:
+    """Print a title, and below it each value with its name."""
+    click.secho(title, bold=True)
+    for name, value in content.items():
+        if isinstance(value, dict):
+            click.echo(f"  {escaped(name)}")
+            for key, inner in value.items():
+                click.echo(f"    {escaped(key):<18}{_shown(inner)}")
+        else:
+            click.echo(f"  {escaped(name):<20}{_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    return escaped(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
 def print_outputs(outputs: Mapping[str, str], form: str) -> None:
     """Print a stack's outputs as a table or as one JSON object."""
     if form == "json":

@@ -114,13 +114,13 @@ class Environment:
             AwsError: the stack has not made them, or who asks cannot be told.
         """
         targets = {
-            path: self._invoked(logical_id)
+            path: self.invoked(logical_id)
             for path, logical_id in BEHIND.items()
             if path != names.LOOKUP_PATH or self.looks_up
         }
         return Functions(self.client("lambda"), targets, self.session.principal(), told)
 
-    def _invoked(self, logical_id: str) -> Mapping[str, str]:
+    def invoked(self, logical_id: str) -> Mapping[str, str]:
         """Return how Lambda's calls name a function: as `live` has it, where it is published."""
         qualifier = {"Qualifier": LIVE} if self.has(LIVE_ALIASES[logical_id]) else {}
         return {"FunctionName": self.resource(logical_id), **qualifier}
@@ -151,7 +151,7 @@ class Environment:
         Raises:
             AwsError: it cannot be read.
         """
-        invoked = self._invoked(logical_id)
+        invoked = self.invoked(logical_id)
         with translated(f"function {invoked['FunctionName']}"):
             found: Mapping[str, Any] = self.client("lambda").get_function_configuration(**invoked)
         return found

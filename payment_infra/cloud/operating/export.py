@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from payment_infra.cloud.operating.transactions import plain
+from payment_infra.cloud.operating.transactions import CAPABILITIES, plain
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.files import move_private, require_place, write_file
@@ -47,6 +47,8 @@ def pages(
 ) -> Iterator[Page]:
     """Yield the table's rows, a page of at most 1 MB read (DynamoDB API, Scan) after the other.
 
+    What of a row lets anybody pay, or act for the customer, is left out (CAPABILITIES).
+
     Args:
         client: of the table's account and region.
         table: its name.
@@ -62,11 +64,16 @@ def pages(
             request["ExclusiveStartKey"] = start_key
         with translated(f"table {table}"):
             answer = client.scan(**request)
-        rows = [json.dumps(plain(item), sort_keys=True) for item in answer["Items"]]
+        rows = [_line(item) for item in answer["Items"]]
         start_key = answer.get("LastEvaluatedKey")
         yield Page("".join(f"{row}\n" for row in rows), len(rows), start_key)
         if not start_key:
             return
+
+
+def _line(item: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in plain(item).items() if name not in CAPABILITIES}
+    return json.dumps(kept, sort_keys=True)
 
 
 def save(

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+# What lets whoever has it pay, or act for the customer: neither shown nor exported.
+CAPABILITIES = frozenset({"payment_method", "next_action"})
+
 
 def find(environment: Environment, transaction_id: str) -> Row | None:
     """Return a payment's row, None if there is none."""

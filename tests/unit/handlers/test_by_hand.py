@@ -489,3 +489,90 @@ def test_an_attempt_by_hand_that_dies_leaves_the_payment_to_be_recovered(
     assert payment.value("in_flight") in IN_FLIGHT_KEYS
     two_steps.meanwhile = lambda: None
     assert settle(payment.id, agreed)["status"] == "processed"
+
+
+# cancel
+
+
+def cancel(transaction_id: str) -> dict[str, Any]:
+    return order(do="cancel", transaction_id=transaction_id)
+
+
+def test_a_validated_payment_is_canceled_without_asking_whoever_made_it(
+    payment: Payment, two_steps: FakeTwoSteps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payment.set(status="validated", caller="arn:aws:iam::123456789012:user/shop")
+    del payment.row["gateway_id"]
+    assert cancel(payment.id) == {"transaction_id": payment.id, "status": "canceled"}
+    assert cancel(payment.id) == {"transaction_id": payment.id, "status": "canceled"}
+    assert payment.value("status") == "canceled"
+    assert two_steps.calls == []
+    assert Output.read(capsys).metrics["PaymentsCanceled"] == [1]
+
+
+@pytest.mark.parametrize("is_pending", [False, True])
+@pytest.mark.parametrize("outcome", [Open(), Pending(URL)])
+def test_what_can_be_canceled_at_the_gateway_is_canceled_there_first(
+    payment: Payment, two_steps: FakeTwoSteps, is_pending: bool, outcome: Outcome
+) -> None:
+    if is_pending:
+        pending(payment)
+    two_steps.payment = paid(outcome)
+    assert cancel(payment.id)["status"] == "canceled"
+    assert payment.value("status") == "canceled"
+    assert payment.value("canceled_at") is not None
+    assert "cancel" in two_steps.calls
+
+
+def test_what_was_charged_is_written_as_that(payment: Payment, two_steps: FakeTwoSteps) -> None:
+    pending(payment)
+    two_steps.payment = paid(Charged("ch_1"))
+    assert cancel(payment.id)["status"] == "processed"
+    assert payment.value("gateway_reference") == "ch_1"
+    assert "cancel" not in two_steps.calls
+
+
+def test_what_the_gateway_does_not_cancel_stays_as_it_is(
+    payment: Payment, two_steps: FakeTwoSteps
+) -> None:
+    two_steps.payment, two_steps.cancels_to = paid(Pending()), Pending()
+    assert cancel(payment.id)["refused"]["code"] == "not_cancelable"
+    assert payment.value("status") == "processing"
+    assert payment.value("in_flight") == STUCK
+
+
+def test_what_has_ended_or_is_held_is_not_canceled(
+    payment: Payment, two_steps: FakeTwoSteps, clock: Clock
+) -> None:
+    payment.set(lease_expires_at=epoch_seconds(clock.now) + 9)
+    assert cancel(payment.id)["refused"] == {"code": "held", "about": "10"}
+    payment.set(status="processed")
+    assert cancel(payment.id)["refused"] == {"code": "settled", "about": "processed"}
+    assert two_steps.calls == []
+
+
+def test_what_was_never_prepared_is_canceled_so_that_nobody_prepares_it(
+    payment: Payment, two_steps: FakeTwoSteps
+) -> None:
+    del payment.row["gateway_id"]
+    assert cancel(payment.id)["status"] == "canceled"
+    assert two_steps.calls == []
+
+
+def test_what_a_restore_took_back_is_looked_for_before_it_is_canceled(
+    payment: Payment, two_steps: FakeTwoSteps
+) -> None:
+    del payment.row["gateway_id"]
+    payment.set(status="validated", rewound=1)
+    assert cancel(payment.id)["refused"]["code"] == "unknown"
+    two_steps.payment = paid(Open())
+    assert cancel(payment.id)["status"] == "canceled"
+    assert payment.value("gateway_id") == ID
+
+
+def test_a_gateway_in_one_step_has_nothing_to_cancel(
+    payment: Payment, gateway: CountingGateway
+) -> None:
+    one_step(payment)
+    assert cancel(payment.id)["refused"]["code"] == "in_one_step"
+    assert payment.value("status") == "processing"

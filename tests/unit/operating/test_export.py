@@ -58,6 +58,26 @@ def test_pages_without_a_row_that_is_asked_for_do_not_end_it(client: DynamoDBCli
     assert exported("".join(one.lines for one in found)) == NAMES[150:]
 
 
+def test_what_lets_anybody_pay_or_act_for_the_customer_is_not_exported(
+    aws: FakeAws, client: DynamoDBClient
+) -> None:
+    texts = {
+        "transaction_id": "t-1",
+        "status": "pending",
+        "reference": "order 1",
+        "payment_method": "canary-token",
+        "next_action": "https://bank.example/canary",
+    }
+    aws.answers["dynamodb:Scan"] = {
+        "Items": [{name: {"S": text} for name, text in texts.items()}],
+        "Count": 1,
+    }
+    [page] = pages(client, TABLE, None)
+    assert json.loads(page.lines) == {
+        name: texts[name] for name in ("transaction_id", "status", "reference")
+    }
+
+
 def test_an_export_that_fails_between_two_pages_goes_on_after_the_last_one(
     aws: FakeAws, client: DynamoDBClient, tmp_path: Path
 ) -> None:

@@ -18,8 +18,9 @@ from payment_infra.cli.list import print_stacks
 from payment_infra.cli.subscribe import print_subscriptions
 from payment_infra.cli.views.destruction import draw as draw_destruction
 from payment_infra.cli.views.destruction import draw_remains
-from payment_infra.cli.views.failed import masked, print_message, print_messages
+from payment_infra.cli.views.failed import print_message, print_messages
 from payment_infra.cli.views.logs import entry
+from payment_infra.cli.views.payment import masked
 from payment_infra.cli.views.status import draw as draw_status
 from payment_infra.cloud.destroying.destruction import Destruction, Kept
 from payment_infra.cloud.environment.callers import Callers, Principal

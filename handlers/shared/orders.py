@@ -1,0 +1,56 @@
+"""Orders about one payment, from whoever may invoke payment-retry: what they are, and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from handlers.shared.aws import logs
+from handlers.shared.failures import DependencyFailed, error_code
+from handlers.shared.fields import InvalidField, parse_transaction_id
+from handlers.shared.gateway import Charged, NotCharged
+from handlers.shared.known import NotDone
+from handlers.shared.transactions import Flawed
+
+if TYPE_CHECKING:
+    from handlers.shared.by_hand import Hand
+    from handlers.shared.known import Told
+
+
+def carry_out(order: object, open_hand: Callable[[], Hand]) -> Told:
+    """Carry an order out; return its transaction_id with what came of it, or why nothing did.
+
+    An order has `do`, which is ask, settle or cancel, and `transaction_id`. To settle takes
+    `agreed`, too, and maybe `known`: the gateway's `reference` of a capture, null for none.
+    """
+    told: Told = {}
+    try:
+        fields = cast("Mapping[str, object]", order if isinstance(order, Mapping) else {})
+        transaction_id = parse_transaction_id(fields.get("transaction_id"))
+        told["transaction_id"] = transaction_id
+        hand = open_hand()
+        match fields:
+            case {"do": "ask"}:
+                told |= hand.ask(transaction_id)
+            case {"do": "cancel"}:
+                told |= hand.cancel(transaction_id)
+            case {"do": "settle", "agreed": agreed, "known": {"reference": str(reference)}}:
+                told |= hand.settle(transaction_id, agreed, Charged(reference))
+            case {"do": "settle", "agreed": agreed, "known": {"reference": None}}:
+                told |= hand.settle(transaction_id, agreed, NotCharged())
+            case {"do": "settle", "agreed": agreed, **rest} if "known" not in rest:
+                told |= hand.settle(transaction_id, agreed)
+            case _:
+                raise NotDone("not_an_order", fields.get("do"))
+    except InvalidField as invalid:
+        told["refused"] = {"code": "not_an_order", "about": invalid.field}
+    except NotDone as refusal:
+        told["refused"] = {"code": refusal.code, "about": refusal.about}
+    except Flawed as flaw:
+        told["refused"] = {"code": flaw.reason, "about": flaw.attribute}
+    except DependencyFailed as failure:
+        told["refused"] = {"code": failure.reason, "about": failure.code}
+    except Exception as error:  # noqa: BLE001
+        logs.unexpected(error)
+        told["refused"] = {"code": "unforeseen", "about": error_code(error)}
+    return told
