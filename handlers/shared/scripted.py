@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 UNKNOWN_METHOD = "unknown-method"
 
 
-class NoSuchPayment(LookupError):
+class NoSuchPayment(GatewayUnavailable):
     """The account has no payment with this id."""
 
 
@@ -269,7 +269,7 @@ class ScriptedGateway:
     def _facts(self, payment_id: str) -> Facts:
         facts = Facts.of(payment_id)
         if facts is None or facts.account != self._digest:
-            raise NoSuchPayment
+            raise NoSuchPayment("NoSuchPayment")
         return facts
 
     def _mine(self, name: str) -> str:

@@ -30,6 +30,7 @@ from handlers.shared.money import MINOR_DIGITS, Money
 from handlers.shared.scripted import NoSuchPayment, ScriptedGateway
 from handlers.shared.scripted_ledger import KeyReused, Ledger
 from handlers.shared.transactions import Transaction
+from payment_infra.conformance import Request, run
 from tests.unit.handlers.harness import Output
 
 if TYPE_CHECKING:
@@ -323,6 +324,15 @@ def test_that_there_is_no_payment_is_known_only_where_the_memory_is_whole(
         prepared(gateway, transaction(clock, name=str(number)), str(number))
     assert gateway.find(after) is None
     assert gateway.find(transaction(clock, name="0")) == NoCharge()
+
+
+def test_it_passes_what_every_gateway_has_to(tmp_path: Path) -> None:
+    tokens = Request(
+        *("", ""), payment_method="paid", declined_method="declined", pending_method="redirect-paid"
+    )
+    results = list(run(lambda _: ScriptedGateway(None, Ledger(tmp_path / "kit")), None, tokens))
+    assert {result.level for result in results} == {"ok"}
+    assert len(results) == 15
 
 
 def test_payments_of_others_are_not_there(make: Make, clock: Clock) -> None:
