@@ -64,7 +64,7 @@ class TwoSteps:
             OtherPayment: what the gateway has is not this payment.
             OutcomeUnknown: a restore took the row back, and the gateway cannot tell of it.
         """
-        if claimed.gateway_id is not None:
+        if claimed.gateway_id is not None and claimed.rewound is None:
             payment = self._fetch(claimed)
         else:
             made = self._begin(claimed)
@@ -135,6 +135,8 @@ class TwoSteps:
         # What was begun otherwise, or may have been before a restore, is never prepared.
         if claimed.rewound is not None or claimed.first_charge_at is not None:
             payment = self._find(claimed)
+            if payment is None and claimed.gateway_id is not None:
+                raise OtherPayment("gateway_id")
             if payment is None:
                 return Declined("not_found_at_gateway", another_method=True)
         else:
@@ -145,7 +147,8 @@ class TwoSteps:
             if isinstance(made, Declined):
                 return made
             payment = made
-        self._check(claimed, payment, payment.id)
+        # A restore may have lost a row that had another one, which counts if that was charged.
+        self._check(claimed, payment, claimed.gateway_id or payment.id)
         write = self.store.note_id(claimed, payment.id, self.deadline.clock())
         if not write.done:
             raise Overtaken(write.row)

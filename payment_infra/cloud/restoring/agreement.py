@@ -52,7 +52,7 @@ def agree(work: Work, source: str, target: str, moment: datetime, since: str) ->
             document = {"kind": "mismatched", "rows": [asdict(row) for row in rows]}
             work.operator.tell(Report(lines, document))
             question = (
-                "Their amount, currency or customer was changed since. Leave them behind "
+                "What was validated of them was changed since. Leave them behind "
                 "(--mismatched carry takes them along as they are)?"
             )
             work.confirm(question, agreed=False, flag="--mismatched leave, or carry")
@@ -86,8 +86,8 @@ def discard_question(rows: list[RowChange]) -> str:
     told = []
     if number := sum(row.after in OPEN for row in rows):
         told.append(
-            f"At least {number} will be marked as rewound, and charged only if the gateway is "
-            "certain that it never did"
+            f"At least {number} will be open again, and charged only if the gateway is certain "
+            "that it never did"
         )
     if number := sum(row.unknown for row in rows):
         told.append(f"{number} will be missing, and could be charged again if validated again")

@@ -21,16 +21,18 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.restoring.reading import Item, each_segment, read_rows, scan_segment
 from payment_infra.cloud.restoring.rows import (
+    GATEWAY_ID,
+    GATEWAY_MARKS,
     OPEN,
     REWOUND,
     is_as_validated,
     is_open,
     is_payment,
-    made_anew,
+    made_twice,
     mark_of,
+    tells_as_much,
     tells_more,
     text,
-    without_mark,
 )
 from payment_infra.cloud.sdk.errors import code_of, translated
 
@@ -112,9 +114,10 @@ class Marking:
         others = {} if self.lost else read_rows(self.client, self.source, ids)
         for row in rows:
             transaction_id, mark = text(row, "transaction_id"), mark_of(row)
-            due = self._due(row, others.get(transaction_id))
+            other = others.get(transaction_id)
+            due = self._due(row, other)
             if due is not None and (mark is None or due < mark):
-                if self._write(transaction_id, due):
+                if self._write(transaction_id, due, _beginning(row, other)):
                     yield transaction_id
             elif mark is not None:
                 yield transaction_id
@@ -122,8 +125,12 @@ class Marking:
     def _due(self, row: Item, other: Item | None) -> int | None:
         """Return what an open row is to be marked with, None if it needs no mark.
 
-        Of two moments the earlier one counts: since then, neither row tells all.
+        Of two moments the earlier one counts: since then, neither row tells all. What has the
+        gateway's own name of the payment needs none: that says what has become of it. But where the
+        other one does not have that name, the gateway may have two.
         """
+        if GATEWAY_ID in row and (other is None or row[GATEWAY_ID] == other.get(GATEWAY_ID)):
+            return None
         moments = [floor(self.moment.timestamp())] if self._hides(row, other) else []
         if other is not None and (mark := mark_of(other)) is not None:
             moments.append(mark)
@@ -134,35 +141,50 @@ class Marking:
         was made anew, or would have been carried over. One that is older would not have been."""
         if other is None:
             return True
-        if without_mark(row) == without_mark(other):
+        if tells_as_much(row, other):
             return False
-        if not is_payment(other) or tells_more(other, row) or made_anew(other, row):
+        if not is_payment(other) or tells_more(other, row) or made_twice(other, row):
             return True
         at, other_at = text(row, "updated_at"), text(other, "updated_at")
         return (self.discard and other_at >= at) or (
             not is_as_validated(other) and other_at > at  # and so not carried over
         )
 
-    def _write(self, transaction_id: str, mark: int) -> bool:
+    def _write(self, transaction_id: str, mark: int, beginning: Item) -> bool:
         """Mark a row, unless it is gone, settled, or marked with an earlier moment; return whether
         it was. A repeated call does the same again, as the SDK's may.
 
         Until when the row is queued goes with it: that message may have been handled since.
         """
+        learned = "".join(f", {name} = :{name}" for name in beginning)
+        values = {f":{name}": value for name, value in beginning.items()}
         with translated(f"table {self.target}"):
             try:
                 self.client.update_item(
                     TableName=self.target,
                     Key={"transaction_id": {"S": transaction_id}},
-                    UpdateExpression=f"SET {REWOUND} = :mark REMOVE queued_until",
+                    UpdateExpression=f"SET {REWOUND} = :mark{learned} REMOVE queued_until",
                     ConditionExpression=(
                         f"{IS_OPEN} AND (attribute_not_exists({REWOUND}) OR {REWOUND} >= :mark)"
                     ),
                     ExpressionAttributeNames=NAMES,
-                    ExpressionAttributeValues={**STATUSES, ":mark": {"N": str(mark)}},
+                    ExpressionAttributeValues={**STATUSES, **values, ":mark": {"N": str(mark)}},
                 )
             except ClientError as error:
                 if code_of(error) != "ConditionalCheckFailedException":
                     raise
                 return False
         return True
+
+
+def _beginning(row: Item, other: Item | None) -> Item:
+    """Return what another row knows, and this does not, of when and where the payment was begun.
+
+    No other gateway may find a payment uncharged, and one may list what was made since then.
+    """
+    if other is None or not is_payment(other):
+        return {}
+    learned = {name: other[name] for name in GATEWAY_MARKS if name in other and name not in row}
+    if text(other, "created_at") < text(row, "created_at"):
+        learned["created_at"] = other["created_at"]
+    return learned

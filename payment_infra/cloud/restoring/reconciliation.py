@@ -18,21 +18,23 @@ from botocore.exceptions import ClientError
 
 from payment_infra.cloud.restoring.reading import Item, each_segment, read_rows, scan_segment
 from payment_infra.cloud.restoring.rows import (
+    BEGUN_AT,
     CONTRADICTED,
+    OPEN,
     OVERWRITES,
     REWOUND,
-    SETTLED,
+    contradicts,
     is_as_validated,
     is_open,
     is_payment,
     is_settled,
-    made_anew,
+    made_twice,
     mark_of,
     supersedes,
+    tells_as_much,
     tells_more,
     text,
     with_mark,
-    without_mark,
 )
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.moments import exact
@@ -46,8 +48,6 @@ Note = Callable[[Sequence["RowChange"]], None]
 
 # How far the functions' clocks may be from DynamoDB's, with the time that a request takes.
 CLOCK_MARGIN = timedelta(minutes=5)
-# In these, a payment may have been charged.
-BEGUN = SETTLED | {"processing"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class RowChange:
 
     before and after are its statuses where it was read and where it goes, after None if it is not
     there. It is "copied", "kept" (what is there is settled, or as new), "left" (nothing was to be
-    written), "foreign" (no payment that this system can have made), or "mismatched": its amount,
-    currency or customer is not what was validated. These two are left, too.
+    written), "foreign" (no payment that this system can have made), or "mismatched": it is not what
+    was validated. These two are left, too.
     """
 
     transaction_id: str
@@ -71,7 +71,7 @@ class RowChange:
         """Whether it may have been charged, and where it was to go there is no row to mark: if its
         client validates it again, it could be charged again."""
         missing = self.after is None and self.action in {"left", "kept", "mismatched"}
-        return missing and self.before in BEGUN
+        return missing and self.before != OPEN[0]
 
 
 def changes(
@@ -151,7 +151,7 @@ def _page_changes(
         )
         found.append(change)
         if action == "copied":
-            to_copy.append((change, _with_older_mark(row, present, moment)))
+            to_copy.append((change, _as_known_there(row, present, moment)))
     note(found)
     kept = {change for change, row in to_copy if not _copy(client, target, row)}
     note([replace(change, action="kept") for change in kept])
@@ -160,7 +160,7 @@ def _page_changes(
 
 def _action(row: Item, present: Item | None, *, write: bool, mismatched: bool) -> Action | None:
     """Return what is to be done about a row, None if the target tells as much."""
-    if present is not None and without_mark(row) == without_mark(present):
+    if present is not None and tells_as_much(present, row):
         return None
     if not is_payment(row):
         return "foreign"
@@ -170,29 +170,33 @@ def _action(row: Item, present: Item | None, *, write: bool, mismatched: bool) -
         return "copied" if write else "left"
     # What differs though it is dated alike was changed by something else: as restored, it stays.
     as_new = text(row, "updated_at") >= text(present, "updated_at")
-    return "kept" if as_new or (is_open(present) and tells_more(row, present)) else None
+    hidden = is_open(present) and tells_more(row, present)
+    return "kept" if as_new or hidden or contradicts(row, present) else None
 
 
-def _with_older_mark(row: Item, present: Item | None, moment: datetime) -> Item:
+def _as_known_there(row: Item, present: Item | None, moment: datetime) -> Item:
     """Return a row with the mark of the one that it is written over, if it lacks that.
 
     That a row was never marked does not prove that it tells of every charge: one that was lost and
     validated anew with the same Idempotency-Key has the same id, and knows nothing of the time
-    before. If it shows that by its date, it is marked with the moment since which the two differ. A
-    mark too many costs a look-up, one too few a second charge. What is settled is not charged any
-    more, and needs none.
+    before. If it shows that by its date, it is marked with the moment since which the two differ,
+    and gets the earlier date, for a gateway may list what was made since then. A mark too many
+    costs a look-up, one too few a second charge. What is settled is not charged any more, and needs
+    none.
     """
     if present is None or not is_open(row):
         return row
     marks = [mark for version in (row, present) if (mark := mark_of(version)) is not None]
-    if made_anew(row, present):
+    if made_twice(row, present):
         marks.append(floor(moment.timestamp()))
+        made = min(filter(None, (text(version, "created_at") for version in (row, present))))
+        row = {**row, "created_at": {"S": made}}
     return with_mark(row, min(marks)) if marks else row
 
 
 def _copy(client: DynamoDBClient, target: str, row: Item) -> bool:
-    """Write a row, unless what is there is settled, further, newer, or has an older mark than it;
-    return whether it was."""
+    """Write a row, unless what is there is settled, further, newer, was begun elsewhere, or has an
+    older mark than it; return whether it was."""
     values: dict[str, Any] = {
         f":open{number}": {"S": status}
         for number, status in enumerate(OVERWRITES[text(row, "status")])
@@ -208,7 +212,13 @@ def _copy(client: DynamoDBClient, target: str, row: Item) -> bool:
         if REWOUND in row:
             values[":mark"] = row[REWOUND]
             unmarked += f" OR {REWOUND} >= :mark"
-        overwritten = f"{overwritten} AND updated_at <= :updated AND ({unmarked})"
+        kept = [unmarked, *(f"attribute_not_exists({name})" for name in BEGUN_AT)]
+        for number, name in enumerate(BEGUN_AT, start=1):
+            if name in row:
+                values[f":{name}"] = row[name]
+                kept[number] += f" OR {name} = :{name}"
+        conditions = " AND ".join(f"({part})" for part in kept)
+        overwritten = f"{overwritten} AND updated_at <= :updated AND {conditions}"
     with translated(f"table {target}"):
         try:
             client.put_item(

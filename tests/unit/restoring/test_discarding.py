@@ -33,7 +33,7 @@ def test_discarding_asks_once_more_and_ends_before_payments_are_stopped(world: W
     assert world.aws.called("apigateway:UpdateStage") == []
     assert world.active == OWN
     assert world.operator.asked == [
-        "At least 3 will be marked as rewound, and charged only if the gateway is certain that it "
+        "At least 3 will be open again, and charged only if the gateway is certain that it "
         "never did. Leave them behind?"
     ]
     listed = world.operator.of(Report)[-1]

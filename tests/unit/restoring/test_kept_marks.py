@@ -65,7 +65,7 @@ def test_a_mark_that_another_run_has_just_set_is_not_taken_back(world: World) ->
 
 @pytest.mark.parametrize("status", OPEN)
 def test_a_mark_goes_with_the_row_that_is_carried_over(world: World, status: str) -> None:
-    row = with_mark(payment("open", status, TO + MINUTE, TO), TO - HOUR)
+    row = with_mark(payment("open", status, TO + MINUTE, TO - 30 * MINUTE), TO - HOUR)
     world.own.write(TO + MINUTE, "open", row)
     assert world.restore().document["marked"] == ["open"]
     assert active(world).rows()["open"] == row
