@@ -12,11 +12,12 @@ import click
 
 from payment_infra.cli import interruption
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import config_options, stack_name_option
+from payment_infra.cli.options import config_options, method_option, stack_name_option
 from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.views.output import note, print_outputs
 from payment_infra.config import FIELDS
 from payment_infra.foreign import escaped
+from payment_infra.gateway_names import SCRIPTED_GATEWAY
 from payment_infra.local.refused import DEFAULT_SUFFIX, OWN
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ DEFAULT_PORT = 4566
 )
 @click.option("--smoke", is_flag=True, help="Run the smoke check, stop, and exit with its status.")
 @click.option("--pay", is_flag=True, help="Let --smoke charge at a real gateway, too: 100.50 USD.")
+@method_option
 @click.option("-v", "--verbose", is_flag=True, help="Show every request and its answer.")
 @config_options(*(name for name in FIELDS if name not in OWN), suffix=DEFAULT_SUFFIX)
 @stack_name_option
@@ -54,6 +56,7 @@ def command(
     state: Path | None,
     smoke: bool,
     pay: bool,
+    payment_method: str,
     verbose: bool,
 ) -> None:
     """Run the stack on this machine, without an AWS account.
@@ -85,9 +88,10 @@ def command(
             from payment_infra.cli.smoke import run_checks
 
             note("")
-            run_checks(deployed.api, resolved.config.gateway, pay=pay, verbose=verbose)
+            gateway = resolved.config.gateway
+            run_checks(deployed.api, gateway, pay=pay, method=payment_method, verbose=verbose)
         else:
-            _show_how_to_try(deployed)
+            _show_how_to_try(deployed, resolved.config.gateway)
             try:
                 for lines in local.follow_logs(session, deployed, time.sleep):
                     _show(lines)
@@ -97,8 +101,10 @@ def command(
             note(f"\n{deployed.stack.name} has been deleted; the embedded AWS stops, too.")
 
 
-def _show_how_to_try(deployed: LocalStack) -> None:
+def _show_how_to_try(deployed: LocalStack, gateway: str) -> None:
     payment = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
+    if gateway == SCRIPTED_GATEWAY:
+        payment |= {"payment_method": "paid"}
     charge = {"transaction_id": "PASTE-IT-HERE"}
     url = deployed.api.url
     for path, body in (("validate", payment), ("process", charge)):

@@ -261,6 +261,16 @@ def allow_option(
     )(function)
 
 
+def method_option(function: Command) -> Command:
+    """Add --payment-method: what a check pays with where a gateway needs it."""
+    return click.option(
+        "--payment-method",
+        default="",
+        metavar="TOKEN",
+        help="What a real gateway charges with --pay, if it needs a payment method.",
+    )(function)
+
+
 def out_option(
     name: str, meaning: str, *earlier: str, **attributes: Any
 ) -> Callable[[Command], Command]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from payment_infra.cli.everywhere import everywhere
-from payment_infra.cli.options import environment_options, output_option
+from payment_infra.cli.options import environment_options, method_option, output_option
 from payment_infra.cli.views.output import note, print_json, print_table
 from payment_infra.errors import PaymentInfraError
 
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     help="Show every request and its answer.",
 )
 @click.option("--pay", is_flag=True, help="Charge at a real gateway, too: 100.50 USD.")
+@method_option
 @output_option
 @environment_options
 @everywhere
-def command(environment: Environment, verbose: bool, pay: bool, output: str) -> None:
+def command(
+    environment: Environment, verbose: bool, pay: bool, payment_method: str, output: str
+) -> None:
     """Check a deployed stack with real requests.
 
     It records one payment of 100.50 USD for the customer smoke-check, and has it charged; where the
@@ -40,16 +43,26 @@ def command(environment: Environment, verbose: bool, pay: bool, output: str) -> 
       payment-infra smoke --suffix dev-001
     """
     api = environment.api()
-    run_checks(api, environment.gateway(), pay=pay, verbose=verbose, output=output)
+    gateway = environment.gateway()
+    run_checks(api, gateway, pay=pay, method=payment_method, verbose=verbose, output=output)
 
 
-def run_checks(api: Api, gateway: str, *, pay: bool, verbose: bool, output: str = "text") -> None:
+def run_checks(
+    api: Api,
+    gateway: str,
+    *,
+    pay: bool,
+    verbose: bool,
+    method: str = "",
+    output: str = "text",
+) -> None:
     """Run the checks and print them.
 
     Args:
         api: of the stack.
         gateway: the class of its payment gateway.
         pay: whether a real one is to charge.
+        method: its token of what is charged.
         verbose: whether every request and its answer are shown.
         output: text or json.
 
@@ -60,7 +73,7 @@ def run_checks(api: Api, gateway: str, *, pay: bool, verbose: bool, output: str 
 
     charge = smoke.charges(gateway, pay=pay)
     checks: list[Check] = []
-    for check in smoke.run(api, charge=charge):
+    for check in smoke.run(api, charge=charge, method=method):
         if api.told and not checks:
             note(f"Warning: {api.told}")
         checks.append(check)

@@ -48,6 +48,18 @@ def test_a_sound_stack_passes_every_check_in_order(http: FakeHttp) -> None:
     assert all(one.passed for one in checks)
 
 
+def test_the_payment_has_what_a_gateway_needs_by_the_token_that_was_named(
+    http: FakeHttp,
+) -> None:
+    for method, sent in (("", "smoke-check"), ("pm_test", "pm_test")):
+        http.requests.clear()
+        list(smoke.run(api(), charge=True, method=method))
+        payments = [json.loads(one.body) for one in http.requests if one.url.endswith("validate")]
+        assert payments[0] == {}  # whether a signature is wanted
+        assert {payment["payment_method"] for payment in payments[1:]} == {sent}
+        assert all(payment["return_url"].startswith("https://") for payment in payments[1:])
+
+
 def test_what_an_open_api_gets_is_not_signed(http: FakeHttp) -> None:
     list(smoke.run(api(), charge=True))
     assert not [one for one in http.requests if "Authorization" in one.headers]
@@ -219,7 +231,7 @@ def test_the_command_says_what_it_has_not_tried(
         "USD\n"
     )
     assert "process again" not in told.out
-    run_checks(api(), "acme:Acme", pay=True, verbose=False)
+    run_checks(api(), "acme:Acme", pay=True, method="pm_test", verbose=False)
     told = capsys.readouterr()
     assert (told.err, "process again" in told.out) == ("", True)
 

@@ -26,7 +26,8 @@ ALREADY_PROCESSED = "Transaction already processed"
 HEALTH = "health"
 CHECK = "check the network"
 # What a gateway may need of a payment; one that needs neither leaves it unread.
-NEEDED = {"payment_method": "smoke-check", "return_url": "https://example.com/"}
+PAYMENT_METHOD = "smoke-check"
+RETURN_URL = "https://example.com/"
 # How often, and how far apart, a stage that has been stopped is asked whether it is still.
 THROTTLED_LOOKS = 30
 THROTTLED_PAUSE_SECONDS = 2.0
@@ -238,16 +239,18 @@ def unhealthy(report: object) -> list[str]:
     ]
 
 
-def run(api: Api, *, charge: bool) -> Iterator[Check]:
+def run(api: Api, *, charge: bool, method: str = "") -> Iterator[Check]:
     """Run the checks in order, and yield each as soon as it is done.
 
     Args:
         api: of the stack.
         charge: whether the payment that is recorded is charged, too; else it stays validated.
+        method: the gateway's token of what is charged, "" for one that no real gateway knows.
     """
     api.find_authorization()
     check = partial(_check, api)
-    payment = {"amount": 100.50, "currency": "USD", "customer_id": "smoke-check", **NEEDED}
+    payment = {"amount": 100.50, "currency": "USD", "customer_id": "smoke-check"}
+    payment |= {"payment_method": method or PAYMENT_METHOD, "return_url": RETURN_URL}
     validated = check("validate", "POST", "validate", payment, "200 validated", "status")
     yield validated
     if charge:
