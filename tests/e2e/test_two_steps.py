@@ -1,0 +1,96 @@
+"""A gateway in two steps on the real stack: its payments are paid, declined, or pending for long.
+
+The scripted gateway's memory is one file for all functions of the embedded AWS.
+"""
+
+from typing import Any
+
+import pytest
+
+from payment_infra.cloud.environment.smoke import Answer
+from payment_infra.local.emulator import Emulator
+from tests.e2e.conftest import Deploy
+from tests.e2e.harness import PAYMENT, Deployed, until
+
+SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
+RETURN_URL = "https://shop.example/back"
+
+
+@pytest.fixture(scope="module")
+def deployed(aws: Emulator, deploy: Deploy) -> Deployed:
+    return deploy(aws, "steps-1", authorization="none", gateway="scripted")
+
+
+def begun(deployed: Deployed, **fields: str) -> tuple[str, Answer]:
+    """Validate a payment and process it; return its id, and the answer."""
+    api = deployed.api()
+    validated = api.call("POST", "validate", PAYMENT | {"return_url": RETURN_URL} | fields)
+    assert validated.status == 200, validated
+    transaction_id = str(validated.field("transaction_id"))
+    return transaction_id, api.call("POST", "process", {"transaction_id": transaction_id})
+
+
+def standing(deployed: Deployed, transaction_id: str) -> Any:
+    answer = deployed.api().call("GET", f"transactions/{transaction_id}")
+    assert answer.status == 200, answer
+    return answer.body
+
+
+def change(deployed: Deployed, transaction_id: str, name: str, value: dict[str, str]) -> None:
+    """Change an attribute of a row by hand."""
+    deployed.session.client("dynamodb").update_item(
+        TableName="transactions-steps-1",
+        Key={"transaction_id": {"S": transaction_id}},
+        UpdateExpression="SET #name = :value",
+        ExpressionAttributeNames={"#name": name},
+        ExpressionAttributeValues={":value": value},
+    )
+
+
+def test_a_payment_needs_a_method_which_decides_whether_it_is_paid(deployed: Deployed) -> None:
+    answer = deployed.api().call("POST", "validate", PAYMENT)
+    assert (answer.status, answer.field("missing_fields")) == (400, ["payment_method"])
+
+    transaction_id, answer = begun(deployed, payment_method="paid", reference="order 4711")
+    assert (answer.status, answer.field("status")) == (200, "processed")
+    told = standing(deployed, transaction_id)
+    assert (told["status"], told["reference"]) == ("processed", "order 4711")
+
+    transaction_id, answer = begun(deployed, payment_method="declined")
+    assert (answer.status, answer.field("reason"), answer.field("another_method")) == (
+        *(402, "card_declined", True),
+    )
+    assert standing(deployed, transaction_id)["decline_reason"] == "card_declined"
+
+
+def test_what_is_pending_and_what_was_not_answered_are_settled_without_their_client(
+    deployed: Deployed,
+) -> None:
+    """By a look that the scheduled run has queued, and by the retry."""
+    lost, answer = begun(deployed, payment_method="paid", customer_id="fault-confirm-lost")
+    assert (answer.status, answer.field("retry")) == (500, "queued")
+    pending, answer = begun(deployed, payment_method="redirect-paid:0")
+    assert (answer.status, answer.field("status")) == (202, "pending")
+    action = str(answer.field("next_action"))
+    assert action.startswith("https://scripted.example/")
+    assert action.endswith("?return_url=https%3A%2F%2Fshop.example%2Fback")
+    assert standing(deployed, pending)["next_action"] == action
+
+    change(deployed, pending, "lease_expires_at", {"N": "1"})  # its next look is due
+    assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is None
+    told = until(lambda: _settled(deployed, pending))
+    assert (told["status"], "next_action" in told) == ("processed", False)
+    assert until(lambda: _settled(deployed, lost))["status"] == "processed"
+    for transaction_id in (pending, lost):
+        captured = [
+            line
+            for function in ("Processing", "Retry")
+            for line in deployed.logged(function, '"message":"captured"')
+            if transaction_id in line
+        ]
+        assert len(captured) == 1
+
+
+def _settled(deployed: Deployed, transaction_id: str) -> Any:
+    told = standing(deployed, transaction_id)
+    return told if told["status"] not in {"processing", "pending"} else None
