@@ -245,7 +245,7 @@ def purge(
     """Save dead letters to a file, then delete them.
 
     Only what is in the file is deleted, not what has come since. The file holds whole messages,
-    customers' ids among them, and only you can read it.
+    customers' ids among them, but no token of a payment method; only you can read it.
 
     \b
     Example:

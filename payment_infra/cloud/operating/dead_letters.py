@@ -8,6 +8,7 @@ then it is held: in flight, as SQS counts it.
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from payment_infra.cloud.events import Waiting
+from payment_infra.cloud.operating.transactions import CAPABILITIES
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.polling import looks
 from payment_infra.cloud.sdk.queues import Depth, read_depth
@@ -70,10 +72,12 @@ class DeadLetter:
     def document(self) -> dict[str, Any]:
         """Return the whole message for a file, as JSON takes it: what is binary, in base64.
 
-        The receipt handle is not in it: it does not last.
+        The receipt handle is not in it: it does not last. Nor is what pays for a payment that could
+        not be stored, whose record the message holds.
         """
         fields = {
             **asdict(self),
+            "body": _without_capabilities(self.body),
             "sent_at": iso(self.sent_at),
             "attributes": {
                 name: {key: _text(value) for key, value in attribute.items()}
@@ -261,6 +265,15 @@ def _delete(environment: Environment, found: Reading, messages: Sequence[DeadLet
 def _batches(messages: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
     for start in range(0, len(messages), BATCH_SIZE):
         yield messages[start : start + BATCH_SIZE]
+
+
+def _without_capabilities(body: str) -> str:
+    message = parsed(body)
+    record = message.get("record") if isinstance(message, dict) else None
+    if not isinstance(record, dict) or not record.keys() & CAPABILITIES:
+        return body
+    kept = {name: value for name, value in record.items() if name not in CAPABILITIES}
+    return json.dumps({**message, "record": kept})
 
 
 def _text(value: object) -> object:

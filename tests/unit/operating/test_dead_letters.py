@@ -185,6 +185,30 @@ def test_a_message_of_another_kind_is_shown_as_what_it_is(
     assert document["body"] == body
 
 
+def test_what_pays_is_left_out_of_a_file_and_is_sent_back(
+    environment: Environment, queues: FakeQueues
+) -> None:
+    record = {"transaction_id": "t-1", "amount_minor": 1, "return_url": "https://shop.example/"}
+    message = {"operation": "validate", "transaction_id": "t-1", "record": record}
+    body = json.dumps(message | {"record": record | {"payment_method": "pm_1"}})
+    queues.put("m", body)
+    [found] = read_dead_letters(environment).messages
+    assert json.loads(found.document()["body"]) == message
+    assert redriving.move(environment, wanted(["m"]), None, ignore, ignore) == 1
+    [sent] = queues.waiting(QUEUE).values()
+    assert sent.body == body
+
+
+@pytest.mark.parametrize("record", [None, [], "payment_method", {"amount": 1.0}])
+def test_the_body_of_a_message_without_is_in_a_file_as_it_is(
+    environment: Environment, queues: FakeQueues, record: object
+) -> None:
+    body = json.dumps({"record": record, "payment_method": "of another system"}, indent=1)
+    queues.put("m", body)
+    [found] = read_dead_letters(environment).messages
+    assert found.document()["body"] == body
+
+
 def test_a_binary_attribute_is_exported_in_base64_and_sent_back_as_it_is(
     environment: Environment, queues: FakeQueues
 ) -> None:
