@@ -270,7 +270,7 @@ class Hand:
         try:
             return TwoSteps(self.gateway, self.store, self.deadline).end(found, transaction)
         except OutcomeUnknown as unknown:
-            raise NotDone("not_ended") from unknown
+            raise NotDone("open") from unknown
 
     def _let_go(self, transaction_id: str, attempt_id: str, key: object) -> None:
         """Let the payment go, if this attempt still holds it, to where it was in the index."""

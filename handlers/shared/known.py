@@ -29,8 +29,10 @@ def check_ended(found: Known) -> None:
     """Raise unless the gateway knows how the payment has ended."""
     if found is None:
         raise NotDone("unknown")
-    if isinstance(found, GatewayPayment) and isinstance(found.outcome, Open | Pending):
-        raise NotDone("not_ended")
+    if isinstance(found, GatewayPayment) and isinstance(found.outcome, Open):
+        raise NotDone("open")
+    if isinstance(found, GatewayPayment) and isinstance(found.outcome, Pending):
+        raise NotDone("pending")
 
 
 def described(found: Known) -> Told:

@@ -141,7 +141,8 @@ def test_while_payments_are_stopped_nothing_is_asked(
         (obstacle("held", "59"), "an attempt has it for another 59 s at most"),
         (obstacle("validated"), f"`payment-infra payment cancel {ID} --suffix dev` cancels it"),
         (obstacle("unknown", outcome="unknown"), "--charged REFERENCE`, or --not-charged"),
-        (obstacle("not_ended", outcome="open"), "has not ended at the gateway"),
+        (obstacle("open", outcome="open"), "POST /process goes on with it"),
+        (obstacle("pending", outcome="pending"), "waits for its customer or a bank"),
     ],
 )
 def test_what_cannot_be_settled_is_told_in_a_line_with_what_to_do_next(
@@ -321,6 +322,12 @@ def test_a_row_that_is_not_what_was_validated_is_told(cli: Cli, story: Account) 
     story.told = [asked(flaw={"code": "row_mismatched", "about": "fingerprint"})]
     result = cli("payment", "show", *ENVIRONMENT, ID)
     assert "Warning: the row is not what was validated: fingerprint" in result.stderr
+
+
+def test_the_version_is_asked_that_takes_payments(cli: Cli, story: Account) -> None:
+    story.aws.stacks["payment-infra-dev"].resources[names.RETRY_ALIAS] = "CREATE_COMPLETE"
+    cli_json(cli, story)
+    assert story.targets == [(names.RETRY_FUNCTION, names.LIVE)]
 
 
 def test_a_payment_that_is_not_there_is_told(cli: Cli, account: Account) -> None:

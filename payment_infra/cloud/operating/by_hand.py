@@ -33,9 +33,12 @@ REFUSALS: Mapping[str, str] = {
         "id, then `{settle} --charged REFERENCE`, or --not-charged"
     ),
     "known": "the gateway itself can tell; leave out --charged and --not-charged",
-    "not_ended": (
-        "it has not ended at the gateway, and nothing was written; POST /process goes on with it, "
-        "`{cancel}` ends it"
+    "open": (
+        "it can still be paid at the gateway, and nothing was written; POST /process goes on with "
+        "it, `{cancel}` ends it"
+    ),
+    "pending": (
+        "the gateway waits for its customer or a bank, and nothing was written; `{cancel}` ends it"
     ),
     "not_cancelable": (
         "the gateway does not cancel it now; `{settle}` writes what it says, once it has ended"

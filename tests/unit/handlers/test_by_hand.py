@@ -203,7 +203,8 @@ def test_what_has_not_ended_at_the_gateway_stays_as_it_is(
 ) -> None:
     two_steps.payment = paid(outcome)
     before = dict(payment.row)
-    assert settled(payment.id)["refused"] == {"code": "not_ended", "about": ""}
+    code = "open" if outcome == Open() else "pending"
+    assert settled(payment.id)["refused"] == {"code": code, "about": ""}
     assert two_steps.calls == ["fetch", "fetch"]
     # Claimed and let go, to where it was set aside.
     changed = {name for name in payment.row if payment.row[name] != before.get(name)}
