@@ -130,6 +130,21 @@ def test_while_payments_are_stopped_nothing_is_asked(
     assert account.orders == []
 
 
+@pytest.mark.parametrize("command", ["settle", "cancel"])
+def test_while_live_works_on_another_table_nothing_is_asked(
+    cli: Cli, account: Account, command: str
+) -> None:
+    account.aws.stacks["payment-infra-dev"].resources[names.RETRY_ALIAS] = "CREATE_COMPLETE"
+    variables = {"Variables": {"TRANSACTIONS_TABLE": "transactions-dev-restored"}}
+    account.aws.answers |= {
+        "lambda:GetAlias": {"FunctionVersion": "7"},
+        "lambda:GetFunctionConfiguration": {"Environment": variables},
+    }
+    line = refused(cli("payment", command, *ENVIRONMENT, ID, "--yes"), 1)
+    assert "names version 7, which works on transactions-dev-restored, and not on" in line
+    assert account.orders == []
+
+
 @pytest.mark.parametrize(
     ("told", "line"),
     [

@@ -362,6 +362,33 @@ def test_a_row_of_another_gateway_or_that_is_no_payment_is_refused(
     assert payment.value("status") == "processing"
 
 
+def test_what_was_begun_in_one_step_is_looked_for_at_a_gateway_that_has_two_now(
+    payment: Payment, two_steps: FakeTwoSteps
+) -> None:
+    """It has no id there, and may have been charged all the same."""
+    del payment.row["gateway_id"]
+    payment.set(first_charge_at=payment.value("created_at"))
+    two_steps.payment = paid(Charged("ch_1"))
+    assert settled(payment.id)["status"] == "processed"
+    assert two_steps.calls == ["find", "find"]
+
+
+def test_what_does_not_say_where_it_was_begun_or_prepared_is_not_asked_about(
+    payment: Payment, two_steps: FakeTwoSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_steps.payment = NoCharge()
+    pending(payment)
+    del payment.row["gateway_id"]
+    assert tuple(ask(payment.id)["refused"].values()) == ("row_unreadable", "gateway_id")
+    payment.set(status="processing", first_charge_at=payment.value("created_at"))
+    del payment.row["gateway"]
+    assert tuple(ask(payment.id)["refused"].values()) == ("other_gateway", "gateway")
+    payment.set(gateway_id=ID)
+    monkeypatch.setattr(clients, "gateway", CountingGateway)
+    assert tuple(ask(payment.id)["refused"].values()) == ("other_gateway", "gateway_id")
+    assert two_steps.calls == []
+
+
 @pytest.mark.parametrize(
     "changes", [{"amount": 1}, {"currency": "EUR"}, {"account": "acct_2"}, {"id": "pay_2"}]
 )
