@@ -91,13 +91,19 @@ class TwoSteps:
 
     def ask(self, transaction: Transaction) -> GatewayPayment | NoCharge:
         """Return what the gateway has of a payment, by the id that its row has, or else by its own
-        transaction_id. Nothing is changed. Raises OutcomeUnknown if that cannot be told."""
-        if transaction.gateway_id is not None:
+        transaction_id, as for one that a restore took back, which may have had another. Nothing is
+        changed.
+
+        Raises OtherPayment, or OutcomeUnknown if that cannot be told.
+        """
+        if transaction.gateway_id is not None and transaction.rewound is None:
             return self._fetch(transaction)
         found = self._find(transaction)
+        if found is None and transaction.gateway_id is not None:
+            raise OtherPayment("gateway_id")
         if found is None:
             return NoCharge()
-        self._check(transaction, found, found.id)
+        self._check(transaction, found, transaction.gateway_id or found.id)
         return found
 
     def end(self, payment: GatewayPayment, transaction: Transaction) -> End:

@@ -294,6 +294,21 @@ def test_what_a_restore_took_back_is_looked_for_and_its_id_is_stored(
     assert two_steps.calls == ["find", "find"]
 
 
+@pytest.mark.parametrize("found", [NoCharge(), paid(Charged("ch_2"), id="pay_2")])
+def test_a_row_that_a_restore_took_back_is_not_settled_by_another_payment_of_the_gateways(
+    payment: Payment, two_steps: FakeTwoSteps, found: GatewayPayment | NoCharge
+) -> None:
+    """It has an id, and the gateway knows better: somebody has to compare."""
+    payment.set(rewound=1)
+    two_steps.payment = found
+    told = settle(payment.id, {"outcome": "charged", "reference": "ch_2", "id": "pay_2"})
+    assert tuple(told["refused"].values()) == ("gateway_payment_mismatched", "gateway_id")
+    assert payment.value("status") == "processing"
+    two_steps.payment = paid(Charged("ch_1"))
+    assert settled(payment.id)["status"] == "processed"
+    assert "fetch" not in two_steps.calls
+
+
 def test_what_the_gateway_cannot_know_is_not_written(
     payment: Payment, two_steps: FakeTwoSteps
 ) -> None:
