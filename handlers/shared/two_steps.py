@@ -7,6 +7,7 @@ danger: whoever comes next fetches that payment, and goes on from what it says.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -198,9 +199,11 @@ class TwoSteps:
         return payment
 
     def _cancel(self, payment: GatewayPayment, transaction: Transaction) -> GatewayPayment:
+        """Cancel a payment, each time with a key of its own: a failure that the gateway has stored
+        would be repeated, and a second cancellation does nothing."""
         self.deadline.require(CHARGE_SECONDS)
         with metrics.timed(metrics.GATEWAY_LATENCY):
-            canceled = self.gateway.cancel(payment.id, idempotency_key=f"{payment.id}-cancel")
+            canceled = self.gateway.cancel(payment.id, idempotency_key=str(uuid.uuid4()))
         self._check(transaction, canceled, payment.id)
         return canceled
 

@@ -11,13 +11,24 @@ from tests.model.gateway import DECLINED_CUSTOMER, UNAVAILABLE_CUSTOMER
 from tests.model.hands import extend, rewind, spoil, tamper
 from tests.model.principals import PRINCIPALS
 from tests.model.rows import SPOILINGS, TAMPERINGS
+from tests.model.two_step_gateway import BANK_CUSTOMER, PENDING_CUSTOMER, REFUSED_CUSTOMER
 
 if TYPE_CHECKING:
     from tests.model.world import Answer, World
 
 DUPLICATE_RATE = 0.2
-DECLINE_RATE = 0.05
-UNAVAILABLE_RATE = 0.02
+PAYS_RATE = 0.7
+CUSTOMERS: Mapping[str, float] = {
+    "customer": 0.93,
+    DECLINED_CUSTOMER: 0.05,
+    UNAVAILABLE_CUSTOMER: 0.02,
+}
+TWO_STEP_CUSTOMERS: Mapping[str, float] = {
+    PENDING_CUSTOMER: 0.2,
+    BANK_CUSTOMER: 0.1,
+    DECLINED_CUSTOMER: 0.2,
+    REFUSED_CUSTOMER: 0.05,
+}
 MOST_REQUESTS = 4
 
 
@@ -44,10 +55,10 @@ class Client:
         random = Random(f"{seed} client {number}")
         self.key = f"chaos-{seed}-{number}"
         self.amount = random.randint(1, 10_000)
-        self.customer_id = random.choices(
-            ["customer", DECLINED_CUSTOMER, UNAVAILABLE_CUSTOMER],
-            [1 - DECLINE_RATE - UNAVAILABLE_RATE, DECLINE_RATE, UNAVAILABLE_RATE],
-        )[0]
+        rates = {**CUSTOMERS, **(TWO_STEP_CUSTOMERS if world.two_steps else {})}
+        self.customer_id = random.choices(list(rates), list(rates.values()))[0]
+        # Whether its customer, or a bank, pays what is pending.
+        self.pays = random.random() < PAYS_RATE
         self.in_a_hurry = random.random() < DUPLICATE_RATE
         self.caller = random.choice(PRINCIPALS)
         self.intruder = random.choice([other for other in PRINCIPALS if other != self.caller])
@@ -77,6 +88,11 @@ class Client:
                 self.answered = True
                 return
 
+    def act(self, *, pays: bool) -> None:
+        """Have its customer, or a bank, end what is pending; a failed one may be paid after all."""
+        if self.transaction_id:
+            self._world.two_step.act(self.transaction_id, pays=pays)
+
     def rewind(self) -> None:
         """Have a restore take the payment back, which the client then asks for again."""
         if self.transaction_id and rewind(self._world, self.transaction_id, self.earlier):
@@ -102,4 +118,4 @@ class Client:
 
 def _definite(answer: Answer | None) -> bool:
     """Whether the client may leave it at that: done, refused for good, or queued."""
-    return answer is not None and answer.outcome in {"200", "402", "queued", "not charged"}
+    return answer is not None and answer.outcome in {"200", "202", "402", "queued", "not charged"}

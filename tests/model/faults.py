@@ -69,12 +69,16 @@ class Network:
     def __init__(self, decide: Callable[[Call], Fault | None]) -> None:
         self.decide = decide
         self.away: set[str] = set()
+        # How often each operation was called, whether or not that went wrong.
+        self.called: Counter[str] = Counter()
         self.injected: Counter[Fault] = Counter()
         self._late: list[tuple[Call, Callable[[], object]]] = []
         self._lock = Lock()
 
     def call(self, call: Call, effect: Callable[[], T], wording: Wording, attempt: int = 1) -> T:
         """Let the call take effect, or go wrong, or both."""
+        with self._lock:
+            self.called[call.site] += 1
         if call.site in self.away:
             raise wording.refused()
         fault = self.decide(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 DECLINED_CUSTOMER = "declined"
 # For this one the gateway is away until somebody has mended it.
 UNAVAILABLE_CUSTOMER = "unavailable"
+
+CHARGED_TOO_LATE = "charged when its key may have been forgotten"
 
 GATEWAY = Wording(
     refused=lambda: GatewayUnavailable("Refused"), unanswered=lambda: GatewayTimeout("Unanswered")
@@ -40,10 +43,12 @@ class Capture:
     amount_minor: int
     currency: str
     customer_id: str
+    # The gateway's payment, where it has one.
+    payment_id: str | None = None
 
 
-class RecordingGateway:
-    """Charges once for each key that it remembers; how well it finds depends on the key."""
+class Recorder:
+    """What is asked of the model's gateways, which take down what they do in one place."""
 
     KEY_RETENTION: ClassVar = timedelta(hours=24)
 
@@ -51,21 +56,40 @@ class RecordingGateway:
         self.captures: list[Capture] = []
         # The attempts that have asked for a charge, by payment, whether or not it arrived.
         self.asked: list[tuple[str, str | None]] = []
-        # Payments that somebody tried to charge when the key may have been forgotten.
-        self.charged_too_late: list[str] = []
+        # Payments that were asked for in a way that a rule forbids, by the rule.
+        self.broken: dict[str, list[str]] = defaultdict(list)
+        # How well it finds what depends on the key, or the payment.
         self.finds: Callable[[str], Finds] = lambda _: Finds.UNSURE
         self.is_mended = False
+        # Whether nobody can make it, for its secret is away; whether it ever was another one.
+        self.is_away = False
+        self.has_changed = False
         # Whether every payment that is new to it is declined.
         self.declines = False
-        self._known: dict[str, tuple[datetime, Charged | Declined]] = {}
         self._network = network
         self._now = now
         self._lock = Lock()
 
+    def is_pending(self, _transaction_id: str) -> bool:
+        """Whether a payment waits for its customer, or a bank."""
+        return False
+
+    def is_payable(self, _transaction_id: str) -> bool:
+        """Whether money may still move for a payment that somebody has asked to charge."""
+        return False
+
+
+class RecordingGateway(Recorder):
+    """Charges once for each key that it remembers."""
+
+    def __init__(self, network: Network, now: Callable[[], datetime]) -> None:
+        super().__init__(network, now)
+        self._known: dict[str, tuple[datetime, Charged | Declined]] = {}
+
     def charge(self, transaction: Transaction, idempotency_key: str) -> Charged | Declined:
         first = datetime.fromisoformat(transaction.first_charge_at or "")
         if self._now() - first >= self.KEY_RETENTION:
-            self.charged_too_late.append(transaction.transaction_id)
+            self.broken[CHARGED_TOO_LATE].append(transaction.transaction_id)
         self.asked.append((transaction.transaction_id, transaction.attempt_id))
         return self._network.call(
             _charge_of(idempotency_key), lambda: self._charge(transaction, idempotency_key), GATEWAY

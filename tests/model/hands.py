@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from handlers.shared.transactions import PROCESSING
+from handlers.shared.transactions import PENDING, PROCESSING
 from tests.model.invariants import Violation
-from tests.model.outcomes import settled
+from tests.model.outcomes import pending, settled
 from tests.model.principals import ANONYMOUS
 from tests.model.rows import FOREIGN, LOSSES, SPOILINGS, TAMPERINGS, flaw, is_open, rewound
 
@@ -41,10 +41,11 @@ def spoil(world: World, payment: str, name: str) -> bool:
 
 
 def lose(world: World, payment: str, name: str) -> bool:
-    """Take a payment in processing, which is as it should be, out of the index."""
+    """Take a payment in flight, which is as it should be, out of the index."""
 
     def change(item: Item) -> Item | None:
-        if item.get("status") != {"S": PROCESSING} or world.ledger.flawed.get(payment):
+        is_in_flight = item.get("status") in ({"S": PROCESSING}, {"S": PENDING})
+        if not is_in_flight or world.ledger.flawed.get(payment):
             return None
         world.ledger.lost.add(payment)
         return LOSSES[name](item)
@@ -83,14 +84,18 @@ def rewind(world: World, payment: str, earlier: int, *, marked: bool = True) -> 
 def ask_for_flawed(world: World) -> list[Violation]:
     """Ask once more, as their owners, for the payments that a person has changed.
 
-    Each is settled, or refused for what it is; those that are neither are returned. Some are in no
-    index, and only who asks for them can see them.
+    Each is settled, pending, or refused for what it is; those that are neither are returned. Some
+    are in no index, and only who asks for them can see them.
     """
     unrefused = []
-    before = settled(world)
+    settled_before, pending_before = settled(world), pending(world)
     for payment in [payment for payment, keys in world.ledger.flawed.items() if keys]:
         answer = world.process(payment, world.ledger.owners[payment])
-        expected = {"200", "402"} if payment in before else {"not charged"}
+        expected = {"not charged"}
+        if payment in settled_before:
+            expected = {"200", "402", "canceled"}
+        elif payment in pending_before:
+            expected = {"202"}
         if answer is None or answer.outcome not in expected:
             unrefused.append(Violation(payment, f"asked for, and {answer and answer.outcome}"))
     return unrefused

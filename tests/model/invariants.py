@@ -16,17 +16,21 @@ from handlers.shared.aws import metrics
 from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.transactions import (
+    CANCELED,
     DECLINED,
     MAX_RECOVERIES,
+    OVERDUE,
+    PENDING,
     PROCESSED,
     PROCESSING,
+    SETTLED,
     STUCK,
     VALIDATED,
     in_flight_key,
+    pending_key,
 )
 from tests.expressions import plain
-from tests.model.ledger import SETTLED
-from tests.model.outcomes import in_flight, left_to_a_person, overdue, under
+from tests.model.outcomes import in_flight, left_to_a_person, overdue, under, unseen
 
 if TYPE_CHECKING:
     from tests.model.gateway import Capture
@@ -35,7 +39,14 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 CAPTURED_TWICE = "captured more than once"
+# What counts the transitions to a state.
+METRICS = {
+    PROCESSED: metrics.PROCESSED,
+    DECLINED: metrics.DECLINED,
+    CANCELED: metrics.CANCELED,
+}
 LEASE_ATTRIBUTES = {"attempt_id", "lease_expires_at", "in_flight", "recoveries"}
+PENDING_ATTRIBUTES = {"pending_at", "next_action"}
 # What a payment is: it is captured, and kept, as it was validated.
 TERMS = ("amount_minor", "currency", "customer_id")
 
@@ -80,16 +91,18 @@ def _noted(world: World) -> dict[str, list[str]]:
         "moved for somebody who may not have it": [] if world.is_mixed else ledger.moved_for_others,
         "told of to somebody who may not have it": world.disclosed,
         "stored as another caller's": [] if world.is_mixed else ledger.misattributed,
-        "charged when its key may have been forgotten": gateway.charged_too_late,
+        **gateway.broken,
         "charged, though the row is not what was validated": [
             payment for payment, attempt in gateway.asked if attempt in ledger.flawed_claims
         ],
         "not charged, and no alarm saw it": world.unseen,
+        "answered with what is nobody's business": world.leaked,
+        "logged with what is nobody's business": world.journal.leaked,
     }
 
 
 def _counted_too_often(world: World) -> Iterator[Violation]:
-    for status, metric in {PROCESSED: metrics.PROCESSED, DECLINED: metrics.DECLINED}.items():
+    for status, metric in METRICS.items():
         counted, ended = world.journal.metrics[metric], world.ledger.ended[status]
         if counted > ended:
             yield Violation("", f"{metric} is {counted}, for {ended} transitions")
@@ -105,6 +118,7 @@ def unended(world: World) -> list[Violation]:
             Violation(payment, "neither settled nor left to a person")
             for payment in sorted(nobodys)
         ),
+        *(Violation(payment, "ended, and nobody has seen it") for payment in sorted(unseen(world))),
         *(Violation(payment, "overdue") for payment in sorted(overdue(world))),
         *_miscounted(world),
     ]
@@ -153,7 +167,14 @@ def _broken_rules(world: World, name: str, captures: list[Capture]) -> Iterator[
 
 def _set_aside(world: World, name: str, row: Row) -> Iterator[str]:
     """A row that a person changed: where it may stand in the index."""
-    keys = {in_flight_key(name), STUCK, *world.ledger.flawed[name], None}
+    keys = {
+        in_flight_key(name),
+        pending_key(name),
+        OVERDUE,
+        STUCK,
+        *world.ledger.flawed[name],
+        None,
+    }
     if row.get("in_flight") not in keys:
         yield f"set aside as {row['in_flight']}"
 
@@ -162,7 +183,7 @@ def _told(world: World, name: str, row: Row, told: set[str]) -> Iterator[str]:
     status = row["status"]
     if (
         "process: queued" in told
-        and status not in SETTLED
+        and status not in {PENDING, *SETTLED}
         and not world.queue.holds("process", name)
         # Told before a restore took the row back: the next scheduled run queues it.
         and not ("rewound" in row and "in_flight" in row)
@@ -172,7 +193,11 @@ def _told(world: World, name: str, row: Row, told: set[str]) -> Iterator[str]:
         yield f"told processed, but {status}"
     if "process: 402" in told and status != DECLINED:
         yield f"told declined, but {status}"
-    if "process: not charged" in told:
+    if "process: canceled" in told and status != CANCELED:
+        yield f"told canceled, but {status}"
+    if "process: not charged" in told and not (
+        world.gateway.has_changed or name in world.ledger.lost
+    ):
         yield "told that it must not be charged"
 
 
@@ -181,15 +206,23 @@ def _as_a_payment(world: World, name: str, row: Row, captures: list[Capture]) ->
     lease = LEASE_ATTRIBUTES | (set() if world.is_mixed else {"queued_until"})
     if status == PROCESSING:
         yield from _in_flight(world, name, row)
+    elif status == PENDING:
+        yield from _pending(world, name, row)
     elif lease & row.keys():
         yield f"{status}, with a lease"
+    if status != PENDING and PENDING_ATTRIBUTES & row.keys():
+        yield f"{status}, with what a pending payment has"
     if status == PROCESSED and [row["gateway_reference"]] != [c.reference for c in captures]:
         yield "processed, but not by its capture"
-    if status == DECLINED and captures:
-        yield "declined, but captured"
+    if status in {DECLINED, CANCELED} and captures:
+        yield f"{status}, but captured"
+    if status in {DECLINED, CANCELED} and world.gateway.is_payable(name):
+        yield f"{status}, but it can still be paid"
+    if status == PROCESSED and row.get("gateway_id") not in {c.payment_id for c in captures}:
+        yield "processed, but by another payment of the gateway"
     if status == VALIDATED and captures and name not in world.ledger.rewound:
         yield "validated, but captured"
-    if status not in {VALIDATED, PROCESSING, PROCESSED, DECLINED}:
+    if status not in {VALIDATED, PROCESSING, PENDING, *SETTLED}:
         yield f"in the unknown state {status}"
 
 
@@ -210,7 +243,7 @@ def _in_flight(world: World, name: str, row: Row) -> Iterator[str]:
     recoveries = row.get("recoveries", 0)
     if recoveries > world.queue.recoveries[name] and not world.is_mixed:
         yield "recovered more often than it was queued"
-    if key == STUCK and recoveries < MAX_RECOVERIES:
+    if key == STUCK and recoveries < MAX_RECOVERIES and not world.gateway.has_changed:
         yield f"stuck after {recoveries} recoveries"
     if lease_end is None or key not in {in_flight_key(name), STUCK}:
         if name not in world.ledger.lost:
@@ -220,3 +253,15 @@ def _in_flight(world: World, name: str, row: Row) -> Iterator[str]:
     let_go = not recoveries and lease_end < epoch_seconds(updated_at)
     if let_go and ("process", name) not in world.queue.attempted:
         yield "let go before it was queued"
+
+
+def _pending(world: World, name: str, row: Row) -> Iterator[str]:
+    """Waiting for a customer or a bank: the index finds it, and the gateway knows it."""
+    if {"attempt_id", "recoveries"} & row.keys():
+        yield "pending, with an attempt"
+    if "gateway_id" not in row:
+        yield "pending, but the gateway has no payment"
+    keys = {pending_key(name), OVERDUE} | ({STUCK} if world.gateway.has_changed else set())
+    is_indexed = "lease_expires_at" in row and row.get("in_flight") in keys
+    if not is_indexed and name not in world.ledger.lost:
+        yield "pending, but not in the index"

@@ -14,6 +14,8 @@ from tests.model.release import CURRENT, Release
 
 # What a dependency raises that has failed; the scheduled run passes it on.
 EXPECTED_FAILURES = {"ClientError", "ReadTimeoutError", "StoreUnavailable", "RecoveryIncomplete"}
+# What no log line and no answer may hold has this in it.
+SECRET = "sensitive"
 # Why a reader refuses a message for good. All messages here are written by handlers.
 REFUSALS = {"not_json", "unknown_version", "unknown_operation", "bad_schema", "bad_record"}
 
@@ -68,6 +70,8 @@ class Journal:
         # Of every invocation that came to its end, as CloudWatch sums them up.
         self.metrics: Counter[str] = Counter()
         self.unforeseen: list[dict[str, object]] = []
+        # Log lines with what a client or a gateway has said in confidence.
+        self.leaked: list[str] = []
         self._lock = Lock()
 
     @property
@@ -88,6 +92,7 @@ class Journal:
             self.metrics.update(invocation.counted)
 
     def error(self, message: str, **extra: Any) -> None:
+        self._read(message, extra)
         keys = extra.get("extra", extra)
         if (
             (message == "unexpected failure" and keys["type"] not in EXPECTED_FAILURES)
@@ -96,6 +101,14 @@ class Journal:
         ):
             self.unforeseen.append({"message": message, **keys})
 
-    def info(self, message: str, **_: Any) -> None: ...
-    def append_keys(self, **_: Any) -> None: ...
+    def info(self, message: str, **extra: Any) -> None:
+        self._read(message, extra)
+
+    def append_keys(self, **keys: Any) -> None:
+        self._read("", keys)
+
+    def _read(self, message: str, extra: dict[str, Any]) -> None:
+        if SECRET in f"{message} {extra}":
+            self.leaked.append(message)
+
     def clear_state(self) -> None: ...

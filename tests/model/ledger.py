@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds
-from handlers.shared.transactions import DECLINED, PROCESSED, PROCESSING
+from handlers.shared.transactions import PROCESSING, SETTLED
 from tests.expressions import Item, plain
 from tests.model.principals import Access, may_have
 
 if TYPE_CHECKING:
     from tests.model.invocations import Invocation
 
-SETTLED = {PROCESSED, DECLINED}
 CONTRADICTION = "contradicting_reference"
 
 
@@ -28,7 +27,7 @@ class Ledger:
         self.owners: dict[str, str] = {}
         self.history: dict[str, list[Item]] = defaultdict(list)
         self.writes: Counter[str] = Counter()
-        # How often a row became processed, and declined.
+        # How often a row became processed, declined, and canceled.
         self.ended: Counter[str] = Counter()
         # The keys of the index under which a payment that a person has changed may be set aside.
         self.flawed: dict[str, set[str]] = defaultdict(set)
@@ -54,8 +53,11 @@ class Ledger:
         new: Item,
         attempt: str | None,
         invocation: Invocation,
+        *,
+        as_read: bool = False,
     ) -> None:
-        """Take down one write; `attempt` is the one that made it, where it says so."""
+        """Take down one write; `attempt` is the one that made it, where it says so, and `as_read`
+        whether it holds for whoever has the lease: the gateway has said so of its payment."""
         self.writes[transaction_id] += 1
         self.history[transaction_id].append(new)
         askers = invocation.asked_by("process" if old else "validate", transaction_id)
@@ -76,7 +78,8 @@ class Ledger:
         elif status and status in SETTLED:
             self.ended[status] += 1
         lease_end = plain(old["lease_expires_at"]) if "lease_expires_at" in old else None
-        held = isinstance(lease_end, int) and lease_end >= epoch_seconds(self._now())
+        alive = isinstance(lease_end, int) and lease_end >= epoch_seconds(self._now())
+        held = alive and was == PROCESSING and not as_read
         by_its_holder = attempt == plain(old.get("attempt_id", {}))
         # What the index has lost may be put back while its holder works: its lease is as it was.
         is_put_back = transaction_id in self.lost and _without({"in_flight"}, old) == _without(

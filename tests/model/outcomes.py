@@ -6,6 +6,7 @@ has counted. Log lines do not count.
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,14 @@ from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS
 from handlers.shared.transactions import (
-    DECLINED,
+    ASIDE_KEYS,
     MAX_RECOVERIES,
-    PROCESSED,
+    OVERDUE,
+    PENDING,
     PROCESSING,
+    SETTLED,
     in_flight_key,
+    pending_key,
 )
 from tests.expressions import Item, plain
 from tests.model.principals import ANONYMOUS, may_have
@@ -28,11 +32,28 @@ if TYPE_CHECKING:
 
 
 def in_flight(world: World) -> set[str]:
-    return _payments_in(world, PROCESSING)
+    """Payments that somebody still has to bring to an end: in processing, and pending ones that
+    have ended at the gateway."""
+    return _payments_in(world, PROCESSING) | {
+        payment
+        for payment in pending(world)
+        if not world.gateway.is_pending(payment) and not world.ledger.flawed.get(payment)
+    }
+
+
+def pending(world: World) -> set[str]:
+    return _payments_in(world, PENDING)
+
+
+def unseen(world: World) -> set[str]:
+    """Pending payments that have ended at the gateway, and that the scheduled run still looks at,
+    also those that an alarm shows."""
+    looked_at = indexed(world) - {payment for key in ASIDE_KEYS for payment in under(world, key)}
+    return in_flight(world) & pending(world) & looked_at
 
 
 def settled(world: World) -> set[str]:
-    return _payments_in(world, PROCESSED, DECLINED)
+    return _payments_in(world, *SETTLED)
 
 
 def _payments_in(world: World, *states: str) -> set[str]:
@@ -59,13 +80,23 @@ def overdue(world: World) -> set[str]:
     """Payments that the latest scheduled run should have queued or set aside."""
     if not world.latest_run.container.release.is_current:
         return set()
-    before = epoch_seconds(world.clock()) - RECOVER_AFTER_SECONDS
+    now = epoch_seconds(world.clock())
     return {
         payment
         for payment, row in _rows(world)
-        if row.get("in_flight") == {"S": in_flight_key(payment)}
-        and Decimal(row.get("lease_expires_at", {"N": before})["N"]) < before
+        if "lease_expires_at" in row
+        and Decimal(row["lease_expires_at"]["N"]) < now - _patience(payment, row)
     }
+
+
+def _patience(payment: str, row: Item) -> float:
+    """Return for how many seconds after its lease a payment is left alone."""
+    match row.get("in_flight"):
+        case {"S": key} if key == in_flight_key(payment):
+            return RECOVER_AFTER_SECONDS
+        case {"S": key} if key in {pending_key(payment), OVERDUE}:
+            return 0
+    return math.inf
 
 
 def left_to_a_person(world: World) -> set[str]:

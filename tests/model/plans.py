@@ -15,8 +15,8 @@ CALLS = 6
 Plan = dict[int, Fault]
 
 
-def one_fault() -> Iterator[Plan]:
-    for position, fault in product(range(CALLS), Fault):
+def one_fault(calls: int = CALLS) -> Iterator[Plan]:
+    for position, fault in product(range(calls), Fault):
         yield {position: fault}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from handlers.shared.clock import epoch_seconds
-from handlers.shared.transactions import MISMATCHED, PROCESSING, UNREADABLE, VALIDATED
+from handlers.shared.transactions import MISMATCHED, PENDING, PROCESSING, UNREADABLE, VALIDATED
 from tests.expressions import Item
 
 Change = Callable[[Item], Item]
@@ -90,4 +90,4 @@ def rewound(earlier: Item, moment: datetime) -> Item:
 
 
 def is_open(item: Item) -> bool:
-    return item.get("status") in ({"S": VALIDATED}, {"S": PROCESSING})
+    return item.get("status") in ({"S": VALIDATED}, {"S": PROCESSING}, {"S": PENDING})

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
 
-def validated(world: World, key: str | None = None, caller: str = ANONYMOUS) -> str:
+def validated(
+    world: World,
+    key: str | None = None,
+    caller: str = ANONYMOUS,
+    customer_id: str = "customer",
+) -> str:
     """Return the id of a new payment."""
-    answer = world.validate(key=key, caller=caller)
+    answer = world.validate(customer_id=customer_id, key=key, caller=caller)
     assert answer
     return str(answer.body["transaction_id"])
 

@@ -83,9 +83,11 @@ class Table:
 
     def update_item(self, **params: Any) -> dict[str, Any]:
         transaction_id = params["Key"]["transaction_id"]["S"]
-        attempt = params["ExpressionAttributeValues"].get(":attempt", {}).get("S")
+        values = params["ExpressionAttributeValues"]
+        attempt = values.get(":attempt", {}).get("S")
         update = partial(self._database.update_item, **params)
-        return self._write("UpdateItem", transaction_id, update, attempt)
+        as_read = attempt is None and ":gateway_id" in values
+        return self._write("UpdateItem", transaction_id, update, attempt, as_read=as_read)
 
     def query(self, **params: Any) -> dict[str, Any]:
         def query() -> dict[str, Any]:
@@ -110,7 +112,13 @@ class Table:
             return changed is not None
 
     def _write(
-        self, site: str, transaction_id: str, write: Callable[[], T], attempt: str | None
+        self,
+        site: str,
+        transaction_id: str,
+        write: Callable[[], T],
+        attempt: str | None,
+        *,
+        as_read: bool = False,
     ) -> T:
         invocation = running()
 
@@ -118,7 +126,7 @@ class Table:
             old = self.items.get(transaction_id)
             answer = write()
             new = self.items[transaction_id]
-            self._ledger.wrote(transaction_id, old, new, attempt, invocation)
+            self._ledger.wrote(transaction_id, old, new, attempt, invocation, as_read=as_read)
             return answer
 
         return self._call(site, transaction_id, effect)

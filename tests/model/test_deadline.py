@@ -15,7 +15,7 @@ from tests.model.invariants import check, unended, violations
 from tests.model.steps import validated
 
 if TYPE_CHECKING:
-    from tests.model.gateway import RecordingGateway
+    from tests.model.gateway import Recorder
     from tests.model.world import World
 
 # Claim, charge, finish or send, let go.
@@ -27,7 +27,7 @@ SECONDS = {"charge": GATEWAY_TIMEOUT_SECONDS}
 def test_a_request_ends_while_api_gateway_waits_for_it(
     world: World, waited: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fetch_the_secret() -> RecordingGateway:
+    def fetch_the_secret() -> Recorder:
         world.clock.advance(FETCH_SECONDS)
         return world.gateway
 

@@ -10,6 +10,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.invocations import Container
 from tests.model.machine import SETTINGS, ChangedPayments, Payments
 from tests.model.release import CURRENT, last_release
+from tests.model.two_step_machine import (
+    TWO_STEP_SETTINGS,
+    ChangedTwoStepPayments,
+    TwoStepPayments,
+)
 
 
 class SkewedPayments(ChangedPayments):
@@ -43,3 +48,11 @@ def test_clocks_that_are_off_by_a_minute_lose_and_double_nothing() -> None:
 
 def test_the_last_release_beside_this_one_loses_and_doubles_nothing() -> None:
     run_state_machine_as_test(MixedPayments, settings=SETTINGS)
+
+
+def test_a_gateway_in_two_steps_loses_and_doubles_nothing() -> None:
+    run_state_machine_as_test(TwoStepPayments, settings=TWO_STEP_SETTINGS)
+
+
+def test_rows_that_are_changed_at_a_gateway_in_two_steps_lose_and_double_nothing() -> None:
+    run_state_machine_as_test(ChangedTwoStepPayments, settings=TWO_STEP_SETTINGS)

@@ -14,17 +14,26 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from handlers.shared import sweep
+from handlers.shared.aws import clients as clients_edge
 from handlers.shared.charging import LOOKED_AFTER
+from handlers.shared.gateway import GatewayUnavailable
+from handlers.shared.recovery import MAX_LOOK_SECONDS
 from handlers.shared.responses import NOT_CHARGED
 from tests.model.faults import Call, Fault, Killed, Network
-from tests.model.gateway import RecordingGateway
-from tests.model.invocations import Container, Invocation, Journal, run, running
+from tests.model.gateway import Recorder, RecordingGateway
+from tests.model.invocations import SECRET, Container, Invocation, Journal, run, running
 from tests.model.ledger import Ledger
-from tests.model.outcomes import in_flight, left_to_a_person, overdue
+from tests.model.outcomes import in_flight, left_to_a_person, overdue, unseen
 from tests.model.principals import ANONYMOUS, Access, may_have, user_arn
 from tests.model.release import CURRENT, Release
 from tests.model.services import VISIBILITY_TIMEOUT, Message, Monitoring, Queue
 from tests.model.table import Database, InMemoryDatabase, Table
+from tests.model.two_step_gateway import (
+    NEXT_ACTION,
+    PAYMENT_METHOD,
+    RETURN_URL,
+    TwoStepGateway,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -71,7 +80,10 @@ class Answer:
 
     @property
     def outcome(self) -> str:
-        """The status; of a 500, who tries again, or that the row must not be charged."""
+        """The status; of a 500, who tries again, or that the row must not be charged; or that it
+        was canceled."""
+        if self.body.get("error") == "Payment canceled":
+            return "canceled"
         if self.status != 500:
             return str(self.status)
         return "not charged" if self.body["message"] == NOT_CHARGED else str(self.body["retry"])
@@ -90,7 +102,8 @@ class LambdaContext:
 class World:
     """`decide` says which calls go wrong; `database` is what the table's calls end in.
 
-    `place` says in which container the next invocation runs. By transaction, `told` is what clients
+    `place` says in which container the next invocation runs; `two_steps` is which gateway there
+    is, and clients then send what it needs. By transaction, `told` is what clients
     were answered, and `agreed` the amounts in minor units and customers that they were told to be
     validated.
     """
@@ -99,6 +112,7 @@ class World:
     database: Database = field(default_factory=InMemoryDatabase)
     access: Access = "caller"
     releases: Sequence[Release] = (CURRENT,)
+    two_steps: bool = False
     place: Callable[[], Container] = Container
     clock: Clock = field(default_factory=Clock)
     journal: Journal = field(default_factory=Journal)
@@ -110,7 +124,12 @@ class World:
         self.ledger = Ledger(self.clock, self.access)
         self.table = Table(self.network, self.database, self.ledger)
         self.queue = Queue(self.network, self.clock)
-        self.gateway = RecordingGateway(self.network, self.clock)
+        self.one_step = RecordingGateway(self.network, self.clock)
+        self.two_step = TwoStepGateway(
+            self.network, self.clock, lambda: self.table.items, self.one_step
+        )
+        # The one that today's handlers charge at; those of an earlier release know one step.
+        self.gateway: Recorder = self.two_step if self.two_steps else self.one_step
         self.monitoring = Monitoring(self.network, self.queue)
         # The latest scheduled run that came to its end.
         self.latest_run = Invocation()
@@ -118,6 +137,8 @@ class World:
         # Payments that were not charged though no alarm saw it, and that the wrong ones heard of.
         self.unseen: list[str] = []
         self.disclosed: list[str] = []
+        # Answers with what a client has sent, or with a customer's next step where there is none.
+        self.leaked: list[str] = []
         self._requests = count()
 
     @property
@@ -130,6 +151,11 @@ class World:
         """Whether an earlier release has ever run."""
         return not all(container.release.is_current for container in self.containers)
 
+    def change_gateway(self, gateway: Recorder) -> None:
+        """Have today's handlers charge at another gateway."""
+        if gateway is not self.gateway:
+            self.gateway, gateway.has_changed = gateway, True
+
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put the world where the handlers look for AWS, the gateway, time, logs and metrics."""
         clients = {
@@ -139,7 +165,9 @@ class World:
             **dict.fromkeys(("apigateway", "aws_lambda"), self.monitoring),
         }
         for release in self.releases:
-            release.install(patch, clients, self.gateway, self.container_time, self.journal)
+            release.install(patch, clients, self.one_step, self.container_time, self.journal)
+        patch.setattr(clients_edge, "gateway", lambda: _opened(self.gateway))
+        patch.setattr(clients_edge, "gateway_class", lambda: type(self.gateway))
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setenv("PAYMENT_ACCESS", self.access)
@@ -164,7 +192,9 @@ class World:
 
         `waited_seconds` is how long ago API Gateway got the request; None says nothing about it.
         """
-        body = {"amount": amount, "currency": "USD", "customer_id": customer_id}
+        body: dict[str, Any] = {"amount": amount, "currency": "USD", "customer_id": customer_id}
+        if self.gateway is self.two_step:
+            body |= {"payment_method": PAYMENT_METHOD, "return_url": RETURN_URL}
         headers = {"Idempotency-Key": key} if key else {}
         answer, _ = self._request("validate", body, headers, caller, waited_seconds)
         if answer and answer.status == 200:
@@ -211,6 +241,8 @@ class World:
         if response is None:
             return None, invocation
         answer = Answer(response["statusCode"], json.loads(response["body"]), response["headers"])
+        if _leaks(operation, response["statusCode"], dict(answer.body)):
+            self.leaked.append(f"{operation}: {response['body']}")
         if "transaction_id" in answer.body:
             self.told[answer.body["transaction_id"]].add(f"{operation}: {answer.outcome}")
         return answer, invocation
@@ -296,9 +328,24 @@ class World:
                 pass
             assert self.scheduled_run()
             left_over = in_flight(self) - left_to_a_person(self)
-            if not (self.queue.live or left_over or overdue(self)):
+            if not (self.queue.live or left_over or overdue(self) or unseen(self)):
                 return
-            self.advance(VISIBILITY_TIMEOUT.total_seconds())
+            awaits_a_look = unseen(self) and left_over <= unseen(self)
+            self.advance(MAX_LOOK_SECONDS if awaits_a_look else VISIBILITY_TIMEOUT.total_seconds())
+
+
+def _opened(gateway: Recorder) -> Recorder:
+    """Return a gateway, unless its secret is away."""
+    if gateway.is_away:
+        raise GatewayUnavailable("SecretAway")
+    return gateway
+
+
+def _leaks(operation: str, status: int, body: dict[str, Any]) -> bool:
+    """Whether an answer holds what it must not; one to a pending payment may say where to go."""
+    if (operation, status) == ("process", 202):
+        body["next_action"] = str(body.get("next_action", "")).removeprefix(NEXT_ACTION)
+    return SECRET in json.dumps(body)
 
 
 def _set_aside_in(invocation: Invocation) -> int:
