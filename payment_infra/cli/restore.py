@@ -14,6 +14,7 @@ from payment_infra.cli.everywhere import entered, everywhere
 from payment_infra.cli.option_types import OutputFile
 from payment_infra.cli.options import (
     environment_options,
+    method_option,
     output_option,
     take_over_option,
     yes_option,
@@ -71,6 +72,7 @@ LATEST = "latest"
 )
 @click.option("--no-smoke", is_flag=True, help="Make no payments of its own at the end.")
 @click.option("--pay", is_flag=True, help="Let them charge at a real gateway, too: 100.50 USD.")
+@method_option
 @click.option(
     "--report",
     "report_file",
@@ -95,6 +97,7 @@ def command(
     no_verify: bool,
     no_smoke: bool,
     pay: bool,
+    payment_method: str,
     report_file: Path | None,
     mismatched: str | None,
     take_over: int | None,
@@ -139,6 +142,7 @@ def command(
         drain_seconds=drain_seconds,
         smoke=not no_smoke,
         pay=pay,
+        payment_method=payment_method,
         mismatched=mismatched,
         command=entered(),
         take_over=take_over,

@@ -201,7 +201,9 @@ def not_tried(gateway: str) -> str:
     return f"not tried: a charge, which moves money at {gateway}; --pay makes one of 100.50 USD"
 
 
-def judge(api: Api, gateway: str, sleep: Callable[[float], None], *, pay: bool) -> Verdict:
+def judge(
+    api: Api, gateway: str, sleep: Callable[[float], None], *, pay: bool, method: str = ""
+) -> Verdict:
     """Find out whether payments work; that the system is not healthy is another question.
 
     A stage that has just been told to let payments in answers 429 for some seconds more.
@@ -214,7 +216,7 @@ def judge(api: Api, gateway: str, sleep: Callable[[float], None], *, pay: bool) 
             break
         sleep(THROTTLED_PAUSE_SECONDS)
     try:
-        for check in run(api, charge=charged):
+        for check in run(api, charge=charged, method=method):
             if check.passed:
                 continue
             if check.name == HEALTH:

@@ -114,7 +114,8 @@ def check(work: Work) -> None:
     api = work.environment.api()
     try:
         gateway = work.environment.gateway()
-        verdict = smoke.judge(api, gateway, work.sleep, pay=work.options.pay)
+        pay, method = work.options.pay, work.options.payment_method
+        verdict = smoke.judge(api, gateway, work.sleep, pay=pay, method=method)
     except AwsError as error:
         verdict = smoke.Verdict(str(error), ())
     for message in verdict.cautions:

@@ -46,6 +46,7 @@ class RestoreOptions:
         drain_seconds: how long to wait for requests that have begun; None: the functions' timeout.
         smoke: whether payments of its own check the outcome.
         pay: whether that charges at a real gateway, too.
+        payment_method: the gateway's token of what is charged.
         command: what a person has entered.
         take_over: the generation of the lock that may be taken from its holder.
     """
@@ -62,6 +63,7 @@ class RestoreOptions:
     drain_seconds: int | None = None
     smoke: bool = True
     pay: bool = False
+    payment_method: str = ""
     command: str = ""
     take_over: int | None = None
 
