@@ -22,7 +22,15 @@ from handlers.shared.responses import (
     proxy_response,
 )
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.transactions import CANCELED, DECLINED, PENDING, PROCESSED, Flawed
+from handlers.shared.transactions import (
+    CANCELED,
+    DECLINED,
+    PENDING,
+    PROCESSED,
+    Flawed,
+    OtherGateway,
+    OtherPayment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,8 +101,11 @@ def _process(transaction_id: str, event: Event, request: str) -> Answer:
         )
         answer = failed(FAILURE, transaction_id, queued=unsettled.queued, unqueued=OUTCOME_UNKNOWN)
         return Answer(answer.status, answer.body, where)
-    except Flawed:
-        answer = failed(FAILURE, transaction_id, queued=False, unqueued=NOT_CHARGED)
+    except Flawed as flaw:
+        # What another gateway has, or this one has otherwise, may be charged all the same.
+        elsewhere = isinstance(flaw, OtherGateway | OtherPayment)
+        unqueued = OUTCOME_UNKNOWN if elsewhere else NOT_CHARGED
+        answer = failed(FAILURE, transaction_id, queued=False, unqueued=unqueued)
         return Answer(answer.status, answer.body, where)
     if standing is None:
         return not_found(transaction_id)

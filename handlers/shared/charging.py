@@ -326,6 +326,7 @@ def _in_the_way(
     is_moment = type(lease_end) is int and lease_end < seconds + MAX_LEASE_AHEAD_SECONDS
     if status != PROCESSING or not is_moment:
         Transaction.from_record(row)  # which says what is wrong with it, if it can
+        marks.check(row)
         raise Unreadable("lease_expires_at" if status == PROCESSING else "status")
     standing = Standing.of(transaction_id, row)
     if standing.lease_expires_at < seconds:

@@ -45,6 +45,7 @@ def description(transaction_id: str, row: Mapping[str, object], now: datetime) -
     Raises Unreadable if the row is not as a payment is.
     """
     status = _text(row, "status")
+    _texts(row, "caller")  # or nobody knows who may be told
     if status not in {VALIDATED, PROCESSING, PENDING, *SETTLED}:
         raise Unreadable("status")
     told: dict[str, object] = {

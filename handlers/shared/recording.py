@@ -81,7 +81,7 @@ def record(
         case NotCharged():
             write, metric = store.cancel(transaction, now), metrics.CANCELED
             return _counted(Recorded(write, stands(status=CANCELED)), metric)
-        case Pending(next_action):
+        case Pending(None | str() as next_action):
             ended = stands(status=PENDING, next_action=next_action)
             if transaction.status == PENDING and next_action == transaction.next_action:
                 return Recorded(Write(True), ended)

@@ -196,11 +196,12 @@ class Recovery:
         age = _pending_seconds(row, self.now)
         next_look = epoch_seconds(self.now) + min(max(age, FIRST_LOOK_SECONDS), MAX_LOOK_SECONDS)
         to_key = OVERDUE if age > OVERDUE_SECONDS else key
-        put_off = self.store.look_again(transaction_id, key, lease_end, next_look, to_key)
-        if not put_off.done:
-            if (row.get("in_flight"), row.get("lease_expires_at")) == (key, lease_end):
-                self._set_aside(transaction_id, key, lease_end, Unreadable("status"))
-            return
+        put_off = self.store.look_again(transaction_id, key, lease_end, next_look, to_key).row
+        stands = (put_off.get("in_flight"), put_off.get("lease_expires_at"))
+        if stands == (key, lease_end):
+            self._set_aside(transaction_id, key, lease_end, Unreadable("status"))
+        if stands != (to_key, next_look):
+            return  # it has moved on; where it was put, an answer may have been lost
         if to_key == OVERDUE:
             self.aside[OVERDUE].add(transaction_id)
         self._send(transaction_id, "still_pending", "payment looked at")

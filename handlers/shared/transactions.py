@@ -286,9 +286,11 @@ class Standing:
     def of(cls, transaction_id: str, record: Mapping[str, object]) -> Standing:
         """Return where a row stands that is settled, pending, or held by another attempt.
 
-        Raises Unreadable if it says neither.
+        Raises Unreadable if it says neither, or has an unreadable caller.
         """
         status, lease_expires_at = record.get("status"), record.get("lease_expires_at")
+        if not isinstance(record.get("caller", ""), str):
+            raise Unreadable("caller")  # so nobody knows who may be told
         if status == PROCESSING and type(lease_expires_at) is int:
             return cls(
                 transaction_id=transaction_id, status=status, lease_expires_at=lease_expires_at

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from handlers.shared.aws import logs, metrics
-from handlers.shared.deadline import CHARGE_SECONDS
+from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS
 from handlers.shared.failures import OutcomeUnknown
 from handlers.shared.gateway import (
     Charged,
@@ -26,7 +26,7 @@ from handlers.shared.gateway import (
 )
 from handlers.shared.money import Money
 from handlers.shared.needs import refusal, units
-from handlers.shared.transactions import OtherGateway, OtherPayment, Transaction
+from handlers.shared.transactions import OtherGateway, OtherPayment, Transaction, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,6 +159,7 @@ class TwoSteps:
         write = self.store.note_id(claimed, payment.id, self.deadline.clock())
         if not write.done:
             raise Overtaken(write.row)
+        self.deadline.require(CALL_SECONDS)  # to write down what it may have come to already
         return payment
 
     def _prepare(self, claimed: Transaction) -> GatewayPayment | Declined:
@@ -191,7 +192,9 @@ class TwoSteps:
         return None if isinstance(found, NoCharge) else found
 
     def _fetch(self, transaction: Transaction) -> GatewayPayment:
-        payment_id = transaction.gateway_id or ""
+        payment_id = transaction.gateway_id
+        if not payment_id:
+            raise Unreadable("gateway_id")
         self.deadline.require(CHARGE_SECONDS)
         with metrics.timed(metrics.GATEWAY_LATENCY):
             payment = self.gateway.fetch(payment_id)
@@ -211,6 +214,8 @@ class TwoSteps:
         """Make sure that the gateway's payment is the row's, before anybody relies on it."""
         if not isinstance(payment, GatewayPayment):
             raise TypeError("a gateway in two steps answers with a GatewayPayment")
+        if not isinstance(payment.id, str) or not payment.id:
+            raise TypeError("the id of a GatewayPayment is a text that is not empty")
         if payment.id != payment_id:
             raise OtherPayment("gateway_id")
         money = Money(transaction.amount_minor, transaction.currency)
