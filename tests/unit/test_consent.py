@@ -19,7 +19,7 @@ from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT, PRESETS, StackConfig
 from payment_infra.errors import Declined, UsageError
-from payment_infra.gateway_names import SIMULATED_GATEWAY, gateway_variable
+from payment_infra.gateway_names import SCRIPTED_GATEWAY, SIMULATED_GATEWAY, gateway_variable
 from payment_infra.record import RECORDED, Record, read_record
 from payment_infra.sources import DEFAULTS, resolve
 from tests.aws import FakeAws, FakeBucket
@@ -425,10 +425,30 @@ def test_the_embedded_aws_takes_production_with_the_simulated_gateway(
     check_simulated(NAME, resolved, Session(session._session, url), "deploy")
 
 
-@pytest.mark.parametrize("name", ["simulated", SIMULATED_GATEWAY])
-def test_the_simulated_gateway_has_a_short_name(name: str) -> None:
+@pytest.mark.parametrize("preset", ["development", "production"])
+def test_the_scripted_gateway_is_had_only_by_name(
+    session: Session, aws: FakeAws, preset: str
+) -> None:
+    operator = FakeOperator()
+    assert run(session, operator, preset=preset, gateway="scripted").changed
+    [preview] = operator.of(Preview)
+    assert preview.gateway == "scripted"
+    before = aws.changes()
+    with pytest.raises(UsageError, match=r"--yes .*--gateway scripted` keeps"):
+        run(session, preset=preset)
+    assert aws.changes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "gateway"),
+    [
+        *(("simulated", SIMULATED_GATEWAY), (SIMULATED_GATEWAY, SIMULATED_GATEWAY)),
+        *(("scripted", SCRIPTED_GATEWAY), (SCRIPTED_GATEWAY, SCRIPTED_GATEWAY)),
+    ],
+)
+def test_a_gateway_that_comes_along_has_a_short_name(name: str, gateway: str) -> None:
     resolved = resolve({"gateway": name}, {})
-    assert resolved.config.gateway == SIMULATED_GATEWAY
+    assert resolved.config.gateway == gateway
     assert resolved.asked_for("gateway")
 
 

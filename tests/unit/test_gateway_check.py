@@ -17,6 +17,7 @@ from payment_infra.artifacts import HANDLERS
 from payment_infra.config import StackConfig
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.gateway_check import check_gateway
+from payment_infra.gateway_names import GATEWAY_NAMES
 from payment_infra.own_gateway import RUNTIME_LIBRARIES
 from payment_infra.rules import RUNTIMES
 from payment_infra.zips import zip_files
@@ -83,8 +84,9 @@ def test_a_whole_class_passes_with_the_layer_that_is_deployed(check: Check) -> N
     check(gateway(head, bases="Gateway"), files=installed_files())
 
 
-def test_the_simulated_gateway_costs_nothing(tmp_path: Path) -> None:
-    check_gateway(StackConfig(), tmp_path / "missing", tmp_path / "missing")
+@pytest.mark.parametrize("gateway", GATEWAY_NAMES.values())
+def test_a_gateway_that_comes_along_costs_nothing(tmp_path: Path, gateway: str) -> None:
+    check_gateway(StackConfig(gateway=gateway), tmp_path / "missing", tmp_path / "missing")
 
 
 def test_what_the_layer_holds_is_found_and_can_read_its_own_files(check: Check) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from payment_infra import gateway_probe
 from payment_infra.artifacts import HANDLERS
-from payment_infra.gateway_names import SIMULATED_GATEWAY
+from payment_infra.gateway_names import GATEWAY_NAMES
 from tests.gateways import gateway
 
 RETENTION = "has a KEY_RETENTION that is no timedelta above 0"
@@ -126,8 +126,9 @@ def test_the_class_is_not_made_and_nothing_of_it_is_called(problem: Problem) -> 
     assert problem(source) is None
 
 
-def test_the_simulated_gateway_has_all_that_is_asked_for() -> None:
-    module, _, name = SIMULATED_GATEWAY.partition(":")
+@pytest.mark.parametrize("gateway", GATEWAY_NAMES.values())
+def test_a_gateway_that_comes_along_has_all_that_is_asked_for(gateway: str) -> None:
+    module, _, name = gateway.partition(":")
     assert gateway_probe.examine(module, name) is None
 
 

@@ -21,6 +21,7 @@ from payment_infra.doctor.machine import (
     check_settings,
     version_of,
 )
+from payment_infra.gateway_names import GATEWAY_NAMES
 from payment_infra.interpreter import pip_remedy
 from payment_infra.local.emulator import PACKAGE, REQUIREMENTS, VERSION, installation
 from tests.gateways import GATEWAY, gateway
@@ -90,9 +91,10 @@ def test_a_gateway_is_imported_once_the_layer_is_built(tmp_path: Path) -> None:
     assert check_gateway(config, root, cache).level == "ok"
 
 
-def test_the_simulated_gateway_is_told_to_be_one(tmp_path: Path) -> None:
-    check = check_gateway(StackConfig(), tmp_path, tmp_path)
-    assert (check.level, check.message) == ("ok", "the simulated one, which moves no money")
+@pytest.mark.parametrize("name", ["simulated", "scripted"])
+def test_a_gateway_that_moves_no_money_is_told_to_be_one(tmp_path: Path, name: str) -> None:
+    check = check_gateway(StackConfig(gateway=GATEWAY_NAMES[name]), tmp_path, tmp_path)
+    assert (check.level, check.message) == ("ok", f"the {name} one, which moves no money")
 
 
 @pytest.mark.parametrize(

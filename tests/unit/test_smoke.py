@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 from payment_infra.cli.smoke import run_checks
 from payment_infra.cloud.environment import smoke
 from payment_infra.errors import AwsError, PaymentInfraError
-from payment_infra.gateway_names import SIMULATED_GATEWAY
+from payment_infra.gateway_names import SCRIPTED_GATEWAY, SIMULATED_GATEWAY
 from tests.http import URL, FakeHttp, Response, answering
 
 
@@ -128,6 +128,13 @@ def test_nothing_at_the_address_ends_it_at_once(http: FakeHttp) -> None:
     assert len(http.requests) == 1
 
 
+def test_a_gateway_gets_what_it_may_need(http: FakeHttp) -> None:
+    list(smoke.run(api(), charge=True))
+    payment = json.loads(http.requests[1].body or b"")
+    assert payment["payment_method"] == "smoke-check"
+    assert payment["return_url"].startswith("https://")
+
+
 def test_without_a_charge_the_way_to_it_is_tried(http: FakeHttp) -> None:
     checks = list(smoke.run(api(), charge=False))
     assert [one.name for one in checks if one.passed] == [
@@ -141,6 +148,7 @@ def test_without_a_charge_the_way_to_it_is_tried(http: FakeHttp) -> None:
     ("gateway", "pay", "charges"),
     [
         (SIMULATED_GATEWAY, False, True),
+        (SCRIPTED_GATEWAY, False, True),
         ("acme:Acme", False, False),
         ("acme:Acme", True, True),
     ],

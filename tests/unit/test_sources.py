@@ -495,7 +495,7 @@ def test_a_path_of_a_flag_or_a_variable_is_relative_to_the_working_directory(
     assert flagged.config.gateway == variable.config.gateway == "b/acme.py:Acme"
 
 
-@pytest.mark.parametrize("gateway", ["simulated", "handlers.shared.acme:Acme"])
+@pytest.mark.parametrize("gateway", ["simulated", "scripted", "handlers.shared.acme:Acme"])
 def test_a_gateway_that_is_no_file_is_no_path(gateway: str, file: Callable[[str], Path]) -> None:
     path = file(f"gateway = '{gateway}'\n")
     assert resolve({}, {}, path).config == resolve({"gateway": gateway}, {}).config
@@ -516,9 +516,9 @@ def test_a_gateway_that_is_neither_file_nor_module_is_refused(gateway: str) -> N
         resolve({"gateway": gateway}, {})
 
 
-def test_requirements_are_of_a_file_of_ones_own_and_left_alone_by_the_simulated_gateway() -> None:
+def test_requirements_are_of_a_file_of_ones_own_and_left_alone_by_those_that_come_along() -> None:
     given = {"gateway_requirements": "acme.txt"}
-    for gateway in ("simulated", "acme.py:Acme"):
+    for gateway in ("simulated", "scripted", "acme.py:Acme"):
         assert resolve({"gateway": gateway, **given}, {}).config.gateway_requirements == "acme.txt"
     with pytest.raises(UsageError, match=r"name it as FILE\.py:CLASS, or pin them in handlers/req"):
         resolve({"gateway": "handlers.shared.acme:Acme", **given}, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -27,10 +28,11 @@ from handlers.shared.gateway import (
     Pending,
 )
 from handlers.shared.money import MINOR_DIGITS, Money
-from handlers.shared.scripted import NoSuchPayment, ScriptedGateway
+from handlers.shared.scripted import UNKNOWN_METHOD, NoSuchPayment, ScriptedGateway
 from handlers.shared.scripted_ledger import KeyReused, Ledger
+from handlers.shared.scripted_payment import SCRIPTS, fault_of
 from handlers.shared.transactions import Transaction
-from payment_infra.conformance import Request, run
+from tests.documents import REPOSITORY, Page
 from tests.unit.handlers.harness import Output
 
 if TYPE_CHECKING:
@@ -326,13 +328,14 @@ def test_that_there_is_no_payment_is_known_only_where_the_memory_is_whole(
     assert gateway.find(transaction(clock, name="0")) == NoCharge()
 
 
-def test_it_passes_what_every_gateway_has_to(tmp_path: Path) -> None:
-    tokens = Request(
-        *("", ""), payment_method="paid", declined_method="declined", pending_method="redirect-paid"
-    )
-    results = list(run(lambda _: ScriptedGateway(None, Ledger(tmp_path / "kit")), None, tokens))
-    assert {result.level for result in results} == {"ok"}
-    assert len(results) == 15
+def test_the_documents_have_every_script_and_every_fault() -> None:
+    page = Page(REPOSITORY / "docs" / "gateway.md")
+    rows = page.rows("## The scripted payment gateway")
+    names = {name for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
+    faults = {name for name in names if fault_of(f"fault-confirm-{name}")}
+    assert names - faults == {*SCRIPTS, UNKNOWN_METHOD}
+    assert faults == {"timeout", "lost", "500", "500-done", "late", "unavailable"}
+    assert fault_of("fault-cancel-late") == fault_of("fault-fetch-500") == ""
 
 
 def test_payments_of_others_are_not_there(make: Make, clock: Clock) -> None:

@@ -24,6 +24,7 @@ from handlers.shared.gateway import (
     GatewayTimeout,
     NoCharge,
     Open,
+    SimulatedGateway,
 )
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS, RecoveryIncomplete
 from handlers.shared.scripted import ScriptedGateway
@@ -210,6 +211,14 @@ def test_two_steps_are_three_writes_around_two_calls_to_the_gateway(
     assert process(transaction_id).body["message"] == "Transaction already processed"
     assert wire.cut() == ["update"]
     assert gateway.statuses() == ["captured"]
+
+
+def test_one_step_is_two_writes(aws: Aws, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "gateway", SimulatedGateway)
+    transaction_id = validated()
+    aws.dynamodb.calls.clear()
+    assert process(transaction_id).status == 200
+    assert [name for name, _ in aws.dynamodb.calls] == ["UpdateItem"] * 2
 
 
 # Whatever fails, and whenever
