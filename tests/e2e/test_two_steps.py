@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
+from payment_infra.cloud.environment.environment import Environment
 from payment_infra.cloud.environment.smoke import Answer
+from payment_infra.cloud.operating.payment_list import Wanted, find
+from payment_infra.cloud.operating.settling import cancel, settle
+from payment_infra.cloud.operating.showing import look
+from payment_infra.errors import PaymentInfraError
 from payment_infra.local.emulator import Emulator
 from tests.e2e.conftest import Deploy
 from tests.e2e.harness import PAYMENT, Deployed, until
@@ -89,6 +94,28 @@ def test_what_is_pending_and_what_was_not_answered_are_settled_without_their_cli
             if transaction_id in line
         ]
         assert len(captured) == 1
+
+
+def test_a_person_settles_what_the_gateway_has_ended_and_cancels_what_it_has_not(
+    deployed: Deployed,
+) -> None:
+    environment = Environment.find(deployed.session, deployed.stack, "steps-1")
+    asked: list[str] = []
+    ended, _ = begun(deployed, payment_method="redirect-paid:0")
+    waits, _ = begun(deployed, payment_method="redirect-paid:3000")
+    assert (look(environment, waits).gateway or {})["outcome"] == "pending"
+    with pytest.raises(PaymentInfraError, match="waits for its customer or a bank"):
+        settle(environment, waits, None, asked.append, print)
+    assert asked == []
+    assert cancel(environment, waits, asked.append).status == "canceled"
+    assert settle(environment, ended, None, asked.append, print).status == "processed"
+    assert len(asked) == 2
+    assert standing(deployed, waits)["status"] == "canceled"
+    told = standing(deployed, ended)
+    assert (told["status"], "next_action" in told) == ("processed", False)
+    found = find(environment, Wanted(("canceled", "processed")))
+    statuses = {row["transaction_id"]: row["status"] for row in found}
+    assert (statuses[waits], statuses[ended]) == ("canceled", "processed")
 
 
 def _settled(deployed: Deployed, transaction_id: str) -> Any:

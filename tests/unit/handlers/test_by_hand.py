@@ -22,7 +22,8 @@ from handlers.shared.gateway import (
     Open,
     Pending,
 )
-from handlers.shared.transactions import IN_FLIGHT_KEYS, STUCK
+from handlers.shared.transactions import IN_FLIGHT_KEYS, LEASE_SECONDS, STUCK
+from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import (
     Aws,
     Clock,
@@ -142,6 +143,10 @@ class Payment:
 @pytest.fixture
 def payment(aws: Aws, clock: Clock) -> Payment:
     """A payment that has been stuck in processing at the gateway in two steps."""
+    return stuck(aws, clock)
+
+
+def stuck(aws: Aws, clock: Clock) -> Payment:
     payment = Payment(aws, validated())
     clock.tick(3600)
     payment.set(
@@ -619,3 +624,67 @@ def test_a_gateway_in_one_step_has_nothing_to_cancel(
     one_step(payment)
     assert cancel(payment.id)["refused"]["code"] == "in_one_step"
     assert payment.value("status") == "processing"
+
+
+# Faults at every call
+
+
+CALLS = 8  # more than an order makes
+
+
+@pytest.mark.parametrize("do", ["settle", "cancel"])
+@pytest.mark.parametrize("is_pending", [False, True])
+@pytest.mark.parametrize("outcome", [Charged("ch_1"), Declined("do_not_honor"), Open()], ids=str)
+@pytest.mark.parametrize("takes_effect", [False, True])
+def test_whatever_call_fails_the_payment_is_found_again_and_the_next_order_ends_it(
+    aws: Aws,
+    clock: Clock,
+    two_steps: FakeTwoSteps,
+    monkeypatch: pytest.MonkeyPatch,
+    do: str,
+    is_pending: bool,
+    outcome: Outcome,
+    takes_effect: bool,
+) -> None:
+    """An order is never half done: what the row says is true, or somebody still looks at it."""
+    ends = {Charged: {"processed"}, Declined: {"declined", "canceled"}, Open: {"canceled"}}
+    for failing in range(CALLS):
+        payment = stuck(aws, clock)
+        if is_pending:
+            pending(payment)
+        two_steps.payment, two_steps.cancels_to = paid(outcome), NotCharged()
+        agreed = ask(payment.id)["gateway"]
+        calls = iter(range(CALLS * 2))
+
+        def fail(call: Callable[..., Any], failing: int = failing, calls: Any = calls) -> Any:
+            def wrapped(*args: Any, **kwargs: Any) -> Any:
+                is_failing = next(calls) == failing
+                if is_failing and not takes_effect:
+                    raise client_error() if kwargs.get("TableName") else GatewayTimeout()
+                answer = call(*args, **kwargs)
+                if is_failing:
+                    raise client_error() if kwargs.get("TableName") else GatewayTimeout()
+                return answer
+
+            return wrapped
+
+        with monkeypatch.context() as patched:
+            patched.setattr(aws.dynamodb, "update_item", fail(aws.dynamodb.update_item))
+            patched.setattr(two_steps, "fetch", fail(two_steps.fetch))
+            patched.setattr(two_steps, "cancel", fail(two_steps.cancel))
+            order(do=do, transaction_id=payment.id, agreed=agreed)
+        status = payment.value("status")
+        if status == "processing":
+            assert payment.value("in_flight") in {STUCK, *IN_FLIGHT_KEYS}
+        elif status == "pending":
+            assert payment.value("in_flight") == "pending#3"
+        clock.tick(LEASE_SECONDS)
+        if do == "settle":
+            settled(payment.id)
+        else:
+            cancel(payment.id)
+        is_open = do == "settle" and outcome == Open()
+        assert (payment.value("status") in ends[type(outcome)]) != is_open, (failing, status)
+        assert isinstance(two_steps.payment, GatewayPayment)
+        captured = isinstance(two_steps.payment.outcome, Charged)
+        assert captured == (payment.value("status") == "processed")
