@@ -13,6 +13,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from payment_infra.cloud.deploying import existing, preflight, release
+from payment_infra.cloud.environment import in_flight
 from payment_infra.cloud.restoring import reading
 from payment_infra.cloud.sdk.session import READING
 from tests.aws import FakeAws
@@ -131,5 +132,5 @@ class InOrder:
 
 def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no operation have threads of its own."""
-    for module in (existing, preflight, release, reading):
+    for module in (existing, preflight, release, in_flight, reading):
         monkeypatch.setattr(module, "ThreadPoolExecutor", InOrder)
