@@ -24,9 +24,9 @@ KEY_PREFIX = "payment-infra"
 # Of a SHA-256, the first 128 bits: no two inputs have them by chance, and every key stands in the
 # template, which has to fit into one request (NIST SP 800-107, "Truncated Message Digest").
 DIGEST_DIGITS = 32
-# The entry modules that charge, which alone have a gateway of the user's own.
-# What asks the gateway, or its class what it needs.
-GATEWAY_FUNCTIONS = ("validation", "processing", "retry")
+# The entry modules that ask the gateway, or its class what it needs: they alone have one of the
+# user's own.
+GATEWAY_FUNCTIONS = ("validation", "processing", "retry", "gateway_events")
 DEFAULTS = StackConfig()
 
 

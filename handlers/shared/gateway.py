@@ -12,6 +12,10 @@ from handlers.shared.failures import DependencyFailed
 from handlers.shared.transactions import Marks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from handlers.shared.notifications import Notification
     from handlers.shared.transactions import Transaction
 
 
@@ -83,7 +87,8 @@ class GatewayPayment:
     """A payment as a gateway in two steps has it.
 
     id is the gateway's own; amount is in the units in which the gateway counts the currency, an
-    upper-case ISO 4217 code; account and mode are whose it is.
+    upper-case ISO 4217 code; account and mode are whose it is. transaction_id is what `prepare` has
+    put into its metadata, None if there is none: the payment is somebody else's then.
     """
 
     id: str
@@ -92,6 +97,7 @@ class GatewayPayment:
     account: str
     mode: Mode
     outcome: Outcome
+    transaction_id: str | None = None
 
 
 class GatewayUnavailable(DependencyFailed):
@@ -195,6 +201,22 @@ class TwoStepGateway(Protocol):
         that nobody has confirmed, for only one of them ever is. NoCharge is a promise, as for a
         gateway in one step: the list came to its end, and does not lag behind. None means that it
         cannot be told.
+        """
+
+
+class NotifyingGateway(TwoStepGateway, Protocol):
+    """A gateway in two steps that tells by itself when something of a payment changes."""
+
+    def notification(
+        self, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> Notification | None:
+        """Return what a notification is about, if the gateway has signed this very body.
+
+        It asks nobody. The names of the headers are in lower case. None is for one of no concern,
+        as of a kind that changes no payment. `check_signature` in notifications.py does the rest
+        for the commonest kind of signature.
+
+        Raises InvalidNotification if the signature is missing or wrong, or not of these minutes.
         """
 
 

@@ -46,10 +46,8 @@ def json_object(event: Event) -> dict[str, object]:
     byte order mark, no NaN or Infinity. Raises InvalidRequest for everything that is not a JSON
     object in valid UTF-8 of at most MAX_BODY_BYTES.
     """
+    content = raw_body(event, MAX_BODY_BYTES)
     try:
-        content = _content(event)
-        if len(content) > MAX_BODY_BYTES:
-            raise _invalid_body(f"The body is over {MAX_BODY_BYTES} bytes")
         value = json.loads(
             content.decode("utf-8"),
             parse_float=Decimal,
@@ -59,8 +57,6 @@ def json_object(event: Event) -> dict[str, object]:
         )
     except UnicodeError as error:
         raise _invalid_body("The body is not valid UTF-8") from error
-    except binascii.Error as error:
-        raise _invalid_body("The body is not valid base64") from error
     except json.JSONDecodeError as error:
         raise _invalid_body("The body is not valid JSON") from error
     except RecursionError as error:
@@ -72,13 +68,22 @@ def json_object(event: Event) -> dict[str, object]:
     return value
 
 
-def _content(event: Event) -> bytes:
+def raw_body(event: Event, max_bytes: int) -> bytes:
+    """Return the body as it was sent. Raises InvalidRequest if there is none, or it is too long."""
     body = event.get("body")
     if not isinstance(body, str):
         raise _invalid_body("The body must be a JSON object")
-    if event.get("isBase64Encoded"):
-        return base64.b64decode(body.encode("utf-8"), validate=True)
-    return body.encode("utf-8")
+    try:
+        content = body.encode("utf-8")
+        if event.get("isBase64Encoded"):
+            content = base64.b64decode(content, validate=True)
+    except UnicodeError as error:
+        raise _invalid_body("The body is not valid UTF-8") from error
+    except binascii.Error as error:
+        raise _invalid_body("The body is not valid base64") from error
+    if len(content) > max_bytes:
+        raise _invalid_body(f"The body is over {max_bytes} bytes")
+    return content
 
 
 def _unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -26,7 +26,13 @@ from handlers.shared.gateway import (
 )
 from handlers.shared.money import Money
 from handlers.shared.needs import refusal, units
-from handlers.shared.transactions import OtherGateway, OtherPayment, Transaction, Unreadable
+from handlers.shared.transactions import (
+    PROCESSING,
+    OtherGateway,
+    OtherPayment,
+    Transaction,
+    Unreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,10 +91,20 @@ class TwoSteps:
 
     def look(self, transaction: Transaction) -> End:
         """Return what the gateway says of a payment whose id the row has; nothing is confirmed."""
-        payment = self._fetch(transaction)
-        if isinstance(payment.outcome, Open):
-            return Pending()
-        return self.end(payment, transaction)
+        return self._seen(self._fetch(transaction), transaction)
+
+    def hear(self, transaction: Transaction, payment: GatewayPayment) -> End | None:
+        """Return what the gateway's payment, as it is now, says of a row that was read; nothing is
+        confirmed.
+
+        None if it says nothing that is for good of a payment in processing: whoever claimed that
+        asks for himself. Raises OtherPayment, OtherGateway, or OutcomeUnknown.
+        """
+        self._check(transaction, payment, transaction.gateway_id or "")
+        for_good = isinstance(payment.outcome, Charged | NotCharged)
+        if transaction.status == PROCESSING and not for_good:
+            return None
+        return self._seen(payment, transaction)
 
     def ask(self, transaction: Transaction) -> GatewayPayment | NoCharge:
         """Return what the gateway has of a payment, by the id that its row has, or else by its own
@@ -209,6 +225,11 @@ class TwoSteps:
             canceled = self.gateway.cancel(payment.id, idempotency_key=str(uuid.uuid4()))
         self._check(transaction, canceled, payment.id)
         return canceled
+
+    def _seen(self, payment: GatewayPayment, transaction: Transaction) -> End:
+        if isinstance(payment.outcome, Open):
+            return Pending()
+        return self.end(payment, transaction)
 
     def _check(self, transaction: Transaction, payment: GatewayPayment, payment_id: str) -> None:
         """Make sure that the gateway's payment is the row's, before anybody relies on it."""

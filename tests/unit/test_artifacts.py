@@ -27,7 +27,7 @@ from payment_infra.errors import PaymentInfraError, UsageError
 from tests.unit.template import load, of_type
 
 REPOSITORY = Path(__file__).parents[2]
-ENTRIES = ("health_monitor", "lookup", "processing", "retry", "validation")
+ENTRIES = ("gateway_events", "health_monitor", "lookup", "processing", "retry", "validation")
 
 
 @pytest.fixture

@@ -56,9 +56,10 @@ def timed(name: str) -> Iterator[None]:
         _metrics.add_metric(name, MetricUnit.Milliseconds, (perf_counter() - start) * 1000)
 
 
-def end(status: int) -> None:
-    """Count an answer of 500, which Lambda does not see as an error, and flush."""
-    if status == 500:
+def end(status: int, *, failed: bool = False) -> None:
+    """Count an answer of 500, or another that tells of a failure, which Lambda does not see as an
+    error, and flush."""
+    if failed or status == 500:
         count(FAILURES)
         _count_for_version()
     flush()
