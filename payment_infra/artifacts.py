@@ -24,9 +24,11 @@ KEY_PREFIX = "payment-infra"
 # Of a SHA-256, the first 128 bits: no two inputs have them by chance, and every key stands in the
 # template, which has to fit into one request (NIST SP 800-107, "Truncated Message Digest").
 DIGEST_DIGITS = 32
+# The entry module that a stack has only if its gateway notifies.
+GATEWAY_EVENTS = "gateway_events"
 # The entry modules that ask the gateway, or its class what it needs: they alone have one of the
 # user's own.
-GATEWAY_FUNCTIONS = ("validation", "processing", "retry", "gateway_events")
+GATEWAY_FUNCTIONS = ("validation", "processing", "retry", GATEWAY_EVENTS)
 DEFAULTS = StackConfig()
 
 
@@ -52,7 +54,7 @@ def artifact_key(name: str, digest: str) -> str:
 def code_keys(root: Path = HANDLERS, config: StackConfig = DEFAULTS) -> dict[str, str]:
     """Return for each entry module, and for the dependencies, the key of its zip.
 
-    Reads the sources, and zips nothing.
+    Reads the sources, and zips nothing. Those are included that a stack need not have.
 
     Raises:
         PaymentInfraError: a source file is missing or unreadable, or as `own_gateway` raises.
@@ -105,7 +107,8 @@ def build_artifacts(
     cache: Path | None = None,
     download: Download | None = None,
 ) -> list[Artifact]:
-    """Zip each entry module with what the handlers share, and what charges with its gateway.
+    """Zip each entry module of a stack with what the handlers share, and what asks the gateway with
+    that.
 
     Args:
         root: the folder of the handlers.
@@ -125,6 +128,7 @@ def build_artifacts(
             _digest(sources | _inputs(name, own)),
         )
         for name, sources in _read(root).items()
+        if name != GATEWAY_EVENTS or config.gateway_events
     ]
 
 

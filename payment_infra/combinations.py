@@ -112,6 +112,12 @@ COMBINATIONS: tuple[Combination, ...] = (
         "in handlers/requirements.txt",
     ),
     Combination(
+        ("gateway_events", "gateway"),
+        lambda config: not config.gateway_events or config.gateway != SIMULATED_GATEWAY,
+        "the simulated gateway tells nothing by itself; name another gateway, or give "
+        "--no-gateway-events",
+    ),
+    Combination(
         ("domain_name", "domain_certificate"),
         lambda config: bool(config.domain_name) == bool(config.domain_certificate),
         "a domain name needs its certificate, which is of no use alone; give both, or none",

@@ -216,6 +216,11 @@ class StackConfig:
     # Load.
     throttle_rate_limit: int = _setting(1000, "Requests a second that the API admits.", check_limit)
     throttle_burst_limit: int = _setting(2000, "Requests that the API admits at once.", check_limit)
+    gateway_events_rate_limit: int = _setting(
+        100,
+        "Notifications of the gateway a second that the API admits, and twice as many at once.",
+        check_limit,
+    )
     firewall_rate_limit: int = _setting(
         650_000,
         "Requests in five minutes that the firewall admits from one address.",
@@ -254,6 +259,13 @@ class StackConfig:
         matching(SECRET_ARN_PATTERN, "the whole ARN of a secret of AWS Secrets Manager"),
         kept=True,
         costs="0.40 USD a month for the secret, and 0.05 USD for 10,000 reads of it.",
+    )
+    gateway_events: bool = _setting(
+        False,
+        "Take what the payment gateway tells by itself, at POST /gateway-events.",
+        kept=True,
+        costs="Each notification is a request, a read and, if it ends a payment, a write; 0.10 USD"
+        " a month for an alarm, two where concurrency_alarms are set.",
     )
 
     # Data.

@@ -177,7 +177,13 @@ class _Trial:
     def run(self, limit_seconds: float) -> Finding | None:
         """Import the class; return what is wrong with it, None if nothing is."""
         answer = self.folder / "answer.json"
-        request = Request(*self._class(), self._folders(), _runtime_modules(), str(answer))
+        request = Request(
+            *self._class(),
+            self._folders(),
+            _runtime_modules(),
+            str(answer),
+            notifies=self.config.gateway_events,
+        )
         try:
             done = subprocess.run(
                 _program(gateway_probe.__file__, request),

@@ -40,6 +40,8 @@ TWO_STEP_CALLS: Calls = {
     "find": (("transaction",), ()),
     "digits": (("currency",), ()),
 }
+# Of one that notifies, which is in two steps.
+NOTIFYING_CALLS: Calls = {"notification": (("headers", "body", "now"), ())}
 # What /validate can be given for a gateway that needs it.
 NEEDS = frozenset({"payment_method", "return_url"})
 
@@ -50,6 +52,7 @@ class Request:
 
     folders come first on the path, and beside the standard library nothing else does; runtime says
     for each module that Lambda's runtime has, and no layer need hold, which folder it is in.
+    notifies is whether the gateway has to tell by itself what becomes of payments.
     """
 
     module: str
@@ -57,6 +60,7 @@ class Request:
     folders: tuple[str, ...]
     runtime: Mapping[str, str]
     answer: str
+    notifies: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,12 @@ def main(text: str) -> None:
     request = Request(**json.loads(text))
     sys.path[:0] = request.folders
     sys.meta_path.append(RuntimeFinder(request.runtime))
-    finding = examine(request.module, request.name)
+    finding = examine(request.module, request.name, notifies=request.notifies)
     Path(request.answer).write_text(json.dumps(finding and asdict(finding)), encoding="utf-8")
     os._exit(0)
 
 
-def examine(module: str, name: str) -> Finding | None:
+def examine(module: str, name: str, *, notifies: bool = False) -> Finding | None:
     """Import the module, and look at the class of that name; None if all is well."""
     try:
         imported = import_module(module)
@@ -105,7 +109,7 @@ def examine(module: str, name: str) -> Finding | None:
     made = getattr(imported, name, None)
     if not inspect.isclass(made):
         return Finding("class", f"{name} is no class")
-    problems = ", ".join(_problems(made))
+    problems = ", ".join(_problems(made, notifies))
     return Finding("protocol", f"{name} {problems}", _place(made)) if problems else None
 
 
@@ -128,14 +132,17 @@ def _place(made: type) -> tuple[tuple[str, int], ...]:
         return ()
 
 
-def _problems(made: type) -> Iterator[str]:
+def _problems(made: type, notifies: bool) -> Iterator[str]:
     """Yield what a gateway's class lacks (the protocol in handlers/shared/gateway.py)."""
     if inspect.isabstract(made):
         yield f"is abstract ({', '.join(sorted(getattr(made, '__abstractmethods__', ())))})"
     two_steps = _has(made, "confirm")
-    for name, (given, named) in (TWO_STEP_CALLS if two_steps else CALLS).items():
+    calls = {**(TWO_STEP_CALLS if two_steps else CALLS), **(NOTIFYING_CALLS if notifies else {})}
+    for name, (given, named) in calls.items():
         yield from _method(made, name, given, named)
     yield from _needs(made) if two_steps else _retention(made)
+    if notifies and not two_steps:
+        yield "charges in one step, and gateway_events takes a gateway in two"
     # A protocol's own __init__ takes anything, and passes it on to object's, which takes nothing.
     passes_on = getattr(inspect.getattr_static(made, "__init__"), "__module__", "") == "typing"
     if passes_on or not _accepts(made, ("secret",)):

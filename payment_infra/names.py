@@ -28,6 +28,10 @@ IN_FLIGHT_KEYS = (
 )
 # The path below which the API tells where a payment stands.
 LOOKUP_PATH = "transactions"
+# Where the gateway tells what has become of payments.
+GATEWAY_EVENTS_PATH = "gateway-events"
+# The stage's variable that says that payments are stopped: then the gateway is to tell it later.
+STOPPED_VARIABLE = "paymentsStopped"
 # What the name of a function's log group begins with; the function's follows.
 LOG_GROUPS = "/aws/lambda/"
 
@@ -86,11 +90,13 @@ PROCESSING_FUNCTION = "ProcessingFunction"
 LOOKUP_FUNCTION = "LookupFunction"
 RETRY_FUNCTION = "RetryFunction"
 HEALTH_FUNCTION = "HealthMonitorFunction"
+GATEWAY_EVENTS_FUNCTION = "GatewayEventsFunction"
 VALIDATION_ALIAS = "ValidationAlias"
 PROCESSING_ALIAS = "ProcessingAlias"
 LOOKUP_ALIAS = "LookupAlias"
 RETRY_ALIAS = "RetryAlias"
 HEALTH_ALIAS = "HealthMonitorAlias"
+GATEWAY_EVENTS_ALIAS = "GatewayEventsAlias"
 # A function to the parameter of its reserved concurrency. A template has it only where the
 # configuration reserves something.
 CONCURRENCIES = {
@@ -116,6 +122,7 @@ PROCESSING_LOG_GROUP = "ProcessingLogGroup"
 LOOKUP_LOG_GROUP = "LookupLogGroup"
 RETRY_LOG_GROUP = "RetryLogGroup"
 HEALTH_LOG_GROUP = "HealthMonitorLogGroup"
+GATEWAY_EVENTS_LOG_GROUP = "GatewayEventsLogGroup"
 ACCESS_LOG_GROUP = "PaymentAPIAccessLogGroup"
 
 # What ends a canary: of the API, and of each function that gets a new version by one.
@@ -132,6 +139,7 @@ LIVE_ALIASES = {
     LOOKUP_FUNCTION: LOOKUP_ALIAS,
     RETRY_FUNCTION: RETRY_ALIAS,
     HEALTH_FUNCTION: HEALTH_ALIAS,
+    GATEWAY_EVENTS_FUNCTION: GATEWAY_EVENTS_ALIAS,
 }
 
 

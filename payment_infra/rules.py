@@ -15,6 +15,7 @@ NAME_LIMITS = {
     "payment-processing": 64,
     "payment-lookup": 64,
     "payment-retry": 64,
+    "payment-gateway-events": 64,
     "payment-dependencies": 140,
     "health-monitor": 64,
     "health-monitor-schedule": 64,

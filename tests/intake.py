@@ -14,6 +14,8 @@ SETTINGS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "logging/loglevel": ("loggingLevel", str),
     "metrics/enabled": ("metricsEnabled", lambda text: text == "true"),
 }
+# What the path of a stage's variable begins with.
+VARIABLES = "/variables/"
 # What a method has that has settings of its own, where they say nothing else.
 DEFAULTS: Answer = {
     "throttlingRateLimit": 10000.0,
@@ -36,6 +38,7 @@ class FakeIntake:
 
     methods: dict[str, Answer] = field(default_factory=lambda: {"*/*": dict(EVERY)})
     state: str = "Enabled"
+    variables: dict[str, str] = field(default_factory=dict)
     changing: int = 0
     timeout_seconds: int = 29
     idle: set[str] = field(default_factory=set)
@@ -54,7 +57,8 @@ class FakeIntake:
         """Return what FakeAws is to answer with."""
         return {
             "apigateway:GetStage": lambda _: {
-                "methodSettings": {name: dict(one) for name, one in self.methods.items()}
+                "methodSettings": {name: dict(one) for name, one in self.methods.items()},
+                **({"variables": dict(self.variables)} if self.variables else {}),
             },
             "apigateway:UpdateStage": self._update_stage,
             "lambda:GetEventSourceMapping": lambda _: {"State": self._look()},
@@ -67,7 +71,15 @@ class FakeIntake:
 
     def _update_stage(self, params: Answer) -> Answer:
         methods = {name: dict(one) for name, one in self.methods.items()}
+        variables = dict(self.variables)
         for one in params["patchOperations"]:
+            if one["path"].startswith(VARIABLES):
+                variable = one["path"].removeprefix(VARIABLES)
+                if one["op"] == "replace":
+                    variables[variable] = one["value"]
+                elif variables.pop(variable, None) is None:
+                    raise Refused("NotFoundException", "Invalid stage variable")
+                continue
             name, setting = one["path"].removeprefix("/").split("/POST")
             if one["op"] == "remove":
                 if f"{name}/POST" not in methods:
@@ -76,7 +88,7 @@ class FakeIntake:
             else:
                 key, read = SETTINGS[setting.removeprefix("/")]
                 methods.setdefault(f"{name}/POST", dict(DEFAULTS))[key] = read(one["value"])
-        self.methods = methods
+        self.methods, self.variables = methods, variables
         return {}
 
     def _look(self) -> str:

@@ -22,7 +22,7 @@ from awacs.aws import (
 from troposphere import Ref, Sub
 
 from payment_infra.config import StackConfig
-from payment_infra.names import STAGE_NAME
+from payment_infra.names import GATEWAY_EVENTS_PATH, STAGE_NAME
 
 # API Gateway completes these to ARNs of the API that has the policy ("Access policy language
 # overview for Amazon API Gateway").
@@ -31,6 +31,7 @@ PAYMENTS = [
     for method in ("POST/validate", "POST/process", "GET/transactions/*")
 ]
 HEALTH = [f"execute-api:/{STAGE_NAME}/GET/health"]
+NOTIFICATIONS = [f"execute-api:/{STAGE_NAME}/POST/{GATEWAY_EVENTS_PATH}"]
 EVERYTHING = ["execute-api:/*"]
 
 
@@ -46,6 +47,8 @@ def build_policy(config: StackConfig) -> dict[str, object] | None:
         _allow("CallPayments", _callers(config, config.authorization == "iam"), PAYMENTS),
         _allow("AskHealth", _callers(config, config.health_access == "closed"), HEALTH),
     ]
+    if config.gateway_events:
+        statements.append(_allow("Notify", Principal("*"), NOTIFICATIONS))
     if config.allowed_accounts:
         accounts = [Ref("AWS::AccountId"), *config.allowed_accounts]
         others = StringNotEquals("aws:PrincipalAccount", accounts)

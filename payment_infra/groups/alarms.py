@@ -12,6 +12,7 @@ from payment_infra.gateway_names import SIMULATED_GATEWAY
 from payment_infra.groups.functions import (
     DEGRADED_ALARM_NAME,
     SERVICE_NAME,
+    FunctionParts,
     Functions,
     reserves,
 )
@@ -198,13 +199,16 @@ def _api_rules() -> Iterator[Rule]:
 
 
 def _function_rules(config: StackConfig, functions: Functions) -> Iterator[Rule]:
-    rows = (
+    rows: list[tuple[str, str, str, FunctionParts, int, int]] = [
         ("Validation", "validation", "validation", functions.validation, MAX_ERRORS, 2),
         ("Processing", "processing", "processing", functions.processing, MAX_ERRORS, 2),
         ("Lookup", "lookup", "lookup", functions.lookup, MAX_ERRORS, 2),
         ("Retry", "retry", "retry", functions.retry, 1, 1),
         ("Health monitor", "health-monitor", "health", functions.health_monitor, 1, 1),
-    )
+    ]
+    if functions.gateway_events:
+        name = "gateway-events"
+        rows.append(("Gateway events", name, name, functions.gateway_events, MAX_ERRORS, 2))
     for what, name, log, parts, threshold, periods in rows:
         yield Rule(
             parts.function.title.replace("Function", "ErrorAlarm"),
@@ -217,9 +221,11 @@ def _function_rules(config: StackConfig, functions: Functions) -> Iterator[Rule]
             periods,
         )
     for what, name, _, parts, _, _ in rows:
-        # Nothing is lost where a look-up is throttled, and the API answers with 5XX, which has an
-        # alarm. The development template has no room for another (see `rendering.py`).
-        if parts is functions.lookup and not config.concurrency_alarms:
+        # Nothing is lost where a look-up is throttled, or a notification, which comes again, and
+        # the API answers with 5XX, which has an alarm. The development template has no room for
+        # another (see `rendering.py`).
+        is_repeated = parts in (functions.lookup, functions.gateway_events)
+        if is_repeated and not config.concurrency_alarms:
             continue
         yield Rule(
             parts.function.title.replace("Function", "ThrottleAlarm"),

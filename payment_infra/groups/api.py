@@ -26,7 +26,7 @@ from payment_infra.groups.access import build_policy
 from payment_infra.groups.functions import FunctionParts, Functions
 from payment_infra.groups.refusals import build_refusals
 from payment_infra.groups.tls import CONDITIONS, endpoint_type, enhanced
-from payment_infra.names import STAGE_NAME
+from payment_infra.names import GATEWAY_EVENTS_PATH, STAGE_NAME
 from payment_infra.naming import filled, suffixed
 
 # What API Gateway waits for an integration that names no other time (AWS::ApiGateway::Method
@@ -104,7 +104,7 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
         "RequestModels": {"$default": model.ref()},
     }
     transactions = _build_resource(rest_api, "TransactionsResource", "transactions")
-    endpoints = (
+    endpoints: tuple[Endpoint, ...] = (
         _build_endpoint(rest_api, "Validate", "POST", "validate", functions.validation, payment),
         _build_endpoint(rest_api, "Process", "POST", "process", functions.processing, payment),
         _build_endpoint(
@@ -126,6 +126,18 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
             {"AuthorizationType": "AWS_IAM" if config.health_access == "closed" else "NONE"},
         ),
     )
+    if functions.gateway_events:
+        # A gateway signs by its own secret, and the body as it is.
+        endpoints += (
+            _build_endpoint(
+                rest_api,
+                "GatewayEvents",
+                "POST",
+                GATEWAY_EVENTS_PATH,
+                functions.gateway_events,
+                {"AuthorizationType": "NONE"},
+            ),
+        )
     refusals = build_refusals(rest_api)
     deployment = _build_deployment(
         rest_api, validator, model, transactions, endpoints, refusals, published=config.versions

@@ -120,7 +120,8 @@ def build_canary(config: StackConfig, functions: Functions) -> Canary | None:
                 NoValue,
             )
         )
-    for parts in (functions.lookup, functions.retry, functions.health_monitor):
+    others = (functions.lookup, functions.retry, functions.health_monitor, functions.gateway_events)
+    for parts in filter(None, others):
         _published(parts)[1].alias.DependsOn = [release.alias.title for _, release in shifting]
     return Canary(
         application=application,

@@ -52,6 +52,8 @@ def build_dashboard(
         "Retry": functions.retry,
         "Health Monitor": functions.health_monitor,
     }
+    if functions.gateway_events:
+        watched["Gateway Events"] = functions.gateway_events
     waiting = {"Messages in Queue": queues.failed, "Messages in DLQ": queues.dead_letter}
     if queues.failed_runs:
         waiting["Failed Runs"] = queues.failed_runs

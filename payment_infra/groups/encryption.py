@@ -54,6 +54,8 @@ LOG_GROUPS = (
     *("/aws/lambda/payment-lookup", "/aws/lambda/payment-retry", "/aws/lambda/health-monitor"),
     *("/aws/apigateway/payment-api", "aws-waf-logs-payment-api"),
 )
+# That of a function which a stack need not have.
+GATEWAY_EVENTS_LOG_GROUP = "/aws/lambda/payment-gateway-events"
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def build_encryption(config: StackConfig, *, encrypts: bool = True) -> Encryptio
         PendingWindowInDays=PENDING_WINDOW_DAYS,
         KeyPolicy=PolicyDocument(
             Version="2012-10-17",
-            Statement=[*_account_statements(), _alarms_statement(), _logs_statement()],
+            Statement=[*_account_statements(), _alarms_statement(), _logs_statement(config)],
         ),
     )
     alias = Alias(
@@ -151,7 +153,7 @@ def _alarms_statement() -> Statement:
     )
 
 
-def _logs_statement() -> Statement:
+def _logs_statement(config: StackConfig) -> Statement:
     """Amazon CloudWatch Logs, "Encrypt log data in CloudWatch Logs using AWS KMS".
 
     The execution log is named for the API, whichever that is: a key that outlives its stack is
@@ -161,7 +163,8 @@ def _logs_statement() -> Statement:
         "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
         f"API-Gateway-Execution-Logs_*/{STAGE_NAME}"
     )
-    groups = [*(arn_of("logs", f"log-group:{name}") for name in LOG_GROUPS), execution_log]
+    own = (*LOG_GROUPS, *([GATEWAY_EVENTS_LOG_GROUP] if config.gateway_events else []))
+    groups = [*(arn_of("logs", f"log-group:{name}") for name in own), execution_log]
     return _allow(
         "LogGroupsOfThisStack",
         Principal("Service", service_name("logs")),

@@ -123,7 +123,10 @@ class FunctionParts:
 
 @dataclass(frozen=True)
 class Functions:
-    """The functions, what they share, and what gives the retries their messages."""
+    """The functions, what they share, and what gives the retries their messages.
+
+    gateway_events is there only with a gateway that notifies.
+    """
 
     dependencies: LayerVersion
     tracing: ManagedPolicy
@@ -133,6 +136,7 @@ class Functions:
     retry: FunctionParts
     retry_source: EventSourceMapping
     health_monitor: FunctionParts
+    gateway_events: FunctionParts | None
     conditions: dict[str, Condition]
 
 
@@ -173,10 +177,11 @@ def build_functions(
     gateway = {}
     if config.gateway != SIMULATED_GATEWAY:
         gateway["GATEWAY"] = gateway_variable(config.gateway)
-    chosen = access | gateway
+    secret = {}
     if config.gateway_secret:
-        chosen["GATEWAY_SECRET_ARN"] = config.gateway_secret
+        secret["GATEWAY_SECRET_ARN"] = config.gateway_secret
         charging.append(read_secret(config.gateway_secret))
+    chosen = access | gateway | secret
     validation = build(
         "Validation",
         "payment-validation",
@@ -226,6 +231,20 @@ def build_functions(
         Timeout=RETRY_TIMEOUT_SECONDS,
         Environment=_environment(TRANSACTIONS_TABLE=storage.name, **chosen),
     )
+    gateway_events = None
+    if config.gateway_events:
+        gateway_events = build(
+            "GatewayEvents",
+            "payment-gateway-events",
+            "gateway_events",
+            claim_and_finish(storage),
+            *charging,
+            *use_key(encryption, "Table"),
+            Description="Settles the payments that the gateway tells of.",
+            MemorySize=256,
+            Timeout=30,
+            Environment=_environment(TRANSACTIONS_TABLE=storage.name, **gateway, **secret),
+        )
     retry_source = EventSourceMapping(
         "RetryEventSource",
         EventSourceArn=queues.failed.get_att("Arn"),
@@ -234,13 +253,14 @@ def build_functions(
         ScalingConfig=SourceScaling(MaximumConcurrency=RETRIES_AT_ONCE),
         FunctionResponseTypes=["ReportBatchItemFailures"],
     )
+    others = {"V": validation, "P": processing, "L": lookup, "R": retry}
+    if gateway_events:
+        others["G"] = gateway_events
     watched = filled(
         # A function cannot refer to itself.
-        f"${{V}},${{P}},${{L}},${{R}},{HEALTH_MONITOR_NAME}-${{{ENVIRONMENT_SUFFIX}}}",
-        V=validation.function.ref(),
-        P=processing.function.ref(),
-        L=lookup.function.ref(),
-        R=retry.function.ref(),
+        f"{','.join(f'${{{name}}}' for name in others)},"
+        f"{HEALTH_MONITOR_NAME}-${{{ENVIRONMENT_SUFFIX}}}",
+        **{name: parts.function.ref() for name, parts in others.items()},
     )
     health_monitor = build(
         "HealthMonitor",
@@ -290,6 +310,7 @@ def build_functions(
         retry=retry,
         retry_source=retry_source,
         health_monitor=health_monitor,
+        gateway_events=gateway_events,
         conditions={
             reserves(name): Not(Equals(parameter(name), 0))
             for name in CONCURRENCIES.values()
@@ -309,8 +330,8 @@ def _reserved(config: StackConfig, function: str) -> dict[str, object]:
 
     Lambda's own 0 would keep the function from running (Lambda API, PutFunctionConcurrency).
     """
-    name = CONCURRENCIES[function]
-    if not getattr(config, PARAMETER_FIELDS[name]):
+    name = CONCURRENCIES.get(function)
+    if name is None or not getattr(config, PARAMETER_FIELDS[name]):
         return {}
     return {"ReservedConcurrentExecutions": If(reserves(name), parameter(name), NoValue)}
 

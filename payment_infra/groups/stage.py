@@ -22,6 +22,7 @@ from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.logs import build_log_group, destination_arn
 from payment_infra.groups.retention import RETAIN
 from payment_infra.names import (
+    GATEWAY_EVENTS_PATH,
     LOOKUP_PATH,
     MANAGE_API_GATEWAY_ACCOUNT,
     STAGE_NAME,
@@ -121,6 +122,7 @@ def build_stage(config: StackConfig, encryption: Encryption, api: Api) -> ApiSta
                 MetricsEnabled=False,
             ),
             *([] if config.latency_alarms else [_unmeasured_look_up(config)]),
+            *([_notifications(config)] if config.gateway_events else []),
         ],
         AccessLogSetting=AccessLogSetting(
             DestinationArn=destination_arn(access_log),
@@ -183,6 +185,18 @@ def _unmeasured_look_up(config: StackConfig) -> MethodSetting:
         "GET",
         ThrottlingRateLimit=parameter(THROTTLE_RATE_LIMIT),
         ThrottlingBurstLimit=parameter(THROTTLE_BURST_LIMIT),
+        MetricsEnabled=False,
+    )
+
+
+def _notifications(config: StackConfig) -> MethodSetting:
+    """Build the settings of what the gateway tells: nothing reads the metrics of that either."""
+    return _settings(
+        config,
+        f"/~1{GATEWAY_EVENTS_PATH}",
+        "POST",
+        ThrottlingRateLimit=config.gateway_events_rate_limit,
+        ThrottlingBurstLimit=2 * config.gateway_events_rate_limit,
         MetricsEnabled=False,
     )
 

@@ -14,6 +14,7 @@ from payment_infra.names import (
     CALLER_POLICY,
     DEAD_LETTER_QUEUE,
     FAILED_RUNS_QUEUE,
+    GATEWAY_EVENTS_FUNCTION,
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
     LOOKUP_FUNCTION,
@@ -28,7 +29,7 @@ from payment_infra.names import (
 
 FUNCTIONS = (
     *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
-    *(RETRY_FUNCTION, HEALTH_FUNCTION),
+    *(RETRY_FUNCTION, HEALTH_FUNCTION, GATEWAY_EVENTS_FUNCTION),
 )
 CANARY_ALARMS = (
     "CanaryServerErrorAlarm",
@@ -101,6 +102,15 @@ SUPPRESSIONS = (
         reason=(
             "API Gateway invokes the function synchronously, so Lambda would never use a"
             " dead-letter queue; of a payment that fails, the function itself queues a message."
+        ),
+        nag=_in_packs((NIST_R5, HIPAA, SERVERLESS), "LambdaDLQ"),
+        checkov=("CKV_AWS_116",),
+    ),
+    Suppression(
+        resources=(GATEWAY_EVENTS_FUNCTION,),
+        reason=(
+            "API Gateway invokes the function synchronously, so Lambda would never use a"
+            " dead-letter queue; the gateway itself sends again what was not answered with 200."
         ),
         nag=_in_packs((NIST_R5, HIPAA, SERVERLESS), "LambdaDLQ"),
         checkov=("CKV_AWS_116",),
@@ -190,6 +200,15 @@ SUPPRESSIONS = (
         nag=(f"{AWS_SOLUTIONS}-APIG4", f"{AWS_SOLUTIONS}-COG4"),
         checkov=("CKV_AWS_59",),
         when=lambda config: config.health_access != "closed",
+    ),
+    Suppression(
+        resources=("GatewayEventsMethod",),
+        reason=(
+            "A payment gateway cannot sign as AWS has it: the function refuses what the gateway's"
+            " own secret has not signed, and the method has a throttle of its own."
+        ),
+        nag=(f"{AWS_SOLUTIONS}-APIG4", f"{AWS_SOLUTIONS}-COG4"),
+        checkov=("CKV_AWS_59",),
     ),
     Suppression(
         resources=FUNCTIONS,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from payment_infra.artifacts import (
+    GATEWAY_EVENTS,
     HANDLERS,
     LAYER,
     build_artifacts,
@@ -27,7 +28,7 @@ from payment_infra.errors import PaymentInfraError, UsageError
 from tests.unit.template import load, of_type
 
 REPOSITORY = Path(__file__).parents[2]
-ENTRIES = ("gateway_events", "health_monitor", "lookup", "processing", "retry", "validation")
+ENTRIES = ("health_monitor", "lookup", "processing", "retry", "validation")
 
 
 @pytest.fixture
@@ -102,11 +103,18 @@ def test_every_machine_makes_the_same_bytes_whatever_the_files_times_modes_and_o
     assert made[0] == made[1]
     bodies, keys = made[0]
     assert keys == code_keys()
-    assert set(bodies) == {key for name, key in keys.items() if name != LAYER}
+    assert set(bodies) == {key for name, key in keys.items() if name in ENTRIES}
 
 
 def test_there_is_a_zip_for_every_entry_module() -> None:
     assert tuple(one.name for one in build_artifacts()) == ENTRIES
+
+
+def test_what_takes_notifications_has_a_key_always_and_a_zip_if_the_gateway_notifies() -> None:
+    notifying = StackConfig(gateway="handlers.shared.gateway:Acme", gateway_events=True)
+    built = {one.name: one for one in build_artifacts(config=notifying)}
+    assert set(built) == {*ENTRIES, GATEWAY_EVENTS}
+    assert code_keys()[GATEWAY_EVENTS] == built[GATEWAY_EVENTS].key
 
 
 def opened(name: str) -> zipfile.ZipFile:
@@ -157,7 +165,7 @@ def test_the_key_says_what_the_zip_is_of_and_that_without_zipping() -> None:
         assert re.fullmatch("[0-9a-f]{32}", artifact.digest)
         assert code_keys()[artifact.name] == artifact.key
     assert code_keys()[LAYER] == f"payment-infra/{LAYER}/{layer_digest()}.zip"
-    assert set(code_keys()) == {*ENTRIES, LAYER}
+    assert set(code_keys()) == {*ENTRIES, GATEWAY_EVENTS, LAYER}
 
 
 def test_the_template_names_the_keys_of_the_zips() -> None:
@@ -170,7 +178,7 @@ def test_the_template_names_the_keys_of_the_zips() -> None:
 
 def changed_keys(root: Path) -> set[str]:
     before, after = code_keys(), code_keys(root)
-    changed = {name for name in before if after.get(name) != before[name]}
+    changed = {name for name in before if after.get(name) != before[name]} - {GATEWAY_EVENTS}
     # What the digest says is what the bytes say.
     bodies = {one.name: one.body for one in build_artifacts()}
     zips = {one.name for one in build_artifacts(root) if bodies[one.name] != one.body}

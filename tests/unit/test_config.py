@@ -54,7 +54,8 @@ BAD_SUFFIXES = (
 
 def named_resources() -> dict[str, tuple[str, str]]:
     """Return for each physical name's base: its resource's type and logical id."""
-    template = build_template(StackConfig(), code_keys()).to_dict()
+    config = StackConfig(gateway="handlers.shared.acme:Acme", gateway_events=True)
+    template = build_template(config, code_keys()).to_dict()
     names: dict[str, tuple[str, str]] = {}
     for logical_id, resource in template["Resources"].items():
         for key, value in resource["Properties"].items():

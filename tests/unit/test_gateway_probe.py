@@ -116,6 +116,50 @@ def test_a_dataclass_of_the_secret_passes(problem: Problem) -> None:
     assert problem(source) is None
 
 
+NOTIFYING = {
+    "charge": "def prepare(self, transaction, idempotency_key): pass",
+    "find": "def find(self, transaction): pass",
+    "retention": "NEEDS = frozenset()",
+    "confirm": "def confirm(self, payment_id, idempotency_key): pass",
+    "fetch": "def fetch(self, payment_id): pass",
+    "cancel": "def cancel(self, payment_id, idempotency_key): pass",
+    "digits": "@staticmethod\n    def digits(currency): pass",
+    "notification": "def notification(self, headers, body, now): pass",
+}
+NOTIFICATION = "has a method notification that"
+
+
+@pytest.mark.parametrize(
+    ("members", "found"),
+    [
+        (NOTIFYING, None),
+        (NOTIFYING | {"notification": ""}, "has no method notification"),
+        (
+            NOTIFYING | {"notification": "def notification(self, body): pass"},
+            f"{NOTIFICATION} cannot be called as notification(headers, body, now)",
+        ),
+        (
+            NOTIFYING | {"notification": "async def notification(self, headers, body, now): pass"},
+            f"{NOTIFICATION} is async, and nobody awaits it",
+        ),
+        (
+            {"notification": NOTIFYING["notification"]},
+            "charges in one step, and gateway_events takes a gateway in two",
+        ),
+    ],
+)
+def test_a_gateway_that_is_to_notify_does_and_is_one_in_two_steps(
+    members: dict[str, str], found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("acme")
+    monkeypatch.setitem(sys.modules, "acme", module)
+    exec(compile(gateway(**members), "acme.py", "exec", dont_inherit=True), vars(module))
+    finding = gateway_probe.examine("acme", "Acme", notifies=True)
+    assert (finding and finding.text) == (found and f"Acme {found}")
+    # Who does not ask for it need not have it.
+    assert gateway_probe.examine("acme", "Acme") is None
+
+
 def test_the_class_is_not_made_and_nothing_of_it_is_called(problem: Problem) -> None:
     raises = "raise AssertionError('called')"
     source = gateway(
@@ -141,7 +185,7 @@ def test_the_handlers_call_a_gateway_as_the_class_is_tried() -> None:
         and isinstance(node.func, ast.Attribute)
         and ast.unparse(node.func.value).endswith("gateway")
     }
-    tried = gateway_probe.CALLS, gateway_probe.TWO_STEP_CALLS
+    tried = gateway_probe.CALLS, gateway_probe.TWO_STEP_CALLS, gateway_probe.NOTIFYING_CALLS
     assert calls | {("digits", 1, ())} == {
         (name, len(given), named) for kind in tried for name, (given, named) in kind.items()
     }

@@ -53,6 +53,7 @@ ASKED_FOR = {
     "BACKUP_PLAN": "backup",
     "BACKUP_ROLE": "backup",
     **{name: "versions" for name in LOGICAL_IDS if name.endswith("_ALIAS")},
+    **{name: "gateway_events" for name in LOGICAL_IDS if name.startswith("GATEWAY_EVENTS_")},
 }
 PARAMETERS = (
     *names.PARAMETER_FIELDS,
@@ -65,6 +66,7 @@ BASES = (
     *("PROCESSING_ERRORS", "KEY_NAME"),
 )
 OTHERS = {
+    *("GATEWAY_EVENTS_PATH", "STOPPED_VARIABLE"),
     *("LOG_GROUPS", "CONCURRENCIES", "LOOKUP_PATH", "IN_FLIGHT_INDEX", "IN_FLIGHT_KEYS"),
     *("STACK_NAME_PREFIX", "OPERATIONS_TABLE", "STAGE_NAME", "PARAMETER_FIELDS"),
     *("LIVE", "LIVE_ALIASES", "CANARY", "CANARY_ALARMS", "AT_ONCE"),

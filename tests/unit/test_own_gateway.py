@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from urllib.request import Request
 
 PAGE = Page(REPOSITORY / "docs" / "gateway.md")
-GATEWAY_FUNCTIONS = {"validation", "processing", "retry"}
+GATEWAY_FUNCTIONS = {"validation", "processing", "retry", "gateway_events"}
 HASH = f"--hash=sha256:{'0' * 64}"
 
 
@@ -133,7 +133,8 @@ def test_the_keys_of_what_uses_it_follow_both_files_and_no_others_do(folder: Pat
 def test_an_artifact_has_the_key_that_the_template_names(cache: Path) -> None:
     built = build_artifacts(config=config(), cache=cache, download=SDK)
     keys = code_keys(config=config())
-    assert {artifact.name: artifact.key for artifact in built} | {LAYER: keys[LAYER]} == keys
+    apart = {name: keys[name] for name in (LAYER, GATEWAY_EVENTS)}
+    assert {artifact.name: artifact.key for artifact in built} | apart == keys
 
 
 def test_keys_need_neither_pip_nor_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:

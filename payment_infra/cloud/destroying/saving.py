@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import ClientError
 
 from payment_infra.cloud.environment.intake import (
-    EVERYTHING,
+    NOTIFICATIONS,
     Intake,
     drain,
+    everything,
     let_in,
     stop,
     stopped,
@@ -171,7 +172,7 @@ class Saving:
         environment = self._environment
         if environment.is_going():
             return
-        let_in_since = EVERYTHING - set(self._persist(lambda: stopped(environment)))
+        let_in_since = everything(environment) - set(self._persist(lambda: stopped(environment)))
         if let_in_since:
             raise AwsError(
                 f"payments were let in while they were saved ({', '.join(sorted(let_in_since))}), "
@@ -265,6 +266,7 @@ class Saving:
                 name: limit for name, limit in intake.throttles.items() if name not in before
             },
             stage="" if before else intake.stage,
+            notifications=NOTIFICATIONS not in before,
         )
         let_in(environment, kept, self._sleep)
         return True

@@ -21,6 +21,7 @@ from payment_infra.names import (
     CONCURRENCIES,
     DELETION_PROTECTION,
     ENCRYPTION_KEY,
+    GATEWAY_EVENTS_FUNCTION,
     HEALTH_FUNCTION,
     HEALTH_SCHEDULE,
     KEY_NAME,
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
 
 FUNCTIONS = (
     *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
-    *(RETRY_FUNCTION, HEALTH_FUNCTION),
+    *(RETRY_FUNCTION, HEALTH_FUNCTION, GATEWAY_EVENTS_FUNCTION),
 )
+# The stack of an earlier release has no look-up, and not every gateway notifies.
+NEED_NOT_BE = frozenset({LOOKUP_FUNCTION, GATEWAY_EVENTS_FUNCTION})
 # What stops payments is a setting of: an update of one of them may end it in part, as nothing
 # says what CloudFormation does to a setting that its template does not have.
 STOPPED_BY = frozenset({STAGE, RETRY_EVENT_SOURCE})
@@ -85,8 +88,8 @@ def find_stack_state(environment: Environment) -> list[Check]:
 
 
 def functions_of(environment: Environment) -> tuple[str, ...]:
-    """Return the logical ids of the functions; the stack of an earlier release has no look-up."""
-    return tuple(name for name in FUNCTIONS if name != LOOKUP_FUNCTION or environment.looks_up)
+    """Return the logical ids of the functions that a stack has."""
+    return tuple(name for name in FUNCTIONS if name not in NEED_NOT_BE or environment.has(name))
 
 
 def find_idle_functions(

@@ -1,8 +1,10 @@
 """Stopping payments while the stack moves to another table, and letting them in again.
 
 The two POST methods are throttled to zero, so callers get 429, and payment-retry takes nothing from
-the queue, where messages wait. The scheduled run continues: it only moves leases forward, and
-queues.
+the queue, where messages wait. What the gateway tells by itself is answered with 503, so that it is
+told again: a variable of the stage says so to the function, which gets it with every request (API
+Gateway, "Use stage variables for a REST API in API Gateway"). The scheduled run continues: it only
+moves leases forward, and queues.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import countdown, looks, persistently
 from payment_infra.names import (
+    GATEWAY_EVENTS_FUNCTION,
     PROCESSING_FUNCTION,
     REST_API,
     RETRY_EVENT_SOURCE,
     RETRY_FUNCTION,
     STAGE,
     STAGE_NAME,
+    STOPPED_VARIABLE,
     VALIDATION_FUNCTION,
 )
 
@@ -32,9 +36,10 @@ if TYPE_CHECKING:
 METHODS = ("validate", "process")
 # What runs payments: after the longest of their timeouts, nothing that had begun is still running.
 FUNCTIONS = (VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION)
-# What `stopped` names when nothing comes in.
-EVERYTHING = frozenset({*METHODS, "retries"})
+# What the gateway tells by itself, as `stopped` names it.
+NOTIFICATIONS = "notifications"
 EVERY_METHOD = "*/*"
+VARIABLE = f"/variables/{STOPPED_VARIABLE}"
 RETRIES = "event source mapping of payment-retry"
 # States of an event source mapping: those in which nothing changes, those in which it takes no
 # message.
@@ -46,7 +51,8 @@ TEMPLATE_LIMITS = ("ThrottlingRateLimit", "ThrottlingBurstLimit")
 
 @dataclass(frozen=True)
 class Intake:
-    """How payments come in: whether retries do, each method's own throttle, and the stage's.
+    """How payments come in: whether retries do, and what the gateway tells, each method's own
+    throttle, and the stage's.
 
     A throttle is "rate/burst"; "" where the method has none of its own.
     """
@@ -54,6 +60,13 @@ class Intake:
     retries: bool
     throttles: Mapping[str, str]
     stage: str = ""
+    notifications: bool = True
+
+
+def everything(environment: Environment) -> frozenset[str]:
+    """Return what `stopped` names when nothing comes in."""
+    own = {NOTIFICATIONS} if environment.has(GATEWAY_EVENTS_FUNCTION) else set()
+    return frozenset({*METHODS, "retries", *own})
 
 
 def wanted(environment: Environment) -> Intake:
@@ -76,22 +89,25 @@ def wanted(environment: Environment) -> Intake:
 
 def current(environment: Environment) -> Intake:
     """Return how payments come in now."""
-    settings = _settings(environment)
+    stage = _stage(environment)
+    settings = _settings(stage)
     with translated(RETRIES):
         retries = _retries(environment)
     return Intake(
         retries=retries not in SWITCHED_OFF,
         throttles={method: _throttle(settings.get(f"{method}/POST")) for method in METHODS},
         stage=_throttle(settings.get(EVERY_METHOD)),
+        notifications=not _tells_later(environment, stage),
     )
 
 
 def stopped(environment: Environment) -> list[str]:
-    """Return what is stopped now, of METHODS and "retries", whoever has stopped it.
+    """Return what is stopped now, of METHODS, NOTIFICATIONS and "retries", whoever has stopped it.
 
     A method without settings of its own has those of the stage.
     """
-    settings = _settings(environment)
+    stage = _stage(environment)
+    settings = _settings(stage)
     every = settings.get(EVERY_METHOD, {})
     found = [
         method
@@ -99,6 +115,8 @@ def stopped(environment: Environment) -> list[str]:
         for own in [settings.get(f"{method}/POST", every)]
         if _is_zero(own)
     ]
+    if _tells_later(environment, stage):
+        found.append(NOTIFICATIONS)
     with translated(RETRIES):
         switched_off = _retries(environment) in SWITCHED_OFF
     return [*found, *(["retries"] if switched_off else [])]
@@ -106,7 +124,7 @@ def stopped(environment: Environment) -> list[str]:
 
 def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
     """Let no payment in; what has begun continues (see `drain`)."""
-    settings = _settings(environment)
+    settings = _settings(_stage(environment))
     every = settings.get(EVERY_METHOD, {})
     throttled = {"throttling/rateLimit": "0", "throttling/burstLimit": "0"}
     # A method's first settings of its own replace the stage's as a whole, so they state all.
@@ -114,23 +132,24 @@ def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
         "logging/loglevel": every.get("loggingLevel", "OFF"),
         "metrics/enabled": str(every.get("metricsEnabled", False)).lower(),
     }
-    _patch(
-        environment,
-        [
-            _replace(f"{_path(method)}/{path}", value)
-            for method in METHODS
-            for path, value in {
-                **throttled,
-                **({} if f"{method}/POST" in settings else as_for_all),
-            }.items()
-        ],
-    )
+    patches = [
+        _replace(f"{_path(method)}/{path}", value)
+        for method in METHODS
+        for path, value in {
+            **throttled,
+            **({} if f"{method}/POST" in settings else as_for_all),
+        }.items()
+    ]
+    if environment.has(GATEWAY_EVENTS_FUNCTION):
+        patches.append(_replace(VARIABLE, "true"))
+    _patch(environment, patches)
     _switch_retries(environment, on=False, sleep=sleep)
 
 
 def let_in(environment: Environment, intake: Intake, sleep: Callable[[float], None]) -> None:
     """Let payments in as is wanted; a stage's own throttle is changed only if that is zero."""
-    settings = _settings(environment)
+    stage = _stage(environment)
+    settings = _settings(stage)
     patches = []
     if intake.stage and _is_zero(settings.get(EVERY_METHOD, {})):
         patches += _throttled("/*/*", intake.stage)
@@ -139,6 +158,8 @@ def let_in(environment: Environment, intake: Intake, sleep: Callable[[float], No
             patches += _throttled(_path(method), throttle)
         elif f"{method}/POST" in settings:
             patches.append({"op": "remove", "path": _path(method)})
+    if intake.notifications and _tells_later(environment, stage):
+        patches.append({"op": "remove", "path": VARIABLE})
     if patches:
         _patch(environment, patches)
     if intake.retries:
@@ -147,7 +168,8 @@ def let_in(environment: Environment, intake: Intake, sleep: Callable[[float], No
 
 def seconds_to_end(environment: Environment) -> int:
     """Return how long a request that has begun may take: the longest timeout."""
-    return max(int(environment.function(name)["Timeout"]) for name in FUNCTIONS)
+    own = [name for name in (GATEWAY_EVENTS_FUNCTION,) if environment.has(name)]
+    return max(int(environment.function(name)["Timeout"]) for name in (*FUNCTIONS, *own))
 
 
 def drain(
@@ -202,12 +224,22 @@ def _retries(environment: Environment) -> str:
     return str(answer["State"])
 
 
-def _settings(environment: Environment) -> dict[str, Any]:
-    """Return the stage's settings by method, as `validate/POST`."""
+def _stage(environment: Environment) -> Mapping[str, Any]:
     with translated("stage of the API"):
-        stage = environment.client("apigateway").get_stage(
+        stage: Mapping[str, Any] = environment.client("apigateway").get_stage(
             restApiId=environment.resource(REST_API), stageName=STAGE_NAME
         )
+    return stage
+
+
+def _tells_later(environment: Environment, stage: Mapping[str, Any]) -> bool:
+    """Whether the gateway is to tell later what it tells by itself."""
+    is_set = STOPPED_VARIABLE in stage.get("variables", {})
+    return is_set and environment.has(GATEWAY_EVENTS_FUNCTION)
+
+
+def _settings(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stage's settings by method, as `validate/POST`."""
     return {
         key.replace("~1", "/").strip("/"): settings
         for key, settings in stage.get("methodSettings", {}).items()

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.logs import LogLine, LogTail, follow, follow_live, history
-from payment_infra.names import LOOKUP_LOG_GROUP
+from payment_infra.names import GATEWAY_EVENTS_LOG_GROUP, LOOKUP_LOG_GROUP
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
+
+# The stack of an earlier release has no look-up, and not every gateway notifies.
+NEED_NOT_BE = frozenset({LOOKUP_LOG_GROUP, GATEWAY_EVENTS_LOG_GROUP})
 
 
 class Search:
@@ -27,8 +30,8 @@ class Search:
         self.names = {
             environment.resource(group): name
             for name, group in groups.items()
-            # Of all, those that the stack of an earlier release has.
-            if len(groups) == 1 or group != LOOKUP_LOG_GROUP or environment.looks_up
+            # Of all, those that the stack has.
+            if len(groups) == 1 or group not in NEED_NOT_BE or environment.has(group)
         }
         self._environment = environment
         self._client = environment.client("logs")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from payment_infra import names
-from payment_infra.cloud.environment.intake import EVERYTHING, stopped
+from payment_infra.cloud.environment.intake import everything, stopped
 from payment_infra.cloud.events import Preview
 from payment_infra.cloud.stacks import change_sets
 from payment_infra.cloud.stacks.failure import DeploymentFailed
@@ -101,7 +101,7 @@ def _check_undisturbed(environment: Environment) -> None:
     name, now = environment.stack.name, environment.stack.state()
     if now is None or now.changed_at != environment.state.changed_at:
         raise Disturbed(f"stack {name} was updated by somebody else")
-    if missing := EVERYTHING - set(stopped(environment)):
+    if missing := everything(environment) - set(stopped(environment)):
         raise Disturbed(f"somebody has let payments in again ({', '.join(sorted(missing))})")
 
 

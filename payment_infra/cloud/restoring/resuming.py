@@ -45,7 +45,7 @@ def resume(work: Work) -> Report:
 
 @dataclass(frozen=True)
 class Seen:
-    """How payments come in now, what of METHODS and "retries" is stopped, and how they are to."""
+    """How payments come in now, what of `everything` is stopped, and how they are to."""
 
     now: Intake
     stopped: list[str]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment import smoke
 from payment_infra.cloud.environment.intake import (
-    EVERYTHING,
+    everything,
     stopped,
 )
 from payment_infra.cloud.environment.live import check_live
@@ -161,7 +161,7 @@ def _move(
 
 
 def _is_open(work: Work) -> bool:
-    return set(work.persist(lambda: stopped(work.environment))) != EVERYTHING
+    return set(work.persist(lambda: stopped(work.environment))) != everything(work.environment)
 
 
 def _stop(work: Work, journal: Journal) -> Journal:

@@ -100,13 +100,12 @@ def test_a_pending_payment_that_is_charged_is_processed(
     assert (line["status"], line["transaction_id"]) == (200, pending)
 
 
-def test_it_is_one_read_and_one_write_and_the_object_is_fetched_once(
+def test_it_is_a_write_that_is_refused_to_read_and_another_and_the_object_is_fetched_once(
     aws: Aws, clock: Clock, gateway: NotifyingGateway, pending: str
 ) -> None:
     gateway.becomes(Charged("ch-1"))
     notify(clock)
-    assert [name for name, _ in aws.dynamodb.calls] == ["GetItem", "UpdateItem"]
-    assert aws.dynamodb.calls[0][1]["ConsistentRead"] is True
+    assert [name for name, _ in aws.dynamodb.calls] == ["UpdateItem", "UpdateItem"]
     assert gateway.calls == [("fetch", "pay-1")]
     assert aws.sqs.calls == []
 
@@ -187,9 +186,9 @@ def test_of_a_payment_that_is_only_validated_or_begun_nothing_is_written(
         for status, gone in (("validated", "gateway_id"), ("processing", "gateway_id")):
             kept = {name: value for name, value in item.items() if name != gone}
             aws.dynamodb.items[pending] = kept | {"status": {"S": status}}
-            aws.dynamodb.calls.clear()
+            before = row(aws, pending)
             assert notify(clock).status == 200
-            assert aws.dynamodb.called("UpdateItem") == []
+            assert row(aws, pending) == before
     assert gateway.asked("cancel") == 0
     assert "CapturesContradicted" not in Output.read(capsys).metrics
 
@@ -300,13 +299,23 @@ def test_a_capture_without_a_row_counts_as_contradicted(
     assert pending not in aws.dynamodb.items
 
 
+def end_after_the_read(aws: Aws, transaction_id: str, status: str) -> None:
+    """Let somebody else change the row between the two writes, the first of which reads."""
+    writes = 0
+
+    def change() -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 2:
+            aws.dynamodb.items[transaction_id] |= {"status": {"S": status}}
+
+    aws.dynamodb.before_update = change
+
+
 def test_a_row_that_is_ended_otherwise_while_it_is_read_counts_the_capture(
     aws: Aws, clock: Clock, gateway: NotifyingGateway, pending: str, capsys: Capture
 ) -> None:
-    def end() -> None:
-        aws.dynamodb.items[pending] |= {"status": {"S": "canceled"}}
-
-    aws.dynamodb.before_update = end
+    end_after_the_read(aws, pending, "canceled")
     gateway.becomes(Charged("ch-1"))
     assert notify(clock).status == 200
     assert Output.read(capsys).metrics["CapturesContradicted"] == [1]
@@ -316,10 +325,7 @@ def test_a_row_that_is_ended_otherwise_while_it_is_read_counts_the_capture(
 def test_a_row_that_is_taken_back_while_it_is_read_is_asked_for_again(
     aws: Aws, clock: Clock, gateway: NotifyingGateway, pending: str
 ) -> None:
-    def take_back() -> None:
-        aws.dynamodb.items[pending] |= {"status": {"S": "validated"}}
-
-    aws.dynamodb.before_update = take_back
+    end_after_the_read(aws, pending, "validated")
     gateway.becomes(Charged("ch-1"))
     assert notify(clock).status == 503
 
@@ -487,16 +493,17 @@ def test_a_gateway_that_cannot_tell_is_asked_at_the_next_time(
     assert row(aws, pending)["status"] == "processed"
 
 
-@pytest.mark.parametrize("operation", ["GetItem", "UpdateItem"])
+@pytest.mark.parametrize("calls", [1, 2])
 def test_an_end_that_is_not_stored_has_to_be_told_again(
-    aws: Aws,
-    clock: Clock,
-    gateway: NotifyingGateway,
-    pending: str,
-    capsys: Capture,
-    operation: str,
+    aws: Aws, clock: Clock, gateway: NotifyingGateway, pending: str, capsys: Capture, calls: int
 ) -> None:
-    aws.dynamodb.fail(operation)
+    def fail_at_last() -> None:
+        nonlocal calls
+        calls -= 1
+        if calls == 0:
+            aws.dynamodb.fail("UpdateItem")
+
+    aws.dynamodb.before_update = fail_at_last
     gateway.becomes(Charged("ch-1"))
     assert notify(clock).status == 503
     assert Output.read(capsys).metrics["Failures"] == [1]
