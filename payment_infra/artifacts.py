@@ -51,18 +51,19 @@ def artifact_key(name: str, digest: str) -> str:
     return f"{KEY_PREFIX}/{name}/{digest}.zip"
 
 
-def code_keys(root: Path = HANDLERS, config: StackConfig = DEFAULTS) -> dict[str, str]:
-    """Return for each entry module, and for the dependencies, the key of its zip.
+def code_keys(root: Path = HANDLERS, config: StackConfig | None = None) -> dict[str, str]:
+    """Return for each entry module that a stack has, and for the dependencies, the key of its zip.
 
-    Reads the sources, and zips nothing. Those are included that a stack need not have.
+    Without a configuration, it is each that any stack has. Reads the sources, and zips nothing.
 
     Raises:
         PaymentInfraError: a source file is missing or unreadable, or as `own_gateway` raises.
     """
-    own = own_gateway(config, root)
+    own = own_gateway(config or DEFAULTS, root)
     keys = {
         name: artifact_key(name, _digest(sources | _inputs(name, own)))
         for name, sources in _read(root).items()
+        if config is None or _has(config, name)
     }
     return keys | {LAYER: artifact_key(LAYER, layer_digest(root))}
 
@@ -128,8 +129,13 @@ def build_artifacts(
             _digest(sources | _inputs(name, own)),
         )
         for name, sources in _read(root).items()
-        if name != GATEWAY_EVENTS or config.gateway_events
+        if _has(config, name)
     ]
+
+
+def _has(config: StackConfig, name: str) -> bool:
+    """Whether a stack has the function of an entry module."""
+    return name != GATEWAY_EVENTS or config.gateway_events
 
 
 def _inputs(name: str, own: OwnGateway | None) -> dict[str, bytes]:

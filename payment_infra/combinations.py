@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from payment_infra.config import StackConfig
-from payment_infra.gateway_names import is_own_gateway, moves_money
+from payment_infra.gateway_names import SIMULATED_GATEWAY, is_own_gateway, moves_money
 from payment_infra.rules import FIREWALL_WINDOW_SECONDS, same_key
 
 EDGE_CERTIFICATE_REGION = "us-east-1"

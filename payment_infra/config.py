@@ -264,8 +264,8 @@ class StackConfig:
         False,
         "Take what the payment gateway tells by itself, at POST /gateway-events.",
         kept=True,
-        costs="Each notification is a request, a read and, if it ends a payment, a write; 0.10 USD"
-        " a month for an alarm, two where concurrency_alarms are set.",
+        costs="Each notification is a request and two writes; 0.10 USD a month for an alarm, two "
+        "where concurrency_alarms are set.",
     )
 
     # Data.

@@ -86,6 +86,7 @@ WITH: Mapping[str, Mapping[str, Any]] = {
         "endpoint_type": "regional",
         "execute_api_endpoint": OTHER["execute_api_endpoint"],
     },
+    "gateway_events": {"gateway": OTHER["gateway"]},
     "subnets": {"security_groups": OTHER["security_groups"]},
     "security_groups": {"subnets": OTHER["subnets"]},
 }

@@ -27,6 +27,7 @@ from handlers.shared.gateway import (
 )
 from handlers.shared.money import MINOR_DIGITS, Money
 from handlers.shared.scripted_ledger import Ledger, is_shared, shared_path
+from handlers.shared.scripted_notification import SIGNING_SECRET, notification
 from handlers.shared.scripted_payment import (
     CAPTURED,
     FURTHEST,
@@ -44,6 +45,9 @@ from handlers.shared.scripted_payment import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from handlers.shared.notifications import Notification
     from handlers.shared.scripted_ledger import Answer, Pages
     from handlers.shared.transactions import Transaction
 
@@ -82,7 +86,8 @@ class ScriptedGateway:
     A time-out is raised at once. Its memory is a file in the machine's folder for temporary ones.
     What is not in it, as in another container of Lambda, is `presumed` by the payment's id.
 
-    The secret is none, or a JSON object with account, and mode, which is "test".
+    The secret is none, or a JSON object with account, mode, which is "test", and signing_secrets, a
+    list of those with which its notifications may be signed.
     """
 
     NEEDS: ClassVar[frozenset[Need]] = frozenset({"payment_method"})
@@ -101,7 +106,9 @@ class ScriptedGateway:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Raises ValueError if the secret is not as it has to be."""
-        self.account = str(_settings(secret).get("account", "scripted"))
+        settings = _settings(secret)
+        self.account = str(settings.get("account", "scripted"))
+        self._signing_secrets = _signing_secrets(settings)
         self._digest = _digest(self.account, 8)
         self._ledger = ledger or Ledger(shared_path())
         self._clock = now
@@ -165,6 +172,12 @@ class ScriptedGateway:
                 return self._payment(*min(found, key=lambda each: FURTHEST.index(each[1].status)))
             created_at = datetime.fromisoformat(transaction.created_at).timestamp()
             return NoCharge() if is_shared() and pages.began <= created_at else None
+
+    def notification(
+        self, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> Notification | None:
+        """Return what a notification is about, if it is signed. Raises InvalidNotification."""
+        return notification(headers, body, self._signing_secrets, now)
 
     def _make(self, pages: Pages, transaction: Transaction, call: _Call) -> Answer:
         """Make a payment; return what is answered."""
@@ -264,6 +277,7 @@ class ScriptedGateway:
             account=self.account,
             mode=self.mode,
             outcome=outcome(facts, state),
+            transaction_id=state.transaction_id,
         )
 
     def _facts(self, payment_id: str) -> Facts:
@@ -288,6 +302,13 @@ def _settings(secret: str | None) -> dict[str, object]:
     if isinstance(settings, dict) and settings.get("mode", "test") == "test":
         return settings
     raise ValueError('the secret is a JSON object, and its mode is "test"')
+
+
+def _signing_secrets(settings: dict[str, object]) -> tuple[str, ...]:
+    secrets = settings.get("signing_secrets", [SIGNING_SECRET])
+    if isinstance(secrets, list) and secrets and all(isinstance(one, str) for one in secrets):
+        return tuple(secrets)
+    raise ValueError("the signing_secrets are a list of texts")
 
 
 def _fault(pages: Pages, name: str, about: str, fault: str) -> str:

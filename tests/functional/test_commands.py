@@ -22,7 +22,7 @@ from payment_infra import names
 from payment_infra.artifacts import LAYER, Artifact, build_artifacts, code_keys, layer_digest
 from payment_infra.cli import COMMANDS, root
 from payment_infra.cloud.deploying import release
-from payment_infra.config import FIELDS
+from payment_infra.config import FIELDS, StackConfig
 from payment_infra.place import PLACE
 from payment_infra.rendering import read_document
 from tests.aws import ACCOUNT, FakeAws, FakeBucket, FakeStack, Refused, event
@@ -301,7 +301,7 @@ def test_upload_prints_the_addresses_and_the_command_that_deploys(cli: Cli, aws:
         f"s3://zips/{key}" for key in [*aws.buckets["zips"].objects][:-1]
     )
     assert uris[-1] == f"s3://zips/{[*aws.buckets['zips'].objects][-1]}"
-    assert set(code_keys().values()) < set(aws.buckets["zips"].objects)
+    assert set(code_keys(config=StackConfig()).values()) < set(aws.buckets["zips"].objects)
     assert command.startswith(f"aws s3 cp {uris[-1]} {STACK}.yaml ")
     assert f"&& aws cloudformation deploy --template-file {STACK}.yaml " in command
     assert {name.split(":")[0] for name in aws.changes()} == {"s3"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from payment_infra.artifacts import code_keys
+from payment_infra.config import StackConfig
 from tests import snapshots
 
 REPOSITORY = Path(__file__).parents[2]
@@ -206,7 +207,7 @@ def test_whoever_stops_reading_is_left_with_every_zip(shell: Shell) -> None:
     with left_pipe() as pipe:
         done = shell(*PROGRAM, "package", stdout=pipe)
     assert (done.returncode, done.stderr) == (READER_LEFT, b"")
-    names = {f"{name}.zip" for name in code_keys()}
+    names = {f"{name}.zip" for name in code_keys(config=StackConfig())}
     assert {path.name for path in (shell.folder / "dist").iterdir()} == names
 
 

@@ -102,7 +102,7 @@ def test_the_marked_settings_are_those_on_which_money_access_or_protection_hang(
         *("allowed_accounts", "allowed_vpc_endpoints", "vpc_endpoints", "allowed_cidrs"),
         *("domain_name", "domain_certificate", "domain_truststore", "execute_api_endpoint"),
         *("firewall", "firewall_rate_limit"),
-        *("gateway", "gateway_requirements", "gateway_secret"),
+        *("gateway", "gateway_requirements", "gateway_secret", "gateway_events"),
         *("backup", "backup_days", "backup_lock_days", "backup_copy_vault"),
         *("retain_data", "customer_key"),
         *("deletion_protection", "replacement_protection", "termination_protection"),

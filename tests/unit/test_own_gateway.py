@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.message import Message
 from io import BytesIO
 from pathlib import Path
@@ -17,8 +18,15 @@ from urllib.error import HTTPError
 import pytest
 
 from handlers.shared.gateway import Charged, Declined, GatewayTimeout
+from handlers.shared.notifications import Notification, check_signature, sign
 from payment_infra import gateway_check
-from payment_infra.artifacts import HANDLERS, LAYER, build_artifacts, check_handlers, code_keys
+from payment_infra.artifacts import (
+    HANDLERS,
+    LAYER,
+    build_artifacts,
+    check_handlers,
+    code_keys,
+)
 from payment_infra.config import StackConfig
 from payment_infra.doctor import machine
 from payment_infra.errors import PaymentInfraError, UsageError
@@ -37,6 +45,7 @@ if TYPE_CHECKING:
     from urllib.request import Request
 
 PAGE = Page(REPOSITORY / "docs" / "gateway.md")
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 GATEWAY_FUNCTIONS = {"validation", "processing", "retry", "gateway_events"}
 HASH = f"--hash=sha256:{'0' * 64}"
 
@@ -133,8 +142,7 @@ def test_the_keys_of_what_uses_it_follow_both_files_and_no_others_do(folder: Pat
 def test_an_artifact_has_the_key_that_the_template_names(cache: Path) -> None:
     built = build_artifacts(config=config(), cache=cache, download=SDK)
     keys = code_keys(config=config())
-    apart = {name: keys[name] for name in (LAYER, GATEWAY_EVENTS)}
-    assert {artifact.name: artifact.key for artifact in built} | apart == keys
+    assert {artifact.name: artifact.key for artifact in built} | {LAYER: keys[LAYER]} == keys
 
 
 def test_keys_need_neither_pip_nor_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +187,7 @@ def test_requirements_that_name_nothing_are_none(folder: Path) -> None:
 
 def test_the_simulated_gateway_reads_no_requirements() -> None:
     asked = StackConfig(gateway_requirements="missing.txt")
-    assert code_keys(config=asked) == code_keys()
+    assert code_keys(config=asked) == code_keys(config=StackConfig())
 
 
 @pytest.fixture
@@ -392,7 +400,7 @@ def test_a_whole_class_passes_with_what_it_requires(cache: Path, folder: Path) -
 def test_the_one_of_the_documents_is_a_gateway(
     cache: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [block] = [block for block in PAGE.blocks if block.info == "python"]
+    block, _ = [block for block in PAGE.blocks if block.info == "python"]
     (folder / "acme.py").write_text(block.text)
     keep_layer(cache, zip_files(installed_files()))
     check(ALONE, cache)
@@ -490,3 +498,17 @@ def test_the_doctor_downloads_nothing_to_look_at_it(cache: Path) -> None:
         "b.py:Acme: b.py: cannot be read (No such file or directory)",
     )
     assert "relative to the configuration file" in missing.remedy
+
+
+def test_the_method_of_the_documents_takes_a_signed_notification() -> None:
+    _, block = [block for block in PAGE.blocks if block.info == "python"]
+    known = {"json": json, "check_signature": check_signature, "Notification": Notification}
+    exec(f"class Acme:\n    _signing_secrets = ('s',)\n{block.text}", known)
+    for kind, expected in (
+        ("payment.paid", Notification("p", "a", "test")),
+        ("payout.paid", None),
+    ):
+        told = {"type": kind, "payment_id": "p", "account": "a", "mode": "test"}
+        body = json.dumps(told).encode()
+        headers = {"acme-signature": sign(body, "s", NOW)}
+        assert known["Acme"]().notification(headers, body, NOW) == expected  # type: ignore[operator]
