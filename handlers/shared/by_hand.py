@@ -147,7 +147,7 @@ class Hand:
         if not in_two_steps(self.gateway):
             if transaction.gateway_id is not None:
                 raise OtherGateway("gateway_id")
-        elif transaction.first_charge_at is not None and transaction.gateway is None:
+        elif transaction.was_charged_in_one_step and transaction.gateway is None:
             raise OtherGateway("gateway")
         elif transaction.status == PENDING and transaction.gateway_id is None:
             raise Unreadable("gateway_id")
@@ -170,7 +170,7 @@ class Hand:
         if transaction.rewound is not None or transaction.gateway_id is not None:
             return False
         if in_two_steps(self.gateway):
-            return transaction.first_charge_at is None
+            return not transaction.was_charged_in_one_step
         return transaction.status == VALIDATED
 
     def _check_free(self, read: Transaction) -> None:

@@ -39,6 +39,9 @@ SETTLED = frozenset({PROCESSED, DECLINED, CANCELED})
 # Outlasts the 60 s that the processing function may run, so that no holder outlives its lease.
 LEASE_SECONDS = 90
 IN_FLIGHT_SHARDS = 16
+# What first_charge_at is of a payment that is charged in two steps: longer ago than any gateway
+# knows a key, so that a release that knows one step alone never charges it.
+LONG_AGO = "1970-01-01T00:00:00+00:00"
 # How often a payment is queued again before it is left to a person.
 MAX_RECOVERIES = 3
 
@@ -254,6 +257,11 @@ class Transaction:
             if expected != transaction.details_fingerprint:
                 raise Mismatched("details_fingerprint")
         return transaction
+
+    @property
+    def was_charged_in_one_step(self) -> bool:
+        """Whether somebody may have charged it in one step."""
+        return self.first_charge_at not in {None, LONG_AGO}
 
     @property
     def details(self) -> dict[str, str]:

@@ -156,7 +156,7 @@ class TwoSteps:
     def _begin(self, claimed: Transaction) -> GatewayPayment | Declined:
         """Prepare a payment, or find the one that there is, and store its id."""
         # What was begun otherwise, or may have been before a restore, is never prepared.
-        if claimed.rewound is not None or claimed.first_charge_at is not None:
+        if claimed.rewound is not None or claimed.was_charged_in_one_step:
             payment = self._find(claimed)
             if payment is None and claimed.gateway_id is not None:
                 raise OtherPayment("gateway_id")

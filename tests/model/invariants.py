@@ -85,6 +85,7 @@ def _noted(world: World) -> dict[str, list[str]]:
     ledger, gateway = world.ledger, world.gateway
     return {
         "written after it was settled": ledger.rewritten,
+        "went to a status that does not follow": ledger.out_of_turn,
         "written by another than the holder of the lease": (
             [] if world.is_skewed else ledger.overruled
         ),

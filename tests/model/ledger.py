@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds
-from handlers.shared.transactions import PROCESSING, SETTLED
+from handlers.shared.transactions import CANCELED, PENDING, PROCESSING, SETTLED, VALIDATED
 from tests.expressions import Item, plain
 from tests.model.principals import Access, may_have
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from tests.model.invocations import Invocation
 
 CONTRADICTION = "contradicting_reference"
+# Which status may follow another, as docs/architecture.md has it.
+NEXT: Mapping[str, frozenset[str]] = {
+    VALIDATED: frozenset({PROCESSING, CANCELED}),
+    PROCESSING: frozenset({PENDING, *SETTLED}),
+    PENDING: SETTLED,
+    **dict.fromkeys(SETTLED, frozenset()),
+}
 
 
 class Ledger:
@@ -37,9 +44,11 @@ class Ledger:
         self.rewound: set[str] = set()
         # The attempts that have claimed a flawed row; none of them may charge.
         self.flawed_claims: set[str] = set()
-        # Payments whose row was written after they were settled, by another than the holder of the
+        # Payments whose row was written after they were settled, or that went to a status that does
+        # not follow the one before; whose row was written by another than the holder of the
         # live lease, and for somebody who may not have them; and rows with another's name on them.
         self.rewritten: list[str] = []
+        self.out_of_turn: list[str] = []
         self.overruled: list[str] = []
         self.moved_for_others: list[str] = []
         self.misattributed: list[str] = []
@@ -71,6 +80,8 @@ class Ledger:
         if not any(may_have(owner, asker, self._access) for asker in askers):
             self.moved_for_others.append(transaction_id)
         was, status = _status(old), _status(new)
+        if status != was and status not in NEXT.get(str(was), frozenset()):
+            self.out_of_turn.append(transaction_id)
         if was in SETTLED:
             noted = {CONTRADICTION, "updated_at"} if CONTRADICTION in new else set()
             if _without(noted, old) != _without(noted, new):

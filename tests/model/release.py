@@ -1,4 +1,4 @@
-"""The handlers of one release: today's, or the last one's from its zip in releases/."""
+"""The handlers of one release: today's, or an earlier one's from its zip in releases/."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipimport import zipimporter
 
-from handlers.shared.gateway import Charged, Declined, GatewayTimeout, GatewayUnavailable
+from handlers.shared.gateway import (
+    Charged,
+    Declined,
+    GatewayTimeout,
+    GatewayUnavailable,
+    NoCharge,
+)
 from tests.model.releases.build import package_name
 
 if TYPE_CHECKING:
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
 
 RELEASES = Path(__file__).parent / "releases"
 LAST_VERSION = "0.1.0"
+# What was deployed from the main branch before the handlers knew gateways in two steps.
+ONE_STEP_VERSION = "0.2.0.dev1"
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Release:
 
     def edge(self, name: str) -> Any:
         """Return a module of the edges towards AWS, which 0.1.0 had beside the domain."""
-        return self.module(f"shared.aws.{name}" if self.is_current else f"shared.{name}")
+        is_flat = self.package == package_name("0.1.0")
+        return self.module(f"shared.{name}" if is_flat else f"shared.aws.{name}")
 
     def install(
         self,
@@ -66,7 +75,7 @@ class Release:
 class Translated:
     """The gateway in the classes of another release, which has its own of the same names.
 
-    That release knows no NoCharge: its gateway classes say None.
+    Release 0.1.0 knows no NoCharge: its gateway classes say None.
     """
 
     def __init__(self, gateway: RecordingGateway, classes: Any) -> None:
@@ -90,6 +99,8 @@ class Translated:
                 return self._classes.Charged(reference)
             case Declined(reason):
                 return self._classes.Declined(reason)
+            case NoCharge() if hasattr(self._classes, "NoCharge"):
+                return self._classes.NoCharge()
         return None
 
 
@@ -97,12 +108,22 @@ CURRENT = Release("handlers")
 
 
 @cache
-def last_release() -> Release:
-    """Return the last release, imported from its zip beside today's."""
-    package = package_name(LAST_VERSION)
-    spec = zipimporter(str(RELEASES / f"{LAST_VERSION}.zip")).find_spec(package)
+def earlier_release(version: str) -> Release:
+    """Return an earlier release, imported from its zip beside today's."""
+    package = package_name(version)
+    spec = zipimporter(str(RELEASES / f"{version}.zip")).find_spec(package)
     assert spec
     assert spec.loader
     sys.modules[package] = module_from_spec(spec)
     spec.loader.exec_module(sys.modules[package])
     return Release(package)
+
+
+def last_release() -> Release:
+    """Return the last release."""
+    return earlier_release(LAST_VERSION)
+
+
+def one_step_release() -> Release:
+    """Return what was deployed before the handlers knew gateways in two steps."""
+    return earlier_release(ONE_STEP_VERSION)

@@ -49,8 +49,11 @@ REFUSED_CUSTOMER = "refused"
 PENDING_CUSTOMER = "pending"
 BANK_CUSTOMER = "bank"
 
-PAYMENT_METHOD = f"pm_{SECRET}"
-RETURN_URL = f"https://shop.example/{SECRET}"
+DETAILS = {
+    "payment_method": f"pm_{SECRET}",
+    "return_url": f"https://shop.example/{SECRET}",
+    "reference": "order 1",
+}
 NEXT_ACTION = f"https://bank.example/{SECRET}-"
 
 NOT_STORED = "confirmed or canceled, but its id is not the row's"

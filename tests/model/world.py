@@ -29,9 +29,8 @@ from tests.model.release import CURRENT, Release
 from tests.model.services import VISIBILITY_TIMEOUT, Message, Monitoring, Queue
 from tests.model.table import Database, InMemoryDatabase, Table
 from tests.model.two_step_gateway import (
+    DETAILS,
     NEXT_ACTION,
-    PAYMENT_METHOD,
-    RETURN_URL,
     TwoStepGateway,
 )
 
@@ -137,6 +136,8 @@ class World:
         # Payments that were not charged though no alarm saw it, and that the wrong ones heard of.
         self.unseen: list[str] = []
         self.disclosed: list[str] = []
+        # Whether clients send what a payment need not have.
+        self.sends_details = self.two_steps
         # Answers with what a client has sent, or with a customer's next step where there is none.
         self.leaked: list[str] = []
         self._requests = count()
@@ -193,8 +194,8 @@ class World:
         `waited_seconds` is how long ago API Gateway got the request; None says nothing about it.
         """
         body: dict[str, Any] = {"amount": amount, "currency": "USD", "customer_id": customer_id}
-        if self.gateway is self.two_step:
-            body |= {"payment_method": PAYMENT_METHOD, "return_url": RETURN_URL}
+        if self.sends_details:
+            body |= DETAILS
         headers = {"Idempotency-Key": key} if key else {}
         answer, _ = self._request("validate", body, headers, caller, waited_seconds)
         if answer and answer.status == 200:

@@ -17,6 +17,7 @@ from handlers.shared.transactions import (
     DECLINED,
     IN_FLIGHT_KEYS,
     LEASE_SECONDS,
+    LONG_AGO,
     MAX_RECOVERIES,
     OVERDUE,
     PENDING,
@@ -137,8 +138,8 @@ class Store:
             now: the present moment.
             marks: as much of the gateway as is known.
             two_steps: whether money moves only after another write. In one step, the moment of the
-                first charge is stored now; without it, no release that knows one step alone claims
-                the payment.
+                first charge is stored now. In two, LONG_AGO is: a release that knows one step alone
+                may claim the payment, but then looks it up, and charges nothing.
         """
         of_marks = marks.attributes
         condition, update = _claim(tuple(of_marks), claimant.condition, two_steps=two_steps)
@@ -157,6 +158,7 @@ class Store:
                 ":now_seconds": epoch_seconds(now),
                 ":lease_end": epoch_seconds(now) + self._lease_seconds,
                 ":in_flight": in_flight_key(transaction_id),
+                **({":long_ago": LONG_AGO} if two_steps else {}),
             },
             wants_row=True,
         )
@@ -434,8 +436,7 @@ def _claim(names: tuple[str, ...], of_claimant: str, *, two_steps: bool) -> tupl
     unmarked = (f"attribute_not_exists({name}) OR {name} = :{name}" for name in names)
     parts = [free, of_claimant, *unmarked]
     first = {name: f":{name}" for name in names}
-    if not two_steps:
-        first["first_charge_at"] = ":now"
+    first["first_charge_at"] = ":long_ago" if two_steps else ":now"
     once = "".join(f", {name} = if_not_exists({name}, {value})" for name, value in first.items())
     return (
         " AND ".join([_PAYABLE, *(f"({part})" for part in parts if part)]),

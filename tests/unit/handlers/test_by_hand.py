@@ -213,7 +213,7 @@ def test_what_has_not_ended_at_the_gateway_stays_as_it_is(
     assert two_steps.calls == ["fetch", "fetch"]
     # Claimed and let go, to where it was set aside.
     changed = {name for name in payment.row if payment.row[name] != before.get(name)}
-    assert changed <= {"attempt_id", "lease_expires_at", "updated_at"}
+    assert changed <= {"attempt_id", "first_charge_at", "lease_expires_at", "updated_at"}
     assert payment.value("in_flight") == STUCK
 
 

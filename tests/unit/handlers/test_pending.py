@@ -93,7 +93,7 @@ def test_a_row_that_is_pending_is_in_the_index_until_the_next_look_and_held_by_n
     assert item["in_flight"]["S"].startswith("pending#")
     assert int(item["lease_expires_at"]["N"]) == epoch_seconds(clock.now) + FIRST_LOOK_SECONDS
     assert item["pending_at"]["S"] == item["updated_at"]["S"]
-    assert not item.keys() & {"attempt_id", "recoveries", "queued_until", "first_charge_at"}
+    assert not item.keys() & {"attempt_id", "recoveries", "queued_until"}
 
 
 def test_asking_again_is_answered_from_the_row_and_confirms_nothing(
