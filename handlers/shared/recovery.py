@@ -116,11 +116,19 @@ class Recovery:
         """Yield key, id and lease end of what is due in the index, and how it is taken up."""
         for key, transaction_id, lease_end in self._overdue(after_seconds):
             yield key, transaction_id, lease_end, self._take_up
-        seconds = epoch_seconds(self.now)
-        for key in (OVERDUE, *self._from_elsewhere(PENDING_KEYS)):
+        now = epoch_seconds(self.now)
+        looks: list[tuple[str, int | None, int | None]] = [
+            (key, now, None) for key in (OVERDUE, *self._from_elsewhere(PENDING_KEYS))
+        ]
+        # A clock that was wrong may have put a look off for years: under one key in each run.
+        ahead = now + MAX_LOOK_SECONDS + MAX_LEASE_AHEAD_SECONDS
+        looks.append((self._from_elsewhere((OVERDUE, *PENDING_KEYS))[0], None, ahead))
+        for key, before, after in looks:
             self.deadline.require(PAYMENT_SECONDS)
             try:
-                for transaction_id, lease_end in self.store.in_index(key, before=seconds):
+                for transaction_id, lease_end in self.store.in_index(
+                    key, before=before, after=after
+                ):
                     yield key, transaction_id, lease_end, self._look_at
             except DependencyFailed as failure:
                 logs.error("index not read", key=key, code=failure.code)

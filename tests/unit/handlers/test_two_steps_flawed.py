@@ -20,6 +20,7 @@ from handlers.shared.gateway import (
     Outcome,
     Pending,
 )
+from handlers.shared.recovery import MAX_LOOK_SECONDS
 from handlers.shared.responses import NOT_CHARGED, OUTCOME_UNKNOWN
 from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import (
@@ -140,6 +141,21 @@ def test_a_pending_row_without_a_readable_id_is_set_aside_and_asked_of_nobody(
     item = aws.dynamodb.items[pending]
     assert (item["status"], item["in_flight"]) == ({"S": "pending"}, {"S": "unreadable"})
     assert Output.read(capsys).metrics["PaymentsUnreadable"] == [1]
+
+
+@pytest.mark.parametrize("key", ["pending#0", "pending#15", "overdue"])
+def test_a_look_that_a_wrong_clock_has_put_off_for_years_is_made_within_two_hours(
+    aws: Aws, clock: Clock, pending: str, key: str
+) -> None:
+    look = epoch_seconds(clock.now) + 5 * 365 * 24 * 3600
+    moved: Item = {"lease_expires_at": {"N": str(look)}, "in_flight": {"S": key}}
+    aws.dynamodb.items[pending] |= moved
+    for _ in range(24):
+        health_monitor.handler(load_event("scheduled"), LambdaContext())
+        clock.tick(300)
+    put_off = int(aws.dynamodb.items[pending]["lease_expires_at"]["N"])
+    assert put_off <= epoch_seconds(clock.now) + MAX_LOOK_SECONDS
+    assert json.loads(aws.queued()[0])["reason"] == "still_pending"
 
 
 # Rows whose caller, or whose gateway, is not ours
