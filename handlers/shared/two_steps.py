@@ -239,6 +239,8 @@ class TwoSteps:
             raise TypeError("the id of a GatewayPayment is a text that is not empty")
         if payment.id != payment_id:
             raise OtherPayment("gateway_id")
+        if payment.transaction_id not in {None, transaction.transaction_id}:
+            raise OtherPayment("transaction_id")
         money = Money(transaction.amount_minor, transaction.currency)
         if payment.currency != money.currency:
             raise OtherPayment("currency")

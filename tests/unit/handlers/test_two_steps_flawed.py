@@ -229,6 +229,29 @@ def test_a_payment_without_a_text_as_its_id_is_neither_stored_nor_confirmed(
     assert "gateway_id" not in aws.dynamodb.items[transaction_id]
 
 
+@pytest.mark.parametrize("step", ["prepare", "confirm", "find"])
+def test_a_payment_that_was_made_for_another_transaction_is_not_taken_for_this_one(
+    aws: Aws, told: ToldGateway, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Two payments of one amount would share one capture."""
+    transaction_id = validated()
+    if step == "find":
+        aws.dynamodb.items[transaction_id]["rewound"] = {"N": "5"}
+    other = replace(
+        made(told, transaction_id, Charged("ch-1")), transaction_id="another-transaction"
+    )
+    if step != "confirm":
+        told.payments.clear()
+    else:
+        told.come_to(other.id, Open())
+    monkeypatch.setattr(told, step, lambda *_, **__: other)
+    assert process(transaction_id).body["message"] == OUTCOME_UNKNOWN
+    item = aws.dynamodb.items[transaction_id]
+    assert (item["status"], item["in_flight"]) == ({"S": "processing"}, {"S": "mismatched"})
+    assert ("gateway_id" in item) == (step == "confirm")
+    assert "gateway_reference" not in item
+
+
 def test_a_next_action_that_is_no_text_is_not_stored(aws: Aws, told: ToldGateway) -> None:
     told.confirmed = Pending(5)  # type: ignore[arg-type]
     transaction_id = validated()
