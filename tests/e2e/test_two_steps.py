@@ -3,11 +3,17 @@
 The scripted gateway's memory is one file for all functions of the embedded AWS.
 """
 
+import time
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pytest
 
+from handlers.shared.clock import utc_now
+from handlers.shared.scripted_notification import signed
 from payment_infra.cloud.environment.environment import Environment
+from payment_infra.cloud.environment.intake import let_in, stop, stopped, wanted
 from payment_infra.cloud.environment.smoke import Answer
 from payment_infra.cloud.operating.payment_list import Wanted, find
 from payment_infra.cloud.operating.settling import cancel, settle
@@ -23,7 +29,7 @@ RETURN_URL = "https://shop.example/back"
 
 @pytest.fixture(scope="module")
 def deployed(aws: Emulator, deploy: Deploy) -> Deployed:
-    return deploy(aws, "steps-1", authorization="none", gateway="scripted")
+    return deploy(aws, "steps-1", authorization="none", gateway="scripted", gateway_events=True)
 
 
 def begun(deployed: Deployed, **fields: str) -> tuple[str, Answer]:
@@ -116,6 +122,42 @@ def test_a_person_settles_what_the_gateway_has_ended_and_cancels_what_it_has_not
     found = find(environment, Wanted(("canceled", "processed")))
     statuses = {row["transaction_id"]: row["status"] for row in found}
     assert (statuses[waits], statuses[ended]) == ("canceled", "processed")
+
+
+def test_a_signed_notification_settles_a_pending_payment_unless_payments_are_stopped(
+    deployed: Deployed,
+) -> None:
+    transaction_id, answer = begun(deployed, payment_method="redirect-paid:0")
+    assert answer.status == 202
+    row = deployed.session.client("dynamodb").get_item(
+        TableName="transactions-steps-1", Key={"transaction_id": {"S": transaction_id}}
+    )["Item"]
+    headers, body = signed(row["gateway_id"]["S"], utc_now())
+    assert notify(deployed, {}, body) == 400
+    environment = Environment.find(deployed.session, deployed.stack, "steps-1")
+    stop(environment, time.sleep)
+    try:
+        assert "notifications" in stopped(environment)
+        assert notify(deployed, headers, body) == 503
+        assert standing(deployed, transaction_id)["status"] == "pending"
+    finally:
+        let_in(environment, wanted(environment), time.sleep)
+    assert stopped(environment) == []
+    assert notify(deployed, headers, body) == 200
+    assert standing(deployed, transaction_id)["status"] == "processed"
+
+
+def notify(deployed: Deployed, headers: dict[str, str], body: bytes) -> int:
+    """Send a notification as the gateway does; return the status of the answer."""
+    url = f"{deployed.api().url}gateway-events"
+    request = urllib.request.Request(url, body, headers, method="POST")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
 
 
 def _settled(deployed: Deployed, transaction_id: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from handlers import retry
+from handlers import gateway_events, retry
 from handlers.shared import by_hand as handlers_by_hand
 from handlers.shared import (
     charging,
@@ -371,3 +372,9 @@ def test_the_settled_and_other_statuses_are_the_handlers() -> None:
     in_index = [*transactions.IN_FLIGHT_KEYS, *transactions.PENDING_KEYS, transactions.OVERDUE]
     assert [key for keys in payment_list.KEYS.values() for key in keys] == in_index
     assert payment_list.ASIDE == transactions.ASIDE_KEYS
+
+
+def test_that_payments_are_stopped_is_told_to_what_takes_notifications() -> None:
+    assert gateway_events.STOPPED_VARIABLE == names.STOPPED_VARIABLE
+    # API Gateway, "Use stage variables for a REST API": letters, digits and underscores.
+    assert re.fullmatch(r"\w+", names.STOPPED_VARIABLE, re.ASCII)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from troposphere.apigateway import RestApi
 
-from handlers import validation
+from handlers import gateway_events, validation
 from handlers.shared.aws.latest_report import MAX_AGE_SECONDS
 from handlers.shared.fields import (
     HTTPS_URL,
@@ -41,6 +41,7 @@ from tests import contract
 from tests.contract import DOCUMENT, OPERATIONS, Json, resolve, schema, valid
 from tests.unit.template import load, of_type, walk
 
+ACME = "handlers.shared.acme:Acme"
 REPOSITORY = Path(__file__).parents[2]
 PAYMENTS = ("POST /validate", "POST /process")
 # The statuses that API Gateway uses with its responses for all else ("Gateway response types",
@@ -135,6 +136,8 @@ def test_the_words_give_the_numbers_of_the_handlers() -> None:
     assert f"less than {MAX_AGE_SECONDS} seconds" in health
     assert WINDOW_SECONDS == 5 * 60
     assert "last five minutes" in schema("Check")["properties"]["value"]["description"]
+    notification = OPERATIONS["POST /gateway-events"]["requestBody"]["description"]
+    assert f"{gateway_events.MAX_BODY_BYTES:,} bytes" in notification
     timeout = DOCUMENT["components"]["responses"]["Timeout"]["description"]
     assert f"{INTEGRATION_TIMEOUT_MILLISECONDS // 1000} seconds" in timeout
 
@@ -207,7 +210,7 @@ def test_decimals_in_a_currency_without_are_invalid() -> None:
 
 @pytest.mark.parametrize("authorization", ["iam", "none"])
 def test_the_operations_are_the_methods_of_the_api(authorization: str) -> None:
-    template = load(authorization=authorization)
+    template = load(authorization=authorization, gateway=ACME, gateway_events=True)
     resources = {
         name: one["Properties"]
         for name, one in of_type(template, "AWS::ApiGateway::Resource").items()

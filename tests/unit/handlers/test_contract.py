@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from handlers import health_monitor, processing, validation
+from handlers import gateway_events, health_monitor, processing, validation
 from handlers.shared.aws import clients
 from handlers.shared.callers import Claimant
 from handlers.shared.gateway import Declined, Outcome, Pending
+from handlers.shared.notifications import sign
 from tests import contract
 from tests.unit.handlers.bodies import HOSTILE
 from tests.unit.handlers.harness import (
@@ -24,17 +25,20 @@ from tests.unit.handlers.harness import (
     load_event,
     look_up,
 )
+from tests.unit.handlers.notifying import HEADER, SECRET, NotifyingGateway
 from tests.unit.handlers.two_steps import PENDING, ToldGateway, use
 
 PAYMENT = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
 VALIDATE, PROCESS, HEALTH = "POST /validate", "POST /process", "GET /health"
 LOOK_UP = "GET /transactions/{transaction_id}"
+EVENTS = "POST /gateway-events"
 # What API Gateway answers by itself, and no handler.
 GATEWAY_STATUSES = {
     VALIDATE: {403, 413, 429, 502, 504},
     PROCESS: {403, 413, 429, 502, 504},
     LOOK_UP: {403, 429, 502, 504},
     HEALTH: {403, 429, 502, 504},
+    EVENTS: {403, 413, 429, 500, 502, 504},
 }
 
 
@@ -98,6 +102,14 @@ class World:
         transaction_id = self.validated()
         self.aws.dynamodb.items[transaction_id]["status"] = {"S": "?"}
         return look_up(transaction_id)
+
+    def notified(self, body: str = "", secret: str = SECRET, **changes: Any) -> Response:
+        """Send what a gateway sends, of no concern unless the body names a payment."""
+        gateway = NotifyingGateway()
+        self.monkeypatch.setattr(clients, "gateway", lambda: gateway)
+        event = load_event("process", body=body, **changes)
+        event["headers"][HEADER] = sign(body.encode(), secret, self.clock.now)
+        return call(gateway_events.handler, event)
 
     def health(self, **query: str) -> Response:
         return call(
@@ -254,6 +266,16 @@ CASES: dict[str, tuple[str, int, Ask]] = {
         LOOK_UP,
         500,
         lambda world: (world.without("TRANSACTIONS_TABLE"), look_up("t"))[1],
+    ),
+    "notified": (EVENTS, 200, lambda world: world.notified()),
+    "forged": (EVENTS, 400, lambda world: world.notified(secret="guessed")),
+    "of another account": (EVENTS, 400, lambda world: world.notified("pay-1@another")),
+    "too long": (EVENTS, 400, lambda world: world.notified("x" * 2**20)),
+    "not followed": (EVENTS, 503, lambda world: world.notified("pay-1")),
+    "stopped": (
+        EVENTS,
+        503,
+        lambda world: world.notified(stageVariables={gateway_events.STOPPED_VARIABLE: "true"}),
     ),
     "healthy": (HEALTH, 200, lambda world: world.health()),
     "healthy, without names": (HEALTH, 200, lambda world: world.reduced().health()),

@@ -14,6 +14,7 @@ from payment_infra.cloud.events import Caution, Preview, Report, StepBegun
 from payment_infra.cloud.restoring.repointing import ready
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.errors import AwsError
+from payment_infra.names import GATEWAY_EVENTS_FUNCTION, STOPPED_VARIABLE
 from tests.breaking import Killed
 from tests.intake import DEFAULTS, EVERY, PROCESS, VALIDATE
 from tests.restoring import (
@@ -97,6 +98,23 @@ def test_what_is_stopped_is_the_two_methods_and_the_retries_and_nothing_else(wor
         PROCESS: stopped,
     }
     assert world.intake.state == "Disabled"
+
+
+def test_what_the_gateway_tells_is_stopped_with_payments_and_let_in_with_them(world: World) -> None:
+    """Where the stack takes it: a restore, and whoever resumes, sets and removes the variable."""
+    world.stack.resources[GATEWAY_EVENTS_FUNCTION] = "CREATE_COMPLETE"
+    stops_at(world, "dynamodb:PutItem")
+    assert world.intake.variables == {STOPPED_VARIABLE: "true"}
+    world.restore()
+    assert world.intake.variables == {}
+    world.intake.variables = {STOPPED_VARIABLE: "true", "mine": "1"}
+    assert world.resume().document["stopped"] == ["notifications"]
+    assert world.intake.variables == {"mine": "1"}
+
+
+def test_a_stack_whose_gateway_tells_nothing_has_no_such_variable(world: World) -> None:
+    stops_at(world, "dynamodb:PutItem")
+    assert world.intake.variables == {}
 
 
 @pytest.mark.parametrize("run", [World.restore, World.resume])
