@@ -11,6 +11,10 @@ the second attempt). So the longest way through processing is
 
     secret 2 s + claim 5 s + charge 6 s + finish 5 s + send 5 s + let go 5 s = 28 s
 
+and through a notification, with 5 s kept for noting a capture that its row contradicts,
+
+    secret 2 s + fetch 6 s + read 5 s + write 5 s + note 5 s = 23 s
+
 A step begins only if all that it may lead to ends before the deadline: what there is no time for
 is queued instead. So is a charge after a look-up at the gateway that was slow, and the second of
 two steps after a first one that was.

@@ -67,3 +67,15 @@ def test_a_cancelled_creation_leaves_what_was_in_its_way(cli: Cli, aws: FakeAws)
     assert result.exit_code == 0, result.stderr
     assert aws.called("logs:DeleteLogGroup") == []
     assert "Warning: RetryLogGroup: kept" in result.stderr
+
+
+def test_the_log_of_notifications_that_a_stack_does_not_take_is_none_to_complete(
+    cli: Cli, aws: FakeAws
+) -> None:
+    aws.stacks["payment-infra-dev"].resources = {"RetryLogGroup": "CREATE_COMPLETE"}
+    result = cli("logs", "gateway-events", "--suffix", "dev")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: stack payment-infra-dev takes nothing that its gateway tells by itself; "
+        "`payment-infra deploy --suffix dev --gateway-events` changes that\n",
+    )

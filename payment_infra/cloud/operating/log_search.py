@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.logs import LogLine, LogTail, follow, follow_live, history
+from payment_infra.errors import AwsError
 from payment_infra.names import GATEWAY_EVENTS_LOG_GROUP, LOOKUP_LOG_GROUP
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ class Search:
         start: datetime,
         transaction: str | None = None,
     ) -> None:
+        asked = set(groups.values())
+        if asked == {GATEWAY_EVENTS_LOG_GROUP} and not environment.has(GATEWAY_EVENTS_LOG_GROUP):
+            raise AwsError(
+                f"stack {environment.stack.name} takes nothing that its gateway tells by itself; "
+                f"`{environment.command('deploy')} --gateway-events` changes that"
+            )
         self.names = {
             environment.resource(group): name
             for name, group in groups.items()

@@ -39,6 +39,8 @@ def test_the_longest_request_is_as_long_as_the_deadline_gives_it() -> None:
     assert longest == budget.REQUEST_SECONDS == 28
     assert budget.REQUEST_SECONDS < budget.INTEGRATION_SECONDS == 29
     assert claim + charge + finish + let_go + 1 == budget.MESSAGE_SECONDS
+    read = write = note = budget.CALL_SECONDS
+    assert charge + read + write + note == 23
 
 
 def test_a_request_that_waited_too_long_to_be_charged_is_queued_and_let_go(
