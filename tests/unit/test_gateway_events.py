@@ -139,3 +139,26 @@ def test_production_says_which_rules_do_not_fit_it() -> None:
     assert "AwsSolutions-APIG4" in method
     assert "CKV_AWS_59" in method
     assert "LambdaDLQ" in json.dumps(resources["GatewayEventsFunction"]["Metadata"])
+
+
+@pytest.mark.parametrize(
+    "restricted",
+    [{"allowed_cidrs": ("203.0.113.0/24",)}, {"allowed_accounts": ("210987654321",)}],
+)
+def test_where_a_policy_restricts_the_api_the_gateway_may_call_unsigned_but_from_its_addresses(
+    restricted: dict[str, Any],
+) -> None:
+    path = "execute-api:/prod/POST/gateway-events"
+    policies = [
+        Evaluated(load(gateway=ACME, gateway_events=takes, **restricted)).resources["PaymentAPI"]
+        for takes in (True, False)
+    ]
+    [allowed] = [one for one in policies[0]["Policy"]["Statement"] if one.get("Resource") == [path]]
+    assert (allowed["Effect"], allowed["Principal"]) == ("Allow", "*")
+    assert "Condition" not in allowed
+    assert path not in json.dumps(policies[1]["Policy"])
+    # What is denied by address is denied to all methods.
+    denied = [one for one in policies[0]["Policy"]["Statement"] if one["Effect"] == "Deny"]
+    assert ["execute-api:/*"] in [one["Resource"] for one in denied] or (
+        "allowed_accounts" in restricted
+    )

@@ -27,6 +27,7 @@ from payment_infra.cloud.operating.dead_letters import LAG_SECONDS, VISIBILITY_S
 from payment_infra.cloud.stacks.failure import DeploymentFailed
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import AwsError, Declined, Interrupted, PaymentInfraError, UsageError
+from payment_infra.names import GATEWAY_EVENTS_FUNCTION, STOPPED_VARIABLE
 from tests.intake import PROCESS, FakeIntake
 from tests.operators import FakeOperator
 from tests.queues import DEAD_LETTERS, QUEUE, FakeQueues
@@ -700,6 +701,21 @@ def test_what_was_stopped_before_stays_stopped(
         f"nothing was deleted; what was stopped before stays so ({told}); "
         "`payment-infra resume --suffix dev` lets it in"
     ]
+
+
+@pytest.mark.parametrize("before", [{}, {STOPPED_VARIABLE: "true"}])
+def test_what_the_gateway_tells_comes_in_again_unless_it_was_stopped_before(
+    world: World, before: dict[str, str]
+) -> None:
+    world.aws.stacks["payment-infra-dev"].resources[GATEWAY_EVENTS_FUNCTION] = "CREATE_COMPLETE"
+    world.intake.variables = dict(before)
+    world.aws.errors["cloudformation:DeleteStack"] = Refused("AccessDenied")
+    with pytest.raises(AwsError, match="not allowed to call DeleteStack"):
+        world.destroy()
+    patched = [one["patchOperations"] for one in world.aws.called("apigateway:UpdateStage")]
+    changed = [(op["op"], op["path"]) for ops in patched for op in ops]
+    assert ("replace", f"/variables/{STOPPED_VARIABLE}") in changed
+    assert world.intake.variables == before
 
 
 def test_a_stage_that_was_throttled_to_zero_before_stays_so(world: World) -> None:
