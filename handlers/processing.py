@@ -10,14 +10,14 @@ from handlers.shared.callers import caller_of
 from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.deadline import SEND_AND_LET_GO_SECONDS, Deadline
-from handlers.shared.fields import InvalidField, parse_transaction_id
-from handlers.shared.requests import Event, InvalidRequest, json_object, location, request_id
+from handlers.shared.requests import Event, InvalidRequest, location, named_transaction, request_id
 from handlers.shared.responses import (
     NOT_CHARGED,
     OUTCOME_UNKNOWN,
     Answer,
     bad_request,
     failed,
+    in_progress,
     not_found,
     proxy_response,
 )
@@ -48,7 +48,7 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     logs.begin(request_id=request)
     transaction_id = None
     try:
-        transaction_id = _parse(event)
+        transaction_id = named_transaction(event)
         answer = _process(transaction_id, event, request)
     except InvalidRequest as refusal:
         answer = bad_request(refusal)
@@ -60,16 +60,6 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     logs.info("process", status=answer.status, transaction_id=transaction_id)
     metrics.end(answer.status)
     return proxy_response(answer, request)
-
-
-def _parse(event: Event) -> str:
-    transaction_id = json_object(event).get("transaction_id")
-    if transaction_id is None or transaction_id == "":
-        raise InvalidRequest("Missing transaction_id")
-    try:
-        return parse_transaction_id(transaction_id)
-    except InvalidField as invalid:
-        raise InvalidRequest(f"Invalid {invalid.field}", message=str(invalid)) from invalid
 
 
 def _process(transaction_id: str, event: Event, request: str) -> Answer:
@@ -136,8 +126,4 @@ def _answer(standing: Standing, now: datetime, where: Mapping[str, str]) -> Answ
         return Answer(202, {"message": "Payment pending", **transaction, **action}, where)
     if standing.status == CANCELED:
         return Answer(409, {"error": "Payment canceled", "transaction_id": standing.transaction_id})
-    return Answer(
-        409,
-        {"error": "Transaction in progress", "transaction_id": standing.transaction_id},
-        {"Retry-After": str(standing.lease_seconds_left(now)), **where},
-    )
+    return in_progress(standing, now, where)

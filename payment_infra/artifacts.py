@@ -28,7 +28,7 @@ DIGEST_DIGITS = 32
 GATEWAY_EVENTS = "gateway_events"
 # The entry modules that ask the gateway, or its class what it needs: they alone have one of the
 # user's own.
-GATEWAY_FUNCTIONS = ("validation", "processing", "retry", GATEWAY_EVENTS)
+GATEWAY_FUNCTIONS = ("validation", "processing", "cancellation", "retry", GATEWAY_EVENTS)
 DEFAULTS = StackConfig()
 
 

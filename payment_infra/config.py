@@ -380,6 +380,12 @@ class StackConfig:
         nothing_or(1, MAX_LIMIT),
         costs=RESERVES,
     )
+    cancellation_concurrency: int = _setting(
+        0,
+        "Requests to cancel a payment that are served at once, reserved; 0 reserves nothing.",
+        nothing_or(1, MAX_LIMIT),
+        costs=RESERVES,
+    )
     retry_concurrency: int = _setting(
         0,
         "Retries that run at once, reserved; 0 reserves nothing.",
@@ -400,14 +406,14 @@ class StackConfig:
     latency_alarms: bool = _setting(
         False,
         "Alarm when one in a hundred payments is very slow.",
-        costs="0.30 USD a month for three alarms.",
+        costs="0.40 USD a month for four alarms.",
     )
     concurrency_alarms: bool = _setting(
         False,
-        "Alarm when a function comes near its reserved concurrency.",
+        "Alarm when a function is throttled, or comes near its reserved concurrency.",
         costs=(
-            "0.10 USD a month for each function that has some reserved, and 0.10 for look-ups that"
-            " are throttled."
+            "0.10 USD a month for each function that has some reserved, 0.60 for those that are"
+            " throttled, and 0.20 for the errors of look-ups and cancellations."
         ),
     )
     log_retention_days: int = _setting(
@@ -508,11 +514,12 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "canary_percent": 10,
         "failed_runs": True,
         # The throttle's 1,000 requests a second at 0.1 s each to validate or to look up, 0.4 s to
-        # process; twice the retries that the queue gives at once; what /health admits at once, and
-        # the schedule.
+        # process; one in twenty of them canceled, at 1 s; twice the retries that the queue gives at
+        # once; what /health admits at once, and the schedule.
         "validation_concurrency": 100,
         "processing_concurrency": 400,
         "lookup_concurrency": 100,
+        "cancellation_concurrency": 50,
         "retry_concurrency": 10,
         "health_concurrency": 25,
         # Logs and alarms.

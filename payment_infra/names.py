@@ -32,6 +32,7 @@ LOOKUP_PATH = "transactions"
 GATEWAY_EVENTS_PATH = "gateway-events"
 # The stage's variable that says that payments are stopped: then the gateway is to tell it later.
 STOPPED_VARIABLE = "paymentsStopped"
+CANCEL_PATH = "cancel"
 # What the name of a function's log group begins with; the function's follows.
 LOG_GROUPS = "/aws/lambda/"
 
@@ -45,6 +46,7 @@ LOG_RETENTION_DAYS = "LogRetentionDays"
 VALIDATION_CONCURRENCY = "ValidationConcurrency"
 PROCESSING_CONCURRENCY = "ProcessingConcurrency"
 LOOKUP_CONCURRENCY = "LookupConcurrency"
+CANCELLATION_CONCURRENCY = "CancellationConcurrency"
 RETRY_CONCURRENCY = "RetryConcurrency"
 HEALTH_CONCURRENCY = "HealthConcurrency"
 TRANSACTIONS_TABLE_OVERRIDE = "TransactionsTableOverride"
@@ -66,6 +68,7 @@ PARAMETER_FIELDS = {
     VALIDATION_CONCURRENCY: "validation_concurrency",
     PROCESSING_CONCURRENCY: "processing_concurrency",
     LOOKUP_CONCURRENCY: "lookup_concurrency",
+    CANCELLATION_CONCURRENCY: "cancellation_concurrency",
     RETRY_CONCURRENCY: "retry_concurrency",
     HEALTH_CONCURRENCY: "health_concurrency",
 }
@@ -88,12 +91,14 @@ ALARM_TOPIC = "AlarmTopic"
 VALIDATION_FUNCTION = "ValidationFunction"
 PROCESSING_FUNCTION = "ProcessingFunction"
 LOOKUP_FUNCTION = "LookupFunction"
+CANCELLATION_FUNCTION = "CancellationFunction"
 RETRY_FUNCTION = "RetryFunction"
 HEALTH_FUNCTION = "HealthMonitorFunction"
 GATEWAY_EVENTS_FUNCTION = "GatewayEventsFunction"
 VALIDATION_ALIAS = "ValidationAlias"
 PROCESSING_ALIAS = "ProcessingAlias"
 LOOKUP_ALIAS = "LookupAlias"
+CANCELLATION_ALIAS = "CancellationAlias"
 RETRY_ALIAS = "RetryAlias"
 HEALTH_ALIAS = "HealthMonitorAlias"
 GATEWAY_EVENTS_ALIAS = "GatewayEventsAlias"
@@ -103,6 +108,7 @@ CONCURRENCIES = {
     VALIDATION_FUNCTION: VALIDATION_CONCURRENCY,
     PROCESSING_FUNCTION: PROCESSING_CONCURRENCY,
     LOOKUP_FUNCTION: LOOKUP_CONCURRENCY,
+    CANCELLATION_FUNCTION: CANCELLATION_CONCURRENCY,
     RETRY_FUNCTION: RETRY_CONCURRENCY,
     HEALTH_FUNCTION: HEALTH_CONCURRENCY,
 }
@@ -120,10 +126,18 @@ DASHBOARD = "PaymentDashboard"
 VALIDATION_LOG_GROUP = "ValidationLogGroup"
 PROCESSING_LOG_GROUP = "ProcessingLogGroup"
 LOOKUP_LOG_GROUP = "LookupLogGroup"
+CANCELLATION_LOG_GROUP = "CancellationLogGroup"
 RETRY_LOG_GROUP = "RetryLogGroup"
 HEALTH_LOG_GROUP = "HealthMonitorLogGroup"
 GATEWAY_EVENTS_LOG_GROUP = "GatewayEventsLogGroup"
 ACCESS_LOG_GROUP = "PaymentAPIAccessLogGroup"
+# What a stack need not have: that of an earlier release, or one whose gateway does not notify.
+NEED_NOT_BE = frozenset(
+    {
+        *(LOOKUP_FUNCTION, LOOKUP_LOG_GROUP, CANCELLATION_FUNCTION, CANCELLATION_LOG_GROUP),
+        *(GATEWAY_EVENTS_FUNCTION, GATEWAY_EVENTS_LOG_GROUP),
+    }
+)
 
 # What ends a canary: of the API, and of each function that gets a new version by one.
 CANARY_ALARMS = (
@@ -137,6 +151,7 @@ LIVE_ALIASES = {
     VALIDATION_FUNCTION: VALIDATION_ALIAS,
     PROCESSING_FUNCTION: PROCESSING_ALIAS,
     LOOKUP_FUNCTION: LOOKUP_ALIAS,
+    CANCELLATION_FUNCTION: CANCELLATION_ALIAS,
     RETRY_FUNCTION: RETRY_ALIAS,
     HEALTH_FUNCTION: HEALTH_ALIAS,
     GATEWAY_EVENTS_FUNCTION: GATEWAY_EVENTS_ALIAS,

@@ -180,8 +180,8 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
 def _represent_text(dumper: Any, value: str, tag: str = "tag:yaml.org,2002:str") -> Any:
     if "\n" in value:
-        # Lines that begin with spaces are no lines to indent anew.
-        style = '"' if re.search("^ ", value, flags=re.MULTILINE) else "|"
+        # Lines that begin with spaces, or a first one that is empty, are none to indent anew.
+        style = '"' if re.search(r"^ |\A\n", value, flags=re.MULTILINE) else "|"
         return dumper.represent_scalar(tag, value, style=style)
     quoted = not value or re.fullmatch("0[0-9]+", value)
     return dumper.represent_scalar(tag, value, style="'" if quoted else None)

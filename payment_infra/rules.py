@@ -14,6 +14,7 @@ NAME_LIMITS = {
     "payment-validation": 64,
     "payment-processing": 64,
     "payment-lookup": 64,
+    "payment-cancellation": 64,
     "payment-retry": 64,
     "payment-gateway-events": 64,
     "payment-dependencies": 140,
@@ -25,7 +26,6 @@ NAME_LIMITS = {
     "payment-dashboard": 255,
     "transactions": 255,
     "dynamodb-index-throttle": 255,
-    "health-monitor-throttles": 255,
     "payment-infra": 128,
 }
 MAX_SUFFIX_LENGTH = min(30, *(limit - len(base) - 1 for base, limit in NAME_LIMITS.items()))

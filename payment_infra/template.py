@@ -178,7 +178,10 @@ def _grant_first(storage: Storage, queues: Queues, functions: Functions) -> None
 
     The health monitor, whose policy needs the queue, gets it afterwards in such an update.
     """
-    paying = [functions.validation, functions.processing, functions.lookup, functions.retry]
+    paying = [
+        *(functions.validation, functions.processing, functions.lookup),
+        *(functions.cancellation, functions.retry),
+    ]
     if functions.gateway_events:
         paying.append(functions.gateway_events)
     for resource in (storage.table, queues.failed):

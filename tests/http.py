@@ -65,6 +65,10 @@ class FakeHttp:
             return 200, {"status": "validated", "transaction_id": "known"}
         if body["transaction_id"] != "known":
             return 404, {"error": "Transaction not found"}
+        if path == "cancel" and self.processed:
+            return 409, {"error": "Transaction already processed", "status": "processed"}
+        if path == "cancel":
+            return 200, {"message": "Payment canceled", "status": "canceled"}
         if self.processed:
             return 200, {"message": "Transaction already processed", "status": "processed"}
         self.processed = True

@@ -55,6 +55,7 @@ OTHER: Mapping[str, Any] = {
     "validation_concurrency": 7,
     "processing_concurrency": 8,
     "lookup_concurrency": 12,
+    "cancellation_concurrency": 13,
     "retry_concurrency": 9,
     "health_concurrency": 10,
     "alarm_email": "ops@example.com",

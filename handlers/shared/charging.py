@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from handlers.shared.aws import logs, metrics
@@ -23,7 +23,7 @@ from handlers.shared.deadline import (
 from handlers.shared.failures import DependencyFailed, error_code
 from handlers.shared.gateway import has_two_steps, in_two_steps, marks_of
 from handlers.shared.one_step import OneStep
-from handlers.shared.recording import NotRecorded, compare, count_capture, record
+from handlers.shared.recording import NotRecorded, compare, count_capture, overtaken, settle
 from handlers.shared.retry_messages import DELAY_SECONDS
 from handlers.shared.transactions import (
     MISMATCHED,
@@ -143,9 +143,9 @@ class Attempt:
                 self._set_aside(transaction_id, row, flaw.key)
             raise
         except BaseException as error:
-            if not isinstance(error, Exception) and not _is_an_exit(error):
+            if not isinstance(error, Exception) and not is_an_exit(error):
                 raise
-            failure = _failure(transaction_id, error)
+            failure = failure_of(transaction_id, error)
             queued_until = self._queue(claimed, failure)
             if asked:  # the claim itself may have failed only in its answer
                 left = self._let_go(transaction_id, attempt_id, queued_until=queued_until or None)
@@ -174,9 +174,11 @@ class Attempt:
                 outcome = TwoSteps(gateway, self.store, self.deadline).charge(claimed)
             else:
                 outcome = OneStep(cast("Gateway", gateway), self.deadline).charge(claimed)
-        except Overtaken as overtaken:
-            return self._overtaken(claimed, overtaken.row, None)
-        return self._record(claimed, outcome)
+        except Overtaken as other:
+            return overtaken(
+                self.store, claimed.transaction_id, other.row, None, self.deadline.clock()
+            )
+        return self._settle(claimed, outcome)
 
     def _look(
         self, standing: Standing, row: Mapping[str, object], gateway: AnyGateway, marks: Marks
@@ -192,7 +194,7 @@ class Attempt:
             if not in_two_steps(gateway):
                 raise OtherGateway("gateway_id")
             read = Transaction.as_read(row)
-            return self._record(read, TwoSteps(gateway, self.store, self.deadline).look(read))
+            return self._settle(read, TwoSteps(gateway, self.store, self.deadline).look(read))
         if marks.other(row) is None:
             captured = (
                 TwoSteps(gateway, self.store, self.deadline).find_capture(row)
@@ -205,24 +207,8 @@ class Attempt:
                 compare(self.store, standing.transaction_id, captured, row, self.deadline.clock())
         return standing
 
-    def _record(self, transaction: Transaction, outcome: End) -> Standing:
-        recorded = record(self.store, transaction, outcome, self.deadline.clock())
-        if recorded.write.done:
-            return recorded.standing
-        return self._overtaken(transaction, recorded.write.row, recorded.captured)
-
-    def _overtaken(
-        self, claimed: Transaction, row: Mapping[str, object], reference: str | None
-    ) -> Standing:
-        """Return what the row says that another attempt holds, or has ended."""
-        if reference is not None:
-            compare(self.store, claimed.transaction_id, reference, row, self.deadline.clock())
-        if not row:
-            raise StoreUnavailable("RowMissing")
-        try:
-            return replace(Standing.of(claimed.transaction_id, row), charged=True)
-        except Flawed as flaw:
-            raise StoreUnavailable("RowChanged") from flaw
+    def _settle(self, transaction: Transaction, outcome: End) -> Standing:
+        return settle(self.store, transaction, outcome, self.deadline.clock())
 
     def _follow_up(
         self, transaction_id: str, reference: str, left: Write | None, *, queued: bool
@@ -288,11 +274,11 @@ class Attempt:
             logs.error("payment not set aside", transaction_id=transaction_id, code=failure.code)
 
 
-def report(transaction_id: str, flaw: Flawed) -> None:
+def report(transaction_id: str, flaw: Flawed, message: str = "payment not charged") -> None:
     """Count and log a row that must not be charged; never what it holds."""
     metrics.count(LOOKED_AFTER[flaw.key])
     logs.error(
-        "payment not charged",
+        message,
         transaction_id=transaction_id,
         reason=flaw.reason,
         attribute=flaw.attribute,
@@ -337,13 +323,14 @@ def _in_the_way(
     return standing
 
 
-def _is_an_exit(error: BaseException) -> bool:
+def is_an_exit(error: BaseException) -> bool:
     """Whether it is one of those with which a gateway's library ends a program, or a task."""
     # By its name: asyncio itself would cost every cold start its import.
     return isinstance(error, SystemExit) or type(error).__name__ == "CancelledError"
 
 
-def _failure(transaction_id: str, error: BaseException) -> DependencyFailed:
+def failure_of(transaction_id: str, error: BaseException) -> DependencyFailed:
+    """Return what is told of an error; one that nobody foresaw is logged."""
     if isinstance(error, DependencyFailed):
         return error
     logs.unexpected(error, transaction_id=transaction_id)

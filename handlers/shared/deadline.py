@@ -15,6 +15,10 @@ and through a notification, with 5 s kept for noting a capture that its row cont
 
     secret 2 s + fetch 6 s + read 5 s + write 5 s + note 5 s = 23 s
 
+and the longest way through canceling, which queues nothing,
+
+    write 5 s + secret 2 s + fetch 6 s + cancel 6 s + write 5 s = 24 s
+
 A step begins only if all that it may lead to ends before the deadline: what there is no time for
 is queued instead. So is a charge after a look-up at the gateway that was slow, and the second of
 two steps after a first one that was.

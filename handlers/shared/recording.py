@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from handlers.shared.transactions import (
     PROCESSED,
     PROCESSING,
     SETTLED,
+    Flawed,
     Standing,
     Transaction,
 )
@@ -91,6 +92,39 @@ def record(
             is_news = transaction.status == PROCESSING
             return _counted(Recorded(write, ended), metrics.PENDING if is_news else None)
     raise TypeError("an outcome is Charged, Declined, Pending or NotCharged, with texts in it")
+
+
+def settle(store: Store, transaction: Transaction, outcome: End, now: datetime) -> Standing:
+    """Record an outcome as `record` does; return where the payment stands then, whoever wrote it.
+
+    Raises as `record` does, and StoreUnavailable if the row is gone, or says nothing of that kind.
+    """
+    recorded = record(store, transaction, outcome, now)
+    if recorded.write.done:
+        return recorded.standing
+    return overtaken(store, transaction.transaction_id, recorded.write.row, recorded.captured, now)
+
+
+def overtaken(
+    store: Store,
+    transaction_id: str,
+    row: Mapping[str, object],
+    reference: str | None,
+    now: datetime,
+) -> Standing:
+    """Return what the row says that another has taken further, or has ended.
+
+    reference is that of a capture that there is all the same. Raises StoreUnavailable if the row is
+    gone, or says nothing of that kind.
+    """
+    if reference is not None:
+        compare(store, transaction_id, reference, row, now)
+    if not row:
+        raise StoreUnavailable("RowMissing")
+    try:
+        return replace(Standing.of(transaction_id, row), charged=True)
+    except Flawed as flaw:
+        raise StoreUnavailable("RowChanged") from flaw
 
 
 def compare(

@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote
 
+from handlers.shared.fields import InvalidField, parse_transaction_id
+
 MAX_BODY_BYTES = 16 * 1024
 
 Event = dict[str, Any]
@@ -27,6 +29,17 @@ def request_id(event: Event, context: Any) -> str:
     request_context = event.get("requestContext")
     named = request_context.get("requestId") if isinstance(request_context, dict) else None
     return str(named or getattr(context, "aws_request_id", ""))
+
+
+def named_transaction(event: Event) -> str:
+    """Return the transaction_id in the body. Raises InvalidRequest if there is no valid one."""
+    transaction_id = json_object(event).get("transaction_id")
+    if transaction_id is None or transaction_id == "":
+        raise InvalidRequest("Missing transaction_id")
+    try:
+        return parse_transaction_id(transaction_id)
+    except InvalidField as invalid:
+        raise InvalidRequest(f"Invalid {invalid.field}", message=str(invalid)) from invalid
 
 
 def location(event: Event, transaction_id: str) -> str:

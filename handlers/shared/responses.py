@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from handlers.shared.requests import InvalidRequest
+    from handlers.shared.transactions import Standing
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ def bad_request(refusal: InvalidRequest) -> Answer:
 def not_found(transaction_id: str) -> Answer:
     """Return the 404 of a payment that there is not, or not for this caller."""
     return Answer(404, {"error": "Transaction not found", "transaction_id": transaction_id})
+
+
+def in_progress(standing: Standing, now: datetime, where: Mapping[str, str]) -> Answer:
+    """Return the 409 of a payment that an attempt holds, until when at most it does so, and where
+    to look."""
+    return Answer(
+        409,
+        {"error": "Transaction in progress", "transaction_id": standing.transaction_id},
+        {"Retry-After": str(standing.lease_seconds_left(now)), **where},
+    )
 
 
 # What is known of a request that nobody will repeat but its client.

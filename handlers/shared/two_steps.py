@@ -136,13 +136,19 @@ class TwoSteps:
         return _known(canceled)
 
     def cancel(self, transaction: Transaction) -> End:
-        """Cancel a payment whose id the row has, if it still can be; return what it is then."""
-        payment = self._fetch(transaction)
-        if not isinstance(payment.outcome, Charged | NotCharged):
+        """Cancel what the gateway has of a payment, unless it has ended; return what it is then.
+
+        Where the gateway certainly has nothing, it is canceled too. One that cannot be canceled now
+        is pending. Raises OutcomeUnknown if it cannot be told, or had failed and can still be paid.
+        """
+        payment = self.ask(transaction)
+        if isinstance(payment, NoCharge):
+            return NotCharged()
+        if isinstance(payment.outcome, Open | Pending):
             payment = self._cancel(payment, transaction)
-        if isinstance(payment.outcome, Open | Declined):
+        if isinstance(payment.outcome, Open):
             return Pending()
-        return payment.outcome
+        return self.end(payment, transaction)
 
     def find_capture(self, row: Mapping[str, object]) -> str | None:
         """Return the reference of a capture of the payment whose id a row has, if it has one."""

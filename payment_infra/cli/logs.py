@@ -16,6 +16,7 @@ from payment_infra.cli.options import environment_options, output_option
 from payment_infra.cli.views.output import print_data, width
 from payment_infra.names import (
     ACCESS_LOG_GROUP,
+    CANCELLATION_LOG_GROUP,
     GATEWAY_EVENTS_LOG_GROUP,
     HEALTH_LOG_GROUP,
     LOOKUP_LOG_GROUP,
@@ -33,6 +34,7 @@ GROUPS = {
     "validation": VALIDATION_LOG_GROUP,
     "processing": PROCESSING_LOG_GROUP,
     "lookup": LOOKUP_LOG_GROUP,
+    "cancellation": CANCELLATION_LOG_GROUP,
     "health": HEALTH_LOG_GROUP,
     "retry": RETRY_LOG_GROUP,
     "gateway-events": GATEWAY_EVENTS_LOG_GROUP,

@@ -28,7 +28,7 @@ from payment_infra.names import GATEWAY_EVENTS_PATH, STAGE_NAME
 # overview for Amazon API Gateway").
 PAYMENTS = [
     f"execute-api:/{STAGE_NAME}/{method}"
-    for method in ("POST/validate", "POST/process", "GET/transactions/*")
+    for method in ("POST/validate", "POST/process", "GET/transactions/*", "POST/cancel")
 ]
 HEALTH = [f"execute-api:/{STAGE_NAME}/GET/health"]
 NOTIFICATIONS = [f"execute-api:/{STAGE_NAME}/POST/{GATEWAY_EVENTS_PATH}"]

@@ -199,10 +199,17 @@ def _api_rules() -> Iterator[Rule]:
 
 
 def _function_rules(config: StackConfig, functions: Functions) -> Iterator[Rule]:
+    """Yield what watches each function itself.
+
+    What is throttled, or fails behind the API, has another alarm: the API's 5XX, the age of the
+    oldest message, or the missing run. Where not all is watched, these are left out, but the errors
+    that the reference watches are not: the development template has to fit into one request.
+    """
     rows: list[tuple[str, str, str, FunctionParts, int, int]] = [
         ("Validation", "validation", "validation", functions.validation, MAX_ERRORS, 2),
         ("Processing", "processing", "processing", functions.processing, MAX_ERRORS, 2),
         ("Lookup", "lookup", "lookup", functions.lookup, MAX_ERRORS, 2),
+        ("Cancellation", "cancellation", "cancellation", functions.cancellation, MAX_ERRORS, 2),
         ("Retry", "retry", "retry", functions.retry, 1, 1),
         ("Health monitor", "health-monitor", "health", functions.health_monitor, 1, 1),
     ]
@@ -210,6 +217,8 @@ def _function_rules(config: StackConfig, functions: Functions) -> Iterator[Rule]
         name = "gateway-events"
         rows.append(("Gateway events", name, name, functions.gateway_events, MAX_ERRORS, 2))
     for what, name, log, parts, threshold, periods in rows:
+        if parts in (functions.lookup, functions.cancellation) and not config.concurrency_alarms:
+            continue
         yield Rule(
             parts.function.title.replace("Function", "ErrorAlarm"),
             f"{name}-errors",
@@ -220,13 +229,7 @@ def _function_rules(config: StackConfig, functions: Functions) -> Iterator[Rule]
             threshold,
             periods,
         )
-    for what, name, _, parts, _, _ in rows:
-        # Nothing is lost where a look-up is throttled, or a notification, which comes again, and
-        # the API answers with 5XX, which has an alarm. The development template has no room for
-        # another (see `rendering.py`).
-        is_repeated = parts in (functions.lookup, functions.gateway_events)
-        if is_repeated and not config.concurrency_alarms:
-            continue
+    for what, name, _, parts, _, _ in rows if config.concurrency_alarms else ():
         yield Rule(
             parts.function.title.replace("Function", "ThrottleAlarm"),
             f"{name}-throttles",
@@ -396,6 +399,7 @@ def _slowest_rules() -> Iterator[Rule]:
         ("Validate", "POST", "/validate"),
         ("Process", "POST", "/process"),
         ("Lookup", "GET", "/transactions/{transaction_id}"),
+        ("Cancel", "POST", "/cancel"),
     ):
         yield Rule(
             f"{title}SlowestAlarm",
@@ -420,6 +424,7 @@ def _concurrency_rules(config: StackConfig, functions: Functions) -> Iterator[Ru
         ("validation", functions.validation),
         ("processing", functions.processing),
         ("lookup", functions.lookup),
+        ("cancellation", functions.cancellation),
         ("retry", functions.retry),
         ("health-monitor", functions.health_monitor),
     ):

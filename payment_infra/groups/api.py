@@ -26,7 +26,7 @@ from payment_infra.groups.access import build_policy
 from payment_infra.groups.functions import FunctionParts, Functions
 from payment_infra.groups.refusals import build_refusals
 from payment_infra.groups.tls import CONDITIONS, endpoint_type, enhanced
-from payment_infra.names import GATEWAY_EVENTS_PATH, STAGE_NAME
+from payment_infra.names import CANCEL_PATH, GATEWAY_EVENTS_PATH, STAGE_NAME
 from payment_infra.naming import filled, suffixed
 
 # What API Gateway waits for an integration that names no other time (AWS::ApiGateway::Method
@@ -116,6 +116,7 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
             {"AuthorizationType": signed},
             above=transactions,
         ),
+        _build_endpoint(rest_api, "Cancel", "POST", CANCEL_PATH, functions.cancellation, payment),
         _build_endpoint(
             rest_api,
             "Health",
@@ -157,6 +158,7 @@ def build_api(config: StackConfig, rest_api: RestApi, functions: Functions) -> A
             _execution_arn(rest_api, "POST", "validate"),
             _execution_arn(rest_api, "POST", "process"),
             _execution_arn(rest_api, "GET", "transactions/*"),
+            _execution_arn(rest_api, "POST", CANCEL_PATH),
         ),
         # Whoever watches the system pays nothing, and who pays need not watch it.
         monitor_policy=_build_invoke_policy(

@@ -120,7 +120,10 @@ def build_canary(config: StackConfig, functions: Functions) -> Canary | None:
                 NoValue,
             )
         )
-    others = (functions.lookup, functions.retry, functions.health_monitor, functions.gateway_events)
+    others = (
+        *(functions.lookup, functions.cancellation, functions.retry),
+        *(functions.health_monitor, functions.gateway_events),
+    )
     for parts in filter(None, others):
         _published(parts)[1].alias.DependsOn = [release.alias.title for _, release in shifting]
     return Canary(

@@ -49,6 +49,7 @@ def build_dashboard(
         "Validation": functions.validation,
         "Processing": functions.processing,
         "Lookup": functions.lookup,
+        "Cancellation": functions.cancellation,
         "Retry": functions.retry,
         "Health Monitor": functions.health_monitor,
     }

@@ -51,7 +51,8 @@ GRANTED_SERVICES = ("backup", "dynamodb", "lambda")
 # The stack's log groups that have a suffixed name.
 LOG_GROUPS = (
     *("/aws/lambda/payment-validation", "/aws/lambda/payment-processing"),
-    *("/aws/lambda/payment-lookup", "/aws/lambda/payment-retry", "/aws/lambda/health-monitor"),
+    *("/aws/lambda/payment-lookup", "/aws/lambda/payment-cancellation"),
+    *("/aws/lambda/payment-retry", "/aws/lambda/health-monitor"),
     *("/aws/apigateway/payment-api", "aws-waf-logs-payment-api"),
 )
 # That of a function which a stack need not have.

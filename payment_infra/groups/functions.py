@@ -133,6 +133,7 @@ class Functions:
     validation: FunctionParts
     processing: FunctionParts
     lookup: FunctionParts
+    cancellation: FunctionParts
     retry: FunctionParts
     retry_source: EventSourceMapping
     health_monitor: FunctionParts
@@ -218,6 +219,18 @@ def build_functions(
         Timeout=30,
         Environment=_environment(TRANSACTIONS_TABLE=storage.name, **access),
     )
+    cancellation = build(
+        "Cancellation",
+        "payment-cancellation",
+        "cancellation",
+        claim_and_finish(storage),
+        *charging,
+        *use_key(encryption, "Table"),
+        Description="Cancels a payment that is not charged.",
+        MemorySize=512,
+        Timeout=30,
+        Environment=_environment(TRANSACTIONS_TABLE=storage.name, **chosen),
+    )
     retry = build(
         "Retry",
         "payment-retry",
@@ -253,7 +266,7 @@ def build_functions(
         ScalingConfig=SourceScaling(MaximumConcurrency=RETRIES_AT_ONCE),
         FunctionResponseTypes=["ReportBatchItemFailures"],
     )
-    others = {"V": validation, "P": processing, "L": lookup, "R": retry}
+    others = {"V": validation, "P": processing, "L": lookup, "C": cancellation, "R": retry}
     if gateway_events:
         others["G"] = gateway_events
     watched = filled(
@@ -307,6 +320,7 @@ def build_functions(
         validation=validation,
         processing=processing,
         lookup=lookup,
+        cancellation=cancellation,
         retry=retry,
         retry_source=retry_source,
         health_monitor=health_monitor,

@@ -22,6 +22,7 @@ from payment_infra.groups.encryption import Encryption
 from payment_infra.groups.logs import build_log_group, destination_arn
 from payment_infra.groups.retention import RETAIN
 from payment_infra.names import (
+    CANCEL_PATH,
     GATEWAY_EVENTS_PATH,
     LOOKUP_PATH,
     MANAGE_API_GATEWAY_ACCOUNT,
@@ -121,7 +122,7 @@ def build_stage(config: StackConfig, encryption: Encryption, api: Api) -> ApiSta
                 # Nothing reads the metrics of this method; the stage's own have its requests.
                 MetricsEnabled=False,
             ),
-            *([] if config.latency_alarms else [_unmeasured_look_up(config)]),
+            *([] if config.latency_alarms else _unmeasured(config)),
             *([_notifications(config)] if config.gateway_events else []),
         ],
         AccessLogSetting=AccessLogSetting(
@@ -177,16 +178,22 @@ def _build_account(rest_api: RestApi) -> tuple[Role, Account]:
     return role, account
 
 
-def _unmeasured_look_up(config: StackConfig) -> MethodSetting:
-    """Build the settings of the look-up where no alarm reads its metrics: the stage's, without."""
-    return _settings(
-        config,
-        f"/~1{LOOKUP_PATH}~1{{transaction_id}}",
-        "GET",
-        ThrottlingRateLimit=parameter(THROTTLE_RATE_LIMIT),
-        ThrottlingBurstLimit=parameter(THROTTLE_BURST_LIMIT),
-        MetricsEnabled=False,
-    )
+def _unmeasured(config: StackConfig) -> list[MethodSetting]:
+    """Build the settings of the methods whose metrics no alarm reads: the stage's, without."""
+    return [
+        _settings(
+            config,
+            path,
+            verb,
+            ThrottlingRateLimit=parameter(THROTTLE_RATE_LIMIT),
+            ThrottlingBurstLimit=parameter(THROTTLE_BURST_LIMIT),
+            MetricsEnabled=False,
+        )
+        for path, verb in (
+            (f"/~1{LOOKUP_PATH}~1{{transaction_id}}", "GET"),
+            (f"/~1{CANCEL_PATH}", "POST"),
+        )
+    ]
 
 
 def _notifications(config: StackConfig) -> MethodSetting:

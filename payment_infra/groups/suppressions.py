@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from payment_infra.config import StackConfig
 from payment_infra.names import (
     CALLER_POLICY,
+    CANCELLATION_FUNCTION,
     DEAD_LETTER_QUEUE,
     FAILED_RUNS_QUEUE,
     GATEWAY_EVENTS_FUNCTION,
@@ -29,7 +30,7 @@ from payment_infra.names import (
 
 FUNCTIONS = (
     *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
-    *(RETRY_FUNCTION, HEALTH_FUNCTION, GATEWAY_EVENTS_FUNCTION),
+    *(CANCELLATION_FUNCTION, RETRY_FUNCTION, HEALTH_FUNCTION, GATEWAY_EVENTS_FUNCTION),
 )
 CANARY_ALARMS = (
     "CanaryServerErrorAlarm",
@@ -98,7 +99,10 @@ SUPPRESSIONS = (
         when=lambda config: not config.subnets,
     ),
     Suppression(
-        resources=(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
+        resources=(
+            *(VALIDATION_FUNCTION, PROCESSING_FUNCTION),
+            *(LOOKUP_FUNCTION, CANCELLATION_FUNCTION),
+        ),
         reason=(
             "API Gateway invokes the function synchronously, so Lambda would never use a"
             " dead-letter queue; of a payment that fails, the function itself queues a message."
@@ -180,7 +184,7 @@ SUPPRESSIONS = (
         nag=(f"{AWS_SOLUTIONS}-APIG2",),
     ),
     Suppression(
-        resources=("ValidateMethod", PROCESS_METHOD, "LookupMethod"),
+        resources=("ValidateMethod", PROCESS_METHOD, "LookupMethod", "CancelMethod"),
         reason=SIGNED,
         nag=(f"{AWS_SOLUTIONS}-COG4",),
         when=lambda config: config.authorization == "iam",

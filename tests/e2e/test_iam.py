@@ -92,7 +92,7 @@ def test_every_check_passes_under_the_functions_own_roles(deployed: Deployed) ->
     assert "unknown" not in {one["status"] for one in report["checks"]}
 
 
-@pytest.mark.parametrize("path", ["validate", "process"])
+@pytest.mark.parametrize("path", ["validate", "process", "cancel"])
 def test_an_unsigned_payment_is_refused_in_the_shape_of_every_answer(
     deployed: Deployed, path: str
 ) -> None:
@@ -119,12 +119,15 @@ def test_the_caller_policy_is_what_lets_a_caller_in(deployed: Deployed) -> None:
     path = f"transactions/{transaction['transaction_id']}"
     assert caller.call("GET", path).field("status") == "validated"
     assert caller.call("POST", "process", transaction).field("status") == "processed"
+    canceled = validated(caller, PAYMENT)
     other = new_caller(deployed, "shop-next-door")
     assert other.call("GET", path).status == 403
     deployed.session.client("iam").attach_user_policy(
         UserName="shop-next-door", PolicyArn=deployed.stack.outputs()["CallerPolicyArn"]
     )
     assert other.call("GET", path).status == 404
+    assert other.call("POST", "cancel", canceled).status == 404
+    assert caller.call("POST", "cancel", canceled).field("status") == "canceled"
 
 
 def test_validation_needs_its_grant_to_record_payments(deployed: Deployed, api: Api) -> None:
@@ -153,6 +156,14 @@ def test_a_lookup_needs_its_grant_to_read(deployed: Deployed, api: Api) -> None:
         answer = api.call("GET", path)
     assert (answer.status, answer.field("error")) == (500, "Lookup failed")
     assert api.call("GET", path).field("status") == "validated"
+
+
+def test_a_cancellation_needs_its_grant_to_write(deployed: Deployed, api: Api) -> None:
+    transaction = validated(api, PAYMENT)
+    with without(deployed, "Cancellation", "ClaimAndFinishPayments"):
+        answer = api.call("POST", "cancel", transaction)
+    assert (answer.status, answer.field("error")) == (500, "Cancellation failed")
+    assert api.call("POST", "cancel", transaction).field("status") == "canceled"
 
 
 def test_processing_needs_its_grant_to_queue_failures(deployed: Deployed, api: Api) -> None:

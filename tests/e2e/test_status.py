@@ -61,6 +61,7 @@ def test_a_status_shows_the_stack_and_fails_once_an_alarm_is_raised(
     assert {one["name"] for one in status["functions"]} == {
         *("payment-validation-status-1", "payment-processing-status-1"),
         *("payment-retry-status-1", "health-monitor-status-1", "payment-lookup-status-1"),
+        "payment-cancellation-status-1",
     }
     assert status["unknown"] == {}
 

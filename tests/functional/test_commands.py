@@ -315,19 +315,19 @@ def test_upload_neither_sends_nor_builds_again_what_is_there(
     monkeypatch.delattr(release, "build_layer")
     second = cli(*UPLOAD)
     assert second.exit_code == 0
-    assert len(aws.changes()) == sent == 7
+    assert len(aws.changes()) == sent == 8
     assert second.stdout == first.stdout
-    assert second.stderr.count("there already") == 7
+    assert second.stderr.count("there already") == 8
     document = json.loads(cli(*UPLOAD, "--output", "json").stdout)
     assert [one["uri"] for one in document["objects"]] == first.stdout.splitlines()[:-1]
-    assert [one["new"] for one in document["objects"]] == [False] * 7
+    assert [one["new"] for one in document["objects"]] == [False] * 8
     assert (document["bucket"], document["command"]) == ("zips", first.stdout.splitlines()[-1])
 
 
 def test_upload_without_a_bucket_makes_the_accounts_own(cli: Cli, aws: FakeAws) -> None:
     assert cli("upload", "--suffix", "dev").exit_code == 0
     made = aws.stacks["payment-artifacts"].outputs["ArtifactBucketName"]
-    assert len(aws.buckets[made].objects) == 7
+    assert len(aws.buckets[made].objects) == 8
 
 
 # deploy, outputs

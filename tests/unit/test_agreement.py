@@ -52,7 +52,7 @@ EVERY_PRESET = pytest.mark.parametrize("preset", PRESETS)
 # What the handlers take from the environment if it is there, for tests that cannot wait.
 OPTIONAL_VARIABLES = {"LEASE_SECONDS", "RECOVER_AFTER_SECONDS"}
 # What Lambda gives each function.
-OF_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"}
+OF_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_EXECUTION_ENV"}
 # What a function has only where the configuration says otherwise than by default.
 CHOSEN_VARIABLES = {"GATEWAY", "GATEWAY_SECRET_ARN", "PAYMENT_ACCESS", "HEALTH_ACCESS"}
 
@@ -319,8 +319,12 @@ def test_an_export_of_the_queues_waits_until_what_a_function_took_comes_back() -
 @EVERY_PRESET
 def test_what_lets_payments_in_again_is_what_the_template_says(preset: str) -> None:
     [stage] = resources("AWS::ApiGateway::Stage", preset).values()
-    paths = {one["ResourcePath"] for one in stage["MethodSettings"]}
-    assert not paths & {f"/~1{method}" for method in METHODS}
+    limits = {
+        one["ResourcePath"]: (one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"])
+        for one in stage["MethodSettings"]
+    }
+    for method in METHODS:
+        assert limits.get(f"/~1{method}", limits["/*"]) == limits["/*"]
     [source] = resources("AWS::Lambda::EventSourceMapping", preset).values()
     assert source.get("Enabled", True)
 

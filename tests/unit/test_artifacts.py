@@ -28,7 +28,7 @@ from payment_infra.errors import PaymentInfraError, UsageError
 from tests.unit.template import load, of_type
 
 REPOSITORY = Path(__file__).parents[2]
-ENTRIES = ("health_monitor", "lookup", "processing", "retry", "validation")
+ENTRIES = ("cancellation", "health_monitor", "lookup", "processing", "retry", "validation")
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_what_takes_payments_shifts_unless_it_is_told_to_be_at_once(function: st
     assert TEMPLATE["Parameters"]["TrafficShifting"]["AllowedValues"] == ["canary", "at-once"]
 
 
-@pytest.mark.parametrize("function", ["Lookup", "Retry", "HealthMonitor"])
+@pytest.mark.parametrize("function", ["Lookup", "Cancellation", "Retry", "HealthMonitor"])
 def test_what_repeats_and_recovers_changes_after_the_canary_to_what_was_tried(
     function: str,
 ) -> None:

@@ -29,6 +29,7 @@ RESERVED = {
     "ValidationFunction": 100,
     "ProcessingFunction": 400,
     "LookupFunction": 100,
+    "CancellationFunction": 50,
     "RetryFunction": 10,
     "HealthMonitorFunction": 25,
 }
@@ -37,6 +38,7 @@ NAMES = {
     "Validation": "validation",
     "Processing": "processing",
     "Lookup": "lookup",
+    "Cancellation": "cancellation",
     "Retry": "retry",
     "HealthMonitor": "health-monitor",
 }
@@ -240,7 +242,7 @@ def allow(aws: FakeAws, free: int) -> None:
     aws.answers["lambda:GetAccountSettings"] = limits
 
 
-@pytest.mark.parametrize(("free", "level"), [(735, "ok"), (734, "fail"), (10, "fail")])
+@pytest.mark.parametrize(("free", "level"), [(785, "ok"), (784, "fail"), (10, "fail")])
 def test_what_cannot_be_reserved_is_told_before_anything_is_made(
     free: int, level: str, aws: FakeAws
 ) -> None:
@@ -250,7 +252,7 @@ def test_what_cannot_be_reserved_is_told_before_anything_is_made(
     assert found == level
     if level == "fail":
         assert message.startswith(
-            f"635 more executions at once are to be reserved, and Lambda has {free} in "
+            f"685 more executions at once are to be reserved, and Lambda has {free} in "
         )
 
 

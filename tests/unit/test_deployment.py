@@ -574,8 +574,8 @@ def test_the_uploaded_template_holds_suffix_and_bucket(session: Session, aws: Fa
     assert "Default: zips\n" in text
     again = release(session)
     assert [one.key for one in first.code] == list(code_keys(config=StackConfig()).values())
-    assert [one.new for one in (*first.code, first.template)] == [True] * 7
-    assert [one.new for one in (*again.code, again.template)] == [False] * 7
+    assert [one.new for one in (*first.code, first.template)] == [True] * 8
+    assert [one.new for one in (*again.code, again.template)] == [False] * 8
 
 
 @pytest.mark.parametrize(("tags", "through_bucket"), [({}, False), ({"team": "x" * 200}, True)])

@@ -129,7 +129,7 @@ def test_an_update_that_narrows_iam_does_not_ask(session: Session) -> None:
     operator = FakeOperator()
     run(session, operator, gateway_secret="")
     [preview] = operator.of(Preview)
-    assert [one.added for one in preview.grants] == [False, False]
+    assert [one.added for one in preview.grants] == [False, False, False]
 
 
 @pytest.mark.parametrize("replacement", ["True", "Conditional"])

@@ -257,7 +257,7 @@ def test_the_key_encrypts_table_queues_and_the_variables_of_every_function() -> 
         assert "SqsManagedSseEnabled" not in resources[queue]
         assert resources[queue]["KmsDataKeyReusePeriodSeconds"] == 3600
     functions = [one for one in resources.values() if "FunctionName" in one and "Handler" in one]
-    assert len(functions) == 5
+    assert len(functions) == 6
     assert {function["KmsKeyArn"] for function in functions} == {arn}
 
 
@@ -275,6 +275,7 @@ ROLES = {
     "Validation": {"dynamodb": EVERYTHING, "sqs": SEND, "lambda": ("kms:Decrypt",)},
     "Processing": {"dynamodb": EVERYTHING, "sqs": SEND, "lambda": ("kms:Decrypt",)},
     "Lookup": {"dynamodb": EVERYTHING, "lambda": ("kms:Decrypt",)},
+    "Cancellation": {"dynamodb": EVERYTHING, "lambda": ("kms:Decrypt",)},
     "Retry": {"dynamodb": EVERYTHING, "sqs": ("kms:Decrypt",), "lambda": ("kms:Decrypt",)},
     "HealthMonitor": {
         "dynamodb": EVERYTHING,
@@ -312,7 +313,10 @@ def test_those_who_take_payments_have_the_key_before_table_and_queue_are_encrypt
     None
 ):
     template = load(customer_key=True)
-    paying = ["ValidationPolicy", "ProcessingPolicy", "LookupPolicy", "RetryPolicy"]
+    paying = [
+        *("ValidationPolicy", "ProcessingPolicy", "LookupPolicy"),
+        *("CancellationPolicy", "RetryPolicy"),
+    ]
     for waiting in ("TransactionsTable", "FailedTransactionsQueue"):
         assert template["Resources"][waiting]["DependsOn"] == paying
     for policy in paying:

@@ -30,8 +30,8 @@ def settings(template: Json) -> Json:
 @pytest.mark.parametrize("level", ["info", "error", "off"])
 def test_api_gateway_logs_each_methods_execution_at_the_level_that_is_set(level: str) -> None:
     found = settings(load(execution_log_level=level))
-    assert [one["LoggingLevel"] for one in found] == [level.upper()] * 3
-    assert [one["DataTraceEnabled"] for one in found] == [False] * 3
+    assert [one["LoggingLevel"] for one in found] == [level.upper()] * 4
+    assert [one["DataTraceEnabled"] for one in found] == [False] * 4
 
 
 def test_production_logs_what_fails_and_development_each_request() -> None:
@@ -185,4 +185,6 @@ def test_a_method_has_metrics_of_its_own_only_where_an_alarm_reads_them(template
     }
     paths = {path for namespace, _, path in read(template) if namespace == "AWS/ApiGateway"}
     assert measured == paths - {""}
-    assert measured == {"/validate", "/process"} | ({LOOKUP} if template is PRODUCTION else set())
+    assert measured == {"/validate", "/process"} | (
+        {LOOKUP, "/cancel"} if template is PRODUCTION else set()
+    )

@@ -18,6 +18,7 @@ FUNCTIONS = {
     "Validation": "payment-validation-dev",
     "Processing": "payment-processing-dev",
     "Lookup": "payment-lookup-dev",
+    "Cancellation": "payment-cancellation-dev",
     "Retry": "payment-retry-dev",
     "HealthMonitor": "health-monitor-dev",
 }

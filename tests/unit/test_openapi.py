@@ -43,7 +43,7 @@ from tests.unit.template import load, of_type, walk
 
 ACME = "handlers.shared.acme:Acme"
 REPOSITORY = Path(__file__).parents[2]
-PAYMENTS = ("POST /validate", "POST /process")
+PAYMENTS = ("POST /validate", "POST /process", "POST /cancel")
 # The statuses that API Gateway uses with its responses for all else ("Gateway response types",
 # and 502 for what a proxy integration cannot read).
 DEFAULTS = {"DEFAULT_4XX": ("400", "403", "413"), "DEFAULT_5XX": ("500", "502", "504")}

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 PAGE = Page(REPOSITORY / "docs" / "gateway.md")
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
-GATEWAY_FUNCTIONS = {"validation", "processing", "retry", "gateway_events"}
+GATEWAY_FUNCTIONS = {"validation", "processing", "cancellation", "retry", "gateway_events"}
 HASH = f"--hash=sha256:{'0' * 64}"
 
 

@@ -212,7 +212,7 @@ def test_every_named_resource_that_can_be_in_the_way_is_looked_for_once(aws: Fak
     assert {name: looked.count(name) for name in looked if name in LOOKUPS} == {
         "dynamodb:DescribeTable": 1,
         "sqs:GetQueueUrl": 2,
-        "logs:DescribeLogGroups": 6,
+        "logs:DescribeLogGroups": 7,
     }
 
 

@@ -56,7 +56,8 @@ def test_what_live_names_and_the_last_before_it_stay(aws: FakeAws) -> None:
     found = pruned(aws, PUBLISHED)
     assert found.pop("RetryFunction") == ["1", "8"]
     assert set(found) == {
-        *("ValidationFunction", "ProcessingFunction", "LookupFunction", "HealthMonitorFunction"),
+        *("ValidationFunction", "ProcessingFunction", "LookupFunction"),
+        *("CancellationFunction", "HealthMonitorFunction", "GatewayEventsFunction"),
     }
     assert set(map(tuple, found.values())) == {("1", "2", "8")}
 

@@ -30,7 +30,7 @@ GOLDEN = {
 # CloudFormation quotas, "Template body size in a request".
 MAX_BODY_BYTES = 51_200
 # What the development template takes; who adds to it sees here what that costs, and what is left.
-BUDGET_BYTES = {"yaml": 50_400, "json": 53_300}
+BUDGET_BYTES = {"yaml": 50_500, "json": 53_600}
 EVERY_PRESET = pytest.mark.parametrize("preset", GOLDEN)
 EVERY_FORMAT = pytest.mark.parametrize("form", ["yaml", "json"])
 

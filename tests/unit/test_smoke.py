@@ -41,6 +41,7 @@ def test_a_sound_stack_passes_every_check_in_order(http: FakeHttp) -> None:
         ("process", "200 processed", "200 processed"),
         ("process again", "200 already processed", "200 already processed"),
         ("look up", "200 processed", "200 processed"),
+        ("cancel", "409 already processed", "409 already processed"),
         ("rejected amount", "400 Invalid amount", "400 Invalid amount"),
         ("unknown id", "404 Transaction not found", "404 Transaction not found"),
         ("health", "200 healthy", "200 healthy"),
@@ -104,14 +105,17 @@ def test_any_other_answer_fails_its_check_and_is_shown(
     checks = {one.name: one for one in smoke.run(api(), charge=True)}
     assert not checks[failed].passed
     assert checks[failed].got.startswith(got)
-    assert len(checks) == 7
+    assert len(checks) == 8
 
 
-def test_the_api_of_an_earlier_release_is_not_asked_where_a_payment_stands(http: FakeHttp) -> None:
+@pytest.mark.parametrize(("name", "path"), [("look up", "/transactions/"), ("cancel", "/cancel")])
+def test_the_api_of_an_earlier_release_is_not_asked_for_what_it_lacks(
+    http: FakeHttp, name: str, path: str
+) -> None:
     credentials = Credentials("AKIDEXAMPLE", "secret")
-    earlier = smoke.Api(URL, "eu-central-1", lambda: credentials, looks_up=False)
-    assert "look up" not in [one.name for one in smoke.run(earlier, charge=True)]
-    assert not [one for one in http.requests if "/transactions/" in one.url]
+    earlier = smoke.Api(URL, "eu-central-1", lambda: credentials, looks_up=False, cancels=False)
+    assert name not in [one.name for one in smoke.run(earlier, charge=True)]
+    assert not [one for one in http.requests if path in one.url]
 
 
 def test_the_right_body_with_the_wrong_status_fails(http: FakeHttp) -> None:
@@ -138,10 +142,11 @@ def test_a_gateway_gets_what_it_may_need(http: FakeHttp) -> None:
 def test_without_a_charge_the_way_to_it_is_tried(http: FakeHttp) -> None:
     checks = list(smoke.run(api(), charge=False))
     assert [one.name for one in checks if one.passed] == [
-        *("validate", "rejected amount", "unknown id", "health"),
+        *("validate", "cancel", "rejected amount", "unknown id", "health"),
     ]
-    charged = [one for one in http.requests if b"known" in (one.body or b"")]
-    assert (len(checks), charged, http.processed) == (4, [], False)
+    [about] = [one for one in http.requests if b"known" in (one.body or b"")]
+    assert about.url == f"{URL}cancel"
+    assert (len(checks), http.processed) == (5, False)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +303,7 @@ def test_an_api_that_is_out_of_reach_is_gone_around_from_the_first_request_on(
     assert called.told == detour.told
     assert [path for _, path in detour.calls] == [
         *("validate", "validate", "process", "process", "transactions/known"),
-        *("validate", "process", "health"),
+        *("cancel", "validate", "process", "health"),
     ]
     # What an unsigned request is refused, a signed one may get: that is tried first.
     assert len(http.requests) == (1 if isinstance(answer, Exception) else 2)

@@ -16,7 +16,7 @@ from payment_infra.template import build_template
 from tests.unit.template import Evaluated, Json, load, of_type, walk
 
 PUBLISHED = load(versions=True)
-FUNCTIONS = ("Validation", "Processing", "Lookup", "Retry", "HealthMonitor")
+FUNCTIONS = ("Validation", "Processing", "Lookup", "Cancellation", "Retry", "HealthMonitor")
 EVERY_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS)
 VERSION_ID = re.compile(r"(?P<function>[A-Za-z]+)Version[0-9a-f]{12}")
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:acme/key-AbCdEf"
@@ -100,9 +100,12 @@ def test_what_changes_no_function_publishes_none(fields: dict[str, Any]) -> None
         ({"snap_start": True}, set(FUNCTIONS)),
         ({"role_path": "/payments/"}, set(FUNCTIONS)),
         ({"role_prefix": "acme-"}, set(FUNCTIONS)),
-        ({"payment_access": "account"}, {"Processing", "Lookup", "Retry"}),
-        ({"gateway": "handlers.shared.acme:Acme"}, {"Processing", "Retry"}),
-        ({"gateway_secret": SECRET}, {"Processing", "Retry"}),
+        ({"payment_access": "account"}, {"Processing", "Lookup", "Cancellation", "Retry"}),
+        (
+            {"gateway": "handlers.shared.acme:Acme"},
+            {"Validation", "Processing", "Cancellation", "Retry"},
+        ),
+        ({"gateway_secret": SECRET}, {"Processing", "Cancellation", "Retry"}),
     ],
 )
 def test_what_changes_a_function_publishes_that_function(

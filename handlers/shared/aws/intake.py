@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 # The stage's settings, by "resource/METHOD", that say how many payments come in.
-PAYMENT_SETTINGS = ("*/*", "validate/POST", "process/POST")
+PAYMENT_SETTINGS = ("*/*", "validate/POST", "process/POST", "cancel/POST")
 # States of an event source mapping (Lambda API, GetEventSourceMapping).
 SWITCHED_OFF = frozenset({"Disabled", "Disabling"})
 

@@ -200,19 +200,31 @@ class Store:
         """Record that the payment was canceled at the gateway."""
         return self._end(transaction, CANCELED, now, "canceled_at = :now", {})
 
-    def cancel_validated(self, transaction_id: str, claimant: Claimant, now: datetime) -> Write:
+    def cancel_validated(
+        self,
+        transaction_id: str,
+        claimant: Claimant,
+        now: datetime,
+        *,
+        rewound: int | None = None,
+    ) -> Write:
         """Cancel a payment that nobody has asked a gateway for.
 
         It is refused if somebody has, or may have before a restore, and if the claimant may not
-        have it.
+        have it. `rewound` is of the restore before which a gateway has been found to have charged
+        nothing.
         """
+        told, taken_back = Record(), "attribute_not_exists(rewound)"
+        if rewound is not None:
+            told, taken_back = Record({":rewound": rewound}), "rewound = :rewound"
         of_claimant = f" AND ({claimant.condition})" if claimant.condition else ""
         return self._table.update(
             transaction_id,
-            condition=f"#status = :validated AND attribute_not_exists(rewound){of_claimant}",
+            condition=f"#status = :validated AND {taken_back}{of_claimant}",
             update="SET #status = :canceled, updated_at = :now, canceled_at = :now",
             values={
                 **claimant.values,
+                **told,
                 ":validated": VALIDATED,
                 ":canceled": CANCELED,
                 ":now": timestamp(now),

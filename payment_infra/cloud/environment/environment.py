@@ -31,6 +31,7 @@ BEHIND = {
     "validate": names.VALIDATION_FUNCTION,
     "process": names.PROCESSING_FUNCTION,
     names.LOOKUP_PATH: names.LOOKUP_FUNCTION,
+    names.CANCEL_PATH: names.CANCELLATION_FUNCTION,
     "health": names.HEALTH_FUNCTION,
 }
 
@@ -99,13 +100,9 @@ class Environment:
             session.credentials,
             self._around,
             session.http(url),
-            looks_up=self.looks_up,
+            looks_up=self.has(names.LOOKUP_FUNCTION),
+            cancels=self.has(names.CANCELLATION_FUNCTION),
         )
-
-    @property
-    def looks_up(self) -> bool:
-        """Whether the API tells where a payment stands: that of an earlier release does not."""
-        return self.has(names.LOOKUP_FUNCTION)
 
     def functions(self, told: str = "") -> Functions:
         """Return the functions behind the API, to be invoked directly; told says why in a line.
@@ -116,7 +113,7 @@ class Environment:
         targets = {
             path: self.invoked(logical_id)
             for path, logical_id in BEHIND.items()
-            if path != names.LOOKUP_PATH or self.looks_up
+            if logical_id not in names.NEED_NOT_BE or self.has(logical_id)
         }
         return Functions(self.client("lambda"), targets, self.session.principal(), told)
 

@@ -18,6 +18,7 @@ from payment_infra.cloud.stacks.settling import Step, step_of
 from payment_infra.config import PRESETS
 from payment_infra.moments import shown
 from payment_infra.names import (
+    CANCELLATION_FUNCTION,
     CONCURRENCIES,
     DELETION_PROTECTION,
     ENCRYPTION_KEY,
@@ -26,6 +27,7 @@ from payment_infra.names import (
     HEALTH_SCHEDULE,
     KEY_NAME,
     LOOKUP_FUNCTION,
+    NEED_NOT_BE,
     PROCESSING_FUNCTION,
     RETRY_EVENT_SOURCE,
     RETRY_FUNCTION,
@@ -40,10 +42,8 @@ if TYPE_CHECKING:
 
 FUNCTIONS = (
     *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
-    *(RETRY_FUNCTION, HEALTH_FUNCTION, GATEWAY_EVENTS_FUNCTION),
+    *(CANCELLATION_FUNCTION, RETRY_FUNCTION, HEALTH_FUNCTION, GATEWAY_EVENTS_FUNCTION),
 )
-# The stack of an earlier release has no look-up, and not every gateway notifies.
-NEED_NOT_BE = frozenset({LOOKUP_FUNCTION, GATEWAY_EVENTS_FUNCTION})
 # What stops payments is a setting of: an update of one of them may end it in part, as nothing
 # says what CloudFormation does to a setting that its template does not have.
 STOPPED_BY = frozenset({STAGE, RETRY_EVENT_SOURCE})

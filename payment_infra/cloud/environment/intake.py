@@ -1,6 +1,6 @@
 """Stopping payments while the stack moves to another table, and letting them in again.
 
-The two POST methods are throttled to zero, so callers get 429, and payment-retry takes nothing from
+The POST methods are throttled to zero, so callers get 429, and payment-retry takes nothing from
 the queue, where messages wait. What the gateway tells by itself is answered with 503, so that it is
 told again: a variable of the stage says so to the function, which gets it with every request (API
 Gateway, "Use stage variables for a REST API in API Gateway"). The scheduled run continues: it only
@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from payment_infra.cloud.sdk.errors import code_of, translated
 from payment_infra.cloud.sdk.polling import countdown, looks, persistently
 from payment_infra.names import (
+    CANCELLATION_FUNCTION,
     GATEWAY_EVENTS_FUNCTION,
     PROCESSING_FUNCTION,
     REST_API,
@@ -33,9 +34,12 @@ if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
     from payment_infra.cloud.events import Tell
 
-METHODS = ("validate", "process")
-# What runs payments: after the longest of their timeouts, nothing that had begun is still running.
-FUNCTIONS = (VALIDATION_FUNCTION, PROCESSING_FUNCTION, RETRY_FUNCTION)
+# The methods by which payments come in and change, and what answers them.
+METHODS = {
+    "validate": VALIDATION_FUNCTION,
+    "process": PROCESSING_FUNCTION,
+    "cancel": CANCELLATION_FUNCTION,
+}
 # What the gateway tells by itself, as `stopped` names it.
 NOTIFICATIONS = "notifications"
 EVERY_METHOD = "*/*"
@@ -63,10 +67,26 @@ class Intake:
     notifications: bool = True
 
 
+def methods(environment: Environment) -> tuple[str, ...]:
+    """Return those of METHODS that the stack has: one of an earlier release cancels nothing."""
+    return tuple(
+        method
+        for method, function in METHODS.items()
+        if function != CANCELLATION_FUNCTION or environment.has(function)
+    )
+
+
+def functions(environment: Environment) -> tuple[str, ...]:
+    """Return what runs payments: after the longest of their timeouts, nothing that had begun when
+    they were stopped is still running."""
+    own = [GATEWAY_EVENTS_FUNCTION] if environment.has(GATEWAY_EVENTS_FUNCTION) else []
+    return (*(METHODS[method] for method in methods(environment)), RETRY_FUNCTION, *own)
+
+
 def everything(environment: Environment) -> frozenset[str]:
     """Return what `stopped` names when nothing comes in."""
     own = {NOTIFICATIONS} if environment.has(GATEWAY_EVENTS_FUNCTION) else set()
-    return frozenset({*METHODS, "retries", *own})
+    return frozenset({*methods(environment), "retries", *own})
 
 
 def wanted(environment: Environment) -> Intake:
@@ -82,7 +102,9 @@ def wanted(environment: Environment) -> Intake:
     source = resources.get(RETRY_EVENT_SOURCE, {}).get("Properties", {})
     return Intake(
         retries=_value(environment, source.get("Enabled", True)).lower() != "false",
-        throttles={method: throttles.get((f"/~1{method}", "POST"), "") for method in METHODS},
+        throttles={
+            method: throttles.get((f"/~1{method}", "POST"), "") for method in methods(environment)
+        },
         stage=throttles.get(("/*", "*"), ""),
     )
 
@@ -95,7 +117,9 @@ def current(environment: Environment) -> Intake:
         retries = _retries(environment)
     return Intake(
         retries=retries not in SWITCHED_OFF,
-        throttles={method: _throttle(settings.get(f"{method}/POST")) for method in METHODS},
+        throttles={
+            method: _throttle(settings.get(f"{method}/POST")) for method in methods(environment)
+        },
         stage=_throttle(settings.get(EVERY_METHOD)),
         notifications=not _tells_later(environment, stage),
     )
@@ -111,7 +135,7 @@ def stopped(environment: Environment) -> list[str]:
     every = settings.get(EVERY_METHOD, {})
     found = [
         method
-        for method in METHODS
+        for method in methods(environment)
         for own in [settings.get(f"{method}/POST", every)]
         if _is_zero(own)
     ]
@@ -134,7 +158,7 @@ def stop(environment: Environment, sleep: Callable[[float], None]) -> None:
     }
     patches = [
         _replace(f"{_path(method)}/{path}", value)
-        for method in METHODS
+        for method in methods(environment)
         for path, value in {
             **throttled,
             **({} if f"{method}/POST" in settings else as_for_all),
@@ -168,8 +192,7 @@ def let_in(environment: Environment, intake: Intake, sleep: Callable[[float], No
 
 def seconds_to_end(environment: Environment) -> int:
     """Return how long a request that has begun may take: the longest timeout."""
-    own = [name for name in (GATEWAY_EVENTS_FUNCTION,) if environment.has(name)]
-    return max(int(environment.function(name)["Timeout"]) for name in (*FUNCTIONS, *own))
+    return max(int(environment.function(name)["Timeout"]) for name in functions(environment))
 
 
 def drain(

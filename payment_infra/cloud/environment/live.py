@@ -14,6 +14,7 @@ from payment_infra.cloud.environment.environment import variables_of
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError
 from payment_infra.names import (
+    CANCELLATION_FUNCTION,
     GATEWAY_EVENTS_FUNCTION,
     HEALTH_FUNCTION,
     LIVE,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = (
     *(VALIDATION_FUNCTION, PROCESSING_FUNCTION, LOOKUP_FUNCTION),
-    *(RETRY_FUNCTION, HEALTH_FUNCTION, GATEWAY_EVENTS_FUNCTION),
+    *(CANCELLATION_FUNCTION, RETRY_FUNCTION, HEALTH_FUNCTION, GATEWAY_EVENTS_FUNCTION),
 )
 
 

@@ -18,7 +18,7 @@ from payment_infra.cloud.sdk import network
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
 from payment_infra.gateway_names import moves_money
-from payment_infra.names import LOOKUP_PATH
+from payment_infra.names import CANCEL_PATH, LOOKUP_PATH
 
 # How API Gateway answers who has not signed, or may not call.
 REFUSED = frozenset({401, 403})
@@ -105,6 +105,7 @@ class Api:
         http: network.Http | None = None,
         *,
         looks_up: bool = True,
+        cancels: bool = True,
     ) -> None:
         """Send nothing yet.
 
@@ -115,9 +116,11 @@ class Api:
             around: is told how the API answers, and gives the way around it, None for none.
             http: sends the requests; None: one that goes directly, as on this machine.
             looks_up: whether it tells where a payment stands.
+            cancels: whether it cancels payments.
         """
         self.url = url
         self.looks_up = looks_up
+        self.cancels = cancels
         self._region = region
         self._credentials = credentials
         self._around = around
@@ -246,7 +249,7 @@ def run(api: Api, *, charge: bool, method: str = "") -> Iterator[Check]:
 
     Args:
         api: of the stack.
-        charge: whether the payment that is recorded is charged, too; else it stays validated.
+        charge: whether the payment that is recorded is charged, too; else it is canceled.
         method: the gateway's token of what is charged, "" for one that no real gateway knows.
     """
     api.find_authorization()
@@ -255,14 +258,17 @@ def run(api: Api, *, charge: bool, method: str = "") -> Iterator[Check]:
     payment |= {"payment_method": method or PAYMENT_METHOD, "return_url": RETURN_URL}
     validated = check("validate", "POST", "validate", payment, "200 validated", "status")
     yield validated
+    known = {"transaction_id": validated.answer.field("transaction_id") or "none"}
     if charge:
-        known = {"transaction_id": validated.answer.field("transaction_id") or "none"}
         again = "200 already processed"
         yield check("process", "POST", "process", known, "200 processed", "status")
         yield check("process again", "POST", "process", known, again, "message")
         if api.looks_up:
             place = f"{LOOKUP_PATH}/{known['transaction_id']}"
             yield check("look up", "GET", place, None, "200 processed", "status")
+    if api.cancels:
+        told = ("409 already processed", "error") if charge else ("200 canceled", "status")
+        yield check("cancel", "POST", CANCEL_PATH, known, *told)
     negative = payment | {"amount": -1}
     yield check("rejected amount", "POST", "validate", negative, "400 Invalid amount", "error")
     unknown = {"transaction_id": str(uuid.uuid4())}

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.cloud.sdk.logs import LogLine, LogTail, follow, follow_live, history
 from payment_infra.errors import AwsError
-from payment_infra.names import GATEWAY_EVENTS_LOG_GROUP, LOOKUP_LOG_GROUP
+from payment_infra.names import GATEWAY_EVENTS_LOG_GROUP, NEED_NOT_BE
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
-
-# The stack of an earlier release has no look-up, and not every gateway notifies.
-NEED_NOT_BE = frozenset({LOOKUP_LOG_GROUP, GATEWAY_EVENTS_LOG_GROUP})
 
 
 class Search:

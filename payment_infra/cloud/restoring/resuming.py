@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from payment_infra.cloud.environment.findings import find_idle_functions
 from payment_infra.cloud.environment.intake import (
-    FUNCTIONS,
-    METHODS,
     Intake,
     current,
+    functions,
     let_in,
     stopped,
     wanted,
@@ -83,7 +82,7 @@ def _resume(work: Work) -> Report:
             f"payments are still stopped ({', '.join(left)}), as the deployed template or its "
             f"parameters say; `{work.command('deploy')}` with other values changes that"
         )
-    if idle := work.persist(lambda: find_idle_functions(environment, FUNCTIONS)):
+    if idle := work.persist(lambda: find_idle_functions(environment, functions(environment))):
         told = "; ".join(f"{check.message}; {check.remedy}" for check in idle)
         raise AwsError(f"payments are still stopped: {told}")
     told = f"Payments are let in to {environment.table}." if names else "Payments were not stopped."
@@ -112,7 +111,7 @@ def _at_rest(environment: Environment) -> Environment:
 def _agreed(work: Work, seen: Seen) -> Intake:
     """Return how payments are to come in, where somebody's own throttle is asked about."""
     throttles = dict(seen.wanted.throttles)
-    for method in METHODS:
+    for method in seen.wanted.throttles:
         own = seen.now.throttles[method]
         if method in seen.stopped or own in {"", throttles[method]}:
             continue

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handlers import gateway_events, health_monitor, lookup, processing, retry, validation
+from handlers import (
+    cancellation,
+    gateway_events,
+    health_monitor,
+    lookup,
+    processing,
+    retry,
+    validation,
+)
 from handlers.shared.aws import clients, logs, metrics
 from tests.unit.handlers.harness import SERVICE, Aws, Clock, CountingGateway
 
@@ -61,7 +69,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that the functions see."""
     clock = Clock()
-    for function in (validation, processing, lookup, retry, health_monitor, gateway_events):
+    every = (validation, processing, lookup, cancellation, retry, health_monitor, gateway_events)
+    for function in every:
         monkeypatch.setattr(function, "utc_now", clock)
     return clock
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from handlers import lookup, processing, retry, validation
+from handlers import cancellation, lookup, processing, retry, validation
 from handlers.shared.gateway import Charged, Declined, NoCharge, SimulatedGateway
 from tests.unit.handlers.fakes import (
     FakeApiGateway,
@@ -189,6 +189,13 @@ def look_up(transaction_id: str, **identity: Any) -> Response:
     response = call(lookup.handler, event)
     assert response.headers["Cache-Control"] == "no-store"
     return response
+
+
+def cancel(transaction_id: object, **identity: Any) -> Response:
+    """Ask for a payment to be canceled, as this caller."""
+    event = load_event("cancel", body=json.dumps({"transaction_id": transaction_id}))
+    event["requestContext"]["identity"] |= identity
+    return call(cancellation.handler, event)
 
 
 def to_process(transaction_id: str) -> str:

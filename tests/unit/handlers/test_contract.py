@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from handlers import gateway_events, health_monitor, processing, validation
+from handlers import cancellation, gateway_events, health_monitor, processing, validation
 from handlers.shared.aws import clients
 from handlers.shared.callers import Claimant
 from handlers.shared.gateway import Declined, Outcome, Pending
@@ -22,6 +22,7 @@ from tests.unit.handlers.harness import (
     CountingGateway,
     Response,
     call,
+    cancel,
     load_event,
     look_up,
 )
@@ -32,11 +33,13 @@ PAYMENT = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
 VALIDATE, PROCESS, HEALTH = "POST /validate", "POST /process", "GET /health"
 LOOK_UP = "GET /transactions/{transaction_id}"
 EVENTS = "POST /gateway-events"
+CANCEL = "POST /cancel"
 # What API Gateway answers by itself, and no handler.
 GATEWAY_STATUSES = {
     VALIDATE: {403, 413, 429, 502, 504},
     PROCESS: {403, 413, 429, 502, 504},
     LOOK_UP: {403, 429, 502, 504},
+    CANCEL: {403, 413, 429, 502, 504},
     HEALTH: {403, 429, 502, 504},
     EVENTS: {403, 413, 429, 500, 502, 504},
 }
@@ -98,10 +101,28 @@ class World:
         clients.store().cancel_validated(transaction_id, Claimant(None), self.clock.now)
         return transaction_id
 
-    def flawed(self) -> Response:
+    def flawed(self, ask: Callable[[str], Response] = look_up) -> Response:
         transaction_id = self.validated()
         self.aws.dynamodb.items[transaction_id]["status"] = {"S": "?"}
-        return look_up(transaction_id)
+        return ask(transaction_id)
+
+    def cancel(self, *, processed: bool = False, **changes: Any) -> Response:
+        transaction_id = self.validated(**changes)
+        if processed:
+            self.process(transaction_id)
+        return cancel(transaction_id)
+
+    def cancel_meanwhile(self) -> Response:
+        transaction_id = self.validated()
+        answers: list[Response] = []
+        self.gateway.meanwhile = lambda: answers.append(cancel(transaction_id))
+        self.process(transaction_id)
+        return answers[0]
+
+    def cancel_after_a_restore(self) -> Response:
+        transaction_id = self.validated()
+        self.aws.dynamodb.items[transaction_id]["rewound"] = {"N": "1795000000"}
+        return cancel(transaction_id)
 
     def notified(self, body: str = "", secret: str = SECRET, **changes: Any) -> Response:
         """Send what a gateway sends, of no concern unless the body names a payment."""
@@ -277,6 +298,30 @@ CASES: dict[str, tuple[str, int, Ask]] = {
         503,
         lambda world: world.notified(stageVariables={gateway_events.STOPPED_VARIABLE: "true"}),
     ),
+    "validated, canceled": (CANCEL, 200, lambda world: world.cancel()),
+    "processed, canceled": (CANCEL, 409, lambda world: world.cancel(processed=True)),
+    "declined, canceled": (
+        CANCEL,
+        409,
+        lambda world: world.cancel(processed=True, customer_id="sim-decline"),
+    ),
+    "in flight, canceled": (CANCEL, 409, lambda world: world.cancel_meanwhile()),
+    "restored, canceled": (CANCEL, 409, lambda world: world.cancel_after_a_restore()),
+    "pending, canceled": (
+        CANCEL,
+        200,
+        lambda world: world.in_two_steps(PENDING).cancel(processed=True, payment_method="pm_1"),
+    ),
+    "no id, canceled": (CANCEL, 400, lambda _: cancel(None)),
+    "malformed, canceled": (CANCEL, 400, lambda _: cancel("a b")),
+    "unknown, canceled": (CANCEL, 404, lambda _: cancel("~")),
+    "flawed, canceled": (CANCEL, 500, lambda world: world.flawed(cancel)),
+    "not canceled": (CANCEL, 500, lambda world: (world.failing("UpdateItem"), cancel("t"))[1]),
+    "cancellation broken": (
+        CANCEL,
+        500,
+        lambda world: (world.without("TRANSACTIONS_TABLE"), cancel("t"))[1],
+    ),
     "healthy": (HEALTH, 200, lambda world: world.health()),
     "healthy, without names": (HEALTH, 200, lambda world: world.reduced().health()),
     "degraded": (HEALTH, 200, lambda world: world.degraded().health()),
@@ -310,7 +355,11 @@ def test_an_answer_is_as_described(world: World, operation: str, status: int, as
 def test_the_answer_to_a_hostile_body_is_as_described(
     world: World, changes: dict[str, Any]
 ) -> None:
-    for operation, handler in ((VALIDATE, validation.handler), (PROCESS, processing.handler)):
+    for operation, handler in (
+        (VALIDATE, validation.handler),
+        (PROCESS, processing.handler),
+        (CANCEL, cancellation.handler),
+    ):
         event = load_event(operation.rpartition("/")[2], **{"body": None} | changes)
         answer = call(handler, event)
         assert answer.status == 400

@@ -40,6 +40,7 @@ LOGGED = {
 }
 FUNCTIONS = (
     *("payment-validation", "payment-processing", "payment-lookup"),
+    "payment-cancellation",
     *("payment-retry", "health-monitor"),
 )
 
