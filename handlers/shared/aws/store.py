@@ -210,9 +210,9 @@ class Store:
     ) -> Write:
         """Cancel a payment that nobody has asked a gateway for.
 
-        It is refused if somebody has, or may have before a restore, and if the claimant may not
-        have it. `rewound` is of the restore before which a gateway has been found to have charged
-        nothing.
+        It is refused if somebody has, or may have before a restore, if the claimant may not have
+        it, and if the row lacks what a payment has. `rewound` is of the restore before which a
+        gateway has been found to have charged nothing.
         """
         told, taken_back = Record(), "attribute_not_exists(rewound)"
         if rewound is not None:
@@ -220,10 +220,11 @@ class Store:
         of_claimant = f" AND ({claimant.condition})" if claimant.condition else ""
         return self._table.update(
             transaction_id,
-            condition=f"#status = :validated AND {taken_back}{of_claimant}",
+            condition=f"{_PAYABLE} AND #status = :validated AND {taken_back}{of_claimant}",
             update="SET #status = :canceled, updated_at = :now, canceled_at = :now",
             values={
                 **claimant.values,
+                **dict(_TYPE_NAMES.values()),
                 **told,
                 ":validated": VALIDATED,
                 ":canceled": CANCELED,

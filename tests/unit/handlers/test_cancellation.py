@@ -734,3 +734,12 @@ def test_one_in_processing_without_a_lease_is_unreadable(
     transaction_id = validated_anywhere()
     aws.dynamodb.items[transaction_id]["status"] = {"S": "processing"}
     assert cancel(transaction_id).body == failed(transaction_id, LOOK_AFTER)
+
+
+@pytest.mark.parametrize("name", ["amount_minor", "customer_id", "fingerprint", "created_at"])
+def test_a_validated_row_that_lacks_what_a_payment_has_is_not_written(aws: Aws, name: str) -> None:
+    transaction_id = validated()
+    del aws.dynamodb.items[transaction_id][name]
+    before = dict(aws.dynamodb.items[transaction_id])
+    assert cancel(transaction_id).status == 500
+    assert aws.dynamodb.items[transaction_id] == before
