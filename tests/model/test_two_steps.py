@@ -292,3 +292,23 @@ def test_what_was_begun_in_one_step_is_not_charged_in_two_and_the_other_way_roun
         assert answer.status == 200
     assert len(world.gateway.captures) == 2
     check(violations(world))
+
+
+def test_a_look_ends_no_payment_that_names_another_one_of_the_gateway_meanwhile(
+    world: World,
+) -> None:
+    payment = validated(world, customer_id=PENDING_CUSTOMER)
+    world.process(payment)
+    world.two_step.act(payment, pays=True)
+    world.advance(VISIBILITY_TIMEOUT.total_seconds() + 1)
+    world.scheduled_run()
+    world.advance(60)
+    meanwhile(
+        world,
+        "fetch",
+        lambda: world.table.change_by_hand(
+            payment, lambda item: item | {"gateway_id": {"S": "payment-of-another"}}
+        ),
+    )
+    world.retry()
+    assert status(world, payment) == "pending"
