@@ -96,6 +96,8 @@ def ask_for_flawed(world: World) -> list[Violation]:
             expected = {"200", "402", "canceled"}
         elif payment in pending_before:
             expected = {"202"}
+        if world.gateway.has_changed:  # begun at another one, where it may have been charged
+            expected.add("not queued")
         if answer is None or answer.outcome not in expected:
             unrefused.append(Violation(payment, f"asked for, and {answer and answer.outcome}"))
     return unrefused
