@@ -54,6 +54,7 @@ def test_the_committed_template_deploys_and_takes_payments(
         "200 processed",
         "200 already processed",
         "200 processed",
+        "409 already processed",
         "400 Invalid amount",
         "404 Transaction not found",
         "200 healthy",

@@ -176,7 +176,7 @@ def test_metrics_are_those_of_the_deployed_dashboard(
     assert widgets.keys() == {one["properties"]["title"] for one in drawn}
     [validated] = [one for one in widgets["Payments"]["series"] if one["label"] == "Validated"]
     assert [point["value"] for point in validated["points"]] == [7]
-    assert len(widgets["Alarms"]["alarms"]) == 26
+    assert len(widgets["Alarms"]["alarms"]) == 21
     [line] = [
         line for line in program("metrics").stdout.splitlines() if line.startswith("Validated ")
     ]
