@@ -95,7 +95,7 @@ def test_what_deploy_asks_shows_and_says(terminal: Transcript, cli: Cli, aws: Ac
     terminal(*DEPLOY, typed="y\n", shortened=True)
     terminal(*DEPLOY)
     stack = aws.stacks[STACK]
-    without(stack, "RetryThrottleAlarm")
+    without(stack, "RetryErrorAlarm")
     terminal(*DEPLOY, typed="n\n")
     terminal(*DEPLOY, "--no-execute")
     terminal(*DEPLOY, typed="")
@@ -118,7 +118,7 @@ def test_what_deploy_asks_of_a_stack_that_is_busy_or_failed(
     terminal: Transcript, cli: Cli, aws: Account
 ) -> None:
     stack = deployed(cli, aws)
-    without(stack, "RetryThrottleAlarm")
+    without(stack, "RetryErrorAlarm")
     token = "payment-infra-alice-0123456789ab"
     going = [own_event(stack, 20, "UPDATE_IN_PROGRESS", token=token)]
     stack.happen("UPDATE_IN_PROGRESS", going)
@@ -238,7 +238,7 @@ def test_where_nothing_can_be_drawn_each_event_is_a_line(
     color: bool, cli: Cli, aws: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack = deployed(cli, aws)
-    without(stack, "RetryThrottleAlarm")
+    without(stack, "RetryErrorAlarm")
     stack.timeline = deque(
         [
             ("UPDATE_IN_PROGRESS", [own_event(stack, 20, "UPDATE_IN_PROGRESS")]),
@@ -255,12 +255,12 @@ def test_where_nothing_can_be_drawn_each_event_is_a_line(
         ]
     )
     stack.happen("UPDATE_IN_PROGRESS")
-    failed = event(93, "RetryThrottleAlarm", "CREATE_FAILED", "Name is taken")
+    failed = event(93, "RetryErrorAlarm", "CREATE_FAILED", "Name is taken")
     aws.timeline = [
-        ("UPDATE_IN_PROGRESS", [event(30, "RetryThrottleAlarm", "CREATE_IN_PROGRESS")]),
+        ("UPDATE_IN_PROGRESS", [event(30, "RetryErrorAlarm", "CREATE_IN_PROGRESS")]),
         *[("UPDATE_IN_PROGRESS", [])] * 6,
         ("UPDATE_ROLLBACK_IN_PROGRESS", [failed]),
-        ("UPDATE_ROLLBACK_COMPLETE", [event(99, "RetryThrottleAlarm", "DELETE_COMPLETE")]),
+        ("UPDATE_ROLLBACK_COMPLETE", [event(99, "RetryErrorAlarm", "DELETE_COMPLETE")]),
     ]
     at_terminal(monkeypatch, 80, Clock(12), live=False)
     terminal = Transcript(cli, 80, color)

@@ -59,7 +59,10 @@ def test_it_is_deployed_and_a_change_of_the_file_is_one_of_what_uses_it(
     named = {change["logical_id"] for change in changed}
     assert (result.exit_code, named) == (
         4,
-        {"ProcessingFunction", "RetryFunction", "ValidationFunction"},
+        {
+            *("ProcessingFunction", "RetryFunction"),
+            *("ValidationFunction", "CancellationFunction"),
+        },
     )
     assert cli(*DEPLOY).exit_code == 0
     assert set(code_keys(config=CONFIG).values()) - keys <= set(aws.buckets["zips"].objects)
@@ -138,7 +141,7 @@ def test_a_file_that_changes_after_it_was_checked_is_not_deployed(
     result = cli(command, *DEPLOY[1 : 5 if command == "upload" else None])
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (
         1,
-        "Error: processing: its files have changed since they were checked; repeat the command",
+        "Error: cancellation: its files have changed since they were checked; repeat the command",
     )
     assert not aws.buckets["zips"].objects
 
