@@ -43,7 +43,7 @@ def test_deploy_creates_updates_only_what_changed_and_destroys(
     ]
     assert lines[-2]["outputs"]["TransactionsTableName"] == "transactions-dep-1"
     before = code_of(aws, "-dep-1")
-    assert len(before) == 5
+    assert len(before) == 6
 
     status, out, err = command(aws, folder, *deploy)
     outputs, result = (json.loads(line) for line in out.splitlines())
