@@ -11,10 +11,10 @@ from handlers.shared.charging import report
 from handlers.shared.clock import utc_now
 from handlers.shared.deadline import Deadline
 from handlers.shared.failures import DependencyFailed
+from handlers.shared.flaws import Flawed
 from handlers.shared.requests import (
     Event,
     InvalidRequest,
-    location,
     named_transaction,
     request_id,
 )
@@ -23,16 +23,16 @@ from handlers.shared.responses import (
     Answer,
     bad_request,
     in_progress,
+    located,
     not_found,
     proxy_response,
 )
-from handlers.shared.transactions import CANCELED, DECLINED, PROCESSED, PROCESSING, Flawed
+from handlers.shared.states import CANCELED, DECLINED, PROCESSED, PROCESSING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
-    from handlers.shared.transactions import Standing
+    from handlers.shared.standings import Standing
 
 FAILURE = "Cancellation failed"
 FLAWED = "The payment cannot be canceled; somebody has to look after it"
@@ -55,11 +55,10 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
         answer = _failed(transaction_id, TRY_AGAIN)
     logs.info("cancel", status=answer.status, transaction_id=transaction_id)
     metrics.end(answer.status)
-    return proxy_response(answer, request)
+    return proxy_response(located(answer, event, transaction_id), request)
 
 
 def _cancel(transaction_id: str, event: Event) -> Answer:
-    where = {"Location": location(event, transaction_id)}
     deadline = Deadline.of_request(event, utc_now, 0)
     cancellation = Cancellation(clients.store(), clients.gateway, deadline)
     try:
@@ -71,28 +70,26 @@ def _cancel(transaction_id: str, event: Event) -> Answer:
             reason=failure.reason,
             code=failure.code,
         )
-        return _failed(transaction_id, TRY_AGAIN, where)
+        return _failed(transaction_id, TRY_AGAIN)
     except Flawed as flaw:
         report(transaction_id, flaw, "payment not canceled")
-        return _failed(transaction_id, FLAWED, where)
+        return _failed(transaction_id, FLAWED)
     if standing is None:
         return not_found(transaction_id)
-    return _answer(standing, utc_now(), where)
+    return _answer(standing, utc_now())
 
 
-def _answer(standing: Standing, now: datetime, where: Mapping[str, str]) -> Answer:
+def _answer(standing: Standing, now: datetime) -> Answer:
     transaction = {"transaction_id": standing.transaction_id, "status": standing.status}
     if standing.status == CANCELED:
         return Answer(200, {"message": "Payment canceled", **transaction})
     if standing.status in ENDS:
         return Answer(409, {"error": ENDS[standing.status], **transaction})
     if standing.status == PROCESSING:
-        return in_progress(standing, now, where)
-    return Answer(409, {"error": "Payment cannot be canceled now", **transaction}, where)
+        return in_progress(standing, now)
+    return Answer(409, {"error": "Payment cannot be canceled now", **transaction})
 
 
-def _failed(
-    transaction_id: str | None, message: str, headers: Mapping[str, str] | None = None
-) -> Answer:
+def _failed(transaction_id: str | None, message: str) -> Answer:
     named = {"transaction_id": transaction_id} if transaction_id else {}
-    return Answer(500, {"error": FAILURE, "message": message, **named}, headers or {})
+    return Answer(500, {"error": FAILURE, "message": message, **named})

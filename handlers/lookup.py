@@ -10,10 +10,10 @@ from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.fields import InvalidField, parse_transaction_id
+from handlers.shared.flaws import Unreadable
 from handlers.shared.lookups import description
 from handlers.shared.requests import Event, InvalidRequest, request_id
 from handlers.shared.responses import TRY_AGAIN, Answer, bad_request, not_found, proxy_response
-from handlers.shared.transactions import Unreadable
 
 FAILURE = "Lookup failed"
 UNREADABLE = "The stored payment cannot be read; somebody has to look after it"

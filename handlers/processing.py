@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from handlers.shared.aws import clients, logs, metrics
@@ -10,7 +9,8 @@ from handlers.shared.callers import caller_of
 from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.deadline import SEND_AND_LET_GO_SECONDS, Deadline
-from handlers.shared.requests import Event, InvalidRequest, location, named_transaction, request_id
+from handlers.shared.flaws import Flawed, OtherGateway, OtherPayment
+from handlers.shared.requests import Event, InvalidRequest, named_transaction, request_id
 from handlers.shared.responses import (
     NOT_CHARGED,
     OUTCOME_UNKNOWN,
@@ -18,26 +18,18 @@ from handlers.shared.responses import (
     bad_request,
     failed,
     in_progress,
+    located,
     not_found,
     proxy_response,
 )
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.transactions import (
-    CANCELED,
-    DECLINED,
-    PENDING,
-    PROCESSED,
-    Flawed,
-    OtherGateway,
-    OtherPayment,
-)
+from handlers.shared.states import CANCELED, DECLINED, PENDING, PROCESSED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from handlers.shared.failures import DependencyFailed
-    from handlers.shared.transactions import Standing
+    from handlers.shared.standings import Standing
 
 FAILURE = "Processing failed"
 
@@ -55,16 +47,13 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001
         logs.unexpected(error)
         answer = failed(FAILURE, transaction_id, queued=False, unqueued=OUTCOME_UNKNOWN)
-        if transaction_id:
-            answer = replace(answer, headers={"Location": location(event, transaction_id)})
     logs.info("process", status=answer.status, transaction_id=transaction_id)
     metrics.end(answer.status)
-    return proxy_response(answer, request)
+    return proxy_response(located(answer, event, transaction_id), request)
 
 
 def _process(transaction_id: str, event: Event, request: str) -> Answer:
     caller = caller_of(event)
-    where = {"Location": location(event, transaction_id)}
 
     def send(failure: DependencyFailed) -> bool:
         message = RetryMessage(
@@ -89,20 +78,18 @@ def _process(transaction_id: str, event: Event, request: str) -> Answer:
             reason=failure.reason,
             code=failure.code,
         )
-        answer = failed(FAILURE, transaction_id, queued=unsettled.queued, unqueued=OUTCOME_UNKNOWN)
-        return Answer(answer.status, answer.body, where)
+        return failed(FAILURE, transaction_id, queued=unsettled.queued, unqueued=OUTCOME_UNKNOWN)
     except Flawed as flaw:
         # What another gateway has, or this one has otherwise, may be charged all the same.
         elsewhere = isinstance(flaw, OtherGateway | OtherPayment)
         unqueued = OUTCOME_UNKNOWN if elsewhere else NOT_CHARGED
-        answer = failed(FAILURE, transaction_id, queued=False, unqueued=unqueued)
-        return Answer(answer.status, answer.body, where)
+        return failed(FAILURE, transaction_id, queued=False, unqueued=unqueued)
     if standing is None:
         return not_found(transaction_id)
-    return _answer(standing, utc_now(), where)
+    return _answer(standing, utc_now())
 
 
-def _answer(standing: Standing, now: datetime, where: Mapping[str, str]) -> Answer:
+def _answer(standing: Standing, now: datetime) -> Answer:
     transaction = {"transaction_id": standing.transaction_id, "status": standing.status}
     if standing.status == PROCESSED and standing.charged:
         message = "Payment processed successfully"
@@ -123,7 +110,7 @@ def _answer(standing: Standing, now: datetime, where: Mapping[str, str]) -> Answ
         )
     if standing.status == PENDING:
         action = {"next_action": standing.next_action} if standing.next_action else {}
-        return Answer(202, {"message": "Payment pending", **transaction, **action}, where)
+        return Answer(202, {"message": "Payment pending", **transaction, **action})
     if standing.status == CANCELED:
         return Answer(409, {"error": "Payment canceled", "transaction_id": standing.transaction_id})
-    return in_progress(standing, now, where)
+    return in_progress(standing, now)

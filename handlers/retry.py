@@ -22,8 +22,9 @@ from handlers.shared.charging import Attempt, NotSettled
 from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS, ORDER_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
+from handlers.shared.flaws import Flawed
 from handlers.shared.retry_messages import CALLER_ATTRIBUTE, InvalidMessage, RetryMessage
-from handlers.shared.transactions import PENDING, SETTLED, Flawed
+from handlers.shared.states import PENDING, SETTLED
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord

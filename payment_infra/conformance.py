@@ -1,31 +1,18 @@
 """What every payment gateway has to pass, tried with payments at its own sandbox.
 
-It is a program, run by `gateway_check` in a Python that has what a function has:
-
-    python -I -S conformance.py REQUEST < SECRET
-
-The request is JSON. Each check is a line of JSON on stdout, as it ends. Whatever the gateway prints
-goes nowhere, and of what it raises the type alone is told: the text may hold its secret.
+It runs where there is what a function has (`gateway_trial`), or beside the handlers. Of what a
+gateway raises, type and place alone are told: the text may hold its secret.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TextIO, cast
-
-if TYPE_CHECKING:
-    from importlib.abc import Loader
-    from importlib.machinery import ModuleSpec
+from typing import Any, Literal, NoReturn
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -74,33 +61,6 @@ class LeftOut(Exception):
 Check = Callable[[], str]
 
 
-def main(text: str) -> None:
-    """Do what the request says, and end; no thread that the gateway has started is waited for."""
-    request = Request(**json.loads(text))
-    told, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    sys.path[:0] = request.folders
-    sys.meta_path.append(_probe().RuntimeFinder(request.runtime))
-    secret = sys.stdin.read()
-    made = getattr(import_module(request.module), request.name)
-    for result in run(made, secret or None, request):
-        _tell(told, result)
-    os._exit(0)
-
-
-def _probe() -> Any:
-    """Return the module beside this one, where no folder of this one is on the path."""
-    spec = spec_from_file_location("gateway_probe", Path(__file__).with_name("gateway_probe.py"))
-    module = module_from_spec(cast("ModuleSpec", spec))
-    sys.modules["gateway_probe"] = module  # a dataclass looks itself up there
-    cast("Loader", cast("ModuleSpec", spec).loader).exec_module(module)
-    return module
-
-
-def _tell(stream: TextIO, result: Result) -> None:
-    stream.write(f"{json.dumps(asdict(result))}\n")
-    stream.flush()
-
-
 def run(
     made: Callable[[str | None], Any],
     secret: str | None,
@@ -126,8 +86,21 @@ def run(
     if getattr(gateway, "mode", "") == "live" or (two_steps and gateway.mode != "test"):
         yield Result("mode", "fail", f"it moves real money: its mode is {gateway.mode}")
         return
-    trial = _TwoSteps if two_steps else _OneStep
-    yield from trial(gateway, request, seconds).run()
+    kind = _TwoSteps if two_steps else _OneStep
+    trial = kind(gateway, request, seconds)
+    for name, check in (*trial.checks(), ("time", trial.time)):
+        yield _result(name, check)
+
+
+def _result(name: str, check: Check) -> Result:
+    try:
+        return Result(name, "ok", check())
+    except LeftOut as left_out:
+        return Result(name, "warn", str(left_out))
+    except Failed as failed:
+        return Result(name, "fail", str(failed))
+    except Exception as error:  # noqa: BLE001
+        return Result(name, "fail", f"{type(error).__name__}{_place(error)}")
 
 
 class _Trial:
@@ -136,20 +109,6 @@ class _Trial:
     def __init__(self, gateway: Any, request: Request, seconds: Callable[[], float]) -> None:
         self.gateway, self.request, self._seconds = gateway, request, seconds
         self.longest = 0.0
-
-    def checks(self) -> Iterator[tuple[str, Check]]:
-        raise NotImplementedError
-
-    def run(self) -> Iterator[Result]:
-        for name, check in (*self.checks(), ("time", self.time)):
-            try:
-                yield Result(name, "ok", check())
-            except LeftOut as left_out:
-                yield Result(name, "warn", str(left_out))
-            except Failed as failed:
-                yield Result(name, "fail", str(failed))
-            except Exception as error:  # noqa: BLE001
-                yield Result(name, "fail", f"{type(error).__name__}{_place(error)}")
 
     def time(self) -> str:
         """Each call ends within the time that the functions have for it."""
@@ -518,7 +477,3 @@ def _place(error: BaseException) -> str:
         return ""
     file = os.path.basename(trace.tb_frame.f_code.co_filename)
     return f" at {file}:{trace.tb_lineno}"
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

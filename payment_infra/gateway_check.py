@@ -1,10 +1,8 @@
 """Whether the configured gateway class can be used, found out before a payment needs it, and
 whether it does what every gateway has to, with payments at its sandbox.
 
-It is imported for real, in a Python of its own that finds what Lambda has and nothing else: the
-files that every function's zip holds, the dependency layer, the standard library, and what comes
-with the runtime; and if it is the user's own, its file and what that requires. What only this
-machine has is not found there.
+It is imported for real, where there is what a function has (`function_folder`), and if it is the
+user's own, its file and what that requires. What only this machine has is not found there.
 """
 
 from __future__ import annotations
@@ -13,27 +11,23 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
-from payment_infra import conformance, gateway_probe
+from payment_infra import conformance, gateway_probe, gateway_trial
 from payment_infra.artifacts import HANDLERS, shared_sources
 from payment_infra.conformance import Result
 from payment_infra.errors import PaymentInfraError, UsageError
+from payment_infra.function_folder import FunctionFolder, program, runtime_modules
 from payment_infra.gateway_names import gateway_variable, moves_money
 from payment_infra.gateway_probe import Finding, Request
-from payment_infra.interpreter import interpreter
-from payment_infra.layer import FOLDER, build_layer
-from payment_infra.names import PROCESSING
-from payment_infra.own_gateway import RUNTIME_LIBRARIES, OwnGateway, own_gateway
+from payment_infra.layer import build_layer
+from payment_infra.own_gateway import OwnGateway, own_gateway
 from payment_infra.scratch import scratch_folder
-from payment_infra.zips import unzip_files
 
 if TYPE_CHECKING:
     from payment_infra.config import StackConfig
@@ -46,18 +40,6 @@ TRIAL_SECONDS = 300.0
 MAX_TEXT_CHARACTERS = 300
 # "Lambda quotas": deployment package (.zip file archive) size, unzipped, with layers: 250 MB.
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
-# Some of what Lambda sets ("Using Lambda environment variables"), so that an SDK's client can be
-# made while a module is imported. No call can succeed with these keys.
-LAMBDA_ENVIRONMENT = {
-    "AWS_REGION": "us-east-1",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_ACCESS_KEY_ID": "none",
-    "AWS_SECRET_ACCESS_KEY": "none",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_LAMBDA_FUNCTION_NAME": PROCESSING,
-    "LANG": "C.UTF-8",
-    "TZ": ":UTC",
-}
 
 
 def check_gateway(
@@ -123,9 +105,9 @@ def _unpacked(
     libraries = own.libraries(cache, download) if own else {}
     _check_size(config, libraries, layer)
     with scratch_folder() as folder:
-        trial = _Trial(config, root, folder, own)
-        trial.unpack(libraries | sources | (own.files if own else {}), layer)
-        yield trial
+        place = FunctionFolder(folder)
+        place.unpack(libraries | sources | (own.files if own else {}), layer)
+        yield _Trial(config, root, place, own)
 
 
 def _check_size(config: StackConfig, libraries: Mapping[str, bytes], layer: bytes) -> None:
@@ -138,57 +120,36 @@ def _check_size(config: StackConfig, libraries: Mapping[str, bytes], layer: byte
         )
 
 
+def _network() -> dict[str, str]:
+    """Return the variables that say how this machine reaches others."""
+    names = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+    return {name: value for name, value in os.environ.items() if name.upper() in names}
+
+
 @dataclass(frozen=True)
 class _Trial:
-    """What a function has, in a folder of its own."""
+    """The class in a folder that has what a function has."""
 
     config: StackConfig
     root: Path
-    folder: Path
+    place: FunctionFolder
     own: OwnGateway | None = None
-
-    @property
-    def code(self) -> Path:
-        """What /var/task is to a function."""
-        return self.folder / "task"
-
-    @property
-    def libraries(self) -> Path:
-        """What /opt/python is to a function."""
-        return self.folder / "opt" / FOLDER
-
-    def unpack(self, sources: dict[str, bytes], layer: bytes) -> None:
-        """Put the files where they are imported from; Lambda unpacks the zips too."""
-        try:
-            for path, content in sources.items():
-                file = self.code / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(content)
-            for path, content in unzip_files(layer).items():
-                file = self.libraries.parent / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(content)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise PaymentInfraError(
-                f"{self.folder}: handlers and dependency layer cannot be unpacked ({error}); "
-                "make room there, or delete the layer from the user's cache folder"
-            ) from error
 
     def run(self, limit_seconds: float) -> Finding | None:
         """Import the class; return what is wrong with it, None if nothing is."""
-        answer = self.folder / "answer.json"
+        answer = self.place.folder / "answer.json"
         request = Request(
             *self._class(),
-            self._folders(),
-            _runtime_modules(),
+            self.place.path,
+            runtime_modules(),
             str(answer),
             notifies=self.config.gateway_events,
         )
         try:
             done = subprocess.run(
-                _program(gateway_probe.__file__, request),
-                env=self._environment(),
-                cwd=self.code,
+                program(gateway_probe.__file__, request),
+                env=self.place.environment(),
+                cwd=self.place.code,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -211,11 +172,11 @@ class _Trial:
 
     def pay(self, tokens: Mapping[str, Any], secret: str, limit_seconds: float) -> Iterator[Result]:
         """Try the class with payments; yield what each check found."""
-        request = conformance.Request(*self._class(), self._folders(), _runtime_modules(), **tokens)
+        request = conformance.Request(*self._class(), self.place.path, runtime_modules(), **tokens)
         with subprocess.Popen(
-            _program(conformance.__file__, request),
-            env=self._environment() | _network(),
-            cwd=self.code,
+            program(gateway_trial.__file__, request),
+            env=self.place.environment() | _network(),
+            cwd=self.place.code,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -242,9 +203,6 @@ class _Trial:
     def _class(self) -> tuple[str, str]:
         module, _, name = gateway_variable(self.config.gateway).partition(":")
         return module, name
-
-    def _folders(self) -> tuple[str, ...]:
-        return str(self.code), str(self.libraries)
 
     def judge(self, finding: Finding | None) -> None:
         """Raise what a finding comes to."""
@@ -286,16 +244,16 @@ class _Trial:
         text = finding.text
         for folder, known in self._own_places().items():
             text = text.replace(str(folder), str(known))
-        for folder in (self.libraries, self.code):
+        for folder in (self.place.libraries, self.place.code):
             text = text.replace(f"{folder}{os.sep}", "")
         text = " ".join(text.split()).replace("; ", ", ")[:MAX_TEXT_CHARACTERS]
         for file, line in reversed(finding.frames):
-            if Path(file).is_relative_to(self.libraries):
-                place = Path(file).relative_to(self.libraries)
+            if Path(file).is_relative_to(self.place.libraries):
+                place = Path(file).relative_to(self.place.libraries)
                 text += f" (in the dependency layer, {place}:{line})"
                 break
-            if Path(file).is_relative_to(self.code) and not self._known(file):
-                place = Path(file).relative_to(self.code)
+            if Path(file).is_relative_to(self.place.code) and not self._known(file):
+                place = Path(file).relative_to(self.place.code)
                 text += f" (in what it requires, {place}:{line})"
                 break
         here = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -312,9 +270,9 @@ class _Trial:
 
     def _own_places(self) -> Mapping[Path, Path]:
         """Return where what is not a library lies, to where it was taken from."""
-        places = {self.code / "handlers": self.root}
+        places = {self.place.code / "handlers": self.root}
         if self.own is not None:
-            places[self.code / f"{self.own.module}.py"] = self.own.file
+            places[self.place.code / f"{self.own.module}.py"] = self.own.file
         return places
 
     def _known(self, file: str) -> Path | None:
@@ -329,35 +287,3 @@ class _Trial:
             return self.own.file
         module, _, _ = self.config.gateway.partition(":")
         return self.root.joinpath(*module.split(".")[1:]).with_suffix(".py")
-
-    def _environment(self) -> dict[str, str]:
-        """Return the whole environment: nothing of the caller's settings and secrets is in it."""
-        # Without it, Windows has no random numbers.
-        system = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
-        scratch = str(self.folder)
-        return (
-            {"PATH": os.defpath, "HOME": scratch, "TMPDIR": scratch} | LAMBDA_ENVIRONMENT | system
-        )
-
-
-def _program(file: str, request: Request | conformance.Request) -> list[str]:
-    """Return the command of a program that is isolated (-I), without site-packages (-S), and leaves
-    no bytecode behind (-B)."""
-    return [interpreter(), "-I", "-S", "-B", file, json.dumps(asdict(request))]
-
-
-def _network() -> dict[str, str]:
-    """Return the variables that say how this machine reaches others."""
-    names = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
-    return {name: value for name, value in os.environ.items() if name.upper() in names}
-
-
-def _runtime_modules() -> dict[str, str]:
-    """Return for each module of the runtime the folder that this machine has it in."""
-    folders = {}
-    for name in RUNTIME_LIBRARIES.values():
-        spec = find_spec(name)
-        if spec is not None and spec.origin:
-            file = Path(spec.origin)
-            folders[name] = str(file.parents[1] if spec.submodule_search_locations else file.parent)
-    return folders

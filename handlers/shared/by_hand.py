@@ -20,6 +20,7 @@ from handlers.shared.charging import MAX_LEASE_AHEAD_SECONDS
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.deadline import CALL_SECONDS
 from handlers.shared.failures import OutcomeUnknown
+from handlers.shared.flaws import Flawed, OtherGateway, Unreadable
 from handlers.shared.gateway import (
     Charged,
     Declined,
@@ -33,18 +34,8 @@ from handlers.shared.gateway import (
 from handlers.shared.known import NotDone, check_ended, described
 from handlers.shared.one_step import OneStep
 from handlers.shared.recording import compare, record
-from handlers.shared.transactions import (
-    ASIDE_KEYS,
-    CANCELED,
-    PENDING,
-    PROCESSING,
-    SETTLED,
-    VALIDATED,
-    Flawed,
-    OtherGateway,
-    Transaction,
-    Unreadable,
-)
+from handlers.shared.states import ASIDE_KEYS, CANCELED, PENDING, PROCESSING, SETTLED, VALIDATED
+from handlers.shared.transactions import Transaction
 from handlers.shared.two_steps import TwoSteps
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from handlers.shared.aws import logs, metrics
 from handlers.shared.charging import failure_of, is_an_exit
 from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS, FETCH_SECONDS
 from handlers.shared.failures import OutcomeUnknown
+from handlers.shared.flaws import Flawed, OtherGateway, Unreadable
 from handlers.shared.gateway import (
     Charged,
     Declined,
@@ -24,17 +25,9 @@ from handlers.shared.gateway import (
 )
 from handlers.shared.one_step import OneStep
 from handlers.shared.recording import overtaken, settle
-from handlers.shared.transactions import (
-    CANCELED,
-    PENDING,
-    PROCESSED,
-    VALIDATED,
-    Flawed,
-    OtherGateway,
-    Standing,
-    Transaction,
-    Unreadable,
-)
+from handlers.shared.standings import Standing
+from handlers.shared.states import CANCELED, PENDING, PROCESSED, VALIDATED
+from handlers.shared.transactions import Transaction
 from handlers.shared.two_steps import TwoSteps
 
 if TYPE_CHECKING:

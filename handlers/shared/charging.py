@@ -21,11 +21,13 @@ from handlers.shared.deadline import (
     FETCH_SECONDS,
 )
 from handlers.shared.failures import DependencyFailed, error_code
+from handlers.shared.flaws import Flawed, OtherGateway, Unreadable
 from handlers.shared.gateway import has_two_steps, in_two_steps, marks_of
 from handlers.shared.one_step import OneStep
 from handlers.shared.recording import NotRecorded, compare, count_capture, overtaken, settle
 from handlers.shared.retry_messages import DELAY_SECONDS
-from handlers.shared.transactions import (
+from handlers.shared.standings import Standing
+from handlers.shared.states import (
     MISMATCHED,
     OVERDUE,
     PENDING,
@@ -33,13 +35,8 @@ from handlers.shared.transactions import (
     SETTLED,
     STUCK,
     UNREADABLE,
-    Flawed,
-    Marks,
-    OtherGateway,
-    Standing,
-    Transaction,
-    Unreadable,
 )
+from handlers.shared.transactions import Transaction
 from handlers.shared.two_steps import Overtaken, TwoSteps
 
 if TYPE_CHECKING:
@@ -51,6 +48,7 @@ if TYPE_CHECKING:
     from handlers.shared.callers import Claimant
     from handlers.shared.deadline import Deadline
     from handlers.shared.gateway import AnyGateway, Gateway
+    from handlers.shared.marks import Marks
     from handlers.shared.two_steps import End
 
 # What the queue's own retries take at most: 3 receives, 300 s apart, after a short delay.
@@ -269,7 +267,7 @@ class Attempt:
         if not isinstance(in_flight, str) or type(lease_end) is not int:
             return
         try:
-            self.store.set_aside(transaction_id, in_flight, lease_end, key)
+            self.store.index.set_aside(transaction_id, in_flight, lease_end, key)
         except StoreUnavailable as failure:
             logs.error("payment not set aside", transaction_id=transaction_id, code=failure.code)
 

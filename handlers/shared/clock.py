@@ -18,3 +18,8 @@ def timestamp(moment: datetime) -> str:
 def epoch_seconds(moment: datetime) -> int:
     """Return the whole seconds since 1970-01-01 UTC."""
     return int(moment.timestamp())
+
+
+def just_expired(now: datetime) -> int:
+    """Return the end of a lease, in epoch seconds, that has just expired."""
+    return epoch_seconds(now) - 1

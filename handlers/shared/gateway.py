@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeGuard
 
 from handlers.shared.aws import logs
 from handlers.shared.failures import DependencyFailed
-from handlers.shared.transactions import Marks
+from handlers.shared.marks import Marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

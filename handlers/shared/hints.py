@@ -14,9 +14,11 @@ from handlers.shared.charging import report
 from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.fields import InvalidField, parse_transaction_id
+from handlers.shared.flaws import Flawed
 from handlers.shared.gateway import Charged, GatewayPayment, marks_of
 from handlers.shared.recording import compare, count_capture, record
-from handlers.shared.transactions import PENDING, PROCESSING, SETTLED, Flawed, Transaction
+from handlers.shared.states import PENDING, PROCESSING, SETTLED
+from handlers.shared.transactions import Transaction
 from handlers.shared.two_steps import TwoSteps
 
 if TYPE_CHECKING:

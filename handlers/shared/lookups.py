@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds
-from handlers.shared.transactions import (
+from handlers.shared.flaws import Unreadable
+from handlers.shared.states import (
     CANCELED,
     DECLINED,
     IN_FLIGHT_KEYS,
@@ -15,7 +16,6 @@ from handlers.shared.transactions import (
     PROCESSING,
     SETTLED,
     VALIDATED,
-    Unreadable,
 )
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from handlers.shared.aws import metrics
 from handlers.shared.deadline import CHARGE_SECONDS, CLOCK_SKEW_SECONDS
 from handlers.shared.failures import OutcomeUnknown
+from handlers.shared.flaws import OtherGateway
 from handlers.shared.gateway import Charged, Declined, NoCharge
 from handlers.shared.needs import refusal
-from handlers.shared.transactions import LEASE_SECONDS, OtherGateway, Transaction
+from handlers.shared.transactions import LEASE_SECONDS, Transaction
 
 if TYPE_CHECKING:
     from handlers.shared.deadline import Deadline

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 from handlers.shared.aws import logs
 from handlers.shared.failures import DependencyFailed, error_code
 from handlers.shared.fields import InvalidField, parse_transaction_id
+from handlers.shared.flaws import Flawed
 from handlers.shared.gateway import Charged, NotCharged
 from handlers.shared.known import NotDone
-from handlers.shared.transactions import Flawed
 
 if TYPE_CHECKING:
     from handlers.shared.by_hand import Hand

@@ -9,24 +9,17 @@ from typing import TYPE_CHECKING
 from handlers.shared.aws import logs, metrics
 from handlers.shared.aws.table import StoreUnavailable, Write
 from handlers.shared.clock import epoch_seconds, timestamp
+from handlers.shared.flaws import Flawed
 from handlers.shared.gateway import Charged, Declined, NotCharged, Pending
-from handlers.shared.transactions import (
-    CANCELED,
-    DECLINED,
-    PENDING,
-    PROCESSED,
-    PROCESSING,
-    SETTLED,
-    Flawed,
-    Standing,
-    Transaction,
-)
+from handlers.shared.standings import Standing
+from handlers.shared.states import CANCELED, DECLINED, PENDING, PROCESSED, PROCESSING, SETTLED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from handlers.shared.aws.store import Store
+    from handlers.shared.transactions import Transaction
     from handlers.shared.two_steps import End
 
 # When the scheduled run first looks at a payment that has become pending.

@@ -23,18 +23,11 @@ from handlers.shared.charging import (
 from handlers.shared.clock import epoch_seconds, timestamp
 from handlers.shared.deadline import CALL_SECONDS, OutOfTime
 from handlers.shared.failures import DependencyFailed
+from handlers.shared.flaws import Flawed, Unreadable
 from handlers.shared.recording import FIRST_LOOK_SECONDS
 from handlers.shared.retry_messages import RetryMessage
-from handlers.shared.transactions import (
-    IN_FLIGHT_KEYS,
-    OVERDUE,
-    PENDING_KEYS,
-    PROCESSING,
-    STUCK,
-    Flawed,
-    Transaction,
-    Unreadable,
-)
+from handlers.shared.states import IN_FLIGHT_KEYS, OVERDUE, PENDING_KEYS, PROCESSING, STUCK
+from handlers.shared.transactions import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +119,7 @@ class Recovery:
         for key, before, after in looks:
             self.deadline.require(PAYMENT_SECONDS)
             try:
-                for transaction_id, lease_end in self.store.in_index(
+                for transaction_id, lease_end in self.store.index.in_index(
                     key, before=before, after=after
                 ):
                     yield key, transaction_id, lease_end, self._look_at
@@ -147,11 +140,11 @@ class Recovery:
             self.deadline.require(PAYMENT_SECONDS)
             try:
                 before = seconds - after_seconds
-                for transaction_id, lease_end in self.store.in_index(key, before=before):
+                for transaction_id, lease_end in self.store.index.in_index(key, before=before):
                     yield key, transaction_id, lease_end
                 # These would be overdue never, or long after anybody could wait for it.
                 ahead = seconds + MAX_LEASE_AHEAD_SECONDS
-                for transaction_id, lease_end in self.store.in_index(key, after=ahead):
+                for transaction_id, lease_end in self.store.index.in_index(key, after=ahead):
                     yield key, transaction_id, lease_end
             except DependencyFailed as failure:
                 logs.error("index not read", key=key, code=failure.code)
@@ -171,7 +164,7 @@ class Recovery:
             self.failed += 1
 
     def _take_up(self, transaction_id: str, key: str, lease_end: Decimal) -> None:
-        stuck = self.store.set_aside_if_stuck(transaction_id, key, lease_end)
+        stuck = self.store.index.set_aside_if_stuck(transaction_id, key, lease_end)
         if stuck.done:
             self.aside[STUCK].add(transaction_id)
             return
@@ -186,7 +179,7 @@ class Recovery:
             return
         queued_until = epoch_seconds(self.now) + QUEUE_RETRY_SECONDS
         try:
-            self.store.count_recovery(transaction_id, key, lease_end, queued_until, self.now)
+            self.store.index.count_recovery(transaction_id, key, lease_end, queued_until, self.now)
         except StoreUnavailable as failure:
             if failure.code != TOO_LARGE:
                 raise
@@ -200,11 +193,11 @@ class Recovery:
         not take is made good by the next one. It is no recovery: a customer takes the time he
         takes.
         """
-        row = self.store.set_aside_if_stuck(transaction_id, key, lease_end).row
+        row = self.store.index.set_aside_if_stuck(transaction_id, key, lease_end).row
         age = _pending_seconds(row, self.now)
         next_look = epoch_seconds(self.now) + min(max(age, FIRST_LOOK_SECONDS), MAX_LOOK_SECONDS)
         to_key = OVERDUE if age > OVERDUE_SECONDS else key
-        put_off = self.store.look_again(transaction_id, key, lease_end, next_look, to_key).row
+        put_off = self.store.index.look_again(transaction_id, key, lease_end, next_look, to_key).row
         stands = (put_off.get("in_flight"), put_off.get("lease_expires_at"))
         if stands == (key, lease_end):
             self._set_aside(transaction_id, key, lease_end, Unreadable("status"))
@@ -235,7 +228,7 @@ class Recovery:
             reason=flaw.reason,
             attribute=flaw.attribute,
         )
-        self.store.set_aside(transaction_id, key, lease_end, flaw.key)
+        self.store.index.set_aside(transaction_id, key, lease_end, flaw.key)
         self.aside[flaw.key].add(transaction_id)
 
     def _count(self, key: str) -> None:
@@ -243,7 +236,7 @@ class Recovery:
         # The index may not show yet what this run has set aside.
         payments = set(self.aside[key])
         try:
-            payments.update(transaction_id for transaction_id, _ in self.store.in_index(key))
+            payments.update(transaction_id for transaction_id, _ in self.store.index.in_index(key))
         except DependencyFailed as failure:
             logs.error("index not read", key=key, code=failure.code)
             self.failed += 1

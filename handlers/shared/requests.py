@@ -47,7 +47,9 @@ def location(event: Event, transaction_id: str) -> str:
     the stage's name in front where the client's request has it, and without behind a domain name
     that leads to the stage (API Gateway, "Input format of a Lambda function for proxy integration":
     requestContext.path)."""
-    called = str((event.get("requestContext") or {}).get("path") or "")
+    request_context = event.get("requestContext")
+    path = request_context.get("path") if isinstance(request_context, dict) else None
+    called = str(path or "")
     above = called.rstrip("/").rpartition("/")[0]
     return f"{above}/transactions/{quote(transaction_id, safe='')}"
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from handlers.shared.requests import location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from handlers.shared.requests import InvalidRequest
-    from handlers.shared.transactions import Standing
+    from handlers.shared.requests import Event, InvalidRequest
+    from handlers.shared.standings import Standing
+
+# The payment is pending, has an end of its own, or goes on by itself.
+LOCATED = frozenset({202, 409, 500})
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,20 @@ def not_found(transaction_id: str) -> Answer:
     return Answer(404, {"error": "Transaction not found", "transaction_id": transaction_id})
 
 
-def in_progress(standing: Standing, now: datetime, where: Mapping[str, str]) -> Answer:
-    """Return the 409 of a payment that an attempt holds, until when at most it does so, and where
-    to look."""
+def located(answer: Answer, event: Event, transaction_id: str | None) -> Answer:
+    """Return an answer with the place where the payment can be looked up, if that has news."""
+    if transaction_id is None or answer.status not in LOCATED:
+        return answer
+    where = {"Location": location(event, transaction_id)}
+    return replace(answer, headers={**answer.headers, **where})
+
+
+def in_progress(standing: Standing, now: datetime) -> Answer:
+    """Return the 409 of a payment that an attempt holds, and until when at most it does so."""
     return Answer(
         409,
         {"error": "Transaction in progress", "transaction_id": standing.transaction_id},
-        {"Retry-After": str(standing.lease_seconds_left(now)), **where},
+        {"Retry-After": str(standing.lease_seconds_left(now))},
     )
 
 

@@ -20,14 +20,9 @@ from handlers.shared.aws import logs, metrics
 from handlers.shared.deadline import CALL_SECONDS
 from handlers.shared.failures import error_code
 from handlers.shared.fields import InvalidField, parse_transaction_id
-from handlers.shared.transactions import (
-    DETAILS,
-    REQUIRED,
-    TYPES,
-    VALIDATED,
-    Transaction,
-    Unreadable,
-)
+from handlers.shared.flaws import Unreadable
+from handlers.shared.states import VALIDATED
+from handlers.shared.transactions import DETAILS, REQUIRED, TYPES, Transaction
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -38,7 +38,7 @@ def sweep(store: Store, now: datetime, deadline: Deadline) -> None:
     failed, is_whole = 0, False
     with suppress(OutOfTime):
         deadline.require(CALL_SECONDS)
-        pages = store.out_of_index(segment, SEGMENTS)
+        pages = store.index.out_of_index(segment, SEGMENTS)
         for number, transaction_ids in enumerate(pages, start=1):
             for transaction_id in transaction_ids:
                 deadline.require(CALL_SECONDS)
@@ -56,7 +56,7 @@ def sweep(store: Store, now: datetime, deadline: Deadline) -> None:
 
 def _put_into_index(store: Store, transaction_id: str, now: datetime) -> bool:
     try:
-        written = store.put_into_index(transaction_id, now).done
+        written = store.index.put_into_index(transaction_id, now).done
     except StoreUnavailable as failure:
         metrics.count(metrics.UNREADABLE)
         logs.error(

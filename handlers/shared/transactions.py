@@ -1,129 +1,32 @@
-"""A transaction: what a payment is, and the states it goes through.
-
-    validated -> processing -> processed
-                      |-----> declined
-                      \\-----> pending -> processed, declined or canceled
-    validated -> canceled
-
-Nothing goes back to validated: a payment whose charge did not come to an end stays in processing,
-with a lease that expires, and in the index of what is in flight, so that someone finds it. A
-payment is pending while its customer, or a bank, has yet to do something; it is in the index too,
-with the moment of the next look as the end of its lease.
-"""
+"""A transaction: what a payment is, and the row that holds it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from handlers.shared.clock import epoch_seconds, timestamp
+from handlers.shared.clock import timestamp
+from handlers.shared.flaws import Mismatched, Unreadable
 from handlers.shared.money import MINOR_DIGITS, Money
+from handlers.shared.states import PROCESSING, VALIDATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VALIDATED = "validated"
-PROCESSING = "processing"
-PROCESSED = "processed"
-DECLINED = "declined"
-PENDING = "pending"
-CANCELED = "canceled"
-SETTLED = frozenset({PROCESSED, DECLINED, CANCELED})
-
 # Outlasts the 60 s that the processing function may run, so that no holder outlives its lease.
 LEASE_SECONDS = 90
-IN_FLIGHT_SHARDS = 16
 # What first_charge_at is of a payment that is charged in two steps: longer ago than any gateway
 # knows a key, so that a release that knows one step alone never charges it.
 LONG_AGO = "1970-01-01T00:00:00+00:00"
 # How often a payment is queued again before it is left to a person.
 MAX_RECOVERIES = 3
 
-# The index keys of payments that the scheduled run only counts, until somebody looks after them.
-STUCK = "stuck"
-MISMATCHED = "mismatched"
-UNREADABLE = "unreadable"
-ASIDE_KEYS = (STUCK, MISMATCHED, UNREADABLE)
-# The index key of payments that have been pending for longer than a day. They are counted like
-# those above, and looked at all the same.
-OVERDUE = "overdue"
-
 Record = dict[str, str | int | Decimal]
-
-
-class Flawed(Exception):
-    """A row that must not be charged; key is that of the index under which it is set aside."""
-
-    key: ClassVar[str]
-    reason: ClassVar[str]
-
-    def __init__(self, attribute: str) -> None:
-        super().__init__(attribute)
-        self.attribute = attribute
-
-
-class Unreadable(Flawed):
-    """A row is not as a payment is; attribute is the one that is missing, or of another type."""
-
-    key = UNREADABLE
-    reason = "row_unreadable"
-
-
-class Mismatched(Flawed):
-    """A row's amount, currency or customer is not what was validated; attribute tells which."""
-
-    key = MISMATCHED
-    reason = "row_mismatched"
-
-
-class OtherGateway(Flawed):
-    """A payment that was begun at another gateway, account or mode; attribute tells which."""
-
-    key = STUCK
-    reason = "other_gateway"
-
-
-class OtherPayment(Flawed):
-    """The gateway's payment is not the row's: its id, amount or currency is another's."""
-
-    key = MISMATCHED
-    reason = "gateway_payment_mismatched"
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Whom a payment is charged by: the gateway's class as "module:Class", its account there, and
-    whether real money moves. A gateway in one step need not tell the last two."""
-
-    gateway: str
-    account: str | None = None
-    mode: str | None = None
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        """What is told, by the names of the row's attributes."""
-        values = {
-            "gateway": self.gateway,
-            "gateway_account": self.account,
-            "gateway_mode": self.mode,
-        }
-        return {name: value for name, value in values.items() if value is not None}
-
-    def other(self, row: Mapping[str, object]) -> str | None:
-        """Return the attribute by which a row says otherwise, None if none does."""
-        mine = self.attributes.items()
-        return next((name for name, value in mine if row.get(name, value) != value), None)
-
-    def check(self, row: Mapping[str, object]) -> None:
-        """Raise OtherGateway if a row says otherwise."""
-        if (name := self.other(row)) is not None:
-            raise OtherGateway(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +117,7 @@ class Transaction:
         for name in REQUIRED:
             if name not in record:
                 raise Unreadable(name)
-        known = {name: record[name] for name in TYPES if name in record}
+        known = {name: value for name, value in record.items() if name in TYPES}
         for name, value in known.items():
             if type(value) is not TYPES[name]:
                 raise Unreadable(name)
@@ -274,54 +177,6 @@ class Transaction:
         return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """Where a payment stands, as a client is told; it takes any row that has a status.
-
-    charged is whether the attempt that tells has had the gateway's answer itself.
-    """
-
-    transaction_id: str
-    status: str
-    processed_at: str | None = None
-    decline_reason: str | None = None
-    another_method: bool = False
-    next_action: str | None = field(default=None, repr=False)
-    lease_expires_at: int = 0
-    charged: bool = False
-
-    @classmethod
-    def of(cls, transaction_id: str, record: Mapping[str, object]) -> Standing:
-        """Return where a row stands that is settled, pending, or held by another attempt.
-
-        Raises Unreadable if it says neither, or has an unreadable caller.
-        """
-        status, lease_expires_at = record.get("status"), record.get("lease_expires_at")
-        if not isinstance(record.get("caller", ""), str):
-            raise Unreadable("caller")  # so nobody knows who may be told
-        if status == PROCESSING and type(lease_expires_at) is int:
-            return cls(
-                transaction_id=transaction_id, status=status, lease_expires_at=lease_expires_at
-            )
-        if status not in SETTLED and status != PENDING:
-            raise Unreadable("status")
-        return cls(
-            transaction_id=transaction_id,
-            status=str(status),
-            processed_at=_text(record.get("processed_at")),
-            decline_reason=_text(record.get("decline_reason")),
-            another_method=record.get("another_method") == 1,
-            next_action=_text(record.get("next_action")),
-        )
-
-    def lease_seconds_left(self, now: datetime) -> int:
-        """Whole seconds until another attempt may claim the payment, at least 1."""
-        return max(1, self.lease_expires_at - epoch_seconds(now))
-
-
-IN_FLIGHT_KEYS = tuple(f"{PROCESSING}#{shard}" for shard in range(IN_FLIGHT_SHARDS))
-# Of their own, so that the release before this one, which does not know them, leaves them alone.
-PENDING_KEYS = tuple(f"{PENDING}#{shard}" for shard in range(IN_FLIGHT_SHARDS))
 # What a client may send with a payment.
 DETAILS = ("payment_method", "reference", "return_url")
 # Every attribute of a transaction with its type, as the dataclass above declares them.
@@ -349,26 +204,8 @@ def fingerprint(money: Money, customer_id: str, details: Mapping[str, str] | Non
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def in_flight_key(transaction_id: str) -> str:
-    """Return the index key of a payment in processing, stable for its id."""
-    return IN_FLIGHT_KEYS[_shard(transaction_id)]
-
-
-def pending_key(transaction_id: str) -> str:
-    """Return the index key of a pending payment, stable for its id."""
-    return PENDING_KEYS[_shard(transaction_id)]
-
-
-def _shard(transaction_id: str) -> int:
-    return zlib.crc32(transaction_id.encode()) % IN_FLIGHT_SHARDS
-
-
 def _is_moment(text: str) -> bool:
     try:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
         return False
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

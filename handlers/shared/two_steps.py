@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from handlers.shared.aws import logs, metrics
 from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS
 from handlers.shared.failures import OutcomeUnknown
+from handlers.shared.flaws import OtherGateway, OtherPayment, Unreadable
 from handlers.shared.gateway import (
     Charged,
     Declined,
@@ -26,13 +27,8 @@ from handlers.shared.gateway import (
 )
 from handlers.shared.money import Money
 from handlers.shared.needs import refusal, units
-from handlers.shared.transactions import (
-    PROCESSING,
-    OtherGateway,
-    OtherPayment,
-    Transaction,
-    Unreadable,
-)
+from handlers.shared.states import PROCESSING
+from handlers.shared.transactions import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,8 @@ from troposphere.iam import ManagedPolicy
 
 from payment_infra.config import StackConfig
 from payment_infra.groups.access import build_policy
-from payment_infra.groups.functions import FunctionParts, Functions
+from payment_infra.groups.function_parts import FunctionParts
+from payment_infra.groups.functions import Functions
 from payment_infra.groups.refusals import build_refusals
 from payment_infra.groups.tls import CONDITIONS, endpoint_type, enhanced
 from payment_infra.names import CANCEL_PATH, GATEWAY_EVENTS_PATH, STAGE_NAME

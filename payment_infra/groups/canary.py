@@ -26,8 +26,10 @@ from troposphere.iam import ManagedPolicy, Role
 from troposphere.policies import CodeDeployLambdaAliasUpdate, UpdatePolicy
 
 from payment_infra.config import StackConfig
-from payment_infra.groups.alarms import NAMESPACE, QUIET
-from payment_infra.groups.functions import SERVICE_NAME, FunctionParts, Functions
+from payment_infra.groups.alarm_rules import NAMESPACE
+from payment_infra.groups.alarms import QUIET
+from payment_infra.groups.function_parts import SERVICE_NAME, FunctionParts
+from payment_infra.groups.functions import Functions
 from payment_infra.groups.versions import Release
 from payment_infra.names import CANARY, LIVE, STAGE_NAME, TRAFFIC_SHIFTING
 from payment_infra.naming import filled, parameter, suffixed

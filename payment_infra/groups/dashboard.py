@@ -8,7 +8,8 @@ from troposphere.cloudwatch import Dashboard
 
 from payment_infra.config import StackConfig
 from payment_infra.gateway_names import SIMULATED_GATEWAY
-from payment_infra.groups.alarms import NAMESPACE, Alarms
+from payment_infra.groups.alarm_rules import NAMESPACE
+from payment_infra.groups.alarms import Alarms
 from payment_infra.groups.functions import Functions
 from payment_infra.groups.queues import Queues
 from payment_infra.groups.storage import Storage

@@ -7,7 +7,7 @@ from troposphere.events import Rule, Target
 from troposphere.sns import Topic
 from troposphere.sqs import Queue
 
-from payment_infra.groups.functions import FunctionParts
+from payment_infra.groups.function_parts import FunctionParts
 from payment_infra.names import LIVE
 from payment_infra.naming import suffixed
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from handlers.shared import recovery, transactions
 from handlers.shared.aws import table
 from handlers.shared.failures import error_code
-from handlers.shared.transactions import IN_FLIGHT_KEYS
+from handlers.shared.states import IN_FLIGHT_KEYS
 from payment_infra.local.stack import open_session
 from tests.model.machine import SETTINGS, ChangedPayments
 from tests.unit.template import Evaluated, load

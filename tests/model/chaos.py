@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handlers.shared.transactions import PENDING
+from handlers.shared.states import PENDING
 from tests.model.crowd import Client, Kind
 from tests.model.faults import Call, Fault
 from tests.model.gateway import Finds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from handlers.shared.transactions import PENDING, PROCESSING
+from handlers.shared.states import PENDING, PROCESSING
 from tests.model.invariants import Violation
 from tests.model.outcomes import pending, settled
 from tests.model.principals import ANONYMOUS

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from handlers.shared.aws import metrics
 from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import epoch_seconds
-from handlers.shared.transactions import (
+from handlers.shared.states import (
     CANCELED,
     DECLINED,
-    MAX_RECOVERIES,
     OVERDUE,
     PENDING,
     PROCESSED,
@@ -29,6 +28,7 @@ from handlers.shared.transactions import (
     in_flight_key,
     pending_key,
 )
+from handlers.shared.transactions import MAX_RECOVERIES
 from tests.expressions import plain
 from tests.model.outcomes import in_flight, left_to_a_person, overdue, under, unseen
 

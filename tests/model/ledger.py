@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from handlers.shared.clock import epoch_seconds
-from handlers.shared.transactions import CANCELED, PENDING, PROCESSING, SETTLED, VALIDATED
+from handlers.shared.states import CANCELED, PENDING, PROCESSING, SETTLED, VALIDATED
 from tests.expressions import Item, plain
 from tests.model.principals import Access, may_have
 

@@ -14,9 +14,8 @@ from handlers.shared.aws import metrics
 from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS
-from handlers.shared.transactions import (
+from handlers.shared.states import (
     ASIDE_KEYS,
-    MAX_RECOVERIES,
     OVERDUE,
     PENDING,
     PROCESSING,
@@ -24,6 +23,7 @@ from handlers.shared.transactions import (
     in_flight_key,
     pending_key,
 )
+from handlers.shared.transactions import MAX_RECOVERIES
 from tests.expressions import Item, plain
 from tests.model.principals import ANONYMOUS, may_have
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from handlers.shared.clock import epoch_seconds
-from handlers.shared.transactions import MISMATCHED, PENDING, PROCESSING, UNREADABLE, VALIDATED
+from handlers.shared.states import MISMATCHED, PENDING, PROCESSING, UNREADABLE, VALIDATED
 from tests.expressions import Item
 
 Change = Callable[[Item], Item]

@@ -9,7 +9,7 @@ import pytest
 from handlers.shared import recovery
 from handlers.shared.aws import metrics, table
 from handlers.shared.charging import QUEUE_RETRY_SECONDS
-from handlers.shared.transactions import MISMATCHED, STUCK, UNREADABLE
+from handlers.shared.states import MISMATCHED, STUCK, UNREADABLE
 from tests.model.faults import Call, Fault
 from tests.model.hands import lose, spoil, tamper
 from tests.model.invariants import check, unended, violations

@@ -23,10 +23,12 @@ from handlers.shared import by_hand as handlers_by_hand
 from handlers.shared import (
     charging,
     deadline,
+    flaws,
     known,
     orders,
     recovery,
     retry_messages,
+    states,
     transactions,
 )
 from handlers.shared.aws import clients, intake, latest_report, metrics, table
@@ -170,8 +172,8 @@ def test_the_index_that_is_queried_is_the_tables(preset: str) -> None:
 
 
 def test_payments_in_flight_are_counted_under_every_key_of_the_index() -> None:
-    keys = {*transactions.IN_FLIGHT_KEYS, *transactions.PENDING_KEYS, transactions.OVERDUE}
-    assert keys | {*transactions.ASIDE_KEYS} == set(names.IN_FLIGHT_KEYS)
+    keys = {*states.IN_FLIGHT_KEYS, *states.PENDING_KEYS, states.OVERDUE}
+    assert keys | {*states.ASIDE_KEYS} == set(names.IN_FLIGHT_KEYS)
     assert len(set(names.IN_FLIGHT_KEYS)) == len(names.IN_FLIGHT_KEYS)
 
 
@@ -306,8 +308,8 @@ def test_a_restore_knows_the_rows_that_the_handlers_write() -> None:
         name: transactions.TYPES[name] for name in transactions.REQUIRED
     }
     assert {rows.REWOUND, "queued_until"} <= transactions.TYPES.keys()
-    assert rows.OPEN == (transactions.VALIDATED, transactions.PROCESSING, transactions.PENDING)
-    assert rows.SETTLED == transactions.SETTLED
+    assert rows.OPEN == (states.VALIDATED, states.PROCESSING, states.PENDING)
+    assert rows.SETTLED == states.SETTLED
 
 
 def test_an_export_of_the_queues_waits_until_what_a_function_took_comes_back() -> None:
@@ -362,20 +364,20 @@ def test_every_refusal_of_an_order_is_told_in_words() -> None:
         and call.func.id == "NotDone"
         and isinstance(call.args[0], ast.Constant)
     }
-    flaws = {flaw.reason for flaw in transactions.Flawed.__subclasses__()}
+    reasons = {flaw.reason for flaw in flaws.Flawed.__subclasses__()}
     # A row that was changed is told beside what the gateway says.
-    assert by_hand.REFUSALS.keys() == (codes | flaws) - {"row_mismatched"}
+    assert by_hand.REFUSALS.keys() == (codes | reasons) - {"row_mismatched"}
 
 
 def test_the_settled_and_other_statuses_are_the_handlers() -> None:
     assert set(STATUSES) == {
         value
-        for name, value in vars(transactions).items()
+        for name, value in vars(states).items()
         if name in {"VALIDATED", "PROCESSING", "PENDING", "PROCESSED", "DECLINED", "CANCELED"}
     }
-    in_index = [*transactions.IN_FLIGHT_KEYS, *transactions.PENDING_KEYS, transactions.OVERDUE]
+    in_index = [*states.IN_FLIGHT_KEYS, *states.PENDING_KEYS, states.OVERDUE]
     assert [key for keys in payment_list.KEYS.values() for key in keys] == in_index
-    assert payment_list.ASIDE == transactions.ASIDE_KEYS
+    assert payment_list.ASIDE == states.ASIDE_KEYS
 
 
 def test_that_payments_are_stopped_is_told_to_what_takes_notifications() -> None:

@@ -32,7 +32,8 @@ IMPORTS = {
     "combinations": "config gateway_names rules",
     "foreign": "",
     "gateway_probe": "",  # it runs where there is the standard library alone
-    "conformance": "| handlers",  # so does it, beside what a function has
+    "conformance": "| handlers",  # so does it, beside what a function has, and its program
+    "gateway_trial": "conformance",
     "wording": "",
     "moments": "errors",
     "files": "errors",
@@ -48,10 +49,10 @@ IMPORTS = {
     "own_gateway": "config errors gateway_names pins texts wheels zips",
     "artifacts": "config errors own_gateway wheels zips",
     "layer": "artifacts wheels",
+    "function_folder": "errors interpreter layer names own_gateway zips",
     "gateway_check": """
-        artifacts config conformance errors gateway_names gateway_probe interpreter layer names
-        own_gateway
-        scratch wheels zips""",
+        artifacts config conformance errors function_folder gateway_names gateway_probe
+        gateway_trial layer own_gateway scratch wheels""",
     "openapi": "artifacts errors",
     "naming": "config names rules | troposphere",
     "record": "__version__ config gateway_names names",
@@ -113,8 +114,8 @@ IMPURE = {
 # handlers.shared, what computes alone knows no other part, so neither AWS nor a gateway.
 IN_LAMBDA = {"boto3", "aws_lambda_powertools", "handlers"}
 DOMAIN = (
-    *("callers", "clock", "fields", "idempotency", "money", "requests", "responses"),
-    "transactions",
+    *("callers", "clock", "fields", "flaws", "idempotency", "marks", "money", "requests"),
+    *("responses", "standings", "states", "transactions"),
 )
 CALLS_THAT_READ_OR_WRITE = {"open", "input", "print", "exec", "eval", "__import__"}
 

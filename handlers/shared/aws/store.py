@@ -9,46 +9,42 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from handlers.shared.clock import epoch_seconds, timestamp
+from handlers.shared.aws.index import Index
+from handlers.shared.clock import epoch_seconds, just_expired, timestamp
 from handlers.shared.lookups import ATTRIBUTES
-from handlers.shared.transactions import (
-    ASIDE_KEYS,
+from handlers.shared.states import (
     CANCELED,
     DECLINED,
-    IN_FLIGHT_KEYS,
-    LEASE_SECONDS,
-    LONG_AGO,
-    MAX_RECOVERIES,
-    OVERDUE,
     PENDING,
-    PENDING_KEYS,
     PROCESSED,
     PROCESSING,
-    REQUIRED,
-    STUCK,
-    TYPES,
     VALIDATED,
-    Record,
-    Transaction,
     in_flight_key,
     pending_key,
 )
+from handlers.shared.transactions import (
+    LEASE_SECONDS,
+    LONG_AGO,
+    REQUIRED,
+    TYPES,
+    Record,
+    Transaction,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from decimal import Decimal
 
     from handlers.shared.aws.table import Table, Write
     from handlers.shared.callers import Claimant
     from handlers.shared.gateway import Declined
-    from handlers.shared.transactions import Marks
+    from handlers.shared.marks import Marks
 
     Number = Decimal | int
 
 _HELD = "#status = :processing AND attempt_id = :attempt"
 _OF_GATEWAY = "#status IN (:processing, :pending) AND gateway_id = :gateway_id"
-_IN_INDEX = "in_flight = :key AND lease_expires_at = :lease_end"
 # What was begun says so: in one step by the time of the first charge, in two by the gateway's name,
 # which a release that knew no two steps did not store.
 _BEGUN_IN_ONE, _BEGUN_IN_TWO = "first_charge_at", "gateway"
@@ -56,16 +52,6 @@ _FREE = (
     "#status = :validated OR attempt_id = :attempt"
     " OR (#status = :processing AND lease_expires_at < :now_seconds AND attribute_exists({begun}))"
 )
-# In processing or pending, and under no key of the index that anybody looks at.
-_INDEX_KEYS: Record = {
-    f":key{number}": key
-    for number, key in enumerate((*IN_FLIGHT_KEYS, *PENDING_KEYS, OVERDUE, *ASIDE_KEYS))
-}
-_NO_KEY = (
-    "(attribute_not_exists(lease_expires_at)"
-    f" OR attribute_not_exists(in_flight) OR NOT in_flight IN ({', '.join(_INDEX_KEYS)}))"
-)
-_OUT_OF_INDEX = f"#status IN (:processing, :pending) AND {_NO_KEY}"
 # DynamoDB's names of the types that a payment's attributes have.
 _TYPE_NAMES = {str: (":text", "S"), int: (":number", "N")}
 # What a row must have to be claimed: it is refused before it is written, if it is not a payment's.
@@ -89,6 +75,7 @@ class Store:
     def __init__(self, table: Table, lease_seconds: int = LEASE_SECONDS) -> None:
         self._table = table
         self._lease_seconds = lease_seconds
+        self.index = Index(table)
 
     def add(self, transaction: Transaction, more: Record | None = None) -> Write:
         """Store a new transaction, unless an earlier request, or this call's first try, has.
@@ -258,27 +245,6 @@ class Store:
             },
         )
 
-    def look_again(
-        self, transaction_id: str, key: str, lease_end: Number, next_look: int, to_key: str
-    ) -> Write:
-        """Put off the next look at a pending payment, under the same key of the index or another.
-
-        It is refused if it no longer stands where the index showed it. The row comes back.
-        """
-        return self._table.update(
-            transaction_id,
-            condition=f"#status = :pending AND {_IN_INDEX}",
-            update="SET lease_expires_at = :next_look, in_flight = :to_key",
-            values={
-                ":pending": PENDING,
-                ":key": key,
-                ":lease_end": lease_end,
-                ":next_look": next_look,
-                ":to_key": to_key,
-            },
-            wants_row=True,
-        )
-
     def let_go(
         self,
         transaction_id: str,
@@ -297,7 +263,7 @@ class Store:
             queued_until: until when the queue retries it, in epoch seconds; None leaves that.
             key: of the index under which it is set aside; None leaves that.
         """
-        changes: Record = {":expired": _just_expired(now), ":now": timestamp(now)}
+        changes: Record = {":expired": just_expired(now), ":now": timestamp(now)}
         update = "SET lease_expires_at = :expired, updated_at = :now"
         if queued_until is not None:
             changes[":until"] = queued_until
@@ -327,103 +293,6 @@ class Store:
                 ":reference": gateway_reference,
                 ":now": timestamp(now),
             },
-        )
-
-    def in_index(
-        self, key: str, *, before: int | None = None, after: int | None = None
-    ) -> Iterator[tuple[str, Decimal]]:
-        """Yield id and lease end of the payments under a key of the index, the oldest first.
-
-        Only those whose lease ends before that, or after, in epoch seconds. The index may lag
-        behind the table.
-        """
-        return self._table.in_index(key, before=before, after=after)
-
-    def out_of_index(self, segment: int, segments: int) -> Iterator[list[str]]:
-        """Yield the ids of the payments in flight that the index has lost, by pages.
-
-        Only those in one of so many segments of the table, which may lag behind.
-        """
-        values = _INDEX_KEYS | {":processing": PROCESSING, ":pending": PENDING}
-        return self._table.segment(segment, segments, condition=_OUT_OF_INDEX, values=values)
-
-    def put_into_index(self, transaction_id: str, now: datetime) -> Write:
-        """Put a payment that the index has lost where it belongs, with a lease that has expired if
-        it has none."""
-        write = self._into_index(transaction_id, PROCESSING, in_flight_key(transaction_id), now)
-        if not write.done and write.row.get("status") == PENDING:
-            return self._into_index(transaction_id, PENDING, pending_key(transaction_id), now)
-        return write
-
-    def _into_index(self, transaction_id: str, status: str, key: str, now: datetime) -> Write:
-        return self._table.update(
-            transaction_id,
-            condition=f"#status = :status AND {_NO_KEY}",
-            update=(
-                "SET in_flight = :in_flight,"
-                " lease_expires_at = if_not_exists(lease_expires_at, :expired)"
-            ),
-            values={
-                **_INDEX_KEYS,
-                ":status": status,
-                ":in_flight": key,
-                ":expired": _just_expired(now),
-            },
-        )
-
-    def set_aside_if_stuck(self, transaction_id: str, key: str, lease_end: Number) -> Write:
-        """Move a payment that was recovered as often as it may be to the key STUCK of the index.
-
-        Any other is left as it is, and so is one that no longer stands where the index showed it.
-        The row comes back, which no function may read otherwise.
-        """
-        return self._table.update(
-            transaction_id,
-            condition=f"{_IN_INDEX} AND recoveries >= :max",
-            update="SET in_flight = :stuck",
-            values={
-                ":key": key,
-                ":lease_end": lease_end,
-                ":max": MAX_RECOVERIES,
-                ":stuck": STUCK,
-            },
-        )
-
-    def count_recovery(
-        self,
-        transaction_id: str,
-        key: str,
-        lease_end: Number,
-        queued_until: int,
-        now: datetime,
-    ) -> None:
-        """Count that a payment was queued again, and let its lease have expired just now."""
-        self._table.update(
-            transaction_id,
-            condition=f"#status = :processing AND {_IN_INDEX}",
-            update=(
-                "SET lease_expires_at = :just_expired, updated_at = :now, queued_until = :until,"
-                " recoveries = if_not_exists(recoveries, :zero) + :one"
-            ),
-            values={
-                ":processing": PROCESSING,
-                ":key": key,
-                ":lease_end": lease_end,
-                ":just_expired": _just_expired(now),
-                ":now": timestamp(now),
-                ":until": queued_until,
-                ":zero": 0,
-                ":one": 1,
-            },
-        )
-
-    def set_aside(self, transaction_id: str, key: str, lease_end: Number, aside: str) -> None:
-        """Move a row to another key of the index, where no recovery takes it up."""
-        self._table.update(
-            transaction_id,
-            condition=_IN_INDEX,
-            update="SET in_flight = :aside",
-            values={":key": key, ":lease_end": lease_end, ":aside": aside},
         )
 
     def _end(
@@ -464,7 +333,3 @@ def _holder(transaction: Transaction) -> tuple[str, Record]:
         return _HELD, {":processing": PROCESSING, ":attempt": transaction.attempt_id}
     of_gateway: Record = {":gateway_id": transaction.gateway_id or ""}
     return _OF_GATEWAY, {":processing": PROCESSING, ":pending": PENDING, **of_gateway}
-
-
-def _just_expired(now: datetime) -> int:
-    return epoch_seconds(now) - 1

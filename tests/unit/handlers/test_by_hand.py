@@ -22,7 +22,8 @@ from handlers.shared.gateway import (
     Open,
     Pending,
 )
-from handlers.shared.transactions import IN_FLIGHT_KEYS, LEASE_SECONDS, STUCK
+from handlers.shared.states import IN_FLIGHT_KEYS, STUCK
+from handlers.shared.transactions import LEASE_SECONDS
 from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import (
     Aws,

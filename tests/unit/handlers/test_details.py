@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from handlers import validation
+from handlers.shared.flaws import Mismatched
 from handlers.shared.money import Money
 from handlers.shared.needs import units
-from handlers.shared.transactions import Mismatched, Transaction, fingerprint
+from handlers.shared.transactions import Transaction, fingerprint
 from tests.unit.handlers.harness import (
     Aws,
     Clock,

@@ -15,7 +15,8 @@ from handlers.shared.clock import epoch_seconds, utc_now
 from handlers.shared.lookups import ATTRIBUTES, description
 from handlers.shared.money import MAX_MINOR_UNITS, MINOR_DIGITS, Money
 from handlers.shared.requests import location
-from handlers.shared.transactions import ASIDE_KEYS, TYPES
+from handlers.shared.states import ASIDE_KEYS
+from handlers.shared.transactions import TYPES
 from tests.unit.handlers.harness import (
     Aws,
     Clock,

@@ -15,19 +15,16 @@ from handlers.shared.aws.table import StoreUnavailable, Table, Write
 from handlers.shared.callers import Claimant
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.gateway import Declined
+from handlers.shared.marks import Marks
 from handlers.shared.money import Money
+from handlers.shared.states import IN_FLIGHT_KEYS, IN_FLIGHT_SHARDS, STUCK, in_flight_key
 from handlers.shared.transactions import (
-    IN_FLIGHT_KEYS,
-    IN_FLIGHT_SHARDS,
     LEASE_SECONDS,
     MAX_RECOVERIES,
     REQUIRED,
-    STUCK,
     TYPES,
-    Marks,
     Transaction,
     fingerprint,
-    in_flight_key,
 )
 from tests.unit.handlers.fakes import FakeDynamoDB, client_error
 from tests.unit.handlers.harness import Clock
@@ -309,11 +306,11 @@ def test_only_leases_that_ended_before_the_moment_are_found(
     held, key = claimed(store), in_flight_key("t-1")
     assert held.lease_expires_at
     found: list[tuple[str, Decimal]] = [("t-1", Decimal(held.lease_expires_at))]
-    assert list(store.in_index(key, before=held.lease_expires_at)) == []
-    assert list(store.in_index(key, before=held.lease_expires_at + 1)) == found
-    assert list(store.in_index(key)) == found
+    assert list(store.index.in_index(key, before=held.lease_expires_at)) == []
+    assert list(store.index.in_index(key, before=held.lease_expires_at + 1)) == found
+    assert list(store.index.in_index(key)) == found
     store.finish(held, "ref", NOW)
-    assert list(store.in_index(key)) == []
+    assert list(store.index.in_index(key)) == []
 
 
 def test_only_what_was_recovered_as_often_as_it_may_be_is_set_aside_and_any_row_is_shown(
@@ -324,13 +321,13 @@ def test_only_what_was_recovered_as_often_as_it_may_be_is_set_aside_and_any_row_
     for recoveries in ({}, {"recoveries": {"N": "2"}}, {"recoveries": {"S": "3"}}):
         table.items["t-1"] |= recoveries
         before = dict(table.items["t-1"])
-        look = store.set_aside_if_stuck("t-1", key, end)
+        look = store.index.set_aside_if_stuck("t-1", key, end)
         assert (look.done, look.row["in_flight"]) == (False, key)
         assert table.items["t-1"] == before
     table.items["t-1"]["recoveries"] = {"N": str(MAX_RECOVERIES)}
-    assert not store.set_aside_if_stuck("t-1", key, end + 1).done
-    assert not store.set_aside_if_stuck("unknown", key, end).done
-    assert store.set_aside_if_stuck("t-1", key, end).done
+    assert not store.index.set_aside_if_stuck("t-1", key, end + 1).done
+    assert not store.index.set_aside_if_stuck("unknown", key, end).done
+    assert store.index.set_aside_if_stuck("t-1", key, end).done
     assert table.items["t-1"]["in_flight"] == {"S": STUCK}
     assert table.items.keys() == {"t-1"}
 
@@ -343,7 +340,7 @@ def test_a_counted_recovery_frees_the_lease_and_says_that_it_is_queued(
     key = in_flight_key("t-1")
     for number in (1, 2):
         now = LEASE_OVER + timedelta(seconds=10 * number)
-        store.count_recovery("t-1", key, lease_end(table), 99, now)
+        store.index.count_recovery("t-1", key, lease_end(table), 99, now)
         item = table.items["t-1"]
         assert item["recoveries"] == {"N": str(number)}
         assert item["queued_until"] == {"N": "99"}
@@ -358,12 +355,12 @@ def test_no_recovery_is_counted_once_the_payment_has_moved_on(
     key, end = in_flight_key("t-1"), lease_end(table)
     later = claimed(store, "b", LEASE_OVER)
     before = dict(table.items["t-1"])
-    store.count_recovery("t-1", key, end, 99, LEASE_OVER)
-    store.set_aside("t-1", key, end, STUCK)
+    store.index.count_recovery("t-1", key, end, 99, LEASE_OVER)
+    store.index.set_aside("t-1", key, end, STUCK)
     assert table.items["t-1"] == before
     store.finish(later, "ref", LEASE_OVER)
-    store.count_recovery("t-1", key, later.lease_expires_at or 0, 99, LEASE_OVER)
-    store.count_recovery("unknown", key, end, 99, LEASE_OVER)
+    store.index.count_recovery("t-1", key, later.lease_expires_at or 0, 99, LEASE_OVER)
+    store.index.count_recovery("unknown", key, end, 99, LEASE_OVER)
     assert table.items["t-1"]["status"] == {"S": "processed"}
     assert table.items.keys() == {"t-1"}
 
@@ -373,11 +370,11 @@ def test_what_is_set_aside_is_found_under_its_key_alone_and_can_be_claimed(
 ) -> None:
     claimed(store)
     end = lease_end(table)
-    store.set_aside("t-1", in_flight_key("t-1"), end, STUCK)
-    assert list(store.in_index(STUCK)) == [("t-1", Decimal(end))]
-    assert not any(list(store.in_index(key)) for key in IN_FLIGHT_KEYS)
+    store.index.set_aside("t-1", in_flight_key("t-1"), end, STUCK)
+    assert list(store.index.in_index(STUCK)) == [("t-1", Decimal(end))]
+    assert not any(list(store.index.in_index(key)) for key in IN_FLIGHT_KEYS)
     claimed(store, "b", LEASE_OVER)
-    assert list(store.in_index(STUCK)) == []
+    assert list(store.index.in_index(STUCK)) == []
 
 
 def test_a_contradicting_capture_is_noted_on_a_settled_row_alone(
@@ -445,11 +442,11 @@ def test_no_order_of_attempts_leaves_the_state_machine(
                 held[attempt] = Transaction.payable(write.row)
         elif step in {"count_recovery", "set_aside"}:
             key = in_flight_key("t-1")
-            for transaction_id, end in list(store.in_index(key, before=epoch_seconds(now))):
+            for transaction_id, end in list(store.index.in_index(key, before=epoch_seconds(now))):
                 if step == "set_aside":
-                    store.set_aside(transaction_id, key, end, STUCK)
+                    store.index.set_aside(transaction_id, key, end, STUCK)
                 else:
-                    store.count_recovery(transaction_id, key, end, 99, now)
+                    store.index.count_recovery(transaction_id, key, end, 99, now)
         elif step == "let_go":
             store.let_go("t-1", attempt, now, queued_until=99)
         elif attempt in held:

@@ -14,8 +14,8 @@ from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.recovery import SCHEDULE_SECONDS, RecoveryIncomplete
+from handlers.shared.states import IN_FLIGHT_KEYS, in_flight_key
 from handlers.shared.sweep import SEGMENTS, sweep
-from handlers.shared.transactions import IN_FLIGHT_KEYS, in_flight_key
 from tests.items import MAX_ITEM_BYTES, item_bytes
 from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import Aws, Clock, LambdaContext, Output, load_event
