@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from handlers.shared import recovery, transactions
+from handlers.shared import recovery, states
 from handlers.shared.aws import table
 from handlers.shared.failures import error_code
 from handlers.shared.states import IN_FLIGHT_KEYS
@@ -103,7 +103,7 @@ def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
 
     A scheduled run then makes few calls, which it spends on payments.
     """
-    monkeypatch.setattr(transactions, "IN_FLIGHT_SHARDS", 1)
+    monkeypatch.setattr(states, "IN_FLIGHT_SHARDS", 1)
     monkeypatch.setattr(recovery, "IN_FLIGHT_KEYS", IN_FLIGHT_KEYS[:1])
     monkeypatch.setattr(table, "PAGE_SIZE", 1)
 
