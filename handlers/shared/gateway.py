@@ -88,7 +88,8 @@ class GatewayPayment:
 
     id is the gateway's own; amount is in the units in which the gateway counts the currency, an
     upper-case ISO 4217 code; account and mode are whose it is. transaction_id is what `prepare` has
-    put into its metadata, None if there is none: the payment is somebody else's then.
+    put into its metadata, None if there is none: the payment is somebody else's then. A list tells
+    when the gateway made it, too. That money was given back later changes no outcome.
     """
 
     id: str
@@ -98,6 +99,15 @@ class GatewayPayment:
     mode: Mode
     outcome: Outcome
     transaction_id: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some payments of a list, and the cursor of those that come after; None after the last."""
+
+    payments: tuple[GatewayPayment, ...]
+    cursor: str | None
 
 
 class GatewayUnavailable(DependencyFailed):
@@ -217,6 +227,18 @@ class NotifyingGateway(TwoStepGateway, Protocol):
         for the commonest kind of signature.
 
         Raises InvalidNotification if the signature is missing or wrong, or not of these minutes.
+        """
+
+
+class ListingGateway(TwoStepGateway, Protocol):
+    """A gateway in two steps that can list all its payments, so that rows can be held to them."""
+
+    def payments(self, since: datetime, until: datetime, cursor: str | None) -> Page:
+        """Return one page of the payments that were made from `since` until before `until`.
+
+        All of the account are listed, with their created_at, also those that somebody else made. A
+        cursor is the one of the page before, of the same list; it is of use for days, in any other
+        process, and leads past no payment that was there when the first page was asked for.
         """
 
 
