@@ -430,11 +430,15 @@ class _TwoSteps(_Trial):
             _fail(f"a payment that is {how} is {_told(payment.outcome)}, and not Open")
 
     def _confirm(self, payment_id: str) -> Any:
-        return self.call("confirm", payment_id, idempotency_key=str(uuid.uuid4()))
+        return self.call("confirm", payment_id, **self._confirming)
 
     def _confirmed_again(self, payment_id: str) -> None:
         """Confirm a payment that has ended."""
-        self._or_refused("confirm", payment_id, idempotency_key=str(uuid.uuid4()))
+        self._or_refused("confirm", payment_id, **self._confirming)
+
+    @property
+    def _confirming(self) -> dict[str, str]:
+        return {"idempotency_key": str(uuid.uuid4()), "return_url": self.request.return_url}
 
     def _or_refused(self, name: str, *args: object, **named: object) -> Any:
         """Call what a gateway may refuse, by whatever it raises then; return None if it has."""

@@ -35,7 +35,7 @@ CALLS: Calls = {
 TWO_STEP_CALLS: Calls = {
     "prepare": (("transaction",), ("idempotency_key",)),
     "fetch": (("payment_id",), ()),
-    "confirm": (("payment_id",), ("idempotency_key",)),
+    "confirm": (("payment_id",), ("idempotency_key", "return_url")),
     "cancel": (("payment_id",), ("idempotency_key",)),
     "find": (("transaction",), ()),
     "digits": (("currency",), ()),

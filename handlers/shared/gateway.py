@@ -197,8 +197,14 @@ class TwoStepGateway(Protocol):
     def fetch(self, payment_id: str) -> GatewayPayment:
         """Return the payment as it is now."""
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
-        """Charge a prepared payment, and return it as it is then; Declined if it failed."""
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
+        """Charge a prepared payment, and return it as it is then; Declined if it failed.
+
+        return_url is the transaction's, the same at every attempt: where the customer comes back to
+        from the next_action, None if the client has named none.
+        """
 
     def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
         """Cancel a payment, and return it as it is then: NotCharged, or what keeps it from that."""

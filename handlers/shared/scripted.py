@@ -143,13 +143,16 @@ class ScriptedGateway:
                 raise GatewayTimeout("Scripted")
             return self._payment(facts, self._state(pages, facts))
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         """Charge a payment, if it is open. Raises NoSuchPayment."""
 
         def change(facts: Facts, state: State, now: float, fault: str) -> State:
-            return (delayed if fault == "late" else confirmed)(facts, state, now)
+            step = delayed if fault == "late" else confirmed
+            return step(facts, state, now, return_url)
 
-        return self._change("confirm", payment_id, idempotency_key, change)
+        return self._change("confirm", payment_id, idempotency_key, change, return_url)
 
     def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
         """Cancel a payment, if it still can be. Raises NoSuchPayment."""
@@ -198,7 +201,7 @@ class ScriptedGateway:
             # A key that is used anew after it was forgotten makes another payment.
             key=_digest(f"{call.key} {made_at}", 16),
         )
-        state = State(transaction_id=transaction.transaction_id, return_url=transaction.return_url)
+        state = State(transaction_id=transaction.transaction_id)
         pages.keep(facts.id, asdict(state), made_for=call.about)
         return ["payment", facts.id, asdict(state)]
 
@@ -208,11 +211,13 @@ class ScriptedGateway:
         payment_id: str,
         idempotency_key: str,
         change: Callable[[Facts, State, float, str], State],
+        with_it: str | None = None,
     ) -> GatewayPayment:
-        """Take a payment from one state to the next."""
+        """Take a payment from one state to the next; with_it is what else is asked with the key."""
         facts = self._facts(payment_id)
         key = self._mine(idempotency_key)
-        call = _Call(name, payment_id, key, f"{name} {payment_id}", facts.fault)
+        asked = json.dumps([name, payment_id, with_it])
+        call = _Call(name, payment_id, key, asked, facts.fault)
 
         def act(pages: Pages, fault: str) -> Answer:
             before = self._state(pages, facts)

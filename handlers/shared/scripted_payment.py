@@ -124,7 +124,8 @@ class Facts:
 @dataclass(frozen=True)
 class State:
     """What changes about a payment: due is when it goes on by itself, in epoch seconds, and reason
-    why it has failed. The last two are what it was prepared with."""
+    why it has failed. transaction_id is what it was prepared with, return_url what it was confirmed
+    with."""
 
     status: str = OPEN
     due: float | None = None
@@ -146,21 +147,24 @@ def advanced(facts: Facts, state: State, now: float) -> State:
     if state.due is None or now < state.due:
         return state
     if state.status == OPEN:  # the late call arrives
-        return advanced(facts, confirmed(facts, replace(state, due=None), state.due), now)
+        arrived = confirmed(facts, replace(state, due=None), state.due, state.return_url)
+        return advanced(facts, arrived, now)
     return _ended(facts, state)
 
 
-def delayed(facts: Facts, state: State, now: float) -> State:
+def delayed(facts: Facts, state: State, now: float, return_url: str | None) -> State:
     """Return the state while a call to confirm the payment is on its way."""
-    return replace(state, due=now + facts.seconds) if state.status == OPEN else state
+    if state.status != OPEN:
+        return state
+    return replace(state, due=now + facts.seconds, return_url=return_url)
 
 
-def confirmed(facts: Facts, state: State, now: float) -> State:
+def confirmed(facts: Facts, state: State, now: float, return_url: str | None) -> State:
     """Return the state after a call to confirm the payment, which only an open one heeds."""
     if state.status != OPEN:
         return state
     if facts.script.pending:
-        return replace(state, status=PENDING, due=now + facts.seconds)
+        return replace(state, status=PENDING, due=now + facts.seconds, return_url=return_url)
     return _ended(facts, state)
 
 

@@ -78,7 +78,9 @@ class TwoSteps:
             self.deadline.require(CHARGE_SECONDS)
             with metrics.timed(metrics.GATEWAY_LATENCY):
                 payment = self.gateway.confirm(
-                    payment.id, idempotency_key=f"{claimed.attempt_id}-confirm"
+                    payment.id,
+                    idempotency_key=f"{claimed.attempt_id}-confirm",
+                    return_url=claimed.return_url,
                 )
             self._check(claimed, payment, payment.id)
         if isinstance(payment.outcome, Open):

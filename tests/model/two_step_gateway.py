@@ -155,7 +155,9 @@ class TwoStepGateway(Recorder):
             "prepare", transaction.transaction_id, idempotency_key, self._prepare(transaction)
         )
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         made = self._watched(payment_id)
         attempt = idempotency_key.removesuffix("-confirm")
         self.asked.append((made.transaction_id, attempt))

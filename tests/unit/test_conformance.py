@@ -76,7 +76,9 @@ class Sound:
             raise GatewayUnavailable("unknown")
         return self.payments[payment_id]
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         if not isinstance(self.payments[payment_id].outcome, Open):
             raise GatewayUnavailable("has ended")
         return self.came_to(payment_id, self.confirmed(payment_id))
@@ -202,7 +204,9 @@ class _FetchesAnything(Sound):
 
 
 class _ChargesAgain(Sound):
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         outcome = self.confirmed(payment_id)
         if isinstance(outcome, Charged):
             outcome = Charged(f"ch-{idempotency_key}")
@@ -210,7 +214,9 @@ class _ChargesAgain(Sound):
 
 
 class _NeverSettles(Sound):
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         return self.payments[payment_id]
 
 
@@ -225,7 +231,9 @@ class _CancelsNothing(Sound):
 
 
 class _PaysTheCanceled(Sound):
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         if isinstance(self.payments[payment_id].outcome, Charged):
             return self.payments[payment_id]
         return self.came_to(payment_id, self.confirmed(payment_id))

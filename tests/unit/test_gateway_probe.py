@@ -120,7 +120,7 @@ NOTIFYING = {
     "charge": "def prepare(self, transaction, idempotency_key): pass",
     "find": "def find(self, transaction): pass",
     "retention": "NEEDS = frozenset()",
-    "confirm": "def confirm(self, payment_id, idempotency_key): pass",
+    "confirm": "def confirm(self, payment_id, idempotency_key, return_url): pass",
     "fetch": "def fetch(self, payment_id): pass",
     "cancel": "def cancel(self, payment_id, idempotency_key): pass",
     "digits": "@staticmethod\n    def digits(currency): pass",

@@ -66,7 +66,9 @@ class NotifyingGateway:
     def fetch(self, payment_id: str) -> GatewayPayment:
         return self._asked("fetch", payment_id)
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         self.becomes(self.confirmed, payment_id)
         return self._asked("confirm", payment_id)
 

@@ -63,7 +63,9 @@ class FakeTwoSteps:
     def prepare(self, transaction: Transaction, idempotency_key: str) -> GatewayPayment | Declined:
         raise AssertionError("a payment is never prepared by hand")
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         raise AssertionError("a payment is never confirmed by hand")
 
     def fetch(self, payment_id: str) -> GatewayPayment:

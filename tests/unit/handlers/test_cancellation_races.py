@@ -35,7 +35,9 @@ class RacingGateway(ToldGateway):
 
     before_call: Callable[[], object] = staticmethod(lambda: None)
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         self._asked("confirm", payment_id)
         if isinstance(self.payments[payment_id].outcome, Open):
             self.come_to(payment_id, self.confirmed or CHARGED)

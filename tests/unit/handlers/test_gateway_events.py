@@ -220,8 +220,8 @@ def test_an_end_of_a_payment_in_processing_is_written_and_its_attempt_finds_it(
     gateway.confirmed = outcome
     confirm = gateway.confirm
 
-    def confirm_late(payment_id: str, idempotency_key: str) -> Any:
-        confirmed = confirm(payment_id, idempotency_key)
+    def confirm_late(payment_id: str, idempotency_key: str, return_url: str | None) -> Any:
+        confirmed = confirm(payment_id, idempotency_key, return_url)
         assert notify(clock).status == 200
         assert row(aws, transaction_id)["status"] == status
         return confirmed

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,11 +95,11 @@ def test_a_payment_is_open_until_it_is_confirmed_and_then_what_its_method_says(
         *(10050, "USD", "scripted", "test"),
     )
     assert made.outcome == gateway.fetch(made.id).outcome == Open()
-    ended = gateway.confirm(made.id, "k-1").outcome
+    ended = gateway.confirm(made.id, "k-1", None).outcome
     assert isinstance(ended, Charged) if expected is Charged else ended == expected
     # Whoever confirms it, how often, and in which container.
-    assert gateway.confirm(made.id, "k-2").outcome == gateway.fetch(made.id).outcome == ended
-    assert make(place="elsewhere").confirm(made.id, "k-3").outcome == ended
+    assert gateway.confirm(made.id, "k-2", None).outcome == gateway.fetch(made.id).outcome == ended
+    assert make(place="elsewhere").confirm(made.id, "k-3", None).outcome == ended
 
 
 def test_a_method_that_nobody_knows_leaves_no_payment(make: Make, clock: Clock) -> None:
@@ -129,7 +130,7 @@ def test_a_pending_payment_ends_so_many_seconds_after_it_was_confirmed(
     gateway, (redirects, expected) = make(), LATER[method]
     made = prepared(gateway, transaction(clock, f"{method}:60", return_url=BACK))
     clock.tick(10)
-    pending = gateway.confirm(made.id, "k-1").outcome
+    pending = gateway.confirm(made.id, "k-1", BACK).outcome
     assert isinstance(pending, Pending)
     if redirects:
         start = "https://scripted.example/authenticate/"
@@ -139,7 +140,9 @@ def test_a_pending_payment_ends_so_many_seconds_after_it_was_confirmed(
     else:
         assert pending.next_action is None
     clock.tick(59.5)
-    assert gateway.fetch(made.id).outcome == gateway.confirm(made.id, "k-2").outcome == pending
+    assert (
+        gateway.fetch(made.id).outcome == gateway.confirm(made.id, "k-2", BACK).outcome == pending
+    )
     clock.tick(0.5)
     ended = gateway.fetch(made.id).outcome
     assert isinstance(ended, Charged) if expected is Charged else ended == expected
@@ -162,10 +165,10 @@ def test_what_is_canceled_stays_so_and_what_the_bank_has_cannot_be(
     gateway = make()
     made = prepared(gateway, transaction(clock, method))
     if method != "paid":
-        gateway.confirm(made.id, "k-1")
+        gateway.confirm(made.id, "k-1", None)
     assert gateway.cancel(made.id, "k-2").outcome == first
     clock.tick(5)
-    confirmed = gateway.confirm(made.id, "k-3").outcome
+    confirmed = gateway.confirm(made.id, "k-3", None).outcome
     assert gateway.cancel(made.id, "k-4").outcome in {then, confirmed}
     last = gateway.fetch(made.id).outcome
     assert isinstance(last, Charged) if then is Charged else last == then
@@ -176,7 +179,8 @@ def test_a_confirm_and_a_cancel_at_once_have_one_winner(make: Make, clock: Clock
     with ThreadPool(4) as pool:
         for number in range(10):
             made = prepared(gateway, transaction(clock, name=f"t-{number}"), f"k-{number}")
-            calls = [gateway.confirm, gateway.cancel, gateway.confirm, gateway.cancel]
+            confirm = partial(gateway.confirm, return_url=None)
+            calls = [confirm, gateway.cancel, confirm, gateway.cancel]
             keys = [f"{made.id}-{call}" for call in range(4)]
             ends = pool.starmap(
                 lambda call, key, made=made: call(made.id, key).outcome,
@@ -190,12 +194,14 @@ def test_a_key_has_one_answer_for_a_day_and_belongs_to_one_question(
 ) -> None:
     gateway, payment = make(), transaction(clock)
     made = prepared(gateway, payment)
-    gateway.confirm(made.id, "k-1")
+    gateway.confirm(made.id, "k-1", None)
     assert gateway.prepare(payment, "k") == made  # as it was then
     with pytest.raises(KeyReused):
         gateway.prepare(replace(payment, amount_minor=1), "k")
     with pytest.raises(KeyReused):
         gateway.prepare(replace(payment, return_url=BACK), "k")
+    with pytest.raises(KeyReused):
+        gateway.confirm(made.id, "k-1", BACK)
     with pytest.raises(KeyReused):
         gateway.cancel(made.id, "k-1")
     clock.tick(timedelta(hours=24).total_seconds())
@@ -227,15 +233,15 @@ def test_a_fault_is_of_the_first_call_and_what_it_has_done_is_done(
     gateway = make()
     made = prepared(gateway, transaction(clock, customer=f"fault-confirm-{fault}"))
     with pytest.raises(error):
-        gateway.confirm(made.id, "k-1")
+        gateway.confirm(made.id, "k-1", None)
     assert isinstance(gateway.fetch(made.id).outcome, done)
     if issubclass(again, DependencyFailed):
         with pytest.raises(again):
-            gateway.confirm(made.id, "k-1")
+            gateway.confirm(made.id, "k-1", None)
     else:
-        assert isinstance(gateway.confirm(made.id, "k-1").outcome, again)
+        assert isinstance(gateway.confirm(made.id, "k-1", None).outcome, again)
     if fault != "unavailable":
-        assert isinstance(gateway.confirm(made.id, "k-2").outcome, Charged)
+        assert isinstance(gateway.confirm(made.id, "k-2", None).outcome, Charged)
 
 
 @pytest.mark.parametrize("is_canceled", [False, True])
@@ -245,7 +251,7 @@ def test_a_call_that_is_late_arrives_by_itself_and_finds_what_has_been_done_mean
     gateway = make()
     made = prepared(gateway, transaction(clock, customer="fault-confirm-late"))
     with pytest.raises(GatewayTimeout):
-        gateway.confirm(made.id, "k-1")
+        gateway.confirm(made.id, "k-1", None)
     clock.tick(4)
     assert gateway.fetch(made.id).outcome == Open()
     if is_canceled:
@@ -297,7 +303,7 @@ def test_of_several_payments_the_one_that_went_furthest_is_found(make: Make, clo
     orphan, used = prepared(gateway, payment, "k-1"), prepared(gateway, payment, "k-2")
     last = prepared(gateway, payment, "k-3")
     assert gateway.find(payment) == orphan
-    gateway.confirm(used.id, "confirm")
+    gateway.confirm(used.id, "confirm", None)
     assert gateway.find(payment) == gateway.fetch(used.id)
     clock.tick(5)
     for _ in range(2):
@@ -344,7 +350,7 @@ def test_payments_of_others_are_not_there(make: Make, clock: Clock) -> None:
         make('{"account": "acct_2"}').fetch(made.id)
     for payment_id in ("", "pi_1", made.id + "0", made.id.replace("10050", "x")):
         with pytest.raises(NoSuchPayment):
-            make().confirm(payment_id, "k-1")
+            make().confirm(payment_id, "k-1", None)
 
 
 @pytest.mark.parametrize("secret", ["sk_live_1", "[]", '{"mode": "live"}'])
@@ -392,11 +398,11 @@ def test_a_capture_is_one_line_in_the_log(
     logs.begin(request_id="r-1")
     gateway = make()
     made = prepared(gateway, transaction(clock, "debit-paid", return_url=BACK))
-    gateway.confirm(made.id, "k-1")
+    gateway.confirm(made.id, "k-1", None)
     clock.tick(5)
     outcome = gateway.fetch(made.id).outcome
     assert isinstance(outcome, Charged)
-    gateway.confirm(made.id, "k-2")
+    gateway.confirm(made.id, "k-2", None)
     [line] = Output.read(capsys).of("captured")
     assert (line["transaction_id"], line["gateway_reference"]) == ("t-1", outcome.reference)
     assert (line["amount"], line["currency"]) == (10050, "USD")

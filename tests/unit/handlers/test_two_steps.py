@@ -103,9 +103,11 @@ class Wired(ScriptedGateway):
         fetch = super().fetch
         return self._wired("fetch", lambda: fetch(payment_id))
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         confirm = super().confirm
-        return self._wired("confirm", lambda: confirm(payment_id, idempotency_key))
+        return self._wired("confirm", lambda: confirm(payment_id, idempotency_key, return_url))
 
     def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
         cancel = super().cancel
@@ -211,6 +213,21 @@ def test_two_steps_are_three_writes_around_two_calls_to_the_gateway(
     assert process(transaction_id).body["message"] == "Transaction already processed"
     assert wire.cut() == ["update"]
     assert gateway.statuses() == ["captured"]
+
+
+@pytest.mark.parametrize("fault", [None, "unanswered before", "killed before"])
+def test_the_return_url_of_the_row_is_confirmed_with_at_every_attempt(
+    gateway: Wired, wire: Wire, mill: Mill, fault: str | None
+) -> None:
+    transaction_id = validated("redirect-paid", return_url="https://shop.example/back")
+    if fault:
+        wire.faults[3] = fault  # of update, prepare, update, confirm
+        with suppress(Killed):
+            process(transaction_id)
+        mill.turn()
+    answer = process(transaction_id)
+    assert answer.status == 202
+    assert answer.body["next_action"].endswith("?return_url=https%3A%2F%2Fshop.example%2Fback")
 
 
 def test_one_step_is_two_writes(aws: Aws, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,8 +195,8 @@ def test_where_the_gateway_has_confirmed_another_payment_the_client_is_not_told_
 ) -> None:
     confirm = told.confirm
 
-    def confirmed(payment_id: str, idempotency_key: str) -> GatewayPayment:
-        return replace(confirm(payment_id, idempotency_key), **other)
+    def confirmed(payment_id: str, idempotency_key: str, return_url: str | None) -> GatewayPayment:
+        return replace(confirm(payment_id, idempotency_key, return_url), **other)
 
     told.confirmed = Charged("ch-1")
     monkeypatch.setattr(told, "confirm", confirmed)

@@ -61,7 +61,9 @@ class ToldGateway:
         self._asked("fetch", payment_id)
         return self.payments[payment_id]
 
-    def confirm(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
+    def confirm(
+        self, payment_id: str, idempotency_key: str, return_url: str | None
+    ) -> GatewayPayment:
         self._asked("confirm", payment_id)
         self.come_to(payment_id, self.confirmed or Charged(f"ch-{payment_id}"))
         return self.payments[payment_id]
