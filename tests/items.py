@@ -79,7 +79,8 @@ class ItemCalls(ABC):
         old = self.visible(consistent=True).get(name, dict(params["Key"]))
         new = _evaluate(params, old).updated(params["UpdateExpression"])
         self._store(name, new)
-        return {"Attributes": dict(new)} if params.get("ReturnValues") == "ALL_NEW" else {}
+        returned = {"ALL_OLD": old, "ALL_NEW": new}.get(params.get("ReturnValues", "NONE"))
+        return {} if returned is None else {"Attributes": dict(returned)}
 
     def delete_item(self, params: Answer) -> Answer:
         name = self.name_of(params["Key"])

@@ -30,7 +30,6 @@ ROW = YARDSTICK_ROW | {
     "amount_minor": {"N": "10050"},
     "fingerprint": {"S": fingerprint(Money(10050, "USD"), "cust-12345")},
     "caller": {"S": "arn:aws:sts::123456789012:assumed-role/checkout"},
-    "first_charge_at": {"S": "2026-11-22T21:28:00.000000+00:00"},
 }
 ASSIGNMENT = re.compile(r"(#?\w+) = (?:if_not_exists\(\w+, )?(:\w+)")
 
@@ -127,13 +126,17 @@ def _report_event(request: Body) -> Body:
 
 
 def _updated(request: Body) -> Body:
-    """Return the row as the request's assignments leave it, if that is asked for."""
-    if request.get("ReturnValues") != "ALL_NEW":
-        return {}
-    names = request["ExpressionAttributeNames"]
-    values = request["ExpressionAttributeValues"]
-    changes = {
-        names.get(name, name): values[value]
-        for name, value in ASSIGNMENT.findall(request["UpdateExpression"])
-    }
-    return {"Attributes": ROW | request["Key"] | changes}
+    """Return the row as it was, or as the request's assignments leave it, if that is asked for."""
+    row = ROW | request["Key"]
+    match request.get("ReturnValues"):
+        case "ALL_OLD":
+            return {"Attributes": row}
+        case "ALL_NEW":
+            names = request["ExpressionAttributeNames"]
+            values = request["ExpressionAttributeValues"]
+            changes = {
+                names.get(name, name): values[value]
+                for name, value in ASSIGNMENT.findall(request["UpdateExpression"])
+            }
+            return {"Attributes": row | changes}
+    return {}

@@ -79,7 +79,7 @@ class Index:
                 ":next_look": next_look,
                 ":to_key": to_key,
             },
-            wants_row=True,
+            returns="ALL_NEW",
         )
 
     def set_aside_if_stuck(self, transaction_id: str, key: str, lease_end: Number) -> Write:

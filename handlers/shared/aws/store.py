@@ -6,10 +6,11 @@ pass, or the row shows that the first one took effect.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from handlers.shared.aws.claims import PAYABLE, TYPE_VALUES, claim_of
 from handlers.shared.aws.index import Index
+from handlers.shared.aws.table import Write
 from handlers.shared.clock import epoch_seconds, just_expired, timestamp
 from handlers.shared.lookups import ATTRIBUTES
 from handlers.shared.states import (
@@ -25,8 +26,6 @@ from handlers.shared.states import (
 from handlers.shared.transactions import (
     LEASE_SECONDS,
     LONG_AGO,
-    REQUIRED,
-    TYPES,
     Record,
     Transaction,
 )
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from handlers.shared.aws.table import Table, Write
+    from handlers.shared.aws.table import Table
     from handlers.shared.callers import Claimant
     from handlers.shared.gateway import Declined
     from handlers.shared.marks import Marks
@@ -45,21 +44,6 @@ if TYPE_CHECKING:
 
 _HELD = "#status = :processing AND attempt_id = :attempt"
 _OF_GATEWAY = "#status IN (:processing, :pending) AND gateway_id = :gateway_id"
-# What was begun says so: in one step by the time of the first charge, in two by the gateway's name,
-# which a release that knew no two steps did not store.
-_BEGUN_IN_ONE, _BEGUN_IN_TWO = "first_charge_at", "gateway"
-_FREE = (
-    "#status = :validated OR attempt_id = :attempt"
-    " OR (#status = :processing AND lease_expires_at < :now_seconds AND attribute_exists({begun}))"
-)
-# DynamoDB's names of the types that a payment's attributes have.
-_TYPE_NAMES = {str: (":text", "S"), int: (":number", "N")}
-# What a row must have to be claimed: it is refused before it is written, if it is not a payment's.
-_PAYABLE = " AND ".join(
-    f"attribute_type({'#status' if name == 'status' else name}, {_TYPE_NAMES[TYPES[name]][0]})"
-    for name in REQUIRED
-    if name != "transaction_id"
-)
 
 
 class TransactionExists(Exception):
@@ -129,26 +113,29 @@ class Store:
                 may claim the payment, but then looks it up, and charges nothing.
         """
         of_marks = marks.attributes
-        condition, update = _claim(tuple(of_marks), claimant.condition, two_steps=two_steps)
-        return self._table.update(
+        claim = claim_of(tuple(of_marks), claimant.condition, two_steps=two_steps)
+        values: Record = {
+            **claimant.values,
+            **TYPE_VALUES,
+            **{f":{name}": value for name, value in of_marks.items()},
+            ":validated": VALIDATED,
+            ":processing": PROCESSING,
+            ":attempt": attempt_id,
+            ":now": timestamp(now),
+            ":now_seconds": epoch_seconds(now),
+            ":lease_end": epoch_seconds(now) + self._lease_seconds,
+            ":in_flight": in_flight_key(transaction_id),
+            **({":long_ago": LONG_AGO} if two_steps else {}),
+        }
+        # The old row comes back, since it is the shorter one.
+        write = self._table.update(
             transaction_id,
-            condition=condition,
-            update=update,
-            values={
-                **claimant.values,
-                **dict(_TYPE_NAMES.values()),
-                **{f":{name}": value for name, value in of_marks.items()},
-                ":validated": VALIDATED,
-                ":processing": PROCESSING,
-                ":attempt": attempt_id,
-                ":now": timestamp(now),
-                ":now_seconds": epoch_seconds(now),
-                ":lease_end": epoch_seconds(now) + self._lease_seconds,
-                ":in_flight": in_flight_key(transaction_id),
-                **({":long_ago": LONG_AGO} if two_steps else {}),
-            },
-            wants_row=True,
+            condition=claim.condition,
+            update=claim.update,
+            values=values,
+            returns="ALL_OLD",
         )
+        return Write(True, claim.leaves(write.row, values)) if write.done else write
 
     def note_id(self, claimed: Transaction, gateway_id: str, now: datetime) -> Write:
         """Store the gateway's name of a payment, if this attempt still holds the lease, and no
@@ -207,11 +194,11 @@ class Store:
         of_claimant = f" AND ({claimant.condition})" if claimant.condition else ""
         return self._table.update(
             transaction_id,
-            condition=f"{_PAYABLE} AND #status = :validated AND {taken_back}{of_claimant}",
+            condition=f"{PAYABLE} AND #status = :validated AND {taken_back}{of_claimant}",
             update="SET #status = :canceled, updated_at = :now, canceled_at = :now",
             values={
                 **claimant.values,
-                **dict(_TYPE_NAMES.values()),
+                **TYPE_VALUES,
                 **told,
                 ":validated": VALIDATED,
                 ":canceled": CANCELED,
@@ -309,22 +296,6 @@ class Store:
             ),
             values={**of_holder, **values, ":ended": status, ":now": timestamp(now)},
         )
-
-
-@lru_cache
-def _claim(names: tuple[str, ...], of_claimant: str, *, two_steps: bool) -> tuple[str, str]:
-    """Return the condition and the update of a claim; names are of the marks."""
-    free = _FREE.format(begun=_BEGUN_IN_TWO if two_steps else _BEGUN_IN_ONE)
-    unmarked = (f"attribute_not_exists({name}) OR {name} = :{name}" for name in names)
-    parts = [free, of_claimant, *unmarked]
-    first = {name: f":{name}" for name in names}
-    first["first_charge_at"] = ":long_ago" if two_steps else ":now"
-    once = "".join(f", {name} = if_not_exists({name}, {value})" for name, value in first.items())
-    return (
-        " AND ".join([_PAYABLE, *(f"({part})" for part in parts if part)]),
-        "SET #status = :processing, attempt_id = :attempt, lease_expires_at = :lease_end,"
-        f" in_flight = :in_flight, updated_at = :now{once}",
-    )
 
 
 def _holder(transaction: Transaction) -> tuple[str, Record]:

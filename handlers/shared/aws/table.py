@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -37,7 +37,8 @@ class StoreUnavailable(DependencyFailed):
 
 @dataclass(frozen=True)
 class Write:
-    """Whether a conditional write was made, and what the row holds then; empty if there is none."""
+    """Whether a conditional write was made, and the row: the one that refused it, or as much of it
+    as was asked for. It is empty if there is none."""
 
     done: bool
     row: Mapping[str, object] = field(default_factory=dict)
@@ -90,16 +91,16 @@ class Table:
         condition: str,
         update: str,
         values: Record,
-        wants_row: bool = False,
+        returns: Literal["NONE", "ALL_OLD", "ALL_NEW"] = "NONE",
     ) -> Write:
-        """Update a row; the row itself comes back if it was refused, or is wanted."""
+        """Update a row; what comes back of it, if that is done, is as it was before, or is now."""
         params: dict[str, Any] = {
             "TableName": self._name,
             "Key": _item({"transaction_id": transaction_id}),
             "ConditionExpression": condition,
             "UpdateExpression": update,
             "ExpressionAttributeValues": _item(values),
-            "ReturnValues": "ALL_NEW" if wants_row else "NONE",
+            "ReturnValues": returns,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if "#status" in condition:
@@ -108,7 +109,7 @@ class Table:
             response = self._client.update_item(**params)
         except (BotoCoreError, ClientError) as error:
             return Write(False, _row_in_the_way(error))
-        return Write(True, _row(response["Attributes"]) if wants_row else {})
+        return Write(True, _row(response.get("Attributes") or {}))
 
     def in_index(
         self, key: str, *, before: int | None = None, after: int | None = None

@@ -152,6 +152,19 @@ def test_a_claim_whose_answer_was_lost_passes_its_condition_again(
     assert not table.refused
 
 
+@pytest.mark.parametrize("losing_answers", [False, True])
+@pytest.mark.parametrize("two_steps", [False, True])
+def test_what_a_claim_returns_is_what_it_has_stored(
+    store: Store, table: FakeDynamoDB, *, two_steps: bool, losing_answers: bool
+) -> None:
+    """Also of one that was claimed before, by itself or at another moment."""
+    table.losing_answers = losing_answers
+    for attempt, now in (("a", NOW), ("a", NOW), ("b", LEASE_OVER)):
+        write = store.claim("t-1", attempt, SYSTEM, now, MARKS, two_steps=two_steps)
+        assert write.done
+        assert write.row == store.read("t-1")
+
+
 @pytest.mark.parametrize(("second", "free"), [(LEASE_SECONDS, False), (LEASE_SECONDS + 1, True)])
 def test_a_payment_can_be_claimed_again_once_its_lease_has_expired(
     store: Store, second: int, free: bool
