@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 # The one key of an order, by which somebody who may invoke the function has it look after one
-# payment. An event of SQS has another key, "Records", and what a message holds is further in
-# ("Using Lambda with Amazon SQS"), so neither is ever taken for the other.
+# payment, or list what the gateway has. An event of SQS has another key, "Records", and what a
+# message holds is further in ("Using Lambda with Amazon SQS"), so neither is ever taken for the
+# other.
 ORDER = "by_hand"
 
 
@@ -108,10 +109,16 @@ def _by_hand(event: dict[str, Any], context: Any) -> dict[str, object]:
     deadline = Deadline(utc_now() + timedelta(seconds=ORDER_SECONDS), utc_now, CALL_SECONDS)
     try:
         told = carry_out(event[ORDER], lambda: Hand(clients.store(), clients.gateway(), deadline))
-        logs.info("by hand", **told)
+        logs.info("by hand", **_in_short(told))
     finally:
         metrics.flush()
     return {ORDER: told}
+
+
+def _in_short(told: dict[str, object]) -> dict[str, object]:
+    """Return what the log has of an answer: of a list, how long it is."""
+    payments = told.get("payments")
+    return {"listed": len(payments)} if isinstance(payments, list) else told
 
 
 def _failed(reason: str, code: str | None = None) -> None:

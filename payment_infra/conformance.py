@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Literal, NoReturn
 
 Level = Literal["ok", "warn", "fail"]
+
+# How far the clocks of two machines may be apart, and so many pages of a list are read.
+CLOCKS = timedelta(minutes=2)
+MAX_PAGES = 50
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,12 @@ class _OneStep(_Trial):
 class _TwoSteps(_Trial):
     """A gateway that prepares a payment, and charges it when it is confirmed."""
 
+    def __init__(self, gateway: Any, request: Request, seconds: Callable[[], float]) -> None:
+        super().__init__(gateway, request, seconds)
+        self.begun = _whole(datetime.now(UTC)) - CLOCKS
+        # Of what was prepared the id, and its transaction_id.
+        self.made: dict[str, str] = {}
+
     def checks(self) -> Iterator[tuple[str, Check]]:
         yield "account", self.account
         yield "currencies", self.currencies
@@ -246,6 +256,7 @@ class _TwoSteps(_Trial):
         yield "decline", self.decline
         yield "pending", self.pending
         yield "other digits", self.other_digits
+        yield "list", self.listing
 
     def account(self) -> str:
         """It tells whose account is paid into."""
@@ -398,10 +409,53 @@ class _TwoSteps(_Trial):
                 return f"{code}, in {digits} digits"
         return "it has none"
 
+    def listing(self) -> str:
+        """All that was made since a moment is listed once, page by page, as it is fetched."""
+        from handlers.shared.gateway import lists
+
+        if not lists(self.gateway):
+            raise LeftOut("it cannot list its payments: nothing is reconciled")
+        until = _whole(datetime.now(UTC)) + CLOCKS
+        listed = self._listed(self.begun, until)
+        ids = [payment.id for payment in listed]
+        if len(set(ids)) < len(ids):
+            _fail("it lists a payment twice")
+        missing = self.made.keys() - set(ids)
+        if missing:
+            _fail(f"it lists {len(ids)}, and not all of what it has prepared since")
+        for payment in listed:
+            if not payment.created_at or not self.begun <= payment.created_at < until:
+                _fail("a listed payment has no created_at, or one out of the time asked for")
+            if payment.id in self.made and payment.transaction_id != self.made[payment.id]:
+                _fail(f"a listed payment has the transaction_id {payment.transaction_id!r}")
+        charged = next(payment for payment in listed if payment.id == self.id)
+        self._check(charged, self.first)
+        if charged.outcome != self.call("fetch", self.id).outcome:
+            _fail(f"what is charged is listed as {_told(charged.outcome)}")
+        if self.made.keys() & {payment.id for payment in self._listed(until, until + CLOCKS)}:
+            _fail("it lists what was made before the time asked for")
+        return f"{len(ids)} since the first check"
+
+    def _listed(self, since: datetime, until: datetime) -> Sequence[Any]:
+        """Return a whole list."""
+        found: list[Any] = []
+        cursors: list[str | None] = [None]
+        while True:
+            page = self.call("payments", since, until, cursors[-1])
+            found += page.payments
+            if page.cursor is None:
+                return found
+            if not isinstance(page.cursor, str) or page.cursor in cursors:
+                _fail("a cursor is a text, and leads on")
+            if len(cursors) == MAX_PAGES:
+                raise LeftOut(f"more than {MAX_PAGES} pages of the latest payments; nothing failed")
+            cursors.append(page.cursor)
+
     def _prepared(self, transaction: Any) -> Any:
         payment = self.call("prepare", transaction, idempotency_key=transaction.transaction_id)
         self._check(payment, transaction)
         self._open(payment, "prepared")
+        self.made[payment.id] = transaction.transaction_id
         return payment
 
     def _check(self, payment: Any, transaction: Any) -> None:
@@ -456,6 +510,10 @@ class _TwoSteps(_Trial):
 
         if not isinstance(payment.outcome, NotCharged):
             _fail(f"a payment that is canceled is {_told(payment.outcome)}, and not NotCharged")
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
 
 
 def _fail(text: str) -> NoReturn:

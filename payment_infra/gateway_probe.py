@@ -42,6 +42,8 @@ TWO_STEP_CALLS: Calls = {
 }
 # Of one that notifies, which is in two steps.
 NOTIFYING_CALLS: Calls = {"notification": (("headers", "body", "now"), ())}
+# Of one that can list its payments, which is one in two steps that has `payments`.
+LISTING_CALLS: Calls = {"payments": (("since", "until", "cursor"), ())}
 # What /validate can be given for a gateway that needs it.
 NEEDS = frozenset({"payment_method", "return_url"})
 
@@ -138,6 +140,8 @@ def _problems(made: type, notifies: bool) -> Iterator[str]:
         yield f"is abstract ({', '.join(sorted(getattr(made, '__abstractmethods__', ())))})"
     two_steps = _has(made, "confirm")
     calls = {**(TWO_STEP_CALLS if two_steps else CALLS), **(NOTIFYING_CALLS if notifies else {})}
+    if two_steps and callable(getattr(made, "payments", None)) and _has(made, "payments"):
+        calls = {**calls, **LISTING_CALLS}
     for name, (given, named) in calls.items():
         yield from _method(made, name, given, named)
     yield from _needs(made) if two_steps else _retention(made)

@@ -26,6 +26,9 @@ GATEWAY_TIMEOUT_SECONDS = 6
 Mode = Literal["test", "live"]
 # What a gateway may need of a payment that /validate takes as an option.
 Need = Literal["payment_method", "return_url"]
+# How many payments one page of a list may have: as JSON, far less than what a function can answer
+# ("Lambda quotas": 6 MB).
+MAX_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,12 @@ class GatewayUnavailable(DependencyFailed):
     reason = "gateway_unavailable"
 
 
+class NoSuchPayment(GatewayUnavailable):
+    """The gateway has no payment with this id, as far as this account can see."""
+
+    reason = "no_such_payment"
+
+
 class GatewayTimeout(DependencyFailed):
     """The gateway did not answer in time: whether it charged is unknown."""
 
@@ -195,7 +204,7 @@ class TwoStepGateway(Protocol):
         """
 
     def fetch(self, payment_id: str) -> GatewayPayment:
-        """Return the payment as it is now."""
+        """Return the payment as it is now. Raises NoSuchPayment if there is none with this id."""
 
     def confirm(
         self, payment_id: str, idempotency_key: str, return_url: str | None
@@ -242,9 +251,10 @@ class ListingGateway(TwoStepGateway, Protocol):
     def payments(self, since: datetime, until: datetime, cursor: str | None) -> Page:
         """Return one page of the payments that were made from `since` until before `until`.
 
-        All of the account are listed, with their created_at, also those that somebody else made. A
-        cursor is the one of the page before, of the same list; it is of use for days, in any other
-        process, and leads past no payment that was there when the first page was asked for.
+        All of the account are listed, with their created_at, also those that somebody else made; in
+        any order, MAX_LISTED in a page at most. A cursor is the one of the page before, of the same
+        list; it is of use for days, in any other process, and leads past no payment that was there
+        when the first page was asked for.
         """
 
 
@@ -259,6 +269,11 @@ def in_two_steps(gateway: AnyGateway) -> TypeGuard[TwoStepGateway]:
 def has_two_steps(gateway: type[AnyGateway]) -> bool:
     """Whether the gateways of a class charge in two steps."""
     return hasattr(gateway, "confirm")
+
+
+def lists(gateway: AnyGateway) -> TypeGuard[ListingGateway]:
+    """Whether a gateway can list all its payments."""
+    return in_two_steps(gateway) and callable(getattr(type(gateway), "payments", None))
 
 
 def marks_of(gateway: AnyGateway | type[AnyGateway]) -> Marks:

@@ -6,6 +6,7 @@ first attempt to charge, for a row that was validated under another gateway.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from handlers.shared.fields import InvalidField
@@ -33,6 +34,16 @@ def units(gateway: Any, money: Money) -> int:
     if digits is None:
         raise InvalidField("currency", "The payment gateway does not take the currency")
     return money.units(digits)
+
+
+def minor_units(gateway: Any, amount: int, currency: str) -> int | None:
+    """Return in ISO 4217's minor units what a gateway counts in its own; None if it does not take
+    the currency, or they cannot hold the amount."""
+    digits = getattr(gateway, "digits", MINOR_DIGITS.get)(currency)
+    if digits is None or currency not in MINOR_DIGITS:
+        return None
+    exact = Decimal(amount).scaleb(MINOR_DIGITS[currency] - digits)
+    return int(exact) if exact == int(exact) else None
 
 
 def refusal(gateway: Any, transaction: Transaction) -> Declined | None:

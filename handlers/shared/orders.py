@@ -1,4 +1,5 @@
-"""Orders about one payment, from whoever may invoke payment-retry: what they are, and answer."""
+"""Orders from whoever may invoke payment-retry, about one payment, or for a list of them: what they
+are, and answer."""
 
 from __future__ import annotations
 
@@ -21,11 +22,18 @@ def carry_out(order: object, open_hand: Callable[[], Hand]) -> Told:
     """Carry an order out; return its transaction_id with what came of it, or why nothing did.
 
     An order has `do`, which is ask, settle or cancel, and `transaction_id`. To settle takes
-    `agreed`, too, and maybe `known`: the gateway's `reference` of a capture, null for none.
+    `agreed`, too, and maybe `known`: the gateway's `reference` of a capture, null for none. To list
+    takes no transaction_id, but since, until and cursor (see `listing.page`).
     """
     told: Told = {}
     try:
         fields = cast("Mapping[str, object]", order if isinstance(order, Mapping) else {})
+        if fields.get("do") == "list":
+            from handlers.shared import listing  # which no other order needs
+
+            hand = open_hand()
+            since, until, cursor = (fields.get(name) for name in ("since", "until", "cursor"))
+            return listing.page(hand.gateway, since, until, cursor, hand.deadline)
         transaction_id = parse_transaction_id(fields.get("transaction_id"))
         told["transaction_id"] = transaction_id
         hand = open_hand()

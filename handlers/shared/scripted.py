@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from handlers.shared.aws import logs
@@ -24,6 +24,8 @@ from handlers.shared.gateway import (
     Mode,
     Need,
     NoCharge,
+    NoSuchPayment,
+    Page,
 )
 from handlers.shared.money import MINOR_DIGITS, Money
 from handlers.shared.scripted_ledger import Ledger, is_shared, shared_path
@@ -53,10 +55,8 @@ if TYPE_CHECKING:
 
 # The payment_method that is declined when it is prepared, so that there is no payment.
 UNKNOWN_METHOD = "unknown-method"
-
-
-class NoSuchPayment(GatewayUnavailable):
-    """The account has no payment with this id."""
+# How many payments one page of its list is taken from.
+PAGE_SIZE = 100
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,25 @@ class ScriptedGateway:
             created_at = datetime.fromisoformat(transaction.created_at).timestamp()
             return NoCharge() if is_shared() and pages.began <= created_at else None
 
+    def payments(self, since: datetime, until: datetime, cursor: str | None) -> Page:
+        """Return the payments made in that time, in the order in which they were.
+
+        Raises GatewayUnavailable where each container has a memory of its own, or some are
+        forgotten.
+        """
+        with self._open() as pages:
+            if not is_shared() or (pages.forgets and pages.began > since.timestamp()):
+                raise GatewayUnavailable("NotAllRemembered")
+            listed = pages.listed(int(cursor or 0), PAGE_SIZE)
+            found = [
+                self._payment(facts, self._state(pages, facts))
+                for facts in (Facts.of(payment_id) for _, payment_id in listed)
+                if facts is not None
+                and facts.account == self._digest
+                and since.timestamp() <= facts.made_at < until.timestamp()
+            ]
+        return Page(tuple(found), str(listed[-1][0]) if len(listed) == PAGE_SIZE else None)
+
     def notification(
         self, headers: Mapping[str, str], body: bytes, now: datetime
     ) -> Notification | None:
@@ -283,6 +302,7 @@ class ScriptedGateway:
             mode=self.mode,
             outcome=outcome(facts, state),
             transaction_id=state.transaction_id,
+            created_at=datetime.fromtimestamp(facts.made_at, UTC),
         )
 
     def _facts(self, payment_id: str) -> Facts:

@@ -115,6 +115,20 @@ class Pages:
         )
         return [str(row[0]) for row in rows]
 
+    @property
+    def forgets(self) -> bool:
+        """Whether there were payments that are no longer remembered: the oldest go first."""
+        first = self._row("SELECT min(number) FROM payments")[0]
+        return first is not None and int(first) > 1
+
+    def listed(self, after: int, most: int) -> list[tuple[int, str]]:
+        """Return number and id of some payments, whoever's, the oldest after a number first."""
+        rows = self.connection.execute(
+            "SELECT number, id FROM payments WHERE number > ? ORDER BY number LIMIT ?",
+            (after, most),
+        )
+        return [(int(number), str(payment_id)) for number, payment_id in rows]
+
     def keep(self, payment_id: str, state: dict[str, Any], made_for: str = "") -> None:
         """Remember the state of a payment, and of a new one what it was made for."""
         self.connection.execute(

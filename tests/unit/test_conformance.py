@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -17,6 +17,7 @@ from handlers.shared.gateway import (
     NoCharge,
     NotCharged,
     Open,
+    Page,
     Pending,
     SimulatedGateway,
 )
@@ -48,7 +49,7 @@ class Sound:
 
     def __init__(self, secret: str | None) -> None:
         assert secret == "key"
-        self.payments: dict[str, GatewayPayment] = {}
+        self.held: dict[str, GatewayPayment] = {}
         self.methods: dict[str, str] = {}
 
     @staticmethod
@@ -58,7 +59,7 @@ class Sound:
     def prepare(self, transaction: Transaction, idempotency_key: str) -> Any:
         payment_id = f"pay-{idempotency_key}"
         self.methods[payment_id] = transaction.payment_method or ""
-        return self.payments.setdefault(payment_id, self.made(payment_id, transaction))
+        return self.held.setdefault(payment_id, self.made(payment_id, transaction))
 
     def made(self, payment_id: str, transaction: Transaction) -> GatewayPayment:
         factor = 100 if transaction.currency == "ISK" else 1
@@ -69,17 +70,19 @@ class Sound:
             account=self.account,
             mode="test",
             outcome=Open(),
+            transaction_id=transaction.transaction_id,
+            created_at=datetime.now(UTC),
         )
 
     def fetch(self, payment_id: str) -> GatewayPayment:
-        if payment_id not in self.payments:
+        if payment_id not in self.held:
             raise GatewayUnavailable("unknown")
-        return self.payments[payment_id]
+        return self.held[payment_id]
 
     def confirm(
         self, payment_id: str, idempotency_key: str, return_url: str | None
     ) -> GatewayPayment:
-        if not isinstance(self.payments[payment_id].outcome, Open):
+        if not isinstance(self.held[payment_id].outcome, Open):
             raise GatewayUnavailable("has ended")
         return self.came_to(payment_id, self.confirmed(payment_id))
 
@@ -89,16 +92,26 @@ class Sound:
         )
 
     def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
-        if isinstance(self.payments[payment_id].outcome, Charged):
-            return self.payments[payment_id]
+        if isinstance(self.held[payment_id].outcome, Charged):
+            return self.held[payment_id]
         return self.came_to(payment_id, NotCharged())
 
     def find(self, transaction: Transaction) -> Any:
-        return self.payments.get(f"pay-{transaction.transaction_id}", NoCharge())
+        return self.held.get(f"pay-{transaction.transaction_id}", NoCharge())
+
+    def payments(self, since: datetime, until: datetime, cursor: str | None) -> Page:
+        """Return pages of three."""
+        made = [
+            payment
+            for payment in self.held.values()
+            if payment.created_at and since <= payment.created_at < until
+        ]
+        start = int(cursor or 0)
+        return Page(tuple(made[start : start + 3]), str(start + 3) if made[start + 3 :] else None)
 
     def came_to(self, payment_id: str, outcome: Any) -> GatewayPayment:
-        self.payments[payment_id] = replace(self.payments[payment_id], outcome=outcome)
-        return self.payments[payment_id]
+        self.held[payment_id] = replace(self.held[payment_id], outcome=outcome)
+        return self.held[payment_id]
 
 
 def tried(made: Callable[[str | None], Any], **changes: Any) -> list[Result]:
@@ -114,7 +127,7 @@ def test_a_sound_gateway_passes_them_all() -> None:
     found = tried(Sound)
     assert {result.level for result in found} == {"ok"}
     assert [result.name for result in found][-1] == "time"
-    assert len(found) == 15
+    assert len(found) == 16
 
 
 def test_the_simulated_gateway_passes_them_all() -> None:
@@ -180,7 +193,7 @@ class _ChargesAtOnce(Sound):
 
 class _ForgetsKeys(Sound):
     def prepare(self, transaction: Transaction, idempotency_key: str) -> Any:
-        return super().prepare(transaction, f"{idempotency_key}-{len(self.payments)}")
+        return super().prepare(transaction, f"{idempotency_key}-{len(self.held)}")
 
 
 class _OnePayment(Sound):
@@ -195,12 +208,12 @@ class _FindsNothing(Sound):
 
 class _FindsAnything(Sound):
     def find(self, transaction: Transaction) -> Any:
-        return next(iter(self.payments.values()))
+        return next(iter(self.held.values()))
 
 
 class _FetchesAnything(Sound):
     def fetch(self, payment_id: str) -> GatewayPayment:
-        return self.payments.get(payment_id, next(iter(self.payments.values())))
+        return self.held.get(payment_id, next(iter(self.held.values())))
 
 
 class _ChargesAgain(Sound):
@@ -217,7 +230,7 @@ class _NeverSettles(Sound):
     def confirm(
         self, payment_id: str, idempotency_key: str, return_url: str | None
     ) -> GatewayPayment:
-        return self.payments[payment_id]
+        return self.held[payment_id]
 
 
 class _CancelsTheCharged(Sound):
@@ -227,15 +240,15 @@ class _CancelsTheCharged(Sound):
 
 class _CancelsNothing(Sound):
     def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
-        return self.payments[payment_id]
+        return self.held[payment_id]
 
 
 class _PaysTheCanceled(Sound):
     def confirm(
         self, payment_id: str, idempotency_key: str, return_url: str | None
     ) -> GatewayPayment:
-        if isinstance(self.payments[payment_id].outcome, Charged):
-            return self.payments[payment_id]
+        if isinstance(self.held[payment_id].outcome, Charged):
+            return self.held[payment_id]
         return self.came_to(payment_id, self.confirmed(payment_id))
 
 
@@ -248,6 +261,62 @@ class _SendsElsewhere(Sound):
     def confirmed(self, payment_id: str) -> Any:
         outcome = super().confirmed(payment_id)
         return Pending("http://plain.example") if isinstance(outcome, Pending) else outcome
+
+
+class _Listing(Sound):
+    """Lists something else than there is."""
+
+    def payments(self, since: datetime, until: datetime, cursor: str | None) -> Page:
+        page = super().payments(since, until, cursor)
+        return replace(page, payments=self.listed(page.payments))
+
+    def listed(self, payments: tuple[GatewayPayment, ...]) -> tuple[GatewayPayment, ...]:
+        return payments
+
+
+class _ListsTwice(_Listing):
+    def listed(self, payments: tuple[GatewayPayment, ...]) -> tuple[GatewayPayment, ...]:
+        return payments + payments[:1]
+
+
+class _ListsSome(_Listing):
+    def listed(self, payments: tuple[GatewayPayment, ...]) -> tuple[GatewayPayment, ...]:
+        return payments[1:]
+
+
+class _ListsForNobody(_Listing):
+    def listed(self, payments: tuple[GatewayPayment, ...]) -> tuple[GatewayPayment, ...]:
+        return tuple(replace(payment, transaction_id=None) for payment in payments)
+
+
+class _ListsAtNoTime(_Listing):
+    def listed(self, payments: tuple[GatewayPayment, ...]) -> tuple[GatewayPayment, ...]:
+        return tuple(replace(payment, created_at=None) for payment in payments)
+
+
+class _ListsWhatWasOpen(_Listing):
+    def listed(self, payments: tuple[GatewayPayment, ...]) -> tuple[GatewayPayment, ...]:
+        return tuple(replace(payment, outcome=Open()) for payment in payments)
+
+
+class _ListsFirstPages(Sound):
+    def payments(self, since: datetime, until: datetime, cursor: str | None) -> Page:
+        return super().payments(since, until, None)
+
+
+class _ListsAnyTime(Sound):
+    def payments(self, since: datetime, until: datetime, cursor: str | None) -> Page:
+        return Page(tuple(self.held.values()), None)
+
+
+class _ListsNothing(Sound):
+    payments = None  # type: ignore[assignment]
+
+
+def test_a_gateway_need_not_list() -> None:
+    left_out = {result.name for result in tried(_ListsNothing) if result.level == "warn"}
+    assert left_out == {"list"}
+    assert not failed(_ListsNothing)
 
 
 class _Raises(Sound):
@@ -278,6 +347,13 @@ class _Raises(Sound):
         (_DeclinesNobody, {"decline", "pending"}),
         (_SendsElsewhere, {"pending"}),
         (_Raises, {"find"}),
+        (_ListsTwice, {"list"}),
+        (_ListsSome, {"list"}),
+        (_ListsForNobody, {"list"}),
+        (_ListsAtNoTime, {"list"}),
+        (_ListsWhatWasOpen, {"list"}),
+        (_ListsFirstPages, {"list"}),
+        (_ListsAnyTime, {"list"}),
     ],
 )
 def test_what_is_wrong_fails_where_it_is(made: type[Sound], names: set[str]) -> None:

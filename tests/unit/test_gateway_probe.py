@@ -160,6 +160,25 @@ def test_a_gateway_that_is_to_notify_does_and_is_one_in_two_steps(
     assert gateway_probe.examine("acme", "Acme") is None
 
 
+@pytest.mark.parametrize(
+    ("listing", "found"),
+    [
+        ("def payments(self, since, until, cursor): pass", None),
+        (
+            "def payments(self, since): pass",
+            "Acme has a method payments that cannot be called as payments(since, until, cursor)",
+        ),
+        ("payments = ()", None),  # which is no method, and none need be there
+    ],
+)
+def test_a_gateway_that_lists_can_be_asked_for_a_page(
+    listing: str, found: str | None, problem: Problem
+) -> None:
+    assert problem(gateway(**NOTIFYING, more=listing)) == found
+    # One in one step is never asked.
+    assert problem(gateway(more=listing)) is None
+
+
 def test_the_class_is_not_made_and_nothing_of_it_is_called(problem: Problem) -> None:
     raises = "raise AssertionError('called')"
     source = gateway(
@@ -185,7 +204,10 @@ def test_the_handlers_call_a_gateway_as_the_class_is_tried() -> None:
         and isinstance(node.func, ast.Attribute)
         and ast.unparse(node.func.value).endswith("gateway")
     }
-    tried = gateway_probe.CALLS, gateway_probe.TWO_STEP_CALLS, gateway_probe.NOTIFYING_CALLS
+    tried = (
+        *(gateway_probe.CALLS, gateway_probe.TWO_STEP_CALLS, gateway_probe.NOTIFYING_CALLS),
+        gateway_probe.LISTING_CALLS,
+    )
     assert calls | {("digits", 1, ())} == {
         (name, len(given), named) for kind in tried for name, (given, named) in kind.items()
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from handlers.shared import scripted_ledger
+from handlers.shared import scripted, scripted_ledger
 from handlers.shared.aws import logs
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.gateway import (
@@ -24,12 +24,13 @@ from handlers.shared.gateway import (
     GatewayTimeout,
     GatewayUnavailable,
     NoCharge,
+    NoSuchPayment,
     NotCharged,
     Open,
     Pending,
 )
 from handlers.shared.money import MINOR_DIGITS, Money
-from handlers.shared.scripted import UNKNOWN_METHOD, NoSuchPayment, ScriptedGateway
+from handlers.shared.scripted import UNKNOWN_METHOD, ScriptedGateway
 from handlers.shared.scripted_ledger import KeyReused, Ledger
 from handlers.shared.scripted_payment import SCRIPTS, fault_of
 from handlers.shared.transactions import Transaction
@@ -342,6 +343,68 @@ def test_the_documents_have_every_script_and_every_fault() -> None:
     assert names - faults == {*SCRIPTS, UNKNOWN_METHOD}
     assert faults == {"timeout", "lost", "500", "500-done", "late", "unavailable"}
     assert fault_of("fault-cancel-late") == fault_of("fault-fetch-500") == ""
+
+
+def listed(gateway: ScriptedGateway, since: datetime, until: datetime) -> list[GatewayPayment]:
+    """Return the whole list."""
+    found: list[GatewayPayment] = []
+    cursor = None
+    while True:
+        page = gateway.payments(since, until, cursor)
+        found += page.payments
+        if page.cursor is None:
+            return found
+        cursor = page.cursor
+
+
+def test_all_payments_of_an_account_are_listed_by_pages_with_what_they_have_come_to(
+    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripted, "PAGE_SIZE", 2)
+    gateway, since = make(), clock()
+    made = [prepared(gateway, transaction(clock, name=f"t-{n}"), f"k-{n}") for n in range(4)]
+    other = prepared(make('{"account": "acct_2"}'), transaction(clock))
+    gateway.confirm(made[1].id, "c", None)
+    first = gateway.payments(since, clock() + timedelta(seconds=1), None)
+    assert len(first.payments) == 2
+    # What is made meanwhile leads past none.
+    later = prepared(gateway, transaction(clock, name="t-9"), "k-9")
+    found = listed(gateway, since, clock() + timedelta(seconds=1))
+    assert [payment.id for payment in found] == [*(payment.id for payment in made), later.id]
+    assert other.id not in [payment.id for payment in found]
+    assert [payment.transaction_id for payment in found[:2]] == ["t-0", "t-1"]
+    assert isinstance(found[1].outcome, Charged)
+    assert found == [gateway.fetch(payment.id) for payment in found]
+    assert {payment.created_at for payment in found} == {clock()}
+
+
+def test_only_what_was_made_in_a_time_is_listed(make: Make, clock: Clock) -> None:
+    gateway, begun = make(), clock()
+    made = []
+    for number in range(3):
+        made.append(prepared(gateway, transaction(clock, name=f"t-{number}"), f"k-{number}"))
+        clock.tick(60)
+    minute = timedelta(minutes=1)
+    assert [payment.id for payment in listed(gateway, begun + minute, begun + 2 * minute)] == [
+        made[1].id
+    ]
+
+
+def test_a_memory_that_may_lack_payments_gives_no_list(
+    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, since = make(), clock()
+    monkeypatch.setattr(scripted_ledger, "MAX_REMEMBERED", 2)
+    for number in range(3):
+        clock.tick(10)
+        prepared(gateway, transaction(clock, name=f"t-{number}"), f"k-{number}")
+    with pytest.raises(GatewayUnavailable):
+        gateway.payments(since, clock(), None)
+    clock.tick(1)
+    assert gateway.payments(clock(), clock() + timedelta(1), None).payments == ()
+    monkeypatch.setenv("AWS_EXECUTION_ENV", "AWS_Lambda_python3.13")
+    with pytest.raises(GatewayUnavailable):
+        gateway.payments(clock(), clock() + timedelta(1), None)
 
 
 def test_payments_of_others_are_not_there(make: Make, clock: Clock) -> None:
