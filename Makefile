@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 	$(shell $(p) $(USABLE) && echo $(p))))
 BIN := .venv/bin
 AUDIT := .venv-audit
+LOCALSTRIPE := .venv-localstripe
 TEMPLATES := templates/payment-infra.yaml templates/payment-infra-production.yaml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -29,7 +30,7 @@ demo: demo-says .venv/installed-local
 	$(BIN)/payment-infra local $(PLAIN) --port 0 --smoke --verbose
 
 # Two halves at once: what runs on the embedded AWS, and in the model, mostly waits.
-test: .venv/installed-dev $(AUDIT)/installed-checkov
+test: .venv/installed-dev $(AUDIT)/installed-checkov $(LOCALSTRIPE)/installed
 	@$(MAKE) --no-print-directory --jobs=2 test-units test-stacks
 
 test-units:
@@ -68,7 +69,7 @@ chaos: .venv/installed-dev
 	$(BIN)/python -m tests.model.chaos --payments $(N) --seed $(SEED)
 
 clean:
-	rm -rf .venv $(AUDIT) build *.egg-info
+	rm -rf .venv $(AUDIT) $(LOCALSTRIPE) build *.egg-info
 
 # checkov pins an older boto3 than the embedded AWS, so it has an environment of its own.
 $(AUDIT)/installed-checkov: tests/audit/requirements.txt
@@ -81,6 +82,12 @@ $(AUDIT)/installed-nag: tests/audit/package.json tests/audit/package-lock.json
 	@command -v npm >/dev/null || { echo "make audit needs Node 20 or newer with npm" >&2; exit 1; }
 	@mkdir -p $(AUDIT)/node && cp $^ $(AUDIT)/node
 	npm ci --prefix $(AUDIT)/node --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+# What stands for Stripe in the tests is GPL-3: a process of its own, from an environment of its own.
+$(LOCALSTRIPE)/installed: tests/localstripe/requirements.txt
+	$(call environment,$(LOCALSTRIPE))
+	@$(LOCALSTRIPE)/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 
 # pip says nothing but what fails; a line every 5 s shows that it works, until it ends.
