@@ -7,7 +7,8 @@ names of `naming`; `record` holds its settings, `rendering` writes it as text. `
 What is packaged: `artifacts` zips the handlers, `layer` their dependencies, both by `zips`;
 `own_gateway` is a gateway in a file of the user's, `pins` what a requirements file says, `wheels`
 what that comes to. `gateway_check` tries the gateway class, in a `function_folder`: the program
-`gateway_probe` imports it, and `gateway_trial` pays with it, as `conformance` says.
+`gateway_probe` imports it, and `gateway_trial` pays with it, as `conformance` says, with the secret
+of a `secret_file`, over `gateway_network`.
 
 What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file;
 `rules` say what a value may be, `combinations` what several have to agree on. `place` is where an

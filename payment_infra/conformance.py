@@ -27,7 +27,8 @@ class Request:
 
     folders come first on the path, runtime is as for `gateway_probe`. The tokens are of the
     gateway's sandbox: what is charged, declined, and left pending; "" leaves its checks out. amount
-    is in minor units of the currency.
+    is in minor units of the currency. Without payments, the class is made with its secret, says
+    whether that moves real money, and that is all.
     """
 
     module: str
@@ -42,6 +43,7 @@ class Request:
     return_url: str = "https://example.com/return"
     currency: str = "USD"
     amount: int = 100
+    payments: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,23 @@ def run(
         request: with what it is tried; module and folders are not looked at.
         seconds: a clock, by which each call is measured.
     """
+    from handlers.shared.gateway import InvalidSecret, in_two_steps
+
     try:
         gateway = made(secret)
-    except Exception as error:  # noqa: BLE001 - the class is not ours, and may raise anything
-        yield Result("make", "fail", f"it cannot be made: {type(error).__name__}")
+    except InvalidSecret as error:  # its text has nothing of the secret
+        yield Result("make", "fail", f"the secret is not what it needs: {error}")
         return
-    from handlers.shared.gateway import in_two_steps
-
-    two_steps = in_two_steps(gateway)
-    if getattr(gateway, "mode", "") == "live" or (two_steps and gateway.mode != "test"):
-        yield Result("mode", "fail", f"it moves real money: its mode is {gateway.mode}")
+    except Exception as error:  # noqa: BLE001 - the class is not ours, and may raise anything
+        yield Result("make", "fail", f"it cannot be made: {type(error).__name__}{_place(error)}")
+        return
+    two_steps, mode = in_two_steps(gateway), getattr(gateway, "mode", None)
+    if mode == "live" or (two_steps and mode != "test"):
+        yield Result("mode", "fail", f"it moves real money: its mode is {mode}")
+        return
+    if not request.payments:
+        told = "" if mode == "test" else "it does not say whether its key moves real money"
+        yield Result("mode", "warn" if told else "ok", told)
         return
     kind = _TwoSteps if two_steps else _OneStep
     trial = kind(gateway, request, seconds)

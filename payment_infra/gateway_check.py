@@ -24,6 +24,7 @@ from payment_infra.conformance import Result
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.function_folder import FunctionFolder, program, runtime_modules
 from payment_infra.gateway_names import gateway_variable, moves_money
+from payment_infra.gateway_network import network_variables
 from payment_infra.gateway_probe import Finding, Request
 from payment_infra.layer import build_layer
 from payment_infra.own_gateway import OwnGateway, own_gateway
@@ -95,6 +96,30 @@ def try_gateway(
         yield from trial.pay(tokens, secret, limit_seconds)
 
 
+def make_gateway(
+    config: StackConfig,
+    secret: str,
+    root: Path = HANDLERS,
+    cache: Path | None = None,
+    download: Download | None = None,
+    limit_seconds: float = IMPORT_SECONDS,
+) -> Iterator[Result]:
+    """Make the gateway class with its secret, and yield what keeps it from being tried here.
+
+    A warning is about one that does not say whether real money moves.
+
+    Args:
+        config, root, cache, download: as for `check_gateway`.
+        secret: the text of the gateway's secret.
+        limit_seconds: how long it may take.
+
+    Raises:
+        UsageError, PaymentInfraError: as `check_gateway`; or it came to no end.
+    """
+    found = try_gateway(config, {"payments": False}, secret, root, cache, download, limit_seconds)
+    yield from (result for result in found if result.level != "ok")
+
+
 @contextmanager
 def _unpacked(
     config: StackConfig, root: Path, cache: Path | None, download: Download | None
@@ -118,12 +143,6 @@ def _check_size(config: StackConfig, libraries: Mapping[str, bytes], layer: byte
             f"{config.gateway_requirements}: comes to {required / 1024 / 1024:.0f} MB, and a "
             "function has 250 MB at most, with its layer; require less"
         )
-
-
-def _network() -> dict[str, str]:
-    """Return the variables that say how this machine reaches others."""
-    names = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
-    return {name: value for name, value in os.environ.items() if name.upper() in names}
 
 
 @dataclass(frozen=True)
@@ -175,7 +194,7 @@ class _Trial:
         request = conformance.Request(*self._class(), self.place.path, runtime_modules(), **tokens)
         with subprocess.Popen(
             program(gateway_trial.__file__, request),
-            env=self.place.environment() | _network(),
+            env=self.place.environment() | network_variables(os.environ),
             cwd=self.place.code,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -24,16 +24,26 @@ def read_text(path: Path) -> str:
         OSError: it cannot be read.
         UsageError: it is no text in UTF-8.
     """
-    content = path.read_bytes()
+    return text_of(path.read_bytes(), str(path))
+
+
+def text_of(content: bytes, name: str) -> str:
+    r"""Return what was read of a file with this name as `read_text` does.
+
+    Raises:
+        UsageError: it is no text in UTF-8; nothing of it is told.
+    """
     for mark, encoding in MARKS.items():
         if content.startswith(mark):
-            raise UsageError(f"{path}: is a text in {encoding}; save it in UTF-8")
+            raise UsageError(f"{name}: is a text in {encoding}; save it in UTF-8")
     if b"\0" in content:  # which no text has, but every one of ASCII in those encodings
-        raise UsageError(f"{path}: is no text in UTF-8, perhaps in UTF-16; save it in UTF-8")
+        raise UsageError(f"{name}: is no text in UTF-8, perhaps in UTF-16; save it in UTF-8")
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not a text in UTF-8 (byte {error.start})") from error
+        # Its own text has the bytes, and a traceback would show them.
+        start = error.start
+    raise UsageError(f"{name}: is not a text in UTF-8 (byte {start})")
 
 
 def read_json_object(path: Path) -> str:

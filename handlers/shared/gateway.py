@@ -140,14 +140,19 @@ class GatewayKeyFailed(DependencyFailed):
     reason = "gateway_key_failed"
 
 
+class InvalidSecret(ValueError):
+    """The secret is not what the class needs; the text says in what, and has nothing of it."""
+
+
 class Gateway(Protocol):
     """Charges payments in one step. Every call ends within GATEWAY_TIMEOUT_SECONDS.
 
     Any other exception than the first two above counts as an unknown outcome.
 
     The configuration names the class. It is called with the text of the gateway's secret, or with
-    None if none is configured. It may say more, as `TwoStepGateway` has to: account and mode, which
-    are stored before the first charge, NEEDS, and digits.
+    None if none is configured; where that is wrong, InvalidSecret says in what. It may say more, as
+    `TwoStepGateway` has to: account and mode, which are stored before the first charge, NEEDS, and
+    digits.
     """
 
     KEY_RETENTION: ClassVar[timedelta]

@@ -21,6 +21,7 @@ from handlers.shared.gateway import (
     GatewayPayment,
     GatewayTimeout,
     GatewayUnavailable,
+    InvalidSecret,
     Mode,
     Need,
     NoCharge,
@@ -105,7 +106,7 @@ class ScriptedGateway:
         ledger: Ledger | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Raises ValueError if the secret is not as it has to be."""
+        """Raises InvalidSecret."""
         settings = _settings(secret)
         self.account = str(settings.get("account", "scripted"))
         self._signing_secrets = _signing_secrets(settings)
@@ -326,14 +327,14 @@ def _settings(secret: str | None) -> dict[str, object]:
         settings = None
     if isinstance(settings, dict) and settings.get("mode", "test") == "test":
         return settings
-    raise ValueError('the secret is a JSON object, and its mode is "test"')
+    raise InvalidSecret('it has to be a JSON object, with the mode "test"')
 
 
 def _signing_secrets(settings: dict[str, object]) -> tuple[str, ...]:
     secrets = settings.get("signing_secrets", [SIGNING_SECRET])
     if isinstance(secrets, list) and secrets and all(isinstance(one, str) for one in secrets):
         return tuple(secrets)
-    raise ValueError("the signing_secrets are a list of texts")
+    raise InvalidSecret("the signing_secrets have to be a list of texts")
 
 
 def _fault(pages: Pages, name: str, about: str, fault: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from payment_infra.cli.everywhere import Group, everywhere
-from payment_infra.cli.options import config_options, output_option, yes_option
+from payment_infra.cli.options import config_options, output_option, secret_option, yes_option
 from payment_infra.cli.views.output import confirm, print_json
 from payment_infra.errors import PaymentInfraError
 
@@ -31,11 +31,7 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("gateway", required=False, metavar="[FILE:CLASS]")
-@click.option(
-    "--secret-file",
-    type=click.File(encoding="utf-8"),
-    help="File with the secret of the gateway's sandbox, - for stdin.",
-)
+@secret_option("--secret-file")
 @click.option("--payment-method", default="", metavar="TOKEN", help="What the sandbox charges.")
 @click.option("--declined-method", default="", metavar="TOKEN", help="What the sandbox declines.")
 @click.option(
@@ -50,7 +46,7 @@ def command() -> None:
 @yes_option
 @output_option
 @everywhere
-def check(secret_file: Any, resolved: Resolved, yes: bool, output: str, **tokens: str) -> None:
+def check(secret: str, resolved: Resolved, yes: bool, output: str, **tokens: str) -> None:
     """Try a gateway class with payments at its own sandbox.
 
     What every gateway has to do: charge once whatever is repeated, tell what it has, cancel for
@@ -70,7 +66,6 @@ def check(secret_file: Any, resolved: Resolved, yes: bool, output: str, **tokens
 
     config = resolved.config
     check_handlers(config)
-    secret = secret_file.read().strip() if secret_file is not None else ""
     confirm(f"Make payments with {gateway_name(config.gateway)} at its sandbox?", yes)
     width = shutil.get_terminal_size().columns
     found: list[Result] = []

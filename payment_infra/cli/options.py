@@ -14,6 +14,7 @@ import click
 from payment_infra.cli.app import App
 from payment_infra.cli.everywhere import TAKE_OVER
 from payment_infra.cli.option_types import OutputFile, Renamed
+from payment_infra.cli.views.output import note
 from payment_infra.config import FIELDS, PRESETS
 from payment_infra.errors import UnknownProfile, UnknownRegion, UsageError
 from payment_infra.names import STACK_NAME_PREFIX
@@ -269,6 +270,37 @@ def method_option(function: Command) -> Command:
         metavar="TOKEN",
         help="What a real gateway charges with --pay, if it needs a payment method.",
     )(function)
+
+
+def secret_option(flag: str) -> Callable[[Command], Command]:
+    """Add what names the file with a gateway's secret; the command gets its text as `secret`, ""
+    for none."""
+
+    def decorate(function: Command) -> Command:
+        @wraps(function)
+        def wrapper(*args: Any, secret_file: str | None, **kwargs: Any) -> Any:
+            return function(*args, secret=_secret_in(secret_file), **kwargs)
+
+        return click.option(
+            flag,
+            "secret_file",
+            metavar="FILE",
+            type=click.Path(),
+            help="File with the secret of the gateway's sandbox, - for stdin.",
+        )(wrapper)
+
+    return decorate
+
+
+def _secret_in(file: str | None) -> str:
+    from payment_infra.secret_file import read_secret
+
+    if file is None:
+        return ""
+    secret = read_secret(file)
+    if secret.warning:
+        note(f"Warning: {secret.warning}")
+    return secret.text
 
 
 def out_option(

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.interpreter import interpreter, python_command
-from payment_infra.local import keeper
+from payment_infra.local import keeper, serving
 from payment_infra.local.isolation import ACCESS_KEY, clean_environment
 from payment_infra.local.state import check_loaded, check_saved, hold
 from payment_infra.scratch import check_room, scratch_folder
@@ -28,6 +28,8 @@ PACKAGE = "ministack"
 # no advice, since on the public index the package of our name is somebody else's.
 VERSION = "1.5.33"
 REQUIREMENTS = (f"{PACKAGE}=={VERSION}", "boto3==1.43.106", "botocore==1.43.106")
+# The module that has the secrets, and would save them in clear.
+SECRETS = f"{PACKAGE}.services.secretsmanager"
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
 STOP_SECONDS = keeper.STOP_SECONDS
@@ -52,7 +54,12 @@ class Emulator:
 
 @contextlib.contextmanager
 def emulator(
-    port: int = 0, region: str = "us-east-1", state: Path | None = None, enforce_iam: bool = False
+    port: int = 0,
+    region: str = "us-east-1",
+    state: Path | None = None,
+    enforce_iam: bool = False,
+    network: Mapping[str, str] | None = None,
+    keep_secrets: bool = True,
 ) -> Iterator[Emulator]:
     """Run the emulator on 127.0.0.1 while the block lasts.
 
@@ -61,6 +68,8 @@ def emulator(
         region: the region that it stands for.
         state: the folder that keeps stacks and payments for the next run; None keeps nothing.
         enforce_iam: verify signatures and policies, the functions' own roles included.
+        network: variables that lead the functions to others than this machine.
+        keep_secrets: whether the state holds the secrets, in clear; those of before stay in it.
 
     Raises:
         UsageError: the port is taken, or the state folder cannot be used.
@@ -77,7 +86,10 @@ def emulator(
         lock = stack.enter_context(hold(state)) if state else None
         process = _Process(scratch, port, state)
         try:
-            process.start(_environment(port, region, scratch, state, enforce_iam), lock)
+            environment = _environment(port, region, scratch, state, enforce_iam)
+            process.start(
+                environment | dict(network or {}), lock, () if keep_secrets else (SECRETS,)
+            )
             try:
                 yield Emulator(url=process.url, region=region, pid=process.pid)
             except PaymentInfraError as error:
@@ -143,19 +155,23 @@ class _Process:
         """The process's id, 0 if there is none."""
         return self._process.pid if self._process else 0
 
-    def start(self, environment: dict[str, str], lock: BinaryIO | None) -> None:
+    def start(
+        self, environment: dict[str, str], lock: BinaryIO | None, unsaved: Iterable[str]
+    ) -> None:
         """Start it, and wait until it answers.
 
         Args:
             environment: its own.
             lock: a file that it holds open as long as it runs.
+            unsaved: modules of services whose state it does not save.
 
         Raises:
             PaymentInfraError: it does not come up, or cannot load its state.
         """
         with self._log.open("wb") as output:
+            program = [keeper.__file__, serving.__file__, str(self._scratch), PACKAGE, *unsaved]
             self._process = subprocess.Popen(
-                [interpreter(), "-P", keeper.__file__, PACKAGE, str(self._scratch)],
+                [interpreter(), "-P", *program],
                 env=environment | {"MINISTACK_EDITION": self._name},
                 cwd=self._scratch,
                 # Nobody writes to it: its end tells the keeper that this process has ended.

@@ -1,4 +1,4 @@
-"""Runs the embedded AWS, and ends it when the process that has started it is no more.
+"""Runs the embedded AWS (`serving`), and ends it when the process that has started it is no more.
 
 A script, which is run by its path: it knows the standard library alone, since the environment of
 the embedded AWS leads to nothing else of ours. Its standard input is a pipe that nobody writes to;
@@ -35,22 +35,23 @@ def end_group(scratch: Path) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def main(package: str, scratch: Path) -> None:
-    """Run a package, as `python -m` does.
+def main(program: str, scratch: Path, *arguments: str) -> None:
+    """Run a program, as `python` does.
 
     Args:
-        package: its name.
+        program: its file, or the folder that has a __main__.py.
         scratch: the folder that was made for this run, and goes if nobody is left to remove it.
+        arguments: the program's.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     threading.Thread(target=end_when_left, args=(scratch,), daemon=True).start()
-    sys.argv = [package]
+    sys.argv = [program, *arguments]
     try:
-        runpy.run_module(package, run_name="__main__", alter_sys=True)
+        runpy.run_path(program, run_name="__main__")
     finally:
         if left.is_set():
             end_group(scratch)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -17,7 +17,7 @@ REFUSED: Mapping[str, str] = {
 # What it would take, and what is of no use here: these are in an account of AWS's.
 ELSEWHERE: Mapping[str, str] = {
     "bucket": "it has a bucket of its own",
-    "gateway_secret": "it has no such secret",
+    "gateway_secret": "it has no such secret; --gateway-secret-file gives it one",
     "allowed_accounts": "the API is open to all",
 }
 # Nobody here can sign.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from payment_infra.local.emulator import Emulator
     from payment_infra.sources import Resolved
 
+GATEWAY_SECRET = "payment-infra-gateway"
 LOG_POLL_SECONDS = 0.5
 # A minute for who deletes the stack to come to an end.
 DELETION_LOOKS = 120
@@ -64,10 +66,19 @@ def open_session(emulator: Emulator) -> Session:
     return Session(Boto(clean_session(), emulator.region), emulator.url, CONFIG)
 
 
-def deploy(session: Session, resolved: Resolved) -> LocalStack:
-    """Deploy the stack, with the API open, since nobody here can sign."""
+def deploy(session: Session, resolved: Resolved, secret: str = "") -> LocalStack:
+    """Deploy the stack, with the API open, since nobody here can sign.
+
+    Args:
+        session: of the emulator.
+        resolved: what is deployed.
+        secret: the text of the gateway's secret, which the emulator is given; "" for none.
+    """
     config, left_out = without_refused(resolved.config)
     config = replace(config, suffix=config.suffix or DEFAULT_SUFFIX)
+    if secret:
+        left_out.pop("gateway_secret", None)
+        config = replace(config, gateway_secret=_keep(session, secret))
     name = resolved.place.stack_name or f"{STACK_NAME_PREFIX}-{config.suffix}"
     stack = Stack(session.client("cloudformation"), name)
     # An earlier run that was killed may have left it held, and took its AWS with it.
@@ -132,6 +143,16 @@ class _Quiet:
     def tell(self, event: Event) -> None: ...
     def check_answers(self, agreed: bool) -> None: ...
     def confirm(self, question: str, agreed: bool, flag: str = "--yes") -> None: ...
+
+
+def _keep(session: Session, secret: str) -> str:
+    """Put a secret into the emulator's Secrets Manager, while that runs; return its ARN."""
+    # A name of its own: those that the state may hold are its user's.
+    name = f"{GATEWAY_SECRET}-{uuid.uuid4().hex}"
+    with translated("the gateway's secret"):
+        made = session.client("secretsmanager").create_secret(Name=name, SecretString=secret)
+    arn: str = made["ARN"]
+    return arn
 
 
 def _switch_on_recovery(session: Session, table: str) -> None:

@@ -1,5 +1,6 @@
 """`payment-infra local`: the whole main job, as a newcomer runs it."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from handlers.shared.clock import utc_now
+from handlers.shared.scripted_notification import SIGNING_SECRET, signed
 from payment_infra.cloud.environment.locking import Lock, find
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import PaymentInfraError
@@ -122,6 +126,17 @@ def post(url: str, body: dict[str, object]) -> dict[str, str]:
     with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as response:
         answer: dict[str, str] = json.load(response)
         return answer
+
+
+def post_status(url: str, body: bytes, headers: dict[str, str]) -> int:
+    """Return the status of the answer, whatever it is."""
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, body, headers), timeout=WAIT_SECONDS
+        ) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_local_smoke_deploys_pays_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -244,6 +259,7 @@ def test_an_emulator_that_does_not_come_up_is_one_clear_line(tmp_path: Path, pro
     fake = tmp_path / PACKAGE
     fake.mkdir()
     (fake / "__init__.py").touch()
+    (fake / "app.py").write_text("app = None")
     (fake / "__main__.py").write_text(program)
     sandbox = tmp_path / "sandbox"
     sandbox.mkdir()
@@ -329,6 +345,52 @@ def test_a_killed_local_leaves_nothing_running_and_its_payments_saved(tmp_path: 
         until(lambda: not processes_of(f"TMPDIR={tmp_path}/payment-infra-"))
     assert "transactions-local" in (state / "dynamodb.json").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "state"]
+
+
+CANARY = "whsec_Canary4711"
+
+
+def holders(folder: Path) -> list[str]:
+    """Return what holds the canary: files of a folder, and processes that anybody can look at."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    shown = [
+        path for name in ("cmdline", "environ") for path in Path("/proc").glob(f"[0-9]*/{name}")
+    ]
+    found = []
+    for path in (*files, *shown):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if CANARY.encode() in path.read_bytes():
+                found.append(str(path))
+    return found
+
+
+def test_a_gateways_secret_is_what_the_functions_have_and_is_kept_nowhere(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    key, state = tmp_path / "key.json", work / "state"
+    settings = {"account": "acct_4711", "mode": "test", "signing_secrets": [CANARY]}
+    key.write_text(json.dumps(settings))
+    key.chmod(0o600)
+    options = ("--gateway", "scripted", "--gateway-events", "--gateway-secret-file", str(key))
+    with served(work, "--state", str(state), *options) as (process, out):
+        text = out.read_text()
+        assert "Warning" not in text
+        [(validate, body)] = re.findall(r"curl -X POST (\S+validate) -d '(.*)'", text)
+        transaction: dict[str, object] = {
+            "transaction_id": post(validate, json.loads(body))["transaction_id"]
+        }
+        assert post(validate.replace("validate", "process"), transaction)["status"] == "processed"
+        [events] = re.findall(r"The gateway notifies (\S+)", text)
+        for secret, status in ((CANARY, 200), (SIGNING_SECRET, 400)):
+            headers, event = signed("", utc_now(), kind="customer.updated", secret=secret)
+            assert post_status(events, event, headers) == status
+        page = {"Origin": "https://page.example", "X-Amz-Target": "secretsmanager.ListSecrets"}
+        assert post_status(url_in(out), b"{}", page) == 403
+        assert holders(work) == []
+        process.kill()  # what is left of it saves the state all the same
+        until(lambda: not processes_of(f"TMPDIR={work}/payment-infra-"))
+    assert "acct_4711" in (state / "dynamodb.json").read_text()
+    assert holders(work) == []
 
 
 def test_a_place_for_temporary_files_that_is_too_small_is_named_and_nothing_started(

@@ -13,6 +13,8 @@ import pytest
 from payment_infra.artifacts import code_keys
 from payment_infra.cloud.deploying import deployment, forecast, planning
 from payment_infra.config import StackConfig
+from payment_infra.local import emulator
+from payment_infra.local.sandbox import check_sandbox
 from payment_infra.zips import zip_files
 from tests.functional.conftest import Cli, refused
 from tests.gateways import gateway
@@ -184,7 +186,7 @@ def layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("layer")
 def test_it_is_tried_with_payments_and_its_secret_is_in_no_output(cli: Cli, own: Path) -> None:
     (own / "acme.py").write_text(SHOWING.format(charge=""))
-    (own / "key").write_text("canary\n")
+    private(own)
     result = cli(*CHECK, "--secret-file", "key")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -222,3 +224,75 @@ def test_without_a_terminal_and_without_yes_no_payment_is_made(cli: Cli) -> None
     result = cli(*CHECK[:-1])
     assert result.exit_code == 2
     assert "add --yes to go ahead" in result.stderr
+
+
+LOCAL = ("local", "--port", "0", "--gateway-secret-file", "key")
+
+
+def private(own: Path, text: str = "canary\n") -> None:
+    (own / "key").write_text(text)
+    (own / "key").chmod(0o600)
+
+
+@pytest.mark.parametrize(
+    ("init", "told"),
+    [
+        (
+            "self.mode = 'live'",
+            "it moves real money: its mode is live",
+        ),
+        (
+            "from handlers.shared.gateway import InvalidSecret as I; raise I('no api_key')",
+            "the secret is not what it needs: no api_key",
+        ),
+        ("raise ValueError(secret)", "it cannot be made: ValueError at acme.py:5"),
+    ],
+)
+@pytest.mark.usefixtures("layer")
+def test_on_this_machine_no_key_is_used_that_moves_real_money_or_is_wrong(
+    cli: Cli, own: Path, init: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulator, "emulator", lambda *_, **__: pytest.fail("it is started"))
+    private(own)
+    (own / "acme.py").write_text(gateway(init=f"def __init__(self, secret): {init}"))
+    result = cli(*LOCAL)
+    assert refused(result, 1) == (
+        f"gateway acme.py:Acme: {told}; give the secret of its sandbox, in test mode"
+    )
+    assert "canary" not in result.output
+
+
+@pytest.mark.usefixtures("layer")
+def test_of_a_gateway_that_does_not_say_whether_money_moves_one_is_warned(own: Path) -> None:
+    (own / "acme.py").write_text(gateway())
+    [warning] = check_sandbox(CONFIG, "canary")
+    assert warning.startswith(
+        "gateway acme.py:Acme: it does not say whether its key moves real money; "
+    )
+    moded = gateway(init="def __init__(self, secret): self.mode = 'test'")
+    (own / "acme.py").write_text(moded)
+    assert list(check_sandbox(CONFIG, "canary")) == []
+
+
+def test_the_simulated_gateway_is_given_no_secret(cli: Cli, own: Path) -> None:
+    private(own)
+    assert refused(cli(*LOCAL, "--gateway", "simulated"), 2) == (
+        "the simulated gateway has no secret; name another one with --gateway"
+    )
+
+
+@pytest.mark.parametrize("command", [LOCAL, (*CHECK, "--secret-file", "key")])
+def test_a_secret_that_is_none_is_one_line(cli: Cli, own: Path, command: tuple[str, ...]) -> None:
+    assert refused(cli(*command), 2) == "key: cannot be read (No such file or directory)"
+    private(own, "\n")
+    assert refused(cli(*command), 2) == "key: is empty; it has to hold the gateway's secret"
+
+
+@pytest.mark.usefixtures("layer")
+def test_a_secret_that_everybody_can_read_is_warned_of(cli: Cli, own: Path) -> None:
+    private(own)
+    (own / "key").chmod(0o604)
+    (own / "acme.py").write_text(SHOWING.format(charge=""))
+    result = cli(*CHECK, "--secret-file", "key")
+    assert result.exit_code == 0
+    assert result.stderr == "Warning: everybody on this machine can read key; `chmod 600` it\n"

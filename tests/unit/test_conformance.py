@@ -14,6 +14,7 @@ from handlers.shared.gateway import (
     Declined,
     GatewayPayment,
     GatewayUnavailable,
+    InvalidSecret,
     NoCharge,
     NotCharged,
     Open,
@@ -381,7 +382,16 @@ def test_one_that_cannot_be_made_is_told_without_its_secret() -> None:
     def make(secret: str | None) -> Any:
         raise ValueError(secret)
 
-    assert failed(make) == {"make": "it cannot be made: ValueError"}
+    message = failed(make)["make"]
+    assert message.startswith("it cannot be made: ValueError at test_conformance.py:")
+    assert "key" not in message
+
+
+def test_what_the_secret_lacks_is_told_by_a_class_that_shows_nothing_of_it() -> None:
+    def make(secret: str | None) -> Any:
+        raise InvalidSecret("it has no api_key")
+
+    assert failed(make) == {"make": "the secret is not what it needs: it has no api_key"}
 
 
 def test_a_call_that_takes_too_long_fails() -> None:
@@ -407,6 +417,18 @@ class OneStep:
 
     def find(self, idempotency_key: str) -> Any:
         return self.charges.get(idempotency_key, NoCharge())
+
+
+class _Untold(OneStep):
+    def charge(self, transaction: Transaction, idempotency_key: str) -> Any:
+        raise AssertionError
+
+
+def test_without_payments_a_class_is_made_and_says_whether_money_moves() -> None:
+    assert tried(Sound, payments=False) == [Result("mode", "ok")]
+    assert failed(_Live, payments=False) == {"mode": "it moves real money: its mode is live"}
+    untold = "it does not say whether its key moves real money"
+    assert tried(_Untold, payments=False) == [Result("mode", "warn", untold)]
 
 
 class _Twice(OneStep):

@@ -134,7 +134,7 @@ def test_what_is_kept_ends_with_the_process_that_has_started_it(
         "while True: signal.pause()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-P", tmp_path / "keeper.py", "kept", scratch],
+        [sys.executable, "-P", tmp_path / "keeper.py", package, scratch],
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
         stdin=subprocess.PIPE,

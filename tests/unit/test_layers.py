@@ -39,6 +39,8 @@ IMPORTS = {
     "files": "errors",
     "scratch": "errors files",
     "texts": "errors",
+    "secret_file": "errors texts",
+    "gateway_network": "",
     "interpreter": "errors",
     "linting": "errors rendering texts | cfnlint",
     "place": "rules",
@@ -51,8 +53,8 @@ IMPORTS = {
     "layer": "artifacts wheels",
     "function_folder": "errors interpreter layer names own_gateway zips",
     "gateway_check": """
-        artifacts config conformance errors function_folder gateway_names gateway_probe
-        gateway_trial layer own_gateway scratch wheels""",
+        artifacts config conformance errors function_folder gateway_names gateway_network
+        gateway_probe gateway_trial layer own_gateway scratch wheels""",
     "openapi": "artifacts errors",
     "naming": "config names rules | troposphere",
     "record": "__version__ config gateway_names names",
@@ -82,7 +84,8 @@ IMPORTS = {
         errors files names record sources wording | boto3""",
     "local": """
         cloud.deploying cloud.environment cloud.events cloud.sdk cloud.stacks
-        config errors interpreter names scratch sources | boto3""",
+        artifacts config errors gateway_check gateway_names interpreter names scratch sources
+        | boto3""",
     "doctor": """
         cloud.deploying cloud.environment cloud.sdk local
         __version__ artifacts checks config errors gateway_check gateway_names interpreter layer

@@ -20,7 +20,13 @@ from tests.reference import commands, flags
 PACKAGE = Path(root.callback.__code__.co_filename).parents[1]  # type: ignore[union-attr]
 COMMANDS = commands()
 # Every option that is no setting, once, with what follows it.
-READ = {"--config": "FILE", "--stack-policy": "FILE"}
+READ = {
+    "--config": "FILE",
+    "--stack-policy": "FILE",
+    # Of the gateway that a command is about, and of the one that a stack on this machine has.
+    "--secret-file": "FILE",
+    "--gateway-secret-file": "FILE",
+}
 # The result; what is saved before it is deleted; and what is written besides the result.
 WRITTEN = {"--out": "FILE or DIR", "--export": "FILE", "--report": "FILE", "--state": "DIR"}
 MOMENTS = {"--since", "--to", "--until"}
