@@ -32,6 +32,7 @@ from handlers.shared.gateway import (
     marks_of,
 )
 from handlers.shared.known import NotDone, check_ended, described
+from handlers.shared.marks import Marks
 from handlers.shared.one_step import OneStep
 from handlers.shared.recording import compare, record
 from handlers.shared.states import ASIDE_KEYS, CANCELED, PENDING, PROCESSING, SETTLED, VALIDATED
@@ -60,14 +61,18 @@ class Hand:
         """Return the row's status, what the gateway says, how the row is flawed, if it is, and
         what is in the way of settling it, if anything is.
 
-        Nothing is changed, here or there. Raises NotDone, Flawed or DependencyFailed.
+        A payment of another gateway's is asked of nobody. Nothing is changed, here or there. Raises
+        NotDone, Flawed or DependencyFailed.
         """
         row = self._read(transaction_id)
-        transaction = self._ours(row)
-        found = self._ask(transaction)
+        elsewhere = self._elsewhere(row)
+        transaction = Transaction.as_read(row) if elsewhere else self._ours(row)
+        found = None if elsewhere else self._ask(transaction)
         told: Told = {"status": transaction.status, "gateway": described(found)}
         try:
             self._check_free(transaction)
+            if elsewhere:
+                raise NotDone(OtherGateway.reason, elsewhere)
             check_ended(found)
         except NotDone as obstacle:
             told["obstacle"] = {"code": obstacle.code, "about": obstacle.about}
@@ -83,24 +88,26 @@ class Hand:
         Args:
             transaction_id: of the payment.
             agreed: what `ask` has returned of the gateway.
-            known: what a person knows of the payment, where the gateway itself cannot tell.
+            known: what a person knows of the payment, where the gateway itself cannot tell, as of
+                one that was begun elsewhere, or may have been.
 
         Raises:
             NotDone: nothing was written, and the gateway was not changed.
-            Flawed: the row is not a payment's, or was begun elsewhere.
+            Flawed: the row is not a payment's, or was begun elsewhere, and nothing is known.
             DependencyFailed: something did not answer; whether it was written is unknown.
         """
         row = self._read(transaction_id)
-        read = self._ours(row)
+        elsewhere = known is not None and self._elsewhere(row) is not None
+        read = Transaction.as_read(row) if elsewhere else self._ours(row)
         self._check_free(read)
 
         def end(transaction: Transaction) -> End:
-            found = self._ask(transaction)
+            found = None if elsewhere else self._ask(transaction)
             if described(found) != agreed:
                 raise NotDone("changed")
             return self._end(transaction, found, known)
 
-        return {"status": self._write(read, row.get("in_flight"), end)}
+        return {"status": self._write(read, row, end)}
 
     def cancel(self, transaction_id: str) -> Told:
         """Cancel a payment that is not charged, at the gateway first if it may have it; return the
@@ -122,7 +129,7 @@ class Hand:
         self._check_free(read)
         if not in_two_steps(self.gateway):
             raise NotDone("in_one_step")
-        return {"status": self._write(read, row.get("in_flight"), self._withdraw)}
+        return {"status": self._write(read, row, self._withdraw)}
 
     def _read(self, transaction_id: str) -> Mapping[str, object]:
         self.deadline.require(CALL_SECONDS)
@@ -131,10 +138,20 @@ class Hand:
             raise NotDone("not_found")
         return row
 
+    def _elsewhere(self, row: Mapping[str, object]) -> str | None:
+        """Return the attribute by which a payment is another gateway's, None if none says so."""
+        try:
+            marks_of(self.gateway).check(row)
+            self.store.check(row)
+        except OtherGateway as other:
+            return other.attribute
+        return None
+
     def _ours(self, row: Mapping[str, object]) -> Transaction:
         """Return the transaction of a row that this gateway can tell of."""
         transaction = Transaction.as_read(row)
-        marks_of(self.gateway).check(row)
+        if (attribute := self._elsewhere(row)) is not None:
+            raise OtherGateway(attribute)
         if not in_two_steps(self.gateway):
             if transaction.gateway_id is not None:
                 raise OtherGateway("gateway_id")
@@ -183,20 +200,31 @@ class Hand:
         if lease_end >= now:
             raise NotDone("held", lease_end - now + 1)
 
-    def _claim(self, transaction_id: str, attempt_id: str) -> Transaction:
-        claim = self.store.claim(
-            transaction_id,
+    def _claim(self, row: Mapping[str, object], attempt_id: str) -> Transaction:
+        """Claim a payment, for the gateway whose it is: if its end is not written then, it still is
+        nobody else's."""
+        store, marks, two_steps = self.store, marks_of(self.gateway), in_two_steps(self.gateway)
+        if self._elsewhere(row) is not None:
+            validated_for = str(row.get("validated_for", ""))
+            names = ("gateway", "gateway_account", "gateway_mode")
+            gateway, account, mode = (cast("str | None", row.get(name)) for name in names)
+            store, two_steps = store.of(validated_for), True
+            marks = Marks(gateway or validated_for, account, mode)
+        claim = store.claim(
+            str(row["transaction_id"]),
             attempt_id,
             SYSTEM,
             self.deadline.clock(),
-            marks_of(self.gateway),
-            two_steps=in_two_steps(self.gateway),
+            marks,
+            two_steps=two_steps,
         )
         if not claim.done:
             raise NotDone("changed")
         return Transaction.from_record(claim.row)
 
-    def _write(self, read: Transaction, key: object, end: Callable[[Transaction], End]) -> str:
+    def _write(
+        self, read: Transaction, row: Mapping[str, object], end: Callable[[Transaction], End]
+    ) -> str:
         """Write how a payment has ended, as the gateway says; return its status then.
 
         One in processing is claimed before the gateway is asked, and let go if that comes to
@@ -206,10 +234,10 @@ class Hand:
             return self._record(read, end(read))
         attempt_id = str(uuid.uuid4())
         try:
-            claimed = self._claim(read.transaction_id, attempt_id)
+            claimed = self._claim(row, attempt_id)
             return self._record(claimed, end(claimed))
         except BaseException:
-            self._let_go(read.transaction_id, attempt_id, key)
+            self._let_go(read.transaction_id, attempt_id, row.get("in_flight"))
             raise
 
     def _record(self, transaction: Transaction, end: End) -> str:

@@ -85,6 +85,7 @@ class Cancellation:
         self.deadline.require(FETCH_SECONDS + CHARGE_SECONDS)
         gateway = self.gateway()
         marks_of(gateway).check(row)
+        self.store.check(row)
         if in_two_steps(gateway):
             outcome: object = TwoSteps(gateway, self.store, self.deadline).cancel(read)
         elif read.gateway_id is not None:

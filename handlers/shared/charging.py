@@ -129,7 +129,7 @@ class Attempt:
             if held:
                 claimed = Transaction.payable(row)
                 return self._charge(claimed, _opened(gateway))
-            standing = _in_the_way(transaction_id, row, claimant, now, marks)
+            standing = _in_the_way(transaction_id, row, claimant, now, marks, self.store)
             if standing and standing.status != PROCESSING and self.send is None:
                 return self._look(standing, row, _opened(gateway), marks)
             return standing
@@ -295,11 +295,12 @@ def _in_the_way(
     claimant: Claimant,
     now: datetime,
     marks: Marks,
+    store: Store,
 ) -> Standing | None:
     """Return where the row stands that refused a claim, None for a claimant who may not know.
 
-    Raises OtherGateway if it was begun at another one, and Unreadable if it is neither settled, nor
-    pending, nor held, as no payment is.
+    Raises OtherGateway if it was begun at another one, or may have been, and Unreadable if it is
+    neither settled, nor pending, nor held, as no payment is.
     """
     if not row or not claimant.may_process(row):
         return None
@@ -311,11 +312,13 @@ def _in_the_way(
     if status != PROCESSING or not is_moment:
         Transaction.from_record(row)  # which says what is wrong with it, if it can
         marks.check(row)
+        store.check(row)
         raise Unreadable("lease_expires_at" if status == PROCESSING else "status")
     standing = Standing.of(transaction_id, row)
     if standing.lease_expires_at < seconds:
         Transaction.from_record(row)
         marks.check(row)
+        store.check(row)
         # It says none, and was charged before this one came; or nobody knows when it was charged.
         raise Unreadable("first_charge_at") if "gateway" in row else OtherGateway("gateway")
     return standing

@@ -151,7 +151,8 @@ def build_functions(
         Description="Checks a payment and records it.",
         MemorySize=256,
         Timeout=30,
-        Environment=environment(**payments, **gateway),
+        # Of the secret only the name: for whom a payment is validated.
+        Environment=environment(**payments, **gateway, **secret),
     )
     processing = build(
         "Processing",

@@ -156,6 +156,11 @@ def test_while_live_works_on_another_table_nothing_is_asked(
         (obstacle("held", "59"), "an attempt has it for another 59 s at most"),
         (obstacle("validated"), f"`payment-infra payment cancel {ID} --suffix dev` cancels it"),
         (obstacle("unknown", outcome="unknown"), "--charged REFERENCE`, or --not-charged"),
+        (
+            obstacle("other_gateway", "validated_for", outcome="unknown"),
+            f"or ask whoever runs it, by the transaction id, then `payment-infra payment settle "
+            f"{ID} --suffix dev --charged REFERENCE`, or --not-charged",
+        ),
         (obstacle("open", outcome="open"), "POST /process goes on with it"),
         (obstacle("pending", outcome="pending"), "waits for its customer or a bank"),
     ],
@@ -191,11 +196,17 @@ def test_what_is_settled_already_is_nothing_to_do(cli: Cli, account: Account) ->
         (("--not-charged",), None, "Write that it was not charged, and is canceled?"),
     ],
 )
+@pytest.mark.parametrize("code", ["unknown", "other_gateway"])
 def test_what_a_person_knows_is_ordered_where_the_gateway_cannot_tell(
-    cli: Cli, account: Account, flags: tuple[str, ...], reference: str | None, question: str
+    cli: Cli,
+    account: Account,
+    flags: tuple[str, ...],
+    reference: str | None,
+    question: str,
+    code: str,
 ) -> None:
     unknown = {"outcome": "unknown"}
-    account.told = [obstacle("unknown", **unknown), {"transaction_id": ID, "status": "x"}]
+    account.told = [obstacle(code, **unknown), {"transaction_id": ID, "status": "x"}]
     result = cli("payment", "settle", *ENVIRONMENT, ID, *flags, typed="y\n")
     assert result.exit_code == 0, result.output
     assert question in " ".join(result.stderr.split())
@@ -331,6 +342,17 @@ def test_a_payment_is_shown_where_the_gateway_cannot_be_asked(cli: Cli, story: A
     assert result.exit_code == 0, result.output
     assert "  process  " in result.stdout
     assert "Warning: the gateway was not asked: function RetryFunction: " in result.stderr
+
+
+def test_a_payment_is_shown_where_another_gateway_than_the_configured_one_has_it(
+    cli: Cli, story: Account
+) -> None:
+    story.told = [obstacle("other_gateway", "validated_for", outcome="unknown")]
+    result = cli("payment", "show", *ENVIRONMENT, ID)
+    assert result.exit_code == 0, result.output
+    warning = " ".join(result.stderr.split())
+    assert f"the gateway was not asked: payment {ID}: it is of another gateway" in warning
+    assert "(its validated_for says so)" in warning
 
 
 def test_a_row_that_is_not_what_was_validated_is_told(cli: Cli, story: Account) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from handlers.shared.aws import metrics
 from tests.model.faults import Fault
+from tests.model.gateway import Finds
+from tests.model.hands import rewind
 from tests.model.invariants import check, violations
 from tests.model.invocations import Container
 from tests.model.outcomes import left_to_a_person
@@ -49,6 +51,22 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(lambda _: None, releases=(CURRENT, *EARLIER), two_steps=True)
     world.install(monkeypatch)
     return world
+
+
+@earlier_releases
+def test_for_whom_a_payment_was_validated_changes_nothing_for_an_earlier_release(
+    world: World, earlier: Release
+) -> None:
+    payment = validated(world)
+    rewind(world, payment, 0)
+    other = {"validated_for": {"S": "acme:Other"}}
+    world.table.change_by_hand(payment, lambda item: item | other)
+    world.place = lambda: Container(earlier)
+    world.one_step.finds = lambda _: Finds.CERTAIN
+    answer = world.process(payment)
+    assert answer
+    assert answer.status == 200
+    assert world.table.items[payment]["validated_for"] == other["validated_for"]
 
 
 @earlier_releases

@@ -20,6 +20,12 @@ _FREE = (
     "#status = :validated OR attempt_id = :attempt"
     " OR (#status = :processing AND lease_expires_at < :now_seconds AND attribute_exists({begun}))"
 )
+# What a restore took back to before it was begun may have been charged meanwhile, by the gateway
+# for which it was validated: no other can tell. A row of an earlier release does not say which.
+_OURS = (
+    "attribute_not_exists(rewound) OR attribute_exists(gateway)"
+    " OR attribute_not_exists(validated_for) OR validated_for = :validated_for"
+)
 # DynamoDB's names of the types that a payment's attributes have.
 _TYPE_NAMES = {str: (":text", "S"), int: (":number", "N")}
 TYPE_VALUES: Record = dict(_TYPE_NAMES.values())
@@ -65,7 +71,7 @@ def claim_of(marks: tuple[str, ...], of_claimant: str, *, two_steps: bool) -> Cl
     """Return the claim of a claimant, who has that condition, at a gateway with these marks."""
     free = _FREE.format(begun=_BEGUN_IN_TWO if two_steps else _BEGUN_IN_ONE)
     unmarked = (f"attribute_not_exists({name}) OR {name} = :{name}" for name in marks)
-    parts = [PAYABLE, *(f"({part})" for part in (free, of_claimant, *unmarked) if part)]
+    parts = [PAYABLE, *(f"({part})" for part in (free, of_claimant, *unmarked, _OURS) if part)]
     first = {name: f":{name}" for name in marks}
     first["first_charge_at"] = ":long_ago" if two_steps else ":now"
     return Claim(" AND ".join(parts), first)

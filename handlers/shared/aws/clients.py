@@ -187,10 +187,20 @@ def claimant(caller: str | None) -> Claimant:
     return Claimant(caller, "account" if account else "caller")
 
 
+def configured_gateway() -> str:
+    """Whom the settings have payments charged by: GATEWAY, and the name of its secret, if any.
+
+    Another secret may be another account's. Neither is asked for anything here.
+    """
+    secret = os.environ.get("GATEWAY_SECRET_ARN", "").rpartition(":")[2]
+    return f"{os.environ.get('GATEWAY', SIMULATED)} {secret}".rstrip()
+
+
 def store() -> Store:
     """The table named by TRANSACTIONS_TABLE; LEASE_SECONDS is for tests that cannot wait."""
     lease_seconds = int(os.environ.get("LEASE_SECONDS", LEASE_SECONDS))
-    return Store(Table(dynamodb(), os.environ["TRANSACTIONS_TABLE"]), lease_seconds)
+    table = Table(dynamodb(), os.environ["TRANSACTIONS_TABLE"])
+    return Store(table, configured_gateway(), lease_seconds)
 
 
 def retry_queue() -> RetryQueue:

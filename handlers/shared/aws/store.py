@@ -12,6 +12,7 @@ from handlers.shared.aws.claims import PAYABLE, TYPE_VALUES, claim_of
 from handlers.shared.aws.index import Index
 from handlers.shared.aws.table import Write
 from handlers.shared.clock import epoch_seconds, just_expired, timestamp
+from handlers.shared.flaws import OtherGateway
 from handlers.shared.lookups import ATTRIBUTES
 from handlers.shared.states import (
     CANCELED,
@@ -54,10 +55,14 @@ class TransactionExists(Exception):
 
 class Store:
     """Takes payments through their states. Every method raises StoreUnavailable if DynamoDB fails
-    the call."""
+    the call.
 
-    def __init__(self, table: Table, lease_seconds: int = LEASE_SECONDS) -> None:
+    `gateway` is the one that the settings name, as a row says for whom it was validated.
+    """
+
+    def __init__(self, table: Table, gateway: str, lease_seconds: int = LEASE_SECONDS) -> None:
         self._table = table
+        self._gateway = gateway
         self._lease_seconds = lease_seconds
         self.index = Index(table)
 
@@ -67,11 +72,25 @@ class Store:
         `more` are attributes of a later release, which are stored as they are. Raises
         TransactionExists if the id belongs to a transaction of another request.
         """
-        write = self._table.put({**(more or {}), **transaction.to_record()})
+        write = self._table.put(
+            {**(more or {}), **transaction.to_record(), "validated_for": self._gateway}
+        )
         for name in ("fingerprint", "details_fingerprint"):
             if not write.done and write.row.get(name) != getattr(transaction, name):
                 raise TransactionExists
         return write
+
+    def of(self, gateway: str) -> Store:
+        """Return the same for another gateway than the configured one."""
+        return Store(self._table, gateway, self._lease_seconds)
+
+    def check(self, row: Mapping[str, object]) -> None:
+        """Raise OtherGateway for a payment that a restore took back, and that was validated for
+        another gateway than the configured one, which may have charged it meanwhile."""
+        if "rewound" not in row or "gateway" in row:
+            return
+        if row.get("validated_for", self._gateway) != self._gateway:
+            raise OtherGateway("validated_for")
 
     def find(self, transaction_id: str) -> Mapping[str, object]:
         """Return what a look-up takes of a row, as it is now; nothing if there is none."""
@@ -99,8 +118,8 @@ class Store:
     ) -> Write:
         """Take the lease on a payment for one attempt, and store whom it is begun at.
 
-        It is refused if another attempt holds or ended it, if it was begun at another gateway, if
-        the claimant may not have it, and if the row lacks what a payment has.
+        It is refused if another attempt holds or ended it, if it was begun at another gateway, or
+        may have been, if the claimant may not have it, and if the row lacks what a payment has.
 
         Args:
             transaction_id: of the payment.
@@ -118,6 +137,7 @@ class Store:
             **claimant.values,
             **TYPE_VALUES,
             **{f":{name}": value for name, value in of_marks.items()},
+            ":validated_for": self._gateway,
             ":validated": VALIDATED,
             ":processing": PROCESSING,
             ":attempt": attempt_id,

@@ -47,8 +47,9 @@ REFUSALS: Mapping[str, str] = {
         "its gateway charges in one step, and has nothing to cancel; `{settle}` writes what it says"
     ),
     "other_gateway": (
-        "it was begun at another gateway, account or mode (its {about} says so), which alone can "
-        "tell of it; deploy that once more, then repeat the command"
+        "it is of another gateway, account or mode (its {about} says so), which alone can tell of "
+        "it; deploy that once more, then repeat the command, or ask whoever runs it, by the "
+        "transaction id, then `{settle} --charged REFERENCE`, or --not-charged"
     ),
     "gateway_payment_mismatched": (
         "what the gateway has is not this payment: its {about} is another; compare its records "

@@ -66,7 +66,7 @@ def settle(
     match told.get("obstacle"):
         case {"code": "settled"}:
             return Outcome(transaction_id, told["status"], written=False)
-        case {"code": "unknown"} if known is not None:
+        case {"code": "unknown" | "other_gateway"} if known is not None:
             pass
         case {"code": str(code), "about": str(about)}:
             raise refusal(environment, transaction_id, code, about)

@@ -45,6 +45,9 @@ def look(environment: Environment, transaction_id: str) -> Found:
         told = give(environment, "ask", transaction_id)
     except PaymentInfraError as error:
         return Found(row, unasked=str(error))
+    match told.get("obstacle"):
+        case {"code": "other_gateway" as code, "about": str(about)}:
+            return Found(row, unasked=str(refusal(environment, transaction_id, code, about)))
     flaw = told.get("flaw") or {}
     return Found(row, gateway=told["gateway"], flaw=str(flaw.get("about", "")))
 

@@ -25,6 +25,7 @@ from payment_infra.cloud.restoring.rows import (
     GATEWAY_MARKS,
     OPEN,
     REWOUND,
+    VALIDATED_FOR,
     is_as_validated,
     is_open,
     is_payment,
@@ -185,6 +186,14 @@ def _beginning(row: Item, other: Item | None) -> Item:
     if other is None or not is_payment(other):
         return {}
     learned = {name: other[name] for name in GATEWAY_MARKS if name in other and name not in row}
+    if VALIDATED_FOR in other and not _names(other) <= _names(row):
+        # With several, as of a payment that was made twice, it is none's that is configured.
+        learned[VALIDATED_FOR] = {"S": ", ".join(sorted(_names(row) | _names(other)))}
     if text(other, "created_at") < text(row, "created_at"):
         learned["created_at"] = other["created_at"]
     return learned
+
+
+def _names(row: Item) -> set[str]:
+    """Return for whom a payment was validated, as far as a row says."""
+    return set(filter(None, text(row, VALIDATED_FOR).split(", ")))

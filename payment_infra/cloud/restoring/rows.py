@@ -33,6 +33,8 @@ IN_INDEX = ("in_flight", "lease_expires_at")
 GATEWAY_ID = "gateway_id"
 # Whom a payment was begun at.
 GATEWAY_MARKS = ("gateway", "gateway_account", "gateway_mode")
+# For whom a payment was validated, with the name of the secret, if there is one.
+VALIDATED_FOR = "validated_for"
 # What is written once, before money can move, and never changed.
 BEGUN_AT = (*GATEWAY_MARKS, GATEWAY_ID)
 # What a client may have sent with a payment, besides what every payment has.

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from handlers import processing, retry, validation
+from handlers.shared.aws import clients
 from handlers.shared.deadline import CALL_SECONDS, CLOCK_SKEW_SECONDS, MESSAGE_SECONDS
 from handlers.shared.gateway import (
     Charged,
@@ -74,7 +75,8 @@ def test_a_payment_that_could_not_be_stored_is_stored_as_it_was_validated(aws: A
     stored = {
         name: next(iter(v.values())) for name, v in aws.dynamodb.items[transaction_id].items()
     }
-    assert stored == {name: str(value) for name, value in record.items()}
+    gateway = {"validated_for": clients.configured_gateway()}
+    assert stored == {name: str(value) for name, value in record.items()} | gateway
 
 
 def test_a_payment_that_could_not_be_charged_is_charged(aws: Aws, gateway: CountingGateway) -> None:
@@ -330,7 +332,7 @@ def test_fields_of_a_later_release_are_taken_and_its_record_is_stored_whole(aws:
     assert deliver(json.dumps(body)) == []
     item = aws.dynamodb.items["t-1"]
     assert (item["payment_method"], item["caller"]) == ({"S": "pm_1"}, {"S": "arn:later"})
-    assert item.keys() == {*RECORD, "payment_method", "caller"}
+    assert item.keys() == {*RECORD, "payment_method", "caller", "validated_for"}
 
 
 @pytest.mark.parametrize(("body", "reason", "transaction_id"), NEVER.values(), ids=NEVER)

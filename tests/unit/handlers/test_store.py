@@ -38,6 +38,7 @@ IN_FLIGHT_ATTRIBUTES = {
     *("attempt_id", "lease_expires_at", "in_flight", "recoveries", "queued_until")
 }
 SYSTEM = Claimant(None)
+GATEWAY = "acme:Acme key-AbCdEf"
 MARKS = Marks("acme:Acme", "acct-1", "test")
 ALICE = "arn:aws:sts::123456789012:assumed-role/alice"
 
@@ -49,7 +50,7 @@ def table() -> FakeDynamoDB:
 
 @pytest.fixture
 def store(table: FakeDynamoDB) -> Store:
-    store = Store(Table(table, "transactions-dev"))  # type: ignore[arg-type]
+    store = Store(Table(table, "transactions-dev"), GATEWAY)  # type: ignore[arg-type]
     store.add(transaction())
     return store
 
@@ -85,6 +86,7 @@ def test_a_validated_row_has_the_attributes_of_the_contract(
         "fingerprint": {"S": fingerprint(Money(10050, "USD"), "cust-1")},
         "created_at": {"S": "2026-11-22T21:27:00.000000+00:00"},
         "updated_at": {"S": "2026-11-22T21:27:00.000000+00:00"},
+        "validated_for": {"S": GATEWAY},
     }
 
 
@@ -443,7 +445,7 @@ def test_no_order_of_attempts_leaves_the_state_machine(
         ("processing", "declined"),
     }
     table, now = FakeDynamoDB(), NOW
-    store = Store(Table(table, "transactions-dev"))  # type: ignore[arg-type]
+    store = Store(Table(table, "transactions-dev"), GATEWAY)  # type: ignore[arg-type]
     store.add(transaction())
     held: dict[str, Transaction] = {}
     for step, attempt, seconds in steps:

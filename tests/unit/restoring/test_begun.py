@@ -315,6 +315,25 @@ def test_what_says_where_it_was_begun_says_so_as_before(world: World) -> None:
     assert after == {**then, "rewound": {"N": str(seconds(TO))}}
 
 
+A, B = {"S": "acme:Acme"}, {"S": "acme:Other key-AbCdEf"}
+BOTH = {"S": "acme:Acme, acme:Other key-AbCdEf"}
+
+
+@pytest.mark.parametrize(
+    ("here", "other", "after"),
+    [(None, A, A), (A, None, A), (A, A, A), (A, B, BOTH), (B, BOTH, BOTH), (BOTH, A, BOTH)],
+)
+def test_what_is_marked_was_validated_for_all_whom_either_row_names(
+    world: World, here: Item | None, other: Item | None, after: Item | None
+) -> None:
+    """So that none of two charges what another one may have."""
+    then = payment("one", "validated", TO - MINUTE, MADE)
+    then |= {} if here is None else {"validated_for": here}
+    since = begun("processing", TO + MINUTE)
+    since |= {} if other is None else {"validated_for": other}
+    assert restored(world, then, since, **LEAVING)["validated_for"] == after
+
+
 def test_nothing_is_learned_from_what_is_no_payment(world: World) -> None:
     then = payment("one", "validated", TO - MINUTE, MADE)
     foreign = begun("refunded", TO + MINUTE)
