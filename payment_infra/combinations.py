@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from payment_infra.config import StackConfig
-from payment_infra.gateway_names import SIMULATED_GATEWAY, is_own_gateway, moves_money
+from payment_infra.gateway_names import SIMULATED_GATEWAY, comes_along, is_own_gateway
 from payment_infra.rules import FIREWALL_WINDOW_SECONDS, same_key
 
 EDGE_CERTIFICATE_REGION = "us-east-1"
@@ -105,7 +105,7 @@ COMBINATIONS: tuple[Combination, ...] = (
         # Those that come along need none; what is tried with them has the real one's settings.
         lambda config: (
             not config.gateway_requirements
-            or not moves_money(config.gateway)
+            or comes_along(config.gateway)
             or is_own_gateway(config.gateway)
         ),
         "these are packaged with a gateway of its own file; name it as FILE.py:CLASS, or pin them "

@@ -238,9 +238,10 @@ class StackConfig:
     # Payments.
     gateway: str = _setting(
         SIMULATED_GATEWAY,
-        "Class of the payment gateway, as FILE.py:CLASS, or simulated, or scripted.",
+        "Class of the payment gateway, as FILE.py:CLASS, or stripe, simulated or scripted.",
         matching(
-            GATEWAY_PATTERN, "simulated, scripted, FILE.py:CLASS or handlers.shared.MODULE:CLASS"
+            GATEWAY_PATTERN,
+            "simulated, scripted, stripe, FILE.py:CLASS or handlers.shared.MODULE:CLASS",
         ),
         kept=True,
         names=GATEWAY_NAMES,

@@ -23,7 +23,7 @@ from payment_infra.artifacts import HANDLERS, shared_sources
 from payment_infra.conformance import Result
 from payment_infra.errors import PaymentInfraError, UsageError
 from payment_infra.function_folder import FunctionFolder, program, runtime_modules
-from payment_infra.gateway_names import gateway_variable, moves_money
+from payment_infra.gateway_names import comes_along, gateway_variable
 from payment_infra.gateway_network import network_variables
 from payment_infra.gateway_probe import Finding, Request
 from payment_infra.layer import build_layer
@@ -65,7 +65,7 @@ def check_gateway(
         PaymentInfraError: it cannot be imported, or lacks what a gateway has; or the layer or its
             requirements cannot be had, or are too large.
     """
-    if not moves_money(config.gateway):
+    if comes_along(config.gateway):
         return
     with _unpacked(config, root, cache, download) as trial:
         trial.judge(trial.run(limit_seconds))

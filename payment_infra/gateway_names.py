@@ -6,8 +6,13 @@ from typing import Any, NamedTuple
 
 SIMULATED_GATEWAY = "handlers.shared.gateway:SimulatedGateway"
 SCRIPTED_GATEWAY = "handlers.shared.scripted:ScriptedGateway"
+STRIPE_GATEWAY = "handlers.shared.stripe:StripeGateway"
 # What a person may call a gateway instead of its class: those that come with payment-infra.
-GATEWAY_NAMES = {"simulated": SIMULATED_GATEWAY, "scripted": SCRIPTED_GATEWAY}
+GATEWAY_NAMES = {
+    "simulated": SIMULATED_GATEWAY,
+    "scripted": SCRIPTED_GATEWAY,
+    "stripe": STRIPE_GATEWAY,
+}
 
 
 def gateway_name(gateway: str) -> str:
@@ -16,8 +21,18 @@ def gateway_name(gateway: str) -> str:
 
 
 def moves_money(gateway: str) -> bool:
-    """Whether money may move at a gateway class: at none that comes with payment-infra."""
-    return gateway not in GATEWAY_NAMES.values()
+    """Whether money may move at a gateway class."""
+    return gateway not in {SIMULATED_GATEWAY, SCRIPTED_GATEWAY}
+
+
+def comes_along(gateway: str) -> bool:
+    """Whether a gateway class comes with payment-infra: it is tested, and requires nothing."""
+    return gateway in GATEWAY_NAMES.values()
+
+
+def needs_secret(gateway: str) -> bool:
+    """Whether a gateway class is of no use without a secret, as far as that is known."""
+    return gateway == STRIPE_GATEWAY
 
 
 def is_own_gateway(gateway: str) -> bool:

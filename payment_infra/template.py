@@ -8,6 +8,8 @@ from troposphere.cloudwatch import Dashboard
 from troposphere.iam import Role
 
 from payment_infra.config import StackConfig
+from payment_infra.errors import UsageError
+from payment_infra.gateway_names import gateway_name, needs_secret
 from payment_infra.groups.alarms import Alarms, build_alarms
 from payment_infra.groups.api import Api, build_api, build_rest_api
 from payment_infra.groups.artifact_bucket import build_artifact_bucket
@@ -67,7 +69,14 @@ def build_template(
         code: entry module of handlers/ ("validation"), or "dependencies", to the S3 key of its zip.
         encrypts: whether the stack's own key, if it has one, is used yet: not in the update that
             brings it to a stack (see `build_encryption`).
+
+    Raises UsageError if a payment could not be charged for want of the gateway's secret.
     """
+    if needs_secret(config.gateway) and not config.gateway_secret:
+        raise UsageError(
+            f"gateway {gateway_name(config.gateway)}: it needs a secret with its key; put one into "
+            "AWS Secrets Manager, and name its ARN by --gateway-secret"
+        )
     groups = _build_groups(config, code, encrypts=encrypts)
     template = _new_template(DESCRIPTION)
     declarations = build_parameters(config)

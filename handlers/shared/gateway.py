@@ -12,7 +12,7 @@ from handlers.shared.failures import DependencyFailed
 from handlers.shared.marks import Marks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from handlers.shared.notifications import Notification
@@ -195,7 +195,11 @@ class TwoStepGateway(Protocol):
     @staticmethod
     def digits(currency: str) -> int | None:
         """Return in how many decimal digits the gateway counts an ISO 4217 currency; None if it
-        does not take it."""
+        does not take it.
+
+        The class may have a method `step(currency)`, too, that returns what an amount in these
+        units has to be a multiple of.
+        """
 
     def prepare(self, transaction: Transaction, idempotency_key: str) -> GatewayPayment | Declined:
         """Make the payment with its method attached, and the transaction_id in its metadata.
@@ -261,6 +265,18 @@ class ListingGateway(TwoStepGateway, Protocol):
         list; it is of use for days, in any other process, and leads past no payment that was there
         when the first page was asked for.
         """
+
+
+class RenewableGateway(TwoStepGateway, Protocol):
+    """A gateway that can have its secret anew, for a key may be refused since it was rotated.
+
+    The class has the attribute. Where there is a secret, it is set after the gateway is made; it
+    takes 2 seconds at most of the call's, and raises GatewayUnavailable. A secret of another
+    account or mode must not be taken: the payment is of the one before.
+    """
+
+    fetch_secret: Callable[[], str | None] | None
+    """Returns the text of the secret as it is now, None if it has none."""
 
 
 AnyGateway = Gateway | TwoStepGateway

@@ -28,12 +28,18 @@ def units(gateway: Any, money: Money) -> int:
     """Return an amount in the units in which a gateway counts its currency.
 
     One that says nothing counts as ISO 4217 does. Raises InvalidField if the gateway does not take
-    the currency, or cannot hold the amount.
+    the currency, or cannot hold the amount: by its digits, or by its `step`, of which the units
+    have to be a multiple.
     """
     digits = getattr(gateway, "digits", MINOR_DIGITS.get)(money.currency)
     if digits is None:
         raise InvalidField("currency", "The payment gateway does not take the currency")
-    return money.units(digits)
+    counted = money.units(digits)
+    step = getattr(gateway, "step", _one)(money.currency)
+    if counted % step:
+        least = Decimal(step).scaleb(-digits)
+        raise InvalidField("amount", f"Amount must be a multiple of {least} at the payment gateway")
+    return counted
 
 
 def minor_units(gateway: Any, amount: int, currency: str) -> int | None:
@@ -44,6 +50,10 @@ def minor_units(gateway: Any, amount: int, currency: str) -> int | None:
         return None
     exact = Decimal(amount).scaleb(MINOR_DIGITS[currency] - digits)
     return int(exact) if exact == int(exact) else None
+
+
+def _one(_currency: str) -> int:
+    return 1
 
 
 def refusal(gateway: Any, transaction: Transaction) -> Declined | None:

@@ -13,7 +13,7 @@ from payment_infra import __version__, gateway_check
 from payment_infra.artifacts import HANDLERS, check_handlers
 from payment_infra.checks import Check
 from payment_infra.errors import PaymentInfraError
-from payment_infra.gateway_names import gateway_name, moves_money
+from payment_infra.gateway_names import comes_along, gateway_name, moves_money
 from payment_infra.interpreter import pip_remedy
 from payment_infra.layer import is_built
 from payment_infra.local.emulator import PACKAGE, VERSION, installation, is_installed
@@ -115,6 +115,8 @@ def check_gateway(config: StackConfig, root: Path = HANDLERS, cache: Path | None
     if not moves_money(config.gateway):
         told = f"the {gateway_name(config.gateway)} one, which moves no money"
         return Check("gateway", "ok", told)
+    if comes_along(config.gateway):
+        return Check("gateway", "ok", gateway_name(config.gateway))
     try:
         check_handlers(config, root)
         if not is_built(root, cache) or not _required(config, root, cache):

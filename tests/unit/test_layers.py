@@ -59,7 +59,7 @@ IMPORTS = {
     "naming": "config names rules | troposphere",
     "record": "__version__ config gateway_names names",
     "groups": "config gateway_names names naming rules | awacs troposphere",
-    "template": "config groups names naming record | troposphere",
+    "template": "config errors gateway_names groups names naming record | troposphere",
     "rendering": "| troposphere yaml",
     "grants": "rendering",
     "difference": "grants names rendering",
@@ -113,9 +113,9 @@ IMPURE = {
     *("pathlib", "platform", "random", "requests", "secrets", "shutil", "socket", "subprocess"),
     *("sys", "tempfile", "time", "urllib", "uuid"),
 }
-# What runs in Lambda may import these packages, which the runtime or the layer has; and of
-# handlers.shared, what computes alone knows no other part, so neither AWS nor a gateway.
-IN_LAMBDA = {"boto3", "aws_lambda_powertools", "handlers"}
+# What runs in Lambda may import these packages, which the runtime has (urllib3 with boto3), or the
+# layer; and of handlers.shared, what computes alone knows no other part: no AWS, and no gateway.
+IN_LAMBDA = {"boto3", "urllib3", "aws_lambda_powertools", "handlers"}
 DOMAIN = (
     *("callers", "clock", "fields", "flaws", "idempotency", "marks", "money", "requests"),
     *("responses", "standings", "states", "transactions"),

@@ -511,7 +511,7 @@ def test_a_gateway_that_is_no_file_is_no_path(gateway: str, file: Callable[[str]
 )
 def test_a_gateway_that_is_neither_file_nor_module_is_refused(gateway: str) -> None:
     with pytest.raises(
-        UsageError, match=r"must be simulated, scripted, FILE\.py:CLASS or handlers"
+        UsageError, match=r"must be simulated, scripted, stripe, FILE\.py:CLASS or handlers"
     ):
         resolve({"gateway": gateway}, {})
 

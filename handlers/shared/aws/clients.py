@@ -7,10 +7,10 @@ is slower, for longer: 2 x (0.5 s + 5 s) + 1 s = 12 s.
 from __future__ import annotations
 
 import os
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import botocore
 import botocore.session
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-    from handlers.shared.gateway import AnyGateway
+    from handlers.shared.gateway import AnyGateway, RenewableGateway
 
 METRICS_READ_TIMEOUT_SECONDS = 5.0
 SIMULATED = "handlers.shared.gateway:SimulatedGateway"
@@ -138,7 +138,8 @@ def gateway() -> AnyGateway:
     """The gateway of `gateway_class`.
 
     It is made with the text of the secret GATEWAY_SECRET_ARN, or with None; with a secret it is
-    made anew every SECRET_SECONDS, so that a rotated one gets in.
+    made anew every SECRET_SECONDS, so that a rotated one gets in. One that has `fetch_secret` is
+    given a function that returns the secret as it is now.
 
     Raises GatewayUnavailable if there is no secret to be had, or the class cannot be made, whatever
     that is due to; the log says what and where.
@@ -170,15 +171,23 @@ def _class(name: str) -> type[AnyGateway]:
 
 @lru_cache(maxsize=1)
 def _gateway(make: Any, secret_arn: str | None, _period: int) -> AnyGateway:
+    secret = _secret(secret_arn) if secret_arn else None
     try:
-        secret = secret_arn and secrets().get_secret_value(SecretId=secret_arn).get("SecretString")
         made: AnyGateway = make(secret)
-    except (BotoCoreError, ClientError) as error:
-        raise GatewayUnavailable(error_code(error)) from error
+        if secret_arn and hasattr(make, "fetch_secret"):
+            cast("RenewableGateway", made).fetch_secret = partial(_secret, secret_arn)
     except Exception as error:  # the class is not ours, and may raise anything
         logs.unexpected(error, gateway=f"{make.__module__}:{make.__qualname__}")
         raise GatewayUnavailable(error_code(error)) from error
     return made
+
+
+def _secret(arn: str) -> str | None:
+    """Return the text of a secret, None if it has none. Raises GatewayUnavailable."""
+    try:
+        return secrets().get_secret_value(SecretId=arn).get("SecretString")
+    except (BotoCoreError, ClientError) as error:
+        raise GatewayUnavailable(error_code(error)) from error
 
 
 def claimant(caller: str | None) -> Claimant:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from payment_infra.foreign import escaped
-from payment_infra.gateway_names import GATEWAY_NAMES
+from payment_infra.gateway_names import GATEWAY_NAMES, moves_money
 
 
 def cut(text: str, width: int) -> str:
@@ -68,4 +68,5 @@ def size(number: int) -> str:
 
 def draw_gateway(gateway: str) -> str:
     """Return a payment gateway, and whether it moves no money."""
-    return f"{gateway}, which moves no money" if gateway in GATEWAY_NAMES else gateway
+    moves = moves_money(GATEWAY_NAMES.get(gateway, gateway))
+    return gateway if moves else f"{gateway}, which moves no money"
