@@ -54,6 +54,9 @@ class EmulatedDatabase:
         self._items = None
         return self._call(self._client.update_item, params)
 
+    def get_item(self, **params: Any) -> dict[str, Any]:
+        return self._call(self._client.get_item, params)
+
     def query(self, **params: Any) -> dict[str, Any]:
         return self._call(self._client.query, params)
 

@@ -14,7 +14,8 @@ from tests.model.rows import SPOILINGS, TAMPERINGS
 from tests.model.two_step_gateway import BANK_CUSTOMER, PENDING_CUSTOMER, REFUSED_CUSTOMER
 
 if TYPE_CHECKING:
-    from tests.model.world import Answer, World
+    from tests.model.heard import Answer
+    from tests.model.world import World
 
 DUPLICATE_RATE = 0.2
 PAYS_RATE = 0.7

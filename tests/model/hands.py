@@ -8,7 +8,16 @@ from handlers.shared.states import PENDING, PROCESSING
 from tests.model.invariants import Violation
 from tests.model.outcomes import pending, settled
 from tests.model.principals import ANONYMOUS
-from tests.model.rows import FOREIGN, LOSSES, SPOILINGS, TAMPERINGS, flaw, is_open, rewound
+from tests.model.rows import (
+    FOREIGN,
+    LOSSES,
+    SPOILINGS,
+    TAMPERINGS,
+    ended,
+    flaw,
+    is_open,
+    rewound,
+)
 
 if TYPE_CHECKING:
     from tests.expressions import Item
@@ -53,6 +62,18 @@ def lose(world: World, payment: str, name: str) -> bool:
     return payment in world.table.items and world.table.change_by_hand(payment, change)
 
 
+def end(world: World, payment: str, status: str) -> bool:
+    """End an open payment, whatever becomes of it at the gateway, as no page says."""
+
+    def change(item: Item) -> Item | None:
+        if not is_open(item) or world.ledger.flawed.get(payment):
+            return None
+        world.ledger.ended_by_hand.add(payment)
+        return ended(item, status)
+
+    return payment in world.table.items and world.table.change_by_hand(payment, change)
+
+
 def extend(world: World, payment: str) -> bool:
     """Give a row attributes of a later release, which change nothing."""
     return payment in world.table.items and world.table.change_by_hand(
@@ -73,8 +94,8 @@ def rewind(world: World, payment: str, earlier: int, *, marked: bool = True) -> 
         if not states or world.ledger.flawed.get(payment):
             return None
         world.ledger.rewound.add(payment)
-        # What clients were told since then is what a restore makes untrue.
-        world.told[payment] = {told for told in world.told[payment] if "process" not in told}
+        world.ledger.ended_by_hand.discard(payment)
+        world.heard.forget(payment)
         state = states[earlier % len(states)]
         return rewound(state, world.clock()) if marked else state
 

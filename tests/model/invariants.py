@@ -30,7 +30,7 @@ from handlers.shared.states import (
 )
 from handlers.shared.transactions import MAX_RECOVERIES
 from tests.expressions import plain
-from tests.model.outcomes import in_flight, left_to_a_person, overdue, under, unseen
+from tests.model.outcomes import in_flight, left_to_a_person, overdue, settled, under, unseen
 
 if TYPE_CHECKING:
     from tests.model.gateway import Capture
@@ -66,7 +66,7 @@ def check(broken: Sequence[Violation]) -> None:
 def violations(world: World) -> list[Violation]:
     """Return which rules are broken now."""
     captures = captures_by_payment(world)
-    ids = {*world.table.items, *world.told, *captures}
+    ids = {*world.table.items, *world.heard.told, *captures}
     found = [
         Violation(payment, broken)
         for payment in sorted(ids)
@@ -82,7 +82,7 @@ def violations(world: World) -> list[Violation]:
 
 def _noted(world: World) -> dict[str, list[str]]:
     """Return the rules that are watched while things happen, and the payments that broke them."""
-    ledger, gateway = world.ledger, world.gateway
+    ledger, gateway, heard, post = world.ledger, world.gateway, world.heard, world.post
     return {
         "written after it was settled": ledger.rewritten,
         "went to a status that does not follow": ledger.out_of_turn,
@@ -90,14 +90,22 @@ def _noted(world: World) -> dict[str, list[str]]:
             [] if world.is_skewed else ledger.overruled
         ),
         "moved for somebody who may not have it": [] if world.is_mixed else ledger.moved_for_others,
-        "told of to somebody who may not have it": world.disclosed,
+        "told of to somebody who may not have it": [] if world.is_mixed else heard.disclosed,
         "stored as another caller's": [] if world.is_mixed else ledger.misattributed,
         **gateway.broken,
         "charged, though the row is not what was validated": [
             payment for payment, attempt in gateway.asked if attempt in ledger.flawed_claims
         ],
-        "not charged, and no alarm saw it": world.unseen,
-        "answered with what is nobody's business": world.leaked,
+        "left to somebody, and no alarm saw it": heard.unseen,
+        "shown as it had been before": heard.gone_back,
+        "shown as what is not captured": heard.hidden,
+        "told by the gateway, and forgotten": post.forgotten,
+        "told by nobody, and believed": post.believed,
+        "told by the gateway, and not understood": post.misanswered,
+        "counted as contradicted, though nobody has changed its row": [
+            payment for payment in world.journal.contradicted if not ledger.is_changed(payment)
+        ],
+        "answered with what is nobody's business": heard.leaked,
         "logged with what is nobody's business": world.journal.leaked,
     }
 
@@ -134,6 +142,25 @@ def _miscounted(world: World) -> Iterator[Violation]:
             yield Violation("", f"{metric} is {counted}, for {len(payments)} payments")
 
 
+def unseen_captures(world: World) -> list[Violation]:
+    """Return the captures that neither their rows nor alarms show, once all is told and done."""
+    flawed = {payment for payment, keys in world.ledger.flawed.items() if keys}
+    shown = left_to_a_person(world) | (flawed - settled(world))
+    return [
+        Violation(capture.transaction_id, "captured unseen")
+        for capture in world.gateway.captures
+        if not _is_on_record(world, capture)
+        and capture.reference not in world.journal.counted_captures
+        and capture.transaction_id not in shown
+    ]
+
+
+def _is_on_record(world: World, capture: Capture) -> bool:
+    row = world.table.items.get(capture.transaction_id, {})
+    names = {"status": PROCESSED, "gateway_reference": capture.reference}
+    return all(row.get(name) == {"S": value} for name, value in names.items())
+
+
 def captures_by_payment(world: World) -> dict[str, list[Capture]]:
     captures: dict[str, list[Capture]] = defaultdict(list)
     for capture in world.gateway.captures:
@@ -142,7 +169,7 @@ def captures_by_payment(world: World) -> dict[str, list[Capture]]:
 
 
 def _broken_rules(world: World, name: str, captures: list[Capture]) -> Iterator[str]:
-    told = world.told.get(name, set())
+    told = world.heard.told.get(name, set())
     item = world.table.items.get(name)
     if len(captures) > 1:
         yield CAPTURED_TWICE
@@ -155,10 +182,12 @@ def _broken_rules(world: World, name: str, captures: list[Capture]) -> Iterator[
     for capture in captures:
         if tuple(getattr(capture, term) for term in TERMS) != agreed:
             yield "captured as another payment"
-    if world.agreed.get(name, set()) - {(original["amount_minor"], original["customer_id"])}:
+    if world.heard.agreed.get(name, set()) - {(original["amount_minor"], original["customer_id"])}:
         yield "told validated, but it is another payment"
     if world.ledger.flawed.get(name):
         yield from _set_aside(world, name, row)
+        return
+    if name in world.ledger.ended_by_hand:
         return
     if tuple(row.get(term) for term in TERMS) != agreed:
         yield "stored as another payment"
@@ -194,10 +223,16 @@ def _told(world: World, name: str, row: Row, told: set[str]) -> Iterator[str]:
         yield f"told processed, but {status}"
     if "process: 402" in told and status != DECLINED:
         yield f"told declined, but {status}"
-    if "process: canceled" in told and status != CANCELED:
-        yield f"told canceled, but {status}"
+    for said in (CANCELED, PROCESSED, DECLINED):
+        # A restore may have taken back what the gateway has charged.
+        is_restored = said == PROCESSED and name in world.ledger.rewound
+        for operation in ("process", "cancel", "look"):
+            if f"{operation}: {said}" in told and status != said and not is_restored:
+                yield f"told {said}, but {status}"
     if "process: not charged" in told and not (
-        world.gateway.has_changed or name in world.ledger.lost
+        world.gateway.has_changed
+        or name in world.ledger.lost
+        or (world.is_mixed and status == CANCELED)  # which earlier releases do not know
     ):
         yield "told that it must not be charged"
 

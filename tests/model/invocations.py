@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
+from handlers.shared.aws import metrics
 from tests.model.release import CURRENT, Release
 
 # What a dependency raises that has failed; the scheduled run passes it on.
 EXPECTED_FAILURES = {"ClientError", "ReadTimeoutError", "StoreUnavailable", "RecoveryIncomplete"}
+# The log line of a capture that its row does not name.
+CONTRADICTED = "capture is not the one on record"
 # What no log line and no answer may hold has this in it.
 SECRET = "sensitive"
 # Why a reader refuses a message for good. All messages here are written by handlers.
@@ -39,6 +42,8 @@ class Invocation:
     container: Container = field(default_factory=Container)
     asker: str | None = None
     askers: Mapping[tuple[str, str], set[str | None]] = field(default_factory=dict)
+    # Captures that it has counted as contradicted, by their references.
+    contradicted: set[str] = field(default_factory=set)
     pending: Counter[str] = field(default_factory=Counter)
     counted: Counter[str] = field(default_factory=Counter)
 
@@ -70,6 +75,10 @@ class Journal:
         # Of every invocation that came to its end, as CloudWatch sums them up.
         self.metrics: Counter[str] = Counter()
         self.unforeseen: list[dict[str, object]] = []
+        # Payments with captures that contradict their rows; and the references of those that an
+        # alarm has seen.
+        self.contradicted: list[str] = []
+        self.counted_captures: set[str] = set()
         # Log lines with what a client or a gateway has said in confidence.
         self.leaked: list[str] = []
         self._lock = Lock()
@@ -90,14 +99,17 @@ class Journal:
         """Take the metrics of an invocation that was not killed."""
         with self._lock:
             self.metrics.update(invocation.counted)
+            if invocation.counted[metrics.CONTRADICTED] >= len(invocation.contradicted):
+                self.counted_captures |= invocation.contradicted
 
     def error(self, message: str, **extra: Any) -> None:
         self._read(message, extra)
         keys = extra.get("extra", extra)
-        if (
-            (message == "unexpected failure" and keys["type"] not in EXPECTED_FAILURES)
-            or message in {"capture is not the one on record", "capture contradicts the row"}
-            or (message == "retry failed" and keys["reason"] in REFUSALS)
+        if message == CONTRADICTED:
+            self.contradicted.append(keys["transaction_id"])
+            running().contradicted.add(keys["gateway_reference"])
+        if (message == "unexpected failure" and keys["type"] not in EXPECTED_FAILURES) or (
+            message == "retry failed" and keys["reason"] in REFUSALS
         ):
             self.unforeseen.append({"message": message, **keys})
 

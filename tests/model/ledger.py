@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from handlers.shared.clock import epoch_seconds
 from handlers.shared.states import CANCELED, PENDING, PROCESSING, SETTLED, VALIDATED
 from tests.expressions import Item, plain
-from tests.model.principals import Access, may_have
+from tests.model.principals import ANONYMOUS, Access, may_have
 
 if TYPE_CHECKING:
     from tests.model.invocations import Invocation
@@ -40,6 +40,8 @@ class Ledger:
         self.flawed: dict[str, set[str]] = defaultdict(set)
         # Good payments that were taken out of the index.
         self.lost: set[str] = set()
+        # Payments that a person has ended, whatever the gateway says.
+        self.ended_by_hand: set[str] = set()
         # Payments that a restore has taken back.
         self.rewound: set[str] = set()
         # The attempts that have claimed a flawed row; none of them may charge.
@@ -54,6 +56,19 @@ class Ledger:
         self.misattributed: list[str] = []
         self._now = now
         self._access: Access = access
+
+    def is_changed(self, transaction_id: str) -> bool:
+        """Whether a person, or a restore, has changed what a row says of its payment."""
+        return (
+            bool(self.flawed.get(transaction_id))
+            or transaction_id in self.rewound
+            or transaction_id in self.ended_by_hand
+        )
+
+    def is_open_to(self, transaction_id: str, asker: str) -> bool:
+        """Whether somebody may have a payment, or there is none whose owner is known."""
+        owner = self.owners.get(transaction_id, ANONYMOUS)
+        return may_have(owner, asker, self._access)
 
     def wrote(
         self,

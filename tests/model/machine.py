@@ -1,15 +1,11 @@
 """Clients, retries, duplicates, crashes, time and the gateway, in any order that Hypothesis finds.
 
-Each rule that calls a handler has a plan: what happens at its first calls to AWS and the gateway,
-and in which containers its invocations run. A step of a plan lets something else happen meanwhile
-(which takes the plan's next steps for its own calls), and then lets the call go wrong, or not.
+Each rule that calls a handler has a plan of what happens at its calls (see happenings.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 import pytest
@@ -27,9 +23,9 @@ from hypothesis.stateful import (
 
 from handlers.shared.recovery import RECOVER_AFTER_SECONDS
 from handlers.shared.transactions import LEASE_SECONDS
-from tests.model.faults import Call, Fault
 from tests.model.gateway import DECLINED_CUSTOMER, Finds, RecordingGateway
 from tests.model.hands import ask_for_flawed, extend, lose, rewind, spoil, tamper
+from tests.model.happenings import Meanwhile, Plan, Step, plans
 from tests.model.invariants import check, unended, violations
 from tests.model.invocations import Container
 from tests.model.principals import PRINCIPALS, SHOP, STRANGER, Access
@@ -40,6 +36,7 @@ from tests.model.table import Database, InMemoryDatabase
 from tests.model.world import World
 
 if TYPE_CHECKING:
+    from tests.model.faults import Call, Fault
     from tests.model.services import Message
 
 KEY_RETENTION_SECONDS = int(RecordingGateway.KEY_RETENTION.total_seconds())
@@ -56,44 +53,6 @@ SETTINGS = settings(
 )
 
 
-class Meanwhile(Enum):
-    """What happens while a call is on its way."""
-
-    SAME_REQUEST = auto()
-    SOMEBODY_ELSES_REQUEST = auto()
-    RETRY = auto()
-    SCHEDULED_RUN = auto()
-    SECONDS_PASS = auto()
-    LEASE_ENDS = auto()
-    LATE_CALLS_ARRIVE = auto()
-    ROW_IS_CHANGED = auto()
-    GATEWAY_GOES_ON = auto()
-
-
-@dataclass(frozen=True)
-class Step:
-    meanwhile: Meanwhile | None = None
-    fault: Fault | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The steps, and for each invocation the number of a container among those that there are."""
-
-    steps: Sequence[Step] = field(default_factory=list)
-    containers: Sequence[int] = field(default_factory=list)
-
-
-quiet = st.just(Step())
-faulty = st.builds(Step, fault=st.sampled_from(Fault))
-busy = st.builds(
-    Step, meanwhile=st.sampled_from(Meanwhile), fault=st.none() | st.sampled_from(Fault)
-)
-plans = st.builds(
-    Plan,
-    steps=st.lists(quiet | faulty | busy, max_size=8),
-    containers=st.lists(st.integers(0, 5), max_size=4),
-)
 principals = st.sampled_from([SHOP, *PRINCIPALS])
 # Seconds since API Gateway got a request.
 waits = st.sampled_from([None, 0, 8, 20, 28])
@@ -174,6 +133,14 @@ class Payments(RuleBasedStateMachine):
                 self.tamper_with(self.payment, "both amounts")
             case Meanwhile.GATEWAY_GOES_ON:
                 self.gateway_goes_on()
+            case Meanwhile.OWNER_PROCESSES if self.payment:
+                self.world.process(self.payment, self.owner(self.payment))
+            case Meanwhile.OWNER_CANCELS if self.payment:
+                self.world.cancel(self.payment, self.owner(self.payment))
+            case Meanwhile.OWNER_LOOKS_UP if self.payment:
+                self.world.look_up(self.payment, self.owner(self.payment))
+            case Meanwhile.GATEWAY_NOTIFIES:
+                self.gateway_notifies()
         return step.fault
 
     def tamper_with(self, payment: str, name: str) -> None:
@@ -181,6 +148,12 @@ class Payments(RuleBasedStateMachine):
 
     def gateway_goes_on(self) -> None:
         """Let happen what does without the handlers."""
+
+    def gateway_notifies(self) -> None:
+        """Let the gateway tell of what has happened last, if it does that."""
+
+    def owner(self, payment: str) -> str:
+        return self.world.ledger.owners.get(payment, SHOP)
 
     def run(self, plan: Plan, request: Callable[[], object], payment: str | None = None) -> None:
         self.plan, self.places = list(plan.steps), list(plan.containers)
@@ -225,6 +198,14 @@ class Payments(RuleBasedStateMachine):
     )
     def process(self, payment: str, caller: str, waited: int | None, plan: Plan) -> None:
         self.run(plan, lambda: self.world.process(payment, caller, waited), payment)
+
+    @rule(payment=payments, caller=principals, waited=waits, plan=plans)
+    def cancel(self, payment: str, caller: str, waited: int | None, plan: Plan) -> None:
+        self.run(plan, lambda: self.world.cancel(payment, caller, waited), payment)
+
+    @rule(payment=payments, caller=principals, plan=plans)
+    def look_up(self, payment: str, caller: str, plan: Plan) -> None:
+        self.run(plan, lambda: self.world.look_up(payment, caller), payment)
 
     @rule(most=st.integers(1, 3), remaining_ms=st.sampled_from([60_000, 1_000]), plan=plans)
     def retry(self, most: int, remaining_ms: int, plan: Plan) -> None:

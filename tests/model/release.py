@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from tests.model.gateway import RecordingGateway
 
+# The handlers' modules: those of every release, and those of today's alone.
+ENTRIES = ("validation", "processing", "retry", "health_monitor")
+NEW_ENTRIES = ("cancellation", "lookup", "gateway_events")
 RELEASES = Path(__file__).parent / "releases"
 LAST_VERSION = "0.1.0"
 # What was deployed from the main branch before the handlers knew gateways in two steps.
@@ -68,7 +71,7 @@ class Release:
         patch.setattr(own, "gateway", lambda: asked)
         patch.setattr(self.edge("logs"), "logger", journal)
         patch.setattr(self.edge("metrics"), "_metrics", journal)
-        for entry in ("validation", "processing", "retry", "health_monitor"):
+        for entry in (*ENTRIES, *(NEW_ENTRIES if self.is_current else ())):
             patch.setattr(self.module(entry), "utc_now", clock)
 
 

@@ -89,5 +89,13 @@ def rewound(earlier: Item, moment: datetime) -> Item:
     return kept | {"rewound": {"N": str(epoch_seconds(moment))}}
 
 
+def ended(item: Item, status: str) -> Item:
+    """Return a row as somebody leaves it who ends a payment with an update-item of his own."""
+    lease = {"attempt_id", "lease_expires_at", "in_flight", "next_action", "pending_at"}
+    kept = {name: value for name, value in item.items() if name not in lease}
+    why = {"declined": "decline_reason", "canceled": "canceled_at"}[status]
+    return kept | {"status": {"S": status}, why: {"S": "by hand"}}
+
+
 def is_open(item: Item) -> bool:
     return item.get("status") in ({"S": VALIDATED}, {"S": PROCESSING}, {"S": PENDING})

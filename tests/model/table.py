@@ -29,6 +29,7 @@ class Database(Protocol):
     def items(self) -> dict[str, Item]: ...
     def put_item(self, **params: Any) -> dict[str, Any]: ...
     def update_item(self, **params: Any) -> dict[str, Any]: ...
+    def get_item(self, **params: Any) -> dict[str, Any]: ...
     def query(self, **params: Any) -> dict[str, Any]: ...
     def scan(self, **params: Any) -> dict[str, Any]: ...
     def overwrite(self, item: Item) -> None: ...
@@ -49,6 +50,9 @@ class InMemoryDatabase:
 
     def update_item(self, **params: Any) -> dict[str, Any]:
         return _refusing(self._items.update_item, params)
+
+    def get_item(self, **params: Any) -> dict[str, Any]:
+        return self._items.get_item(params)
 
     def query(self, **params: Any) -> dict[str, Any]:
         return self._items.query(params, ROWS_PER_PAGE)
@@ -88,6 +92,10 @@ class Table:
         update = partial(self._database.update_item, **params)
         as_read = attempt is None and ":gateway_id" in values
         return self._write("UpdateItem", transaction_id, update, attempt, as_read=as_read)
+
+    def get_item(self, **params: Any) -> dict[str, Any]:
+        transaction_id = params["Key"]["transaction_id"]["S"]
+        return self._call("GetItem", transaction_id, partial(self._database.get_item, **params))
 
     def query(self, **params: Any) -> dict[str, Any]:
         def query() -> dict[str, Any]:

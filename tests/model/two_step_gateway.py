@@ -35,9 +35,13 @@ from tests.model.gateway import (
     Recorder,
 )
 from tests.model.invocations import SECRET
+from tests.model.notices import Notice, verified
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from handlers.shared.gateway import Mode, Need, Outcome
+    from handlers.shared.notifications import Notification
     from handlers.shared.transactions import Transaction
     from tests.expressions import Item
 
@@ -137,6 +141,8 @@ class TwoStepGateway(Recorder):
         # What the payments of all other customers come to.
         self.comes_to = Stage.CHARGED
         self.made: dict[str, Made] = {}
+        # What it tells by itself: of each change, once.
+        self.notices: list[Notice] = []
         self._keys: dict[tuple[str, str], _Key] = {}
         self._rows = rows
 
@@ -185,6 +191,11 @@ class TwoStepGateway(Recorder):
         self._watch(transaction)
         payment = transaction.transaction_id
         return self._network.call(Call("find", payment), lambda: self._find(payment), GATEWAY)
+
+    def notification(
+        self, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> Notification | None:
+        return verified(headers, body, now)
 
     def act(self, transaction_id: str, *, pays: bool) -> bool:
         """Let the customer, or a bank, end what is pending, or pay what had failed; return whether
@@ -250,6 +261,7 @@ class TwoStepGateway(Recorder):
                 customer_id=transaction.customer_id,
             )
             self.made[made.id] = made
+            self._tell(made)
             return self._told(made)
 
         return prepare
@@ -266,8 +278,9 @@ class TwoStepGateway(Recorder):
 
     def _cancel(self, made: Made) -> GatewayPayment:
         is_banks = made.stage is Stage.PENDING and made.customer_id == BANK_CUSTOMER
-        if made.stage is not Stage.CHARGED and not is_banks:
+        if made.stage not in {Stage.CHARGED, Stage.CANCELED} and not is_banks:
             made.stage = Stage.CANCELED
+            self._tell(made)
         return self._told(made)
 
     def _decide(self, made: Made, stage: Stage) -> None:
@@ -285,10 +298,20 @@ class TwoStepGateway(Recorder):
                 payment_id=made.id,
             )
             self.captures.append(capture)
+        self._tell(made)
+
+    def _tell(self, made: Made) -> None:
+        self.notices.append(Notice(made.id, made.transaction_id, made.account))
 
     def _told(self, made: Made) -> GatewayPayment:
         return GatewayPayment(
-            made.id, made.amount, made.currency, made.account, self.mode, made.outcome
+            id=made.id,
+            amount=made.amount,
+            currency=made.currency,
+            account=made.account,
+            mode=self.mode,
+            outcome=made.outcome,
+            transaction_id=made.transaction_id,
         )
 
     def _find(self, transaction_id: str) -> GatewayPayment | NoCharge | None:
