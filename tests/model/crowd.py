@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from tests.model.gateway import DECLINED_CUSTOMER, UNAVAILABLE_CUSTOMER
 from tests.model.hands import extend, rewind, spoil, tamper
+from tests.model.made import BANK_CUSTOMER, PENDING_CUSTOMER, REFUSED_CUSTOMER
 from tests.model.principals import PRINCIPALS
 from tests.model.rows import SPOILINGS, TAMPERINGS
-from tests.model.two_step_gateway import BANK_CUSTOMER, PENDING_CUSTOMER, REFUSED_CUSTOMER
 
 if TYPE_CHECKING:
     from tests.model.heard import Answer

@@ -13,7 +13,7 @@ from handlers.shared.responses import NOT_CHARGED
 from handlers.shared.states import CANCELED, PENDING, PROCESSED, PROCESSING, VALIDATED
 from tests.model.invocations import SECRET, Invocation
 from tests.model.ledger import NEXT
-from tests.model.two_step_gateway import NEXT_ACTION
+from tests.model.made import NEXT_ACTION
 
 if TYPE_CHECKING:
     from tests.model.gateway import Capture

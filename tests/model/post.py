@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from handlers.shared.aws import metrics
 from handlers.shared.charging import LOOKED_AFTER
 from handlers.shared.states import PENDING, PROCESSED, PROCESSING
-from tests.model.two_step_gateway import Stage
+from tests.model.made import Stage
 
 if TYPE_CHECKING:
     from tests.expressions import Item

@@ -1,10 +1,11 @@
-"""Steps that tests take in a world: a new payment, one fault, payments left behind."""
+"""Steps that tests take in a world: a new payment, one fault, payments left behind, the end."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tests.model.faults import Call, Fault
+from tests.model.invariants import check, unended, unseen_captures, violations
 from tests.model.principals import ANONYMOUS
 
 if TYPE_CHECKING:
@@ -58,3 +59,22 @@ def leave_behind(world: World, number: int) -> set[str]:
         world.process(payment)
         payments.add(payment)
     return payments
+
+
+def bring_to_an_end(world: World, *, is_notified: bool) -> None:
+    """Let all that goes on come to its end, also at the gateway, and ask again for everything."""
+    check(violations(world))
+    world.is_notified = is_notified
+    world.drain()
+    check(violations(world) + unended(world))
+    for payment in world.table.items:
+        world.look_up(payment)
+        world.two_step.act(payment, pays=True)
+        world.cancel(payment)
+        world.process(payment)
+    world.drain()
+    for notice in world.two_step.notices:
+        world.notify(notice)
+    for payment in world.table.items:
+        world.look_up(payment)
+    check(violations(world) + unended(world) + unseen_captures(world))

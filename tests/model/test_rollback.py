@@ -10,10 +10,10 @@ from tests.model.gateway import Finds
 from tests.model.hands import rewind
 from tests.model.invariants import check, violations
 from tests.model.invocations import Container
+from tests.model.made import PENDING_CUSTOMER
 from tests.model.outcomes import left_to_a_person
 from tests.model.release import CURRENT, Release, last_release, one_step_release
 from tests.model.steps import fail_once, validated
-from tests.model.two_step_gateway import PENDING_CUSTOMER
 from tests.model.world import World
 
 EARLIER = (last_release(), one_step_release())

@@ -13,6 +13,7 @@ from tests.model.faults import Fault
 from tests.model.gateway import Finds
 from tests.model.hands import rewind
 from tests.model.invariants import check, unended, violations
+from tests.model.made import PENDING_CUSTOMER, REFUSED_CUSTOMER, Stage
 from tests.model.outcomes import left_to_a_person, pending, settled
 from tests.model.plans import (
     Plan,
@@ -25,12 +26,7 @@ from tests.model.plans import (
 )
 from tests.model.services import VISIBILITY_TIMEOUT
 from tests.model.steps import fail_once, meanwhile, validated
-from tests.model.two_step_gateway import (
-    PENDING_CUSTOMER,
-    REFUSED_CUSTOMER,
-    Stage,
-    StoredFailure,
-)
+from tests.model.two_step_gateway import StoredFailure
 from tests.model.world import World
 
 # Claim, prepare, note the id, confirm, cancel, finish, queue, let go.

@@ -14,15 +14,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from handlers.shared.gateway import (
-    Charged,
     Declined,
     GatewayKeyFailed,
     GatewayPayment,
     GatewayUnavailable,
     NoCharge,
-    NotCharged,
-    Open,
-    Pending,
 )
 from handlers.shared.money import Money
 from tests.model.faults import Call, Network
@@ -34,33 +30,27 @@ from tests.model.gateway import (
     Finds,
     Recorder,
 )
-from tests.model.invocations import SECRET
+from tests.model.made import (
+    BANK_CUSTOMER,
+    PENDING_CUSTOMER,
+    REFUSED_CUSTOMER,
+    Made,
+    Stage,
+)
 from tests.model.notices import Notice, verified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from handlers.shared.gateway import Mode, Need, Outcome
+    from handlers.shared.gateway import Mode, Need
     from handlers.shared.notifications import Notification
     from handlers.shared.transactions import Transaction
     from tests.expressions import Item
 
 T = TypeVar("T", GatewayPayment, GatewayPayment | Declined)
 
-# The gateway refuses the method of this one, and makes no payment.
-REFUSED_CUSTOMER = "refused"
-# This one has to go to his bank first; and for this one a bank has to, which nobody can stop.
-PENDING_CUSTOMER = "pending"
-BANK_CUSTOMER = "bank"
-
-DETAILS = {
-    "payment_method": f"pm_{SECRET}",
-    "return_url": f"https://shop.example/{SECRET}",
-    "reference": "order 1",
-}
-NEXT_ACTION = f"https://bank.example/{SECRET}-"
-
-NOT_STORED = "confirmed or canceled, but its id is not the row's"
+CONFIRMED_UNSTORED = "confirmed, but its id is not the row's"
+CANCELED_UNSTORED = "canceled, but its id is not the row's"
 OF_ANOTHER_ACCOUNT = "asked for at another account than it was begun at"
 
 
@@ -69,44 +59,6 @@ class StoredFailure(StrEnum):
 
     NOTHING = "nothing"
     ALL = "all that was asked"
-
-
-class Stage(StrEnum):
-    OPEN = "open"
-    FAILED = "failed"
-    PENDING = "pending"
-    CHARGED = "charged"
-    CANCELED = "canceled"
-
-
-@dataclass
-class Made:
-    """A payment as the gateway has it; amount is in its own units."""
-
-    id: str
-    account: str
-    transaction_id: str
-    amount: int
-    currency: str
-    customer_id: str
-    stage: Stage = Stage.OPEN
-    has_failed: bool = False
-    reference: str = ""
-
-    @property
-    def outcome(self) -> Outcome:
-        match self.stage:
-            case Stage.OPEN:
-                return Open()
-            case Stage.FAILED:
-                return Declined("insufficient_funds", another_method=True)
-            case Stage.PENDING:
-                action = f"{NEXT_ACTION}{self.id}" if self.customer_id == PENDING_CUSTOMER else None
-                return Pending(action)
-            case Stage.CHARGED:
-                return Charged(self.reference)
-            case Stage.CANCELED:
-                return NotCharged("insufficient_funds" if self.has_failed else None)
 
 
 @dataclass
@@ -165,6 +117,10 @@ class TwoStepGateway(Recorder):
         self, payment_id: str, idempotency_key: str, return_url: str | None
     ) -> GatewayPayment:
         made = self._watched(payment_id)
+        row = self._rows()[made.transaction_id]
+        self._note(
+            row.get("gateway_id") != {"S": payment_id}, CONFIRMED_UNSTORED, made.transaction_id
+        )
         attempt = idempotency_key.removesuffix("-confirm")
         self.asked.append((made.transaction_id, attempt))
         return self._call(
@@ -173,6 +129,10 @@ class TwoStepGateway(Recorder):
 
     def cancel(self, payment_id: str, idempotency_key: str) -> GatewayPayment:
         made = self._watched(payment_id)
+        row = self._rows()[made.transaction_id]
+        # One that a restore took back may have had that id, or what nobody confirmed.
+        mine = [{"S": payment_id}, *([None] if "rewound" in row else [])]
+        self._note(row.get("gateway_id") not in mine, CANCELED_UNSTORED, made.transaction_id)
         return self._call(
             "cancel", made.transaction_id, idempotency_key, lambda: self._cancel(made)
         )
@@ -188,7 +148,8 @@ class TwoStepGateway(Recorder):
         return self._network.call(Call("fetch", made.transaction_id), fetch, GATEWAY)
 
     def find(self, transaction: Transaction) -> GatewayPayment | NoCharge | None:
-        self._watch(transaction)
+        if transaction.gateway_account is not None:  # or a restore has taken that back, too
+            self._watch(transaction)
         payment = transaction.transaction_id
         return self._network.call(Call("find", payment), lambda: self._find(payment), GATEWAY)
 
@@ -331,8 +292,6 @@ class TwoStepGateway(Recorder):
         """Return a payment that somebody wants to change, and note what he may not."""
         made = self.made[payment_id]
         self._note(made.account != self.account, OF_ANOTHER_ACCOUNT, made.transaction_id)
-        stored = self._rows()[made.transaction_id].get("gateway_id")
-        self._note(stored != {"S": payment_id}, NOT_STORED, made.transaction_id)
         return made
 
     def _watch(self, transaction: Transaction) -> None:

@@ -17,18 +17,13 @@ from tests.model.happenings import Plan, plans
 from tests.model.invariants import check, unseen_captures
 from tests.model.invocations import Container
 from tests.model.machine import SETTINGS, ChangedPayments, Payments
+from tests.model.made import BANK_CUSTOMER, PENDING_CUSTOMER, REFUSED_CUSTOMER
 from tests.model.notices import Forgery, Notice
 from tests.model.outcomes import pending
 from tests.model.principals import SHOP, Access
 from tests.model.release import CURRENT
 from tests.model.services import VISIBILITY_TIMEOUT
-from tests.model.two_step_gateway import (
-    BANK_CUSTOMER,
-    PENDING_CUSTOMER,
-    REFUSED_CUSTOMER,
-    StoredFailure,
-    TwoStepGateway,
-)
+from tests.model.two_step_gateway import StoredFailure, TwoStepGateway
 
 TWO_STEP_SETTINGS = settings(SETTINGS, max_examples=200)
 

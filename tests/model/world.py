@@ -19,13 +19,14 @@ from tests.model.gateway import Recorder, RecordingGateway
 from tests.model.heard import Answer, Heard
 from tests.model.invocations import Container, Invocation, Journal
 from tests.model.ledger import Ledger
+from tests.model.made import DETAILS
 from tests.model.outcomes import in_flight, left_to_a_person, overdue, unseen
 from tests.model.post import Post
 from tests.model.principals import ANONYMOUS, Access, user_arn
 from tests.model.release import CURRENT, NEW_ENTRIES, Release
 from tests.model.services import VISIBILITY_TIMEOUT, Message, Monitoring, Queue
 from tests.model.table import Database, InMemoryDatabase, Table
-from tests.model.two_step_gateway import DETAILS, TwoStepGateway
+from tests.model.two_step_gateway import TwoStepGateway
 
 if TYPE_CHECKING:
     import pytest
