@@ -51,6 +51,7 @@ SECTIONS = {
     "Mend it": {
         "payment": "See, settle and cancel one payment; list those with a status.",
         "failed": "See, repeat and remove failed transactions.",
+        "reconcile": "Compare payments with the gateway's own list.",
         "subscribe": "Say who is told of alarms.",
         "export": "Write transactions as JSON lines, for reconciliation.",
         "restore": "Bring the payments of an earlier moment back.",

@@ -76,6 +76,9 @@ IMPORTS = {
     "cloud.operating": """
         cloud.environment cloud.events cloud.sdk
         checks errors files foreign gateway_names moments names record wording | boto3""",
+    "cloud.reconciling": """
+        cloud.environment cloud.events cloud.operating cloud.sdk
+        errors moments wording""",
     "cloud.restoring": """
         cloud.environment cloud.events cloud.sdk cloud.stacks
         errors moments names record wording | boto3""",

@@ -1,4 +1,5 @@
-"""Orders about one payment to the stack's payment-retry: it has the gateway's class and secret."""
+"""Orders to the stack's payment-retry, which has the gateway's class and secret: about one payment,
+or for a page of the gateway's list."""
 
 from __future__ import annotations
 
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.errors import AwsError, PaymentInfraError
 from payment_infra.foreign import escaped, parsed
+from payment_infra.moments import iso
 from payment_infra.names import RETRY_FUNCTION
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from payment_infra.cloud.environment.environment import Environment
 
 # The function's name for an order, in the event and in what it answers.
@@ -59,8 +63,20 @@ REFUSALS: Mapping[str, str] = {
         "payment-retry is of another release, and does not take this order ({about}); `{deploy}` "
         "brings it up to date"
     ),
+    "not_listing": (
+        "the stack's payment gateway does not list its payments, so none can be compared with it"
+    ),
     "row_unreadable": "its row is not as a payment's is ({about}); mend that first",
 }
+
+
+class Refused(PaymentInfraError):
+    """The function does not do what it was asked for; code is its own word for why, and about what
+    of the payment that is."""
+
+    def __init__(self, text: str, code: str, about: str) -> None:
+        super().__init__(text)
+        self.code, self.about = code, about
 
 
 def give(environment: Environment, do: str, transaction_id: str, **more: object) -> dict[str, Any]:
@@ -74,43 +90,81 @@ def give(environment: Environment, do: str, transaction_id: str, **more: object)
 
     Raises:
         AwsError: the function cannot be invoked, knows no orders, or has failed.
-        PaymentInfraError: it has refused; the text says why, and what to do next.
+        Refused: it has refused; the text says why, and what to do next.
     """
+    answer = _answer(environment, {"do": do, "transaction_id": transaction_id, **more})
+    match answer:
+        case {"refused": {"code": str(code), "about": str(about)}}:
+            raise refusal(environment, transaction_id, code, about)
+    return answer
+
+
+def give_list(
+    environment: Environment, since: datetime, until: datetime, cursor: str | None
+) -> dict[str, Any]:
+    """Return a page of what the gateway has made from `since` until before `until`; `cursor` is
+    that of the page before (handlers/shared/listing.py).
+
+    Raises as `give` does.
+    """
+    moments = {"since": iso(since), "until": iso(until)}
+    answer = _answer(environment, {"do": "list", **moments, "cursor": cursor})
+    match answer:
+        case {"refused": {"code": str(code), "about": str(about)}}:
+            raise refusal(environment, None, code, about)
+        case {"payments": list(), "cursor": None | str(), "marks": dict()}:
+            return answer
+    raise _failed(environment)
+
+
+def _answer(environment: Environment, order: dict[str, object]) -> dict[str, Any]:
+    """Return what the function says to an order."""
     target = environment.invoked(RETRY_FUNCTION)
-    name = target["FunctionName"]
-    event = {ORDER: {"do": do, "transaction_id": transaction_id, **more}}
-    with translated(f"function {name}"):
-        answer = environment.client("lambda").invoke(**target, Payload=json.dumps(event).encode())
+    with translated(f"function {target['FunctionName']}"):
+        answer = environment.client("lambda").invoke(
+            **target, Payload=json.dumps({ORDER: order}).encode()
+        )
         text = answer["Payload"].read().decode("utf-8", "replace")
     match parsed(text):
-        case {"by_hand": {"refused": {"code": str(code), "about": str(about)}}}:
-            raise refusal(environment, transaction_id, code, about)
         case {"by_hand": dict(told)}:
             return dict(told)
+    raise _failed(environment)
+
+
+def _failed(environment: Environment) -> AwsError:
+    name = environment.invoked(RETRY_FUNCTION)["FunctionName"]
     logs = environment.command("logs retry")
-    raise AwsError(
+    return AwsError(
         f"function {name}: it failed, or is of a release that takes no orders; `{logs}` has what "
         f"it says, `{environment.command('deploy')}` brings it up to date"
     )
 
 
 def refusal(
-    environment: Environment, transaction_id: str, code: str, about: str = ""
-) -> PaymentInfraError:
-    """Return why nothing is done about a payment, by the function's code of that."""
-    told, named = f"payment {transaction_id}: ", shlex.quote(transaction_id)
+    environment: Environment, transaction_id: str | None, code: str, about: str = ""
+) -> Refused:
+    """Return why nothing is done about a payment, or no list is had, by the function's code of
+    that."""
+    if transaction_id is None:
+        told, named = "the gateway's list: ", ""
+    else:
+        told, named = f"payment {transaction_id}: ", shlex.quote(transaction_id)
     if code in REFUSALS:
-        return PaymentInfraError(
+        return Refused(
             told
             + REFUSALS[code].format(
                 about=escaped(about),
                 cancel=environment.command(f"payment cancel {named}"),
                 deploy=environment.command("deploy"),
                 settle=environment.command(f"payment settle {named}"),
-            )
+            ),
+            code,
+            about,
         )
     why = " ".join(filter(None, (escaped(code), about and f"({escaped(about)})")))
-    return PaymentInfraError(
+    return Refused(
         f"{told}{why}; repeat the command, `{environment.command('logs retry')}` has what the "
-        "function says"
+        "function says",
+        code,
+        about,
     )

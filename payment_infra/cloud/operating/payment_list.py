@@ -7,12 +7,12 @@ else; others by a scan of the table, which reads all of it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from payment_infra.cloud.operating.transactions import Row, plain
+from payment_infra.cloud.operating.transactions import BATCH, Row, find_all, plain, projection
 from payment_infra.cloud.sdk.errors import translated
 from payment_infra.names import IN_FLIGHT_INDEX, IN_FLIGHT_KEYS
 
@@ -33,8 +33,6 @@ ATTRIBUTES = (
     *("transaction_id", "status", "amount", "currency", "reference", "created_at", "updated_at"),
     *("decline_reason", "in_flight", "lease_expires_at"),
 )
-# Keys that one call takes (DynamoDB API, BatchGetItem).
-BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def _of_index(client: DynamoDBClient, table: str, wanted: Wanted) -> Iterator[Ro
     keys = [*(key for status in wanted.statuses for key in KEYS[status]), *ASIDE]
     found = heapq.merge(*(_under(client, table, key) for key in keys))
     while batch := [transaction_id for _, transaction_id in islice(found, BATCH)]:
-        rows = {row["transaction_id"]: row for row in _rows(client, table, batch)}
+        rows = {row["transaction_id"]: row for row in find_all(client, table, batch, ATTRIBUTES)}
         # The index may lag behind the table.
         yield from (rows[name] for name in batch if name in rows and wanted.has(rows[name]))
 
@@ -99,20 +97,6 @@ def _under(client: DynamoDBClient, table: str, key: str) -> Iterator[tuple[float
             yield float(item["lease_expires_at"]["N"]), item["transaction_id"]["S"]
 
 
-def _rows(client: DynamoDBClient, table: str, names: Sequence[str]) -> Iterator[Row]:
-    asked: Any = {
-        table: {
-            "Keys": [{"transaction_id": {"S": name}} for name in names],
-            "ConsistentRead": True,
-            **_projection(),
-        }
-    }
-    while asked:
-        answer = client.batch_get_item(RequestItems=asked)
-        yield from map(plain, answer["Responses"].get(table, []))
-        asked = answer.get("UnprocessedKeys")
-
-
 def _of_table(client: DynamoDBClient, table: str, wanted: Wanted) -> Iterator[Row]:
     values = {f":status{number}": {"S": name} for number, name in enumerate(wanted.statuses)}
     conditions = [f"#status IN ({', '.join(values)})"]
@@ -125,12 +109,7 @@ def _of_table(client: DynamoDBClient, table: str, wanted: Wanted) -> Iterator[Ro
         ConsistentRead=True,
         FilterExpression=" AND ".join(conditions),
         ExpressionAttributeValues=values,
-        **_projection(),
+        **projection(ATTRIBUTES),
     )
     for page in pages:
         yield from map(plain, page["Items"])
-
-
-def _projection() -> dict[str, Any]:
-    names = {f"#{name}": name for name in ATTRIBUTES}
-    return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}

@@ -38,6 +38,17 @@ class Outcome:
     written: bool
 
 
+def check_open(environment: Environment) -> None:
+    """Make sure that payments are let in, by functions that work on the active table.
+
+    Raises:
+        AwsError: they are not; says what to do.
+    """
+    if found := find_stops(environment):
+        raise AwsError(f"{found[0].message}, as while they are restored; {found[0].remedy}")
+    check_live(environment)
+
+
 def settle(
     environment: Environment,
     transaction_id: str,
@@ -60,7 +71,7 @@ def settle(
         AwsError: payments are stopped, or something cannot be asked.
         PaymentInfraError: there is nothing to be written; says why, and what to do next.
     """
-    _check_open(environment)
+    check_open(environment)
     told = give(environment, "ask", transaction_id)
     gateway: dict[str, Any] = told.get("gateway") or {}
     match told.get("obstacle"):
@@ -85,7 +96,7 @@ def cancel(environment: Environment, transaction_id: str, confirm: Confirm) -> O
 
     The arguments are those of `settle`, and it raises what that does.
     """
-    _check_open(environment)
+    check_open(environment)
     status = give(environment, "ask", transaction_id)["status"]
     if status == CANCELED:
         return Outcome(transaction_id, status, written=False)
@@ -97,13 +108,6 @@ def cancel(environment: Environment, transaction_id: str, confirm: Confirm) -> O
             f"{escaped(status)}, and so does its row now"
         )
     return Outcome(transaction_id, status, written=True)
-
-
-def _check_open(environment: Environment) -> None:
-    """Make sure that payments are let in, by functions that work on the active table."""
-    if found := find_stops(environment):
-        raise AwsError(f"{found[0].message}, as while they are restored; {found[0].remedy}")
-    check_live(environment)
 
 
 def _question(transaction_id: str, gateway: Mapping[str, Any], known: Known | None) -> str:
