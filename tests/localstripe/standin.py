@@ -65,6 +65,8 @@ class Stripe:
         self.tells_account = True
         self.signing_secrets = [SIGNING_SECRET]
         self.faults = Faults()
+        # What happens, once, before the next call of a kind is read.
+        self.before: dict[str, Callable[[], object]] = {}
         self.calls: list[Call] = []
         self.events = Events()
         # Whom each event is told at once.
@@ -172,6 +174,7 @@ class Stripe:
         """Answer one call of the API; raise Dropped if nothing is answered."""
         call, payment_id = self._read(connection)
         self.calls.append(call)
+        self.before.pop(call.kind, lambda: None)()
         fault = self.faults.take(call.kind, call.transaction_id)
         if fault is Fault.LATE:
             self._late.append(_Late(call, payment_id))
