@@ -8,7 +8,7 @@ What is packaged: `artifacts` zips the handlers, `layer` their dependencies, bot
 `own_gateway` is a gateway in a file of the user's, `pins` what a requirements file says, `wheels`
 what that comes to. `gateway_check` tries the gateway class, in a `function_folder`: the program
 `gateway_probe` imports it, and `gateway_trial` pays with it, as `conformance` says, with the secret
-of a `secret_file`, over `gateway_network`.
+of a `secret_file`, over `gateway_network`; `stripe_key` looks at Stripe's.
 
 What reads settings: `sources` makes a `config` of flags, environment variables and the TOML file;
 `rules` say what a value may be, `combinations` what several have to agree on. `place` is where an

@@ -86,7 +86,7 @@ def run(
     try:
         gateway = made(secret)
     except InvalidSecret as error:  # its text has nothing of the secret
-        yield Result("make", "fail", f"the secret is not what it needs: {error}")
+        yield Result("make", "fail", str(error))
         return
     except Exception as error:  # noqa: BLE001 - the class is not ours, and may raise anything
         yield Result("make", "fail", f"it cannot be made: {type(error).__name__}{_place(error)}")

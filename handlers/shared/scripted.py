@@ -327,14 +327,14 @@ def _settings(secret: str | None) -> dict[str, object]:
         settings = None
     if isinstance(settings, dict) and settings.get("mode", "test") == "test":
         return settings
-    raise InvalidSecret('it has to be a JSON object, with the mode "test"')
+    raise InvalidSecret('the secret has to be a JSON object, with the mode "test"')
 
 
 def _signing_secrets(settings: dict[str, object]) -> tuple[str, ...]:
     secrets = settings.get("signing_secrets", [SIGNING_SECRET])
     if isinstance(secrets, list) and secrets and all(isinstance(one, str) for one in secrets):
         return tuple(secrets)
-    raise InvalidSecret("the signing_secrets have to be a list of texts")
+    raise InvalidSecret("signing_secrets of the secret have to be a list of texts")
 
 
 def _fault(pages: Pages, name: str, about: str, fault: str) -> str:

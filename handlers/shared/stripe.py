@@ -22,6 +22,7 @@ from handlers.shared.gateway import (
     Declined,
     GatewayPayment,
     GatewayUnavailable,
+    InvalidSecret,
     Mode,
     Need,
     NoCharge,
@@ -40,6 +41,7 @@ from handlers.shared.stripe_secret import parse_secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from handlers.shared.stripe_secret import StripeSecret
     from handlers.shared.transactions import Transaction
 
 PAYMENTS = "payment_intents"
@@ -72,7 +74,7 @@ class StripeGateway:
 
     def __init__(self, secret: str | None, api: Api | None = None) -> None:
         """Raises InvalidSecret."""
-        self._api = api or Api(parse_secret(secret))
+        self._api = api or Api(_parsed(secret))
 
     @property
     def account(self) -> str:
@@ -271,6 +273,13 @@ class StripeGateway:
             return call.get("account").get("id") == self.account
         except (Refused, DependencyFailed):
             return False
+
+
+def _parsed(secret: str | None) -> StripeSecret:
+    try:
+        return parse_secret(secret)
+    except ValueError as error:  # of a module that knows no gateway
+        raise InvalidSecret(str(error)) from None
 
 
 def _path(payment_id: str) -> str:

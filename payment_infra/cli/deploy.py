@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from payment_infra.cloud.sdk.session import Session
     from payment_infra.sources import Resolved
 
-ALLOWABLE = ("broaden", "open", "replace", "gateway")
-CHECKS = ("template", "bucket", "names", "table", "key", "quotas")
+ALLOWABLE = ("broaden", "open", "replace", "gateway", "live-key", "test-key")
+CHECKS = ("template", "bucket", "names", "table", "key", "quotas", "secret")
 
 
 def _pairs(ctx: click.Context, _: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
@@ -57,8 +57,9 @@ def _policy(ctx: click.Context, _: click.Parameter, value: Path | None) -> str |
     allow_option,
     names=ALLOWABLE,
     help_text=(
-        "Let it broaden IAM, open the API, or replace what holds data, without a question, and "
-        "change the gateway while payments are in flight: broaden, open, replace, gateway."
+        "Let it broaden IAM, open the API, or replace what holds data, without a question; change "
+        "the gateway while payments are in flight; charge with a live key outside production, or "
+        "a test key in it: broaden, open, replace, gateway, live-key, test-key."
     ),
 )
 @click.option("--detach", is_flag=True, help="Return as soon as the execution has begun.")

@@ -24,7 +24,7 @@ from payment_infra.cli.sections import Sectioned
 from payment_infra.cli.views.output import note, print_outputs
 from payment_infra.config import FIELDS
 from payment_infra.foreign import escaped
-from payment_infra.gateway_names import SCRIPTED_GATEWAY
+from payment_infra.gateway_names import SCRIPTED_GATEWAY, STRIPE_GATEWAY
 from payment_infra.local.refused import DEFAULT_SUFFIX, OWN
 from payment_infra.names import GATEWAY_EVENTS_PATH
 
@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 4566
 # What each gateway charges that needs a payment method.
-METHODS = {SCRIPTED_GATEWAY: "paid"}
+METHODS = {SCRIPTED_GATEWAY: "paid", STRIPE_GATEWAY: "pm_card_visa"}
+# Others (Stripe, "Testing": PaymentMethods).
+STRIPE_METHODS = """
+Other payment_methods: pm_card_visa_chargeDeclined; pm_card_authenticationRequired, with a
+"return_url" beside it, whose next_action is the page of the bank"""
 
 
 @click.command("local", cls=Sectioned)
@@ -90,13 +94,13 @@ def command(
     from payment_infra.gateway_network import network_variables
     from payment_infra.local import stack as local
     from payment_infra.local.emulator import emulator
+    from payment_infra.local.sandbox import check_sandbox
 
-    if secret:
-        from payment_infra.local.sandbox import check_sandbox
-
-        for warning in check_sandbox(resolved.config, secret):
-            note(f"Warning: {warning}")
-    network = network_variables(os.environ) if moves_money(resolved.config.gateway) else {}
+    for warning in check_sandbox(resolved.config, secret):
+        note(f"Warning: {warning}")
+    gateway = resolved.config.gateway
+    method = payment_method or METHODS.get(gateway, "")
+    network = network_variables(os.environ) if moves_money(gateway) else {}
     note("Starting the embedded AWS ...")
     with emulator(port, state=state, network=network, keep_secrets=not secret) as running:
         session = local.open_session(running)
@@ -111,10 +115,9 @@ def command(
             from payment_infra.cli.smoke import run_checks
 
             note("")
-            gateway = resolved.config.gateway
-            run_checks(deployed.api, gateway, pay=pay, method=payment_method, verbose=verbose)
+            run_checks(deployed.api, gateway, pay=pay, method=method, verbose=verbose)
         else:
-            _show_how_to_try(deployed, resolved.config, payment_method)
+            _show_how_to_try(deployed, resolved.config, method)
             try:
                 for lines in local.follow_logs(session, deployed, time.sleep):
                     _show(lines)
@@ -126,15 +129,20 @@ def command(
 
 def _show_how_to_try(deployed: LocalStack, config: StackConfig, method: str) -> None:
     payment = {"amount": 100.50, "currency": "USD", "customer_id": "cust-12345"}
-    if method := method or METHODS.get(config.gateway, ""):
+    if method:
         payment |= {"payment_method": method}
     charge = {"transaction_id": "PASTE-IT-HERE"}
     url = deployed.api.url
     for path, body in (("validate", payment), ("process", charge)):
         click.echo(f"curl -X POST {url}{path} -d {shlex.quote(json.dumps(body))}")
     click.echo(f"curl {url}health")
+    if config.gateway == STRIPE_GATEWAY:
+        note(STRIPE_METHODS)
     if config.gateway_events:
-        note(f"\nThe gateway notifies {url}{GATEWAY_EVENTS_PATH}")
+        events = f"{url}{GATEWAY_EVENTS_PATH}"
+        note(f"\nThe gateway notifies {events}")
+        if config.gateway == STRIPE_GATEWAY:
+            note(f"`stripe listen --forward-to {events}` brings that here")
     note("\nThe functions' logs follow; Ctrl-C stops everything.")
 
 

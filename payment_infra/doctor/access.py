@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from payment_infra.checks import Check, not_checked
 from payment_infra.cloud.deploying.bootstrap import own_bucket
 from payment_infra.cloud.deploying.bucket import Bucket
+from payment_infra.cloud.deploying.gateway_key import check_secret, has_key
 from payment_infra.cloud.sdk.errors import (
     DENIED,
     MISSING,
@@ -214,11 +215,12 @@ def check_access(
         if config.suffix
         else "payment-infra deploy --suffix SUFFIX"
     )
-    with ThreadPoolExecutor(len(LATER)) as pool:  # what takes time is waiting for AWS
+    with ThreadPoolExecutor(len(LATER) + 1) as pool:  # what takes time is waiting for AWS
         found = [
             pool.submit(_check_bucket, session, config.bucket),
             *(pool.submit(_check_service, session, scene, service) for service in SERVICES),
             pool.submit(check_changes, session, scene, config, deploy),
+            *([pool.submit(_check_secret, session, config, deploy)] if has_key(config) else []),
         ]
         for future in found:
             yield future.result()
@@ -291,6 +293,14 @@ def _check_bucket(session: Session, given: str) -> Check:
     except AwsError as error:
         return Check.told("bucket", "fail", str(error), CHECK_NETWORK)
     return Check("bucket", "ok", name)
+
+
+def _check_secret(session: Session, config: StackConfig, deploy: str) -> Check:
+    """Look at the gateway's secret as a deployment does; which key belongs here, only that asks."""
+    found = check_secret(session, config, deploy, mode_level="warn")
+    if found.level == "ok":
+        return Check(found.name, "ok", "it has all fields, and its key is one of its account")
+    return Check.told(found.name, found.level, found.message, "let a deployment find out")
 
 
 def _check_service(session: Session, scene: Scene, service: str) -> Check:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from payment_infra.sources import Resolved
 
 GATEWAY_SECRET = "payment-infra-gateway"
+# `check_sandbox` has looked at it.
+CHECKED = frozenset({"secret"})
 LOG_POLL_SECONDS = 0.5
 # A minute for who deletes the stack to come to an end.
 DELETION_LOOKS = 120
@@ -87,7 +89,7 @@ def deploy(session: Session, resolved: Resolved, secret: str = "") -> LocalStack
     sources = {**resolved.sources, **dict.fromkeys({*KEPT, *OWN, "suffix"}, "local")}
     resolved = replace(resolved, config=config, sources=sources)
     try:
-        options = DeployOptions(yes=True, allow=frozenset({GATEWAY}))
+        options = DeployOptions(yes=True, allow=frozenset({GATEWAY}), skip_checks=CHECKED)
         Deployment(session, stack, resolved, options, _Quiet()).run()
     except Interrupted:  # it goes on without us nowhere: its AWS ends, too
         raise KeyboardInterrupt from None

@@ -18,8 +18,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from handlers.shared.clock import utc_now
-from handlers.shared.scripted_notification import SIGNING_SECRET, signed
 from payment_infra.cloud.environment.locking import Lock, find
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.errors import PaymentInfraError
@@ -27,6 +25,7 @@ from payment_infra.local.emulator import PACKAGE, Emulator, emulator, installati
 from payment_infra.local.stack import deploy, open_session
 from payment_infra.sources import resolve
 from tests.e2e.harness import PROGRAMS, aws_variables, clean_environment, run, until
+from tests.localstripe.standin import stripe
 
 WAIT_SECONDS = 30.0
 
@@ -347,11 +346,12 @@ def test_a_killed_local_leaves_nothing_running_and_its_payments_saved(tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "state"]
 
 
-CANARY = "whsec_Canary4711"
+# What nothing may hold but memory: the key, and the secret that notifications are signed with.
+CANARIES = ("rk_test_standin4711", "whsec_Canary4711")
 
 
 def holders(folder: Path) -> list[str]:
-    """Return what holds the canary: files of a folder, and processes that anybody can look at."""
+    """Return what holds a canary: files of a folder, and processes that anybody can look at."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     shown = [
         path for name in ("cmdline", "environ") for path in Path("/proc").glob(f"[0-9]*/{name}")
@@ -359,37 +359,42 @@ def holders(folder: Path) -> list[str]:
     found = []
     for path in (*files, *shown):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
-            if CANARY.encode() in path.read_bytes():
+            content = path.read_bytes()
+            if any(canary.encode() in content for canary in CANARIES):
                 found.append(str(path))
     return found
 
 
-def test_a_gateways_secret_is_what_the_functions_have_and_is_kept_nowhere(tmp_path: Path) -> None:
-    work = tmp_path / "work"
+def test_stripe_is_charged_from_this_machine_and_its_key_is_kept_nowhere(tmp_path: Path) -> None:
+    work, key = tmp_path / "work", tmp_path / "key.json"
     work.mkdir()
-    key, state = tmp_path / "key.json", work / "state"
-    settings = {"account": "acct_4711", "mode": "test", "signing_secrets": [CANARY]}
-    key.write_text(json.dumps(settings))
-    key.chmod(0o600)
-    options = ("--gateway", "scripted", "--gateway-events", "--gateway-secret-file", str(key))
-    with served(work, "--state", str(state), *options) as (process, out):
-        text = out.read_text()
-        assert "Warning" not in text
-        [(validate, body)] = re.findall(r"curl -X POST (\S+validate) -d '(.*)'", text)
-        transaction: dict[str, object] = {
-            "transaction_id": post(validate, json.loads(body))["transaction_id"]
-        }
-        assert post(validate.replace("validate", "process"), transaction)["status"] == "processed"
-        [events] = re.findall(r"The gateway notifies (\S+)", text)
-        for secret, status in ((CANARY, 200), (SIGNING_SECRET, 400)):
-            headers, event = signed("", utc_now(), kind="customer.updated", secret=secret)
-            assert post_status(events, event, headers) == status
-        page = {"Origin": "https://page.example", "X-Amz-Target": "secretsmanager.ListSecrets"}
-        assert post_status(url_in(out), b"{}", page) == 403
-        assert holders(work) == []
-        process.kill()  # what is left of it saves the state all the same
-        until(lambda: not processes_of(f"TMPDIR={work}/payment-infra-"))
-    assert "acct_4711" in (state / "dynamodb.json").read_text()
+    state = work / "state"
+    options = ("--gateway", "stripe", "--gateway-events", "--gateway-secret-file", str(key))
+    with stripe() as account:
+        account.api_keys, account.signing_secrets = [CANARIES[0]], [CANARIES[1]]
+        key.write_text(account.secret())
+        key.chmod(0o600)
+        with served(work, "--state", str(state), *options) as (process, out):
+            text = out.read_text()
+            assert "Warning" not in text
+            [(validate, body)] = re.findall(r"curl -X POST (\S+validate) -d '(.*)'", text)
+            transaction_id = post(validate, json.loads(body))["transaction_id"]
+            processing = validate.replace("validate", "process")
+            answer = post(processing, {"transaction_id": transaction_id})
+            assert answer["status"] == "processed"
+            assert len(account.captures(transaction_id)) == 1
+            [events] = re.findall(r"stripe listen --forward-to (\S+?)`", text)
+            [payment] = account.payments(transaction_id)
+            event = account.events.of(payment["id"])[-1]
+            assert account.send(event, events) == 200
+            account.signing_secrets = ["whsec_other"]
+            assert account.send(event, events) == 400
+            page = {"Origin": "https://page.example", "X-Amz-Target": "secretsmanager.ListSecrets"}
+            assert post_status(url_in(out), b"{}", page) == 403
+            assert holders(work) == []
+            process.kill()  # what is left of it saves the state all the same
+            until(lambda: not processes_of(f"TMPDIR={work}/payment-infra-"))
+    assert transaction_id in (state / "dynamodb.json").read_text()
     assert holders(work) == []
 
 

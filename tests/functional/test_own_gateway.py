@@ -242,8 +242,8 @@ def private(own: Path, text: str = "canary\n") -> None:
             "it moves real money: its mode is live",
         ),
         (
-            "from handlers.shared.gateway import InvalidSecret as I; raise I('no api_key')",
-            "the secret is not what it needs: no api_key",
+            "from handlers.shared import gateway; raise gateway.InvalidSecret('it lacks a key')",
+            "it lacks a key",
         ),
         ("raise ValueError(secret)", "it cannot be made: ValueError at acme.py:5"),
     ],

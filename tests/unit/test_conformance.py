@@ -389,9 +389,9 @@ def test_one_that_cannot_be_made_is_told_without_its_secret() -> None:
 
 def test_what_the_secret_lacks_is_told_by_a_class_that_shows_nothing_of_it() -> None:
     def make(secret: str | None) -> Any:
-        raise InvalidSecret("it has no api_key")
+        raise InvalidSecret("the secret lacks api_key")
 
-    assert failed(make) == {"make": "the secret is not what it needs: it has no api_key"}
+    assert failed(make) == {"make": "the secret lacks api_key"}
 
 
 def test_a_call_that_takes_too_long_fails() -> None:

@@ -51,6 +51,7 @@ IMPORTS = {
     "own_gateway": "config errors gateway_names pins texts wheels zips",
     "artifacts": "config errors own_gateway wheels zips",
     "layer": "artifacts wheels",
+    "stripe_key": "artifacts checks errors | handlers",  # whose types it has; it reads the files
     "function_folder": "errors interpreter layer names own_gateway zips",
     "gateway_check": """
         artifacts config conformance errors function_folder gateway_names gateway_network
@@ -72,7 +73,7 @@ IMPORTS = {
     "cloud.deploying": """
         cloud.environment cloud.events cloud.sdk cloud.stacks
         artifacts checks combinations config difference errors gateway_check gateway_names grants
-        layer names record rendering rules sources template wording | boto3""",
+        layer names record rendering rules sources stripe_key template wording | boto3""",
     "cloud.operating": """
         cloud.environment cloud.events cloud.sdk
         checks errors files foreign gateway_names moments names record wording | boto3""",
@@ -88,7 +89,7 @@ IMPORTS = {
     "local": """
         cloud.deploying cloud.environment cloud.events cloud.sdk cloud.stacks
         artifacts config errors gateway_check gateway_names interpreter names scratch sources
-        | boto3""",
+        stripe_key | boto3""",
     "doctor": """
         cloud.deploying cloud.environment cloud.sdk local
         __version__ artifacts checks config errors gateway_check gateway_names interpreter layer

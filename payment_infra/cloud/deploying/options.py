@@ -11,6 +11,9 @@ OPEN = "open"
 REPLACE = "replace"
 # What is refused while payments are in flight: they would be left to another gateway.
 GATEWAY = "gateway"
+# Keys that an environment gets only by name: real money outside production, and none in it.
+LIVE_KEY = "live-key"
+TEST_KEY = "test-key"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,8 @@ class DeployOptions:
 
     Args:
         yes: answer the questions, but for those of `allow`.
-        allow: what may be done without a question of its own: BROADEN, OPEN, REPLACE; and GATEWAY.
+        allow: what may be done without a question of its own: BROADEN, OPEN, REPLACE; and
+            GATEWAY, LIVE_KEY, TEST_KEY.
         execute: whether the change set is executed, or left for later.
         change_set: the name of one that an earlier run has left, to be executed now.
         detach: return as soon as the execution has begun.

@@ -266,6 +266,7 @@ class Planning:
             imports=imports,
             command=self._command,
             skip=self._options.skip_checks,
+            allow=self.allow,
             sleep=self._stack.sleep,
         )
         for check in checks:

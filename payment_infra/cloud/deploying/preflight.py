@@ -15,6 +15,7 @@ from payment_infra.checks import Check
 from payment_infra.cloud.deploying.bootstrap import own_bucket
 from payment_infra.cloud.deploying.bucket import Bucket, Sleep
 from payment_infra.cloud.deploying.existing import find_existing, find_key, physical_name
+from payment_infra.cloud.deploying.gateway_key import check_secret
 from payment_infra.cloud.sdk import keys, tables
 from payment_infra.cloud.sdk.errors import MISSING, code_of, is_unavailable, translated
 from payment_infra.cloud.stacks.change_sets import CAPABILITIES
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 MIN_CONCURRENCY = 50
 # What Lambda keeps for functions that reserve nothing ("Configuring reserved concurrency").
 UNRESERVABLE = 100
-CHECKS = ("template", "bucket", "names", "table", "key", "quotas")
+CHECKS = ("template", "bucket", "names", "table", "key", "quotas", "secret")
 
 
 def check_all(
@@ -52,6 +53,7 @@ def check_all(
     imports: bool = False,
     restored: str = "",
     skip: Collection[str] = (),
+    allow: Collection[str] = (),
     sleep: Sleep = time.sleep,
 ) -> list[Check]:
     """Make the checks, at the same time, and return them in their order; a message says all.
@@ -65,6 +67,7 @@ def check_all(
         restored: the table that the stack works on in place of its own, and goes on with unless the
             plan names another.
         skip: names of the checks that are not made.
+        allow: as for `check_secret`.
         sleep: makes the pauses while the bucket is looked for.
     """
     checks: Mapping[str, Callable[[], Check]] = {
@@ -80,6 +83,7 @@ def check_all(
         "table": lambda: _check_table(session, planned, imports=imports),
         "key": lambda: _check_key(session, planned, restored),
         "quotas": lambda: _check_quotas(session, planned, creates=creates),
+        "secret": lambda: check_secret(session, planned.config, command, allow),
     }
     chosen = [check for name, check in checks.items() if name not in skip]
     with ThreadPoolExecutor() as pool:  # what takes time is waiting for AWS

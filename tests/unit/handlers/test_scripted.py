@@ -419,7 +419,7 @@ def test_payments_of_others_are_not_there(make: Make, clock: Clock) -> None:
 
 @pytest.mark.parametrize("secret", ["sk_live_1", "[]", '{"mode": "live"}'])
 def test_a_secret_of_another_gateway_is_refused(make: Make, secret: str) -> None:
-    with pytest.raises(InvalidSecret, match="it has to be a JSON object"):
+    with pytest.raises(InvalidSecret, match="has to be a JSON object"):
         make(secret)
 
 
