@@ -23,7 +23,13 @@ from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, MESSAGE_SECONDS, ORDER_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.flaws import Flawed
-from handlers.shared.retry_messages import CALLER_ATTRIBUTE, InvalidMessage, RetryMessage
+from handlers.shared.recording import NotRecorded
+from handlers.shared.retry_messages import (
+    CALLER_ATTRIBUTE,
+    STILL_PENDING,
+    InvalidMessage,
+    RetryMessage,
+)
 from handlers.shared.states import PENDING, SETTLED
 
 if TYPE_CHECKING:
@@ -77,6 +83,11 @@ def _retry(record: SQSRecord, context: Any) -> None:
         else:
             status = _process(message, deadline)
     except NotSettled as unsettled:
+        if _is_looked_at_again(message, unsettled):
+            failure = unsettled.failure
+            logs.error("look failed", reason=failure.reason, code=failure.code)
+            metrics.count(metrics.UNANSWERED)
+            return
         _failed(unsettled.failure.reason, unsettled.failure.code)
         raise
     except DependencyFailed as failure:
@@ -135,6 +146,19 @@ def _validate(message: RetryMessage) -> str:
     if clients.store().add(transaction, message.more()).done:
         metrics.count(metrics.VALIDATED)
     return transaction.status
+
+
+def _is_looked_at_again(message: RetryMessage, unsettled: NotSettled) -> bool:
+    """Whether the scheduled run sends another message about the payment in any case.
+
+    A pending one has its next look in the index, and so had one that was to be looked at, if it has
+    not ended. But a capture that may not be on record comes back, until it is known to be.
+    """
+    if isinstance(unsettled.failure, NotRecorded):
+        return False
+    if unsettled.status is None:
+        return message.reason == STILL_PENDING
+    return unsettled.status == PENDING
 
 
 def _process(message: RetryMessage, deadline: Deadline) -> str:

@@ -79,12 +79,14 @@ class Unforeseen(DependencyFailed):
 
 
 class NotSettled(Exception):
-    """The payment did not come to its end: why, and whether it is queued to be tried again."""
+    """The payment did not come to its end: why, and whether it is queued to be tried again; and its
+    status, if its row was had."""
 
-    def __init__(self, failure: DependencyFailed, *, queued: bool) -> None:
+    def __init__(self, failure: DependencyFailed, *, queued: bool, status: object = None) -> None:
         super().__init__(failure.reason)
         self.failure = failure
         self.queued = queued
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,9 @@ class Attempt:
                 if isinstance(failure, NotRecorded):
                     queued = queued_until is not None
                     self._follow_up(transaction_id, failure.reference, left, queued=queued)
-            raise NotSettled(failure, queued=queued_until is not None) from error
+            raise NotSettled(
+                failure, queued=queued_until is not None, status=row.get("status")
+            ) from error
 
     def _open(self) -> AnyGateway | DependencyFailed:
         """Return the gateway, or why there is none: the payment is claimed all the same, so that it

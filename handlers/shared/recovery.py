@@ -25,7 +25,7 @@ from handlers.shared.deadline import CALL_SECONDS, OutOfTime
 from handlers.shared.failures import DependencyFailed
 from handlers.shared.flaws import Flawed, Unreadable
 from handlers.shared.recording import FIRST_LOOK_SECONDS
-from handlers.shared.retry_messages import RetryMessage
+from handlers.shared.retry_messages import STILL_PENDING, RetryMessage
 from handlers.shared.states import IN_FLIGHT_KEYS, OVERDUE, PENDING_KEYS, PROCESSING, STUCK
 from handlers.shared.transactions import Transaction
 
@@ -205,7 +205,7 @@ class Recovery:
             return  # it has moved on; where it was put, an answer may have been lost
         if to_key == OVERDUE:
             self.aside[OVERDUE].add(transaction_id)
-        self._send(transaction_id, "still_pending", "payment looked at")
+        self._send(transaction_id, STILL_PENDING, "payment looked at")
 
     def _send(self, transaction_id: str, reason: str, told: str) -> bool:
         message = RetryMessage(

@@ -36,6 +36,10 @@ DELAY_SECONDS = math.ceil(CALL_SECONDS)
 # The attribute of the SQS message that names the caller; without it the system itself asks.
 CALLER_ATTRIBUTE = "caller"
 
+# The reason of a message by which a pending payment is looked at. The next look at it is in the
+# index already.
+STILL_PENDING = "still_pending"
+
 Operation = Literal["validate", "process"]
 OPERATIONS: tuple[Operation, ...] = ("validate", "process")
 

@@ -88,7 +88,7 @@ def build_dashboard(
         ],
     }
     own = {"service": "payment${S}"}
-    pending = () if config.gateway == SIMULATED_GATEWAY else ("Pending",)
+    pending = () if config.gateway == SIMULATED_GATEWAY else ("Pending", "Unanswered")
     business = {
         "Payments": [
             _metric(NAMESPACE, f"Payments{what}", "Sum", own, what)

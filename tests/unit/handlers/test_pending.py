@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from handlers import health_monitor, validation
+from handlers.shared.aws import clients
 from handlers.shared.clock import epoch_seconds
-from handlers.shared.gateway import Charged, Declined, GatewayTimeout, NotCharged, Open, Pending
+from handlers.shared.gateway import (
+    Charged,
+    Declined,
+    GatewayTimeout,
+    GatewayUnavailable,
+    NotCharged,
+    Open,
+    Pending,
+)
 from handlers.shared.recording import FIRST_LOOK_SECONDS
 from handlers.shared.recovery import MAX_LOOK_SECONDS, OVERDUE_SECONDS, RECOVER_AFTER_SECONDS
+from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import (
     Aws,
     Clock,
@@ -22,6 +32,7 @@ from tests.unit.handlers.harness import (
     load_event,
     look_up,
     process,
+    to_process,
 )
 from tests.unit.handlers.two_steps import NEXT_ACTION, PENDING, ToldGateway, use
 
@@ -195,25 +206,13 @@ def test_a_new_next_action_takes_the_place_of_the_old_one_and_the_time_stays(
     assert (item["pending_at"], item["lease_expires_at"]) == (before["pending_at"], look)
 
 
-def test_a_gateway_that_does_not_answer_brings_the_message_back(
-    aws: Aws, clock: Clock, told: ToldGateway, pending: str
-) -> None:
-    told.failures["fetch"] = GatewayTimeout()
-    [body] = due(aws, clock)
-    assert deliver(body) == [0]
-    assert aws.dynamodb.items[pending]["status"] == {"S": "pending"}
-    told.come_to(f"pay-{pending}", Charged("ch-1"))
-    assert deliver(body) == []
-    assert aws.dynamodb.items[pending]["status"] == {"S": "processed"}
-
-
 def test_a_decline_is_not_written_before_the_payment_is_canceled_at_the_gateway(
     aws: Aws, clock: Clock, told: ToldGateway, pending: str
 ) -> None:
     told.come_to(f"pay-{pending}", Declined("expired_card"))
     told.failures["cancel"] = GatewayTimeout()
     [body] = due(aws, clock)
-    assert deliver(body) == [0]
+    assert deliver(body) == []
     assert aws.dynamodb.items[pending]["status"] == {"S": "pending"}
     told.come_to(f"pay-{pending}", Charged("ch-1"))  # the customer was quicker
     assert deliver(body) == []
@@ -310,6 +309,91 @@ def test_a_message_that_sqs_does_not_take_is_made_good_by_the_next_look(
     aws.sqs.errors.clear()
     queued(aws)
     assert len(due(aws, clock)) == 1
+
+
+@pytest.mark.parametrize(
+    ("failing", "reason"),
+    [
+        ("fetch", "gateway_unavailable"),
+        ("gateway", "gateway_unavailable"),
+        ("class", "gateway_unavailable"),
+        ("UpdateItem", "store_unavailable"),
+    ],
+)
+def test_a_look_that_fails_ends_well_since_there_is_another(
+    aws: Aws,
+    clock: Clock,
+    told: ToldGateway,
+    pending: str,
+    failing: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    [body] = due(aws, clock)
+    before = dict(aws.dynamodb.items[pending])
+    told.failures["fetch"] = GatewayUnavailable("Down")
+    with monkeypatch.context() as patch:
+        if failing in {"gateway", "class"}:
+            patch.setattr(clients, "gateway", unavailable)
+        if failing == "class":
+            patch.setattr(clients, "gateway_class", unavailable)
+        if failing == "UpdateItem":
+            aws.dynamodb.fail("UpdateItem")
+        capsys.readouterr()
+        assert deliver(body) == []
+    output = Output.read(capsys)
+    [line] = output.of("look failed")
+    assert (line["level"], line["reason"], line["transaction_id"]) == ("ERROR", reason, pending)
+    assert output.metrics["PaymentsUnanswered"] == [1]
+    assert "PaymentsRetried" not in output.metrics
+    assert aws.dynamodb.items[pending] == before
+    aws.dynamodb.errors.clear()
+    told.failures.clear()
+    told.come_to(f"pay-{pending}", Charged("ch-1"))
+    [body] = due(aws, clock)
+    assert deliver(body) == []
+    assert aws.dynamodb.items[pending]["status"] == {"S": "processed"}
+
+
+def unavailable() -> NoReturn:
+    raise GatewayUnavailable("Down")
+
+
+def test_so_does_any_other_message_that_finds_its_payment_pending(
+    aws: Aws, told: ToldGateway, pending: str
+) -> None:
+    told.failures["fetch"] = GatewayUnavailable("Down")
+    assert deliver(to_process(pending)) == []
+
+
+def test_a_look_comes_back_while_a_capture_may_not_be_on_record(
+    aws: Aws, clock: Clock, told: ToldGateway, pending: str
+) -> None:
+    [body] = due(aws, clock)
+    told.come_to(f"pay-{pending}", Charged("ch-1"))
+    updates = iter(range(99))
+
+    def fail() -> None:
+        if next(updates) == 1:  # the finish, after the claim that was refused
+            raise client_error()
+
+    aws.dynamodb.before_update = fail
+    assert deliver(body) == [0]
+    assert deliver(body) == []
+    assert aws.dynamodb.items[pending]["status"] == {"S": "processed"}
+
+
+def test_a_look_that_finds_its_payment_ended_comes_back_until_the_gateway_was_asked(
+    aws: Aws, clock: Clock, told: ToldGateway, pending: str
+) -> None:
+    [body] = due(aws, clock)
+    told.come_to(f"pay-{pending}", Charged("ch-1"))
+    aws.dynamodb.items[pending]["status"] = {"S": "declined"}
+    told.failures["fetch"] = GatewayUnavailable("Down")
+    assert deliver(body) == [0]
+    assert deliver(body) == []
+    assert aws.dynamodb.items[pending]["contradicting_reference"] == {"S": "ch-1"}
 
 
 def test_a_look_that_meets_the_end_in_between_changes_nothing(
