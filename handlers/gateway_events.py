@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from handlers.shared.aws import clients, logs, metrics
+from handlers.shared.aws.intake import STOPPED_VARIABLE
 from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline
 from handlers.shared.failures import DependencyFailed
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 # Beyond what a notification of a payment has, whose every field a gateway limits.
 MAX_BODY_BYTES = 256 * 1024
-# The variable of the stage that says that payments are stopped, as for a restore.
-STOPPED_VARIABLE = "paymentsStopped"
 RETRY_AFTER_SECONDS = 60
 TAKEN = Answer(200, {"message": "Notification taken"})
 LATER = Answer(

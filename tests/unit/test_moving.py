@@ -152,7 +152,7 @@ def test_another_gateway_is_refused_while_a_payment_is_in_flight(world: World) -
     assert world.refused(gateway_secret=SECRET) == (
         f"stack {NAME}: this update changes the gateway from {ACME} to {OTHER}, and 1 payment is in"
         " flight: no other gateway charges, confirms or cancels it, so it counts as stuck; wait "
-        "until none is (`payment-infra failed list --suffix dev` shows those that failed), or name "
+        "until none is (`payment-infra payment list --suffix dev` shows them), or name "
         f"it: `{COMMAND} --allow gateway`"
     )
 
@@ -460,9 +460,9 @@ def test_a_rollback_to_another_gateway_is_refused_while_a_payment_is_in_flight(
     failed.world.begin()
     assert failed.refused() == (
         f"stack {NAME}: the rollback changes the gateway from {OTHER} to {ACME}, and 1 payment is "
-        f"in flight: {STUCK} it, so it counts as stuck; wait until none is (`payment-infra failed "
-        "list --suffix dev` shows those that failed), or name it: `payment-infra rollback --suffix "
-        "dev --allow gateway`"
+        f"in flight: {STUCK} it, so it counts as stuck; wait until none is (`payment-infra payment "
+        "list --suffix dev` shows them), or name it: `payment-infra rollback --suffix dev --allow "
+        "gateway`"
     )
 
 

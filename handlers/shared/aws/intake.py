@@ -1,7 +1,7 @@
 """Whether payments are let in, or somebody has stopped them, as a restore does for a while.
 
 They are stopped by a throttle of zero on a method of the stage, or by switching off what gives
-payment-retry its messages.
+payment-retry its messages; and what the gateway tells by itself, by a variable of the stage.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # The stage's settings, by "resource/METHOD", that say how many payments come in.
 PAYMENT_SETTINGS = ("*/*", "validate/POST", "process/POST", "cancel/POST")
+# The setting of a stage that takes what the gateway tells, and the stage's variable that stops it.
+NOTIFICATION_SETTING = "gateway-events/POST"
+STOPPED_VARIABLE = "paymentsStopped"
 # States of an event source mapping (Lambda API, GetEventSourceMapping).
 SWITCHED_OFF = frozenset({"Disabled", "Disabling"})
 
@@ -38,19 +41,24 @@ def stopped(
     Returns:
         None if it cannot be told, which is logged.
     """
-    answers = (_throttled(gateway, api, stage), _switched_off(functions, source))
+    answers = (_closed(gateway, api, stage), _switched_off(functions, source))
     if True in answers:
         return True
     return None if None in answers else False
 
 
-def _throttled(client: APIGatewayClient, api: str, stage: str) -> bool | None:
+def _closed(client: APIGatewayClient, api: str, stage: str) -> bool | None:
     try:
-        found = client.get_stage(restApiId=api, stageName=stage).get("methodSettings", {})
+        found = client.get_stage(restApiId=api, stageName=stage)
     except (BotoCoreError, ClientError) as error:
         logs.error("throttles unknown", code=error_code(error))
         return None
-    settings = {key.replace("~1", "/").strip("/"): value for key, value in found.items()}
+    settings = {
+        key.replace("~1", "/").strip("/"): value
+        for key, value in found.get("methodSettings", {}).items()
+    }
+    if NOTIFICATION_SETTING in settings and STOPPED_VARIABLE in found.get("variables", {}):
+        return True
     limits = [
         settings[name].get(limit)
         for name in PAYMENT_SETTINGS

@@ -70,9 +70,9 @@ class Move:
             AwsError: payments are in flight, or nobody can tell.
         """
         if told := self.objection():
-            shown = self.stack.command("failed list")
+            shown = self.stack.command("payment list")
             raise AwsError(
-                f"{told}; wait until none is (`{shown}` shows those that failed), or name it: "
+                f"{told}; wait until none is (`{shown}` shows them), or name it: "
                 f"`{command} --allow {GATEWAY}`"
             )
 

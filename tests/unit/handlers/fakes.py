@@ -226,10 +226,12 @@ class FakeApiGateway(FakeService):
         super().__init__()
         throttle = {"throttlingRateLimit": 1000.0, "throttlingBurstLimit": 2000}
         self.settings: dict[str, dict[str, Any]] = {"*/*": throttle}
+        self.variables: dict[str, str] = {}
 
     def get_stage(self, **params: Any) -> dict[str, Any]:
         self._call("GetStage", params)
-        return {"stageName": params["stageName"], "methodSettings": self.settings}
+        variables = {"variables": self.variables} if self.variables else {}
+        return {"stageName": params["stageName"], "methodSettings": self.settings, **variables}
 
 
 class FakeLambda(FakeService):

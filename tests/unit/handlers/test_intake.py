@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from handlers.health_monitor import handler
+from handlers.shared.aws.intake import STOPPED_VARIABLE
 from tests.unit.handlers.fakes import client_error
 from tests.unit.handlers.harness import Aws, LambdaContext, Output, load_event
 
@@ -53,6 +54,27 @@ def test_a_throttle_of_zero_on_a_payment_method_stops_payments(
     aws: Aws, capsys: Capture, settings: dict[str, dict[str, Any]], expected: int
 ) -> None:
     aws.apigateway.settings = settings
+    assert stopped(capsys) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "expected"),
+    [
+        ({"*/*": LIMITED, "~1gateway-events/POST": LIMITED}, {STOPPED_VARIABLE: "true"}, 1),
+        ({"*/*": LIMITED, "gateway-events/POST": LIMITED}, {STOPPED_VARIABLE: "true"}, 1),
+        ({"*/*": LIMITED, "gateway-events/POST": LIMITED}, {"other": "true"}, 0),
+        # Where nothing takes notifications, nothing is stopped by that.
+        ({"*/*": LIMITED}, {STOPPED_VARIABLE: "true"}, 0),
+    ],
+)
+def test_payments_are_stopped_while_what_the_gateway_tells_is_not_taken(
+    aws: Aws,
+    capsys: Capture,
+    settings: dict[str, dict[str, Any]],
+    variables: dict[str, str],
+    expected: int,
+) -> None:
+    aws.apigateway.settings, aws.apigateway.variables = settings, variables
     assert stopped(capsys) == [expected]
 
 
