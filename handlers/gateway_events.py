@@ -12,7 +12,7 @@ from handlers.shared.aws import clients, logs, metrics
 from handlers.shared.aws.intake import STOPPED_VARIABLE
 from handlers.shared.clock import utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline
-from handlers.shared.failures import DependencyFailed
+from handlers.shared.failures import DependencyFailed, is_failure
 from handlers.shared.hints import Hints
 from handlers.shared.notifications import InvalidNotification, Notification
 from handlers.shared.requests import Event, InvalidRequest, raw_body, request_id
@@ -48,7 +48,9 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
     except DependencyFailed as failure:
         logs.error("notification not followed", reason=failure.reason, code=failure.code)
         answer, failed = LATER, True
-    except Exception as error:  # noqa: BLE001
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         logs.unexpected(error)
         answer, failed = LATER, True
     logs.info("notification", status=answer.status)

@@ -9,7 +9,7 @@ from handlers.shared.aws.store import TransactionExists
 from handlers.shared.callers import caller_of
 from handlers.shared.clock import timestamp, utc_now
 from handlers.shared.deadline import CALL_SECONDS, Deadline
-from handlers.shared.failures import DependencyFailed
+from handlers.shared.failures import DependencyFailed, is_failure
 from handlers.shared.fields import (
     InvalidField,
     parse_customer_id,
@@ -49,7 +49,9 @@ def handler(event: Event, context: Any) -> dict[str, Any]:
         answer = _validate(transaction, Deadline.of_request(event, utc_now, CALL_SECONDS), request)
     except InvalidRequest as refusal:
         answer = bad_request(refusal)
-    except Exception as error:  # noqa: BLE001
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         logs.unexpected(error)
         answer = failed(FAILURE, transaction_id, queued=False)
     logs.info("validate", status=answer.status, transaction_id=transaction_id)

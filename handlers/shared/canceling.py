@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from handlers.shared.aws import logs, metrics
-from handlers.shared.charging import failure_of, is_an_exit
+from handlers.shared.charging import failure_of
 from handlers.shared.deadline import CALL_SECONDS, CHARGE_SECONDS, FETCH_SECONDS
-from handlers.shared.failures import OutcomeUnknown
+from handlers.shared.failures import OutcomeUnknown, is_failure
 from handlers.shared.flaws import Flawed, OtherGateway, Unreadable
 from handlers.shared.gateway import (
     Charged,
@@ -76,7 +76,7 @@ class Cancellation:
         except Flawed:
             raise
         except BaseException as error:
-            if not isinstance(error, Exception) and not is_an_exit(error):
+            if not is_failure(error):
                 raise
             raise failure_of(transaction_id, error) from error
 

@@ -20,7 +20,7 @@ from handlers.shared.deadline import (
     CLOCK_SKEW_SECONDS,
     FETCH_SECONDS,
 )
-from handlers.shared.failures import DependencyFailed, error_code
+from handlers.shared.failures import DependencyFailed, error_code, is_failure
 from handlers.shared.flaws import Flawed, OtherGateway, Unreadable
 from handlers.shared.gateway import has_two_steps, in_two_steps, marks_of
 from handlers.shared.one_step import OneStep
@@ -143,7 +143,7 @@ class Attempt:
                 self._set_aside(transaction_id, row, flaw.key)
             raise
         except BaseException as error:
-            if not isinstance(error, Exception) and not is_an_exit(error):
+            if not is_failure(error):
                 raise
             failure = failure_of(transaction_id, error)
             queued_until = self._queue(claimed, failure)
@@ -326,12 +326,6 @@ def _in_the_way(
         # It says none, and was charged before this one came; or nobody knows when it was charged.
         raise Unreadable("first_charge_at") if "gateway" in row else OtherGateway("gateway")
     return standing
-
-
-def is_an_exit(error: BaseException) -> bool:
-    """Whether it is one of those with which a gateway's library ends a program, or a task."""
-    # By its name: asyncio itself would cost every cold start its import.
-    return isinstance(error, SystemExit) or type(error).__name__ == "CancelledError"
 
 
 def failure_of(transaction_id: str, error: BaseException) -> DependencyFailed:

@@ -31,6 +31,14 @@ class OutcomeUnknown(DependencyFailed):
     reason = "outcome_unknown"
 
 
+def is_failure(error: BaseException) -> bool:
+    """Whether what was raised is a failure: an error, or an exit with which the library of a
+    gateway ends a program, or a task, which is not its own here."""
+    # By its name: asyncio itself would cost every cold start its import.
+    is_exit = isinstance(error, SystemExit) or type(error).__name__ == "CancelledError"
+    return isinstance(error, Exception) or is_exit
+
+
 def error_code(error: BaseException) -> str:
     """Return the AWS error code of an answer, or the type of another failure."""
     if isinstance(error, ClientError):

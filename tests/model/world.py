@@ -11,7 +11,7 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from handlers.gateway_events import STOPPED_VARIABLE
+from handlers.shared.aws.intake import STOPPED_VARIABLE
 from handlers.shared.recovery import MAX_LOOK_SECONDS
 from tests.model.faults import Call, Fault, Network
 from tests.model.functions import Functions

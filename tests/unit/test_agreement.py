@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from handlers import gateway_events, retry
+from handlers import retry
 from handlers.shared import by_hand as handlers_by_hand
 from handlers.shared import (
     charging,
@@ -381,7 +381,7 @@ def test_the_settled_and_other_statuses_are_the_handlers() -> None:
 
 
 def test_that_payments_are_stopped_is_told_to_what_takes_notifications() -> None:
-    assert intake.STOPPED_VARIABLE == gateway_events.STOPPED_VARIABLE == names.STOPPED_VARIABLE
+    assert intake.STOPPED_VARIABLE == names.STOPPED_VARIABLE
     assert f"{names.GATEWAY_EVENTS_PATH}/POST" == intake.NOTIFICATION_SETTING
     # API Gateway, "Use stage variables for a REST API": letters, digits and underscores.
     assert re.fullmatch(r"\w+", names.STOPPED_VARIABLE, re.ASCII)

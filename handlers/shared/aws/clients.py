@@ -26,7 +26,7 @@ from handlers.shared.deadline import (
     READ_TIMEOUT_SECONDS,
     TOTAL_ATTEMPTS,
 )
-from handlers.shared.failures import error_code
+from handlers.shared.failures import error_code, is_failure
 from handlers.shared.gateway import GatewayUnavailable
 from handlers.shared.retry_messages import RetryQueue
 from handlers.shared.transactions import LEASE_SECONDS
@@ -163,7 +163,9 @@ def _class(name: str) -> type[AnyGateway]:
     module, _, class_name = name.partition(":")
     try:
         found: type[AnyGateway] = getattr(import_module(module), class_name)
-    except Exception as error:  # the module is not ours, and may raise anything
+    except BaseException as error:  # the module is not ours, and may raise anything
+        if not is_failure(error):
+            raise
         logs.unexpected(error, gateway=name)
         raise GatewayUnavailable(error_code(error)) from error
     return found
@@ -176,7 +178,9 @@ def _gateway(make: Any, secret_arn: str | None, _period: int) -> AnyGateway:
         made: AnyGateway = make(secret)
         if secret_arn and hasattr(make, "fetch_secret"):
             cast("RenewableGateway", made).fetch_secret = partial(_secret, secret_arn)
-    except Exception as error:  # the class is not ours, and may raise anything
+    except BaseException as error:  # the class is not ours, and may raise anything
+        if not is_failure(error):
+            raise
         logs.unexpected(error, gateway=f"{make.__module__}:{make.__qualname__}")
         raise GatewayUnavailable(error_code(error)) from error
     return made

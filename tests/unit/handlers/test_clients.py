@@ -162,10 +162,40 @@ class Broken:
         raise RuntimeError("canary")
 
 
+class Ending:
+    def __init__(self, secret: str | None) -> None:
+        raise SystemExit("canary")
+
+
+class Interrupted:
+    def __init__(self, secret: str | None) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("now", "aws")
+def test_what_ends_the_function_itself_is_not_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    named(monkeypatch, f"{__name__}:Interrupted", FakeSecrets("secret"))
+    with pytest.raises(KeyboardInterrupt):
+        clients.gateway()
+
+
+@pytest.mark.usefixtures("now", "aws")
+def test_a_module_that_ends_the_program_when_it_is_imported_is_no_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ending_acme.py").write_text("raise SystemExit('canary')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    named(monkeypatch, "ending_acme:Acme", FakeSecrets("secret"))
+    with pytest.raises(GatewayUnavailable) as failure:
+        clients.gateway_class()
+    assert failure.value.code == "SystemExit"
+
+
 @pytest.mark.parametrize(
     ("gateway", "kind"),
     [
         (f"{__name__}:Broken", "RuntimeError"),
+        (f"{__name__}:Ending", "SystemExit"),
         ("handlers.shared.nothing:Gateway", "ModuleNotFoundError"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from handlers import cancellation, gateway_events, health_monitor, processing, validation
-from handlers.shared.aws import clients
+from handlers.shared.aws import clients, intake
 from handlers.shared.callers import Claimant
 from handlers.shared.gateway import Declined, Outcome, Pending
 from handlers.shared.notifications import sign
@@ -296,7 +296,7 @@ CASES: dict[str, tuple[str, int, Ask]] = {
     "stopped": (
         EVENTS,
         503,
-        lambda world: world.notified(stageVariables={gateway_events.STOPPED_VARIABLE: "true"}),
+        lambda world: world.notified(stageVariables={intake.STOPPED_VARIABLE: "true"}),
     ),
     "validated, canceled": (CANCEL, 200, lambda world: world.cancel()),
     "processed, canceled": (CANCEL, 409, lambda world: world.cancel(processed=True)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from asyncio import CancelledError
 from datetime import timedelta
 from typing import Any
 
@@ -470,14 +471,20 @@ def test_a_kind_of_no_concern_is_taken_and_nobody_is_asked(
 # What comes again
 
 
-@pytest.mark.parametrize("raised", [GatewayTimeout("x"), GatewayUnavailable("x"), KeyError("x")])
+@pytest.mark.parametrize(
+    "raised",
+    [
+        *(GatewayTimeout("x"), GatewayUnavailable("x"), KeyError("x")),
+        *(SystemExit("x"), CancelledError("x")),
+    ],
+)
 def test_a_gateway_that_cannot_tell_is_asked_at_the_next_time(
     aws: Aws,
     clock: Clock,
     gateway: NotifyingGateway,
     pending: str,
     capsys: Capture,
-    raised: Exception,
+    raised: BaseException,
 ) -> None:
     gateway.raised = raised
     answer = notify(clock)

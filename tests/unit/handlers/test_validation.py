@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from asyncio import CancelledError
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from handlers.shared.aws import clients
 from handlers.validation import handler
 from tests.unit.handlers.bodies import HOSTILE
 from tests.unit.handlers.fakes import client_error
@@ -120,6 +122,25 @@ def test_a_payment_that_cannot_be_stored_is_queued_with_its_record(
         *("status", "fingerprint", "created_at", "updated_at"),
     }
     assert (record["amount"], record["amount_minor"]) == ("100.50", 10050)
+
+
+@pytest.mark.parametrize("ended", [SystemExit("canary"), CancelledError("canary")], ids=repr)
+def test_a_gateway_class_that_ends_the_program_is_a_500_and_nothing_is_stored(
+    aws: Aws,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ended: BaseException,
+) -> None:
+    class Ending:
+        @staticmethod
+        def digits(_currency: str) -> int:
+            raise ended
+
+    monkeypatch.setattr(clients, "gateway_class", lambda: Ending)
+    answer = post()
+    assert (answer.status, answer.body["error"]) == (500, "Validation failed")
+    assert "canary" not in Output.read(capsys).text
+    assert not aws.dynamodb.items
 
 
 def test_a_payment_that_cannot_be_queued_either_says_so(aws: Aws) -> None:
