@@ -2,18 +2,20 @@
 
     python -m tests.model.chaos [--payments 2000] [--seed 1] [--concurrency 16]
 
-Clients validate and charge payments, some of them twice at once, and ask again until they are told
-something definite. In between they let payment-retry, the scheduled run and calls that were still
-under way take their turns, and time go by; some scheduled runs find SQS away. Then the faults end,
-and the world is drained: what is not settled must now be left to a person (a dead letter, or
-counted by an alarm's metric). That person mends what is to be mended and moves the dead letters
-back, restores take payments back, once before the gateway has forgotten their keys and once after
-that, and clients ask again, each time under faults, and the world is drained again.
+Clients validate and charge payments, some of them twice at once, look them up, cancel some, and ask
+again until they are told something definite. In between they let payment-retry, the scheduled run,
+the gateway's notifications and calls that were still under way take their turns, and time go by;
+some scheduled runs find SQS away; some notifications never come, come twice, or are forged. Then
+the faults end, and the world is drained: what is not settled must now be left to a person (a dead
+letter, or counted by an alarm's metric). That person mends what is to be mended and moves the dead
+letters back, restores take payments back, once before the gateway has forgotten their keys and once
+after that, and clients ask again, each time under faults, and the world is drained again.
 
-Four worlds share the payments. In the first, rows are tampered with, spoiled, extended and rewound,
-and other callers ask for payments. In the second, clocks are off by a minute as well. In the third,
-the handlers of the last release work beside today's, and what that one does not know about is left
-out. In the fourth, the gateway charges in two steps, stores failures, and leaves payments pending.
+Four worlds share the payments. In the first, rows are tampered with, spoiled, ended, extended and
+rewound, and other callers ask for payments. In the second, clocks are off by a minute as well. In
+the third, the handlers of the last release work beside today's, and what that one does not know
+about is left out. In the fourth, the gateway charges in two steps, stores failures, leaves payments
+pending, and tells of each change; in the end, each capture is on its row, or an alarm has told.
 
 A payment is lost if it breaks an invariant, or is neither settled nor left to a person; it is a
 duplicate if the gateway captured it more than once.
@@ -45,8 +47,15 @@ from tests.model.crowd import Client, Kind
 from tests.model.faults import Call, Fault
 from tests.model.gateway import Finds
 from tests.model.hands import ask_for_flawed
-from tests.model.invariants import CAPTURED_TWICE, Violation, unended, violations
+from tests.model.invariants import (
+    CAPTURED_TWICE,
+    Violation,
+    unended,
+    unseen_captures,
+    violations,
+)
 from tests.model.invocations import Container
+from tests.model.notices import Forgery
 from tests.model.outcomes import left_to_a_person, settled
 from tests.model.release import CURRENT, LAST_VERSION, Release, last_release
 from tests.model.two_step_gateway import StoredFailure
@@ -60,6 +69,7 @@ FAULT_RATE = 0.2
 SCHEDULED_FAULT_RATE = 0.01
 AWAY_RATE = 0.3
 JOBS_PER_SCHEDULED_RUN = 50
+NOTICES_PER_TURN = 2
 # What one client's turn takes: so leases, visibility timeouts and recoveries fall into the run.
 MOST_SECONDS_PER_JOB = 5
 ACCESSES: Sequence[Access] = ("caller", "account")
@@ -197,6 +207,10 @@ class Run:
                 client.act(pays=True)
             problems += ask_for_flawed(self.world)
             problems += self._drain(CURRENT)
+            for notice in self.world.two_step.notices:
+                self.world.notify(notice)
+            if self._setting.two_steps:
+                problems += violations(self.world) + unseen_captures(self.world)
             return self._result(problems)
 
     def _pay(self, jobs: Iterable[Client], drained_by: Release) -> list[Violation]:
@@ -217,6 +231,7 @@ class Run:
         self.world.retry(most=5)
         number = next(self._numbers)
         random = Random(f"{self._seed} turn {number}")
+        self._notify(random)
         seconds = random.uniform(0, MOST_SECONDS_PER_JOB)
         if number % JOBS_PER_SCHEDULED_RUN == 0:
             away = frozenset({"SendMessage"} if random.random() < AWAY_RATE else ())
@@ -224,6 +239,16 @@ class Run:
             self.world.scheduled_run(away)
         self.world.network.deliver_late()
         self.world.clock.advance(seconds)
+
+    def _notify(self, random: Random) -> None:
+        """Bring some notifications of any age, and one that is forged."""
+        notices = list(self.world.two_step.notices)
+        for notice in random.sample(notices, min(len(notices), NOTICES_PER_TURN)):
+            self.kinds["notifications"] += 1
+            self.kinds["notifications once more"] += notice.is_taken
+            self.world.notify(notice)
+        if notices:
+            self.world.notify(random.choice(notices), random.choice(list(Forgery)))
 
     def _rewound(self, kind: Kind) -> list[Client]:
         clients = [client for client in self.clients if client.kind is kind]

@@ -64,7 +64,7 @@ SPOILINGS: Mapping[str, Change] = {
     "first_charge_at without an offset": _set(first_charge_at={"S": "2026-11-22T21:27:00"}),
     # Nor is it anybody's, who would write a lease again when letting it go.
     "processing without a first charge": lambda item: _without(
-        "lease_expires_at", "attempt_id", "first_charge_at"
+        "lease_expires_at", "attempt_id", "first_charge_at", "gateway"
     )(item | {"status": {"S": PROCESSING}}),
 }
 # What takes a payment in processing out of the index, or puts it where nobody looks. It stays good.

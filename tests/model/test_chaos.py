@@ -19,6 +19,9 @@ def test_faults_at_every_call_lose_no_payment_and_charge_none_twice() -> None:
     assert mixed.captures == mixed.states["processed"]
     assert two_steps.kinds["ever pending"] > 10
     assert two_steps.kinds["failures that the gateway stored"] > 10
+    assert two_steps.kinds["notifications"] > 100
+    assert two_steps.kinds["notifications once more"] > 10
+    assert all(result.states["canceled"] for result in results)
 
 
 def test_a_seed_reproduces_a_run_without_threads() -> None:
