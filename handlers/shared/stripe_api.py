@@ -161,6 +161,7 @@ class Call:
                 failure, pause = self._judge(answer, found or {}, key, tries)
             except NotSent as not_sent:
                 failure = GatewayUnavailable(not_sent.code)
+                pause = None if not_sent.stays else pause
             except NotAnswered as lost:
                 failure, is_unknown = GatewayTimeout(lost.code), True
             if pause is None or pause + LEAST_SECONDS > self.left:
@@ -214,7 +215,7 @@ class Call:
             case 400 | 402 | 404 if refused.type != "idempotency_error":
                 raise refused
             case status if 200 <= status < 300:
-                return GatewayTimeout("no_object"), None
+                return GatewayTimeout(refused.told), None
         return GatewayUnavailable(refused.told), None
 
     def _renew(self) -> bool:

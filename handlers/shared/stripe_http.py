@@ -17,7 +17,6 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
-    HTTPError,
     NewConnectionError,
     ProxyError,
     SSLError,
@@ -48,11 +47,12 @@ class HttpAnswer:
 
 
 class NotSent(Exception):
-    """Stripe got nothing of the request. code is a short one for the log."""
+    """Stripe got nothing of the request. code is a short one for the log, and stays is whether the
+    next one will not get there either."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, *, stays: bool = False) -> None:
         super().__init__(code)
-        self.code = code
+        self.code, self.stays = code, stays
 
 
 class NotAnswered(Exception):
@@ -99,10 +99,10 @@ def _exchange(request: HttpRequest, seconds: float) -> HttpAnswer | NotSent | No
         return NotSent(type(error).__name__)
     except SSLError as error:
         refused = any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(error))
-        return NotSent("certificate") if refused else NotAnswered("SSLError")
+        return NotSent("certificate", stays=True) if refused else NotAnswered("SSLError")
     except TimeoutError:
         return NotAnswered("timeout")
-    except (HTTPError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - a thread would print it, and what is in its text
         return NotAnswered(type(error).__name__)
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return HttpAnswer(answer.status, headers, answer.data)

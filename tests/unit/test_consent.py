@@ -19,7 +19,12 @@ from payment_infra.cloud.sdk.session import Session
 from payment_infra.cloud.stacks.stack import Stack
 from payment_infra.config import KEPT, PRESETS, StackConfig
 from payment_infra.errors import Declined, UsageError
-from payment_infra.gateway_names import SCRIPTED_GATEWAY, SIMULATED_GATEWAY, gateway_variable
+from payment_infra.gateway_names import (
+    SCRIPTED_GATEWAY,
+    SIMULATED_GATEWAY,
+    STRIPE_GATEWAY,
+    gateway_variable,
+)
 from payment_infra.record import RECORDED, Record, read_record
 from payment_infra.sources import DEFAULTS, resolve
 from tests.aws import FakeAws, FakeBucket
@@ -444,6 +449,7 @@ def test_the_scripted_gateway_is_had_only_by_name(
     [
         *(("simulated", SIMULATED_GATEWAY), (SIMULATED_GATEWAY, SIMULATED_GATEWAY)),
         *(("scripted", SCRIPTED_GATEWAY), (SCRIPTED_GATEWAY, SCRIPTED_GATEWAY)),
+        *(("stripe", STRIPE_GATEWAY), (STRIPE_GATEWAY, STRIPE_GATEWAY)),
     ],
 )
 def test_a_gateway_that_comes_along_has_a_short_name(name: str, gateway: str) -> None:

@@ -97,6 +97,11 @@ def test_a_gateway_that_moves_no_money_is_told_to_be_one(tmp_path: Path, name: s
     assert (check.level, check.message) == ("ok", f"the {name} one, which moves no money")
 
 
+def test_one_that_comes_along_and_moves_money_is_not_told_to_move_none(tmp_path: Path) -> None:
+    check = check_gateway(StackConfig(gateway=GATEWAY_NAMES["stripe"]), tmp_path, tmp_path)
+    assert (check.level, check.message) == ("ok", "stripe")
+
+
 @pytest.mark.parametrize(
     ("version", "level", "message"),
     [

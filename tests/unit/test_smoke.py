@@ -11,7 +11,12 @@ from botocore.exceptions import ConnectionError as NoConnection
 from payment_infra.cli.smoke import run_checks
 from payment_infra.cloud.environment import smoke
 from payment_infra.errors import AwsError, PaymentInfraError
-from payment_infra.gateway_names import SCRIPTED_GATEWAY, SIMULATED_GATEWAY
+from payment_infra.gateway_names import (
+    SCRIPTED_GATEWAY,
+    SIMULATED_GATEWAY,
+    STRIPE_GATEWAY,
+    gateway_name,
+)
 from tests.http import URL, FakeHttp, Response, answering
 
 
@@ -156,13 +161,16 @@ def test_without_a_charge_the_way_to_it_is_tried(http: FakeHttp) -> None:
         (SCRIPTED_GATEWAY, False, True),
         ("acme:Acme", False, False),
         ("acme:Acme", True, True),
+        (STRIPE_GATEWAY, False, False),
+        (STRIPE_GATEWAY, True, True),
     ],
 )
 def test_a_real_gateway_charges_only_where_that_was_asked_for(
     http: FakeHttp, gateway: str, pay: bool, charges: bool
 ) -> None:
     verdict = smoke.judge(api(), gateway, no_pause, pay=pay)
-    untried = "not tried: a charge, which moves money at acme:Acme; --pay makes one of 100.50 USD"
+    name = gateway_name(gateway)
+    untried = f"not tried: a charge, which moves money at {name}; --pay makes one of 100.50 USD"
     assert verdict == smoke.Verdict("", () if charges else (untried,))
     assert http.processed == charges
 

@@ -18,6 +18,8 @@ from payment_infra.artifacts import GATEWAY_EVENTS, LAYER, code_keys
 from payment_infra.cli import root
 from payment_infra.config import PRESETS, StackConfig
 from payment_infra.difference import compare
+from payment_infra.errors import UsageError
+from payment_infra.gateway_names import STRIPE_GATEWAY
 from payment_infra.groups import api, refusals
 from payment_infra.rendering import render
 from payment_infra.rules import ARCHITECTURES, MAX_SUFFIX_LENGTH, RETENTION_DAYS, RUNTIMES
@@ -135,6 +137,16 @@ def test_an_address_is_subscribed_only_if_one_is_given() -> None:
         "Protocol": "email",
         "Endpoint": "ops@example.com",
     }
+
+
+def test_stripe_needs_a_secret_before_anything_is_deployed() -> None:
+    with pytest.raises(UsageError, match=r"gateway stripe: .*--gateway-secret"):
+        load(gateway=STRIPE_GATEWAY)
+    secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:stripe-AbCdEf"
+    template = load(gateway=STRIPE_GATEWAY, gateway_secret=secret)
+    variables = template["Resources"]["ProcessingFunction"]["Properties"]["Environment"]
+    assert variables["Variables"]["GATEWAY"] == STRIPE_GATEWAY
+    assert variables["Variables"]["GATEWAY_SECRET_ARN"] == secret
 
 
 def test_only_what_asks_a_gateway_is_told_of_it_and_only_what_charges_may_read_its_secret() -> None:

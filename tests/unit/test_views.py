@@ -20,7 +20,7 @@ from payment_infra.cli.views.operation import MAX_IN_FLIGHT, Operation, finished
 from payment_infra.cli.views.preview import draw, draw_diff
 from payment_infra.cli.views.progress import LiveView, PlainView, view
 from payment_infra.cli.views.terminal import at_terminal
-from payment_infra.cli.views.text import elapsed
+from payment_infra.cli.views.text import draw_gateway, elapsed
 from payment_infra.cloud.events import (
     STACK_TYPE,
     Caution,
@@ -486,3 +486,17 @@ def test_the_live_view_leaves_the_terminal_as_it_was(
         "TransactionsTable",
         "Queue",
     ]
+
+
+@pytest.mark.parametrize(
+    ("gateway", "told"),
+    [
+        ("simulated", "simulated, which moves no money"),
+        ("scripted", "scripted, which moves no money"),
+        ("stripe", "stripe"),
+        ("acme.py:Acme", "acme.py:Acme"),
+        ("", ""),
+    ],
+)
+def test_a_gateway_is_told_with_whether_it_moves_no_money(gateway: str, told: str) -> None:
+    assert draw_gateway(gateway) == told

@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from payment_infra.cloud.sdk import network
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
-from payment_infra.gateway_names import moves_money
+from payment_infra.gateway_names import gateway_name, moves_money
 from payment_infra.names import CANCEL_PATH, LOOKUP_PATH
 
 # How API Gateway answers who has not signed, or may not call.
@@ -201,7 +201,8 @@ def charges(gateway: str, *, pay: bool) -> bool:
 
 def not_tried(gateway: str) -> str:
     """Say what a check without a charge leaves open."""
-    return f"not tried: a charge, which moves money at {gateway}; --pay makes one of 100.50 USD"
+    name = gateway_name(gateway)
+    return f"not tried: a charge, which moves money at {name}; --pay makes one of 100.50 USD"
 
 
 def judge(

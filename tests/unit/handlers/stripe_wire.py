@@ -7,7 +7,7 @@ Its objects are as Stripe's documentation has them ("The PaymentIntent object", 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +22,7 @@ SIGNING = "whsec_canary0123456789"
 CLIENT_SECRET = "pi_1_secret_canary"
 BANK = "https://hooks.stripe.com/redirect/authenticate/canary"
 CREATED = 1_790_000_000
+NOW = datetime.fromtimestamp(CREATED, UTC)
 
 Failure = NotSent | NotAnswered
 
@@ -127,8 +128,3 @@ class Wire:
         """Return the parameters of a request."""
         request = self.requests[number]
         return dict(parse_qsl(request.body or urlsplit(request.url).query, strict_parsing=True))
-
-
-def forever(*answers: HttpAnswer | Failure) -> Iterable[HttpAnswer | Failure]:
-    """Return the same answers again and again, more often than anybody asks."""
-    return answers * 50

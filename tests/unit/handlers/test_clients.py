@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from handlers.shared.deadline import (
     TOTAL_ATTEMPTS,
 )
 from handlers.shared.gateway import GatewayUnavailable, SimulatedGateway
+from handlers.shared.stripe import StripeGateway
+from handlers.shared.stripe_api import Api
+from handlers.shared.stripe_secret import parse_secret
 from tests.unit.handlers.harness import Output
+from tests.unit.handlers.stripe_wire import KEY, Wire, answer, error, intent, secret
 
 HANDLERS = Path(clients.__file__).parents[2]
 
@@ -134,6 +139,64 @@ def test_a_named_gateway_gets_the_secret_and_a_rotated_one_after_a_while(
     second: Any = clients.gateway()
     assert second.secret == "new"
     assert secrets.asked == ["arn:secret"] * 2
+
+
+class RenewedGateway(NamedGateway):
+    fetch_secret: Callable[[], str | None] | None = None
+
+
+def test_a_gateway_that_has_it_anew_gets_the_secret_as_it_is_now(
+    monkeypatch: pytest.MonkeyPatch, now: list[float]
+) -> None:
+    missing = ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
+    secrets = FakeSecrets("old", "new", missing)
+    named(monkeypatch, f"{__name__}:RenewedGateway", secrets)
+    gateway: Any = clients.gateway()
+    assert gateway.fetch_secret() == "new"
+    with pytest.raises(GatewayUnavailable) as failure:
+        gateway.fetch_secret()
+    assert failure.value.code == "ResourceNotFoundException"
+    assert clients.gateway() is gateway
+    assert secrets.asked == ["arn:secret"] * 3
+
+
+@pytest.mark.usefixtures("now")
+def test_without_a_secret_there_is_none_to_be_had_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY", f"{__name__}:RenewedGateway")
+    gateway: Any = clients.gateway()
+    assert gateway.fetch_secret is None
+
+
+class StripeOverWire(StripeGateway):
+    wire = Wire()
+
+    def __init__(self, secret: str | None) -> None:
+        super().__init__(secret, Api(parse_secret(secret), self.wire.carry))
+
+
+@pytest.mark.usefixtures("now")
+def test_a_key_of_stripes_that_is_rotated_gets_in_at_the_first_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wire = Wire()
+    monkeypatch.setattr(StripeOverWire, "wire", wire)
+    new = secret(api_key="rk_test_new")
+    named(monkeypatch, f"{__name__}:StripeOverWire", FakeSecrets(secret(), new))
+    wire.say(answer(error("api_key_expired"), 401), intent(), intent())
+    for _ in range(2):
+        gateway: Any = clients.gateway()
+        assert gateway.fetch("pi_1").id == "pi_1"
+    keys = [request.headers["Authorization"] for request in wire.requests]
+    assert keys == [f"Bearer {KEY}", "Bearer rk_test_new", "Bearer rk_test_new"]
+
+
+@pytest.mark.parametrize("entry", ["processing", "validation", "gateway_events"])
+def test_what_is_stripes_is_loaded_only_where_it_is_the_gateway(entry: str) -> None:
+    script = (
+        f"import sys, handlers.{entry};"
+        "assert not [name for name in sys.modules if 'stripe' in name]"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize(

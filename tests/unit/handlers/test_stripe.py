@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from handlers.shared.gateway import (
     GatewayPayment,
     GatewayTimeout,
     GatewayUnavailable,
+    InvalidSecret,
     NoCharge,
     NoSuchPayment,
     NotCharged,
@@ -27,6 +28,7 @@ from handlers.shared.gateway import (
 )
 from handlers.shared.money import Money
 from handlers.shared.notifications import InvalidNotification, Notification
+from handlers.shared.stripe import StripeGateway
 from handlers.shared.stripe_http import NotAnswered
 from handlers.shared.transactions import Transaction
 from tests.unit.handlers.stripe_wire import (
@@ -34,16 +36,17 @@ from tests.unit.handlers.stripe_wire import (
     BANK,
     CREATED,
     KEY,
+    NOW,
     SIGNING,
     Wire,
     answer,
     error,
     intent,
     listed,
+    secret,
     succeeded,
 )
 
-NOW = datetime.fromtimestamp(CREATED, UTC)
 BACK = "https://shop.example/back?order=1&a=ä"
 
 
@@ -59,6 +62,12 @@ def transaction(customer: str = "c-1", **details: str) -> Transaction:
 
 CARD_ERROR = {"type": "card_error", "code": "card_declined", "decline_code": "do_not_honor"}
 FAILED = intent(status="requires_payment_method", last_payment_error=CARD_ERROR)
+
+
+def test_a_secret_that_is_wrong_makes_no_gateway() -> None:
+    with pytest.raises(InvalidSecret, match=r"^the secret lacks account$"):
+        StripeGateway(secret(account=None))
+    assert StripeGateway(secret()).account == ACCOUNT
 
 
 # prepare
