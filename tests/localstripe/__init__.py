@@ -29,6 +29,7 @@ and does otherwise than localstripe where that is not as Stripe says:
 - the objects have what Stripe's have of late ("The PaymentIntent object"): the charge's id in place
   of the charge, no method after a failure, a reason in `last_payment_error`; `created` by the
   clock of the test, and `livemode` as it wishes
+- a list is of what localstripe has said of each payment last: its own takes a second for a hundred
 - parameters that localstripe takes for errors are taken (`return_url`, `automatic_payment_methods`)
 - a declined card is one that localstripe declines when it is charged: 4000000000000002 is not
 - a bank debit is a card there that nobody has confirmed: localstripe settles its debits within half

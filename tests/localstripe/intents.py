@@ -36,13 +36,13 @@ MOST_LISTED = 100
 
 @dataclass
 class Intent:
-    """What localstripe does not keep of a payment; secret lets its customer act."""
+    """What localstripe does not keep of a payment; told is what it has said of it last."""
 
     id: str
     created: int
     method: Method | None
     settings: dict[str, Any]
-    secret: str
+    told: Mapping[str, Any]
     transaction_id: str | None
     may_redirect: bool
     at_bank: bool = False
@@ -70,7 +70,7 @@ class Intents:
         self._page = page
         self._clock = clock
         self._tell = tell
-        # In the order in which localstripe has them.
+        # The oldest first.
         self._intents: dict[str, Intent] = {}
         self._cards: dict[str, str] = {}
         self._lock = RLock()
@@ -79,6 +79,15 @@ class Intents:
         """Return the transaction_id in a payment's metadata."""
         intent = self._intents.get(payment_id)
         return intent.transaction_id if intent else None
+
+    def made(self, transaction_id: str | None) -> list[dict[str, Any]]:
+        """Return the payments, the oldest first: all, or those of one transaction."""
+        with self._lock:
+            return [
+                self._export(intent, intent.told)
+                for intent in self._intents.values()
+                if transaction_id in {None, intent.transaction_id}
+            ]
 
     def create(self, parameters: Parameters) -> Answer:
         """POST /v1/payment_intents, and its confirmation if that is asked for, too."""
@@ -101,7 +110,7 @@ class Intents:
                 int(self._clock().timestamp()),
                 method,
                 settings_of(parameters),
-                told["client_secret"],
+                told,
                 metadata.get("transaction_id"),
                 may_redirect(parameters),
             )
@@ -208,8 +217,7 @@ class Intents:
                 newest = newest[newest.index(self._intents[after]) + 1 :]
             fit = [one for one in newest if fits(one.created, parameters)]
             page = fit[:limit]
-            told = self._asked_of([places[one.id] for one in page])
-            data = [self._export(one, told[one.id]) for one in page]
+            data = [self._export(one, one.told) for one in page]
         more = len(fit) > limit
         return Answer(200, {"object": "list", "url": PATH, "has_more": more, "data": data})
 
@@ -221,7 +229,7 @@ class Intents:
             status, told = self._origin.call(
                 "POST",
                 f"{PATH}/{intent.id}/_authenticate",
-                {"client_secret": intent.secret, "success": succeeds},
+                {"client_secret": intent.told["client_secret"], "success": succeeds},
             )
             if succeeds:
                 self._charged(intent, status, told)
@@ -246,20 +254,12 @@ class Intents:
     def _asked(self, intent: Intent) -> dict[str, Any]:
         status, told = self._origin.call("GET", f"{PATH}/{intent.id}")
         assert status == 200, told
+        intent.told = told
         return told
-
-    def _asked_of(self, places: list[int]) -> dict[str, dict[str, Any]]:
-        """Return what localstripe has of the payments at these places of its list."""
-        if not places:
-            return {}
-        ids = list(self._intents)
-        first, last = min(places), max(places)
-        after = f"&starting_after={ids[first - 1]}" if first else ""
-        _, told = self._origin.call("GET", f"{PATH}?limit={last - first + 1}{after}")
-        return {one["id"]: one for one in told["data"]}
 
     def _changed(self, kind: str, intent: Intent, told: Mapping[str, Any]) -> Answer:
         """Answer with a payment that has changed, and tell of it."""
+        intent.told = told
         payment = self._export(intent, told)
         self._tell(f"payment_intent.{kind}", int(self._clock().timestamp()), payment)
         return Answer(200, payment)

@@ -125,20 +125,7 @@ class Stripe:
 
     def payments(self, transaction_id: str | None = None) -> list[dict[str, Any]]:
         """Return the payments, the oldest first: all, or those of one transaction."""
-        found: list[dict[str, Any]] = []
-        after: dict[str, str] = {}
-        while True:
-            told = self.intents.listed({"limit": "100", **after}).body
-            assert isinstance(told, Mapping)
-            found += told["data"]
-            if not told["has_more"]:
-                break
-            after = {"starting_after": found[-1]["id"]}
-        return [
-            one
-            for one in reversed(found)
-            if transaction_id is None or one["metadata"].get("transaction_id") == transaction_id
-        ]
+        return self.intents.made(transaction_id)
 
     def captures(self, transaction_id: str) -> list[str]:
         """Return the charges that took a transaction's money: more than one must never be."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from handlers import cancellation, gateway_events, processing, validation
 from handlers.shared.aws import clients
 from handlers.shared.recovery import MAX_LOOK_SECONDS
-from handlers.shared.states import PENDING, PROCESSING, VALIDATED
+from handlers.shared.states import ASIDE_KEYS, PENDING, PROCESSING, VALIDATED
 from handlers.shared.stripe import StripeGateway
 from handlers.shared.stripe_api import Api
 from handlers.shared.stripe_http import send
@@ -58,6 +58,7 @@ class Shop:
         self.account.clock = self.world.clock
         for entry in (validation, processing, cancellation, gateway_events):
             self.patch.setattr(entry, "utc_now", self.world.clock)
+        self.patch.setenv("GATEWAY", f"{StripeGateway.__module__}:{StripeGateway.__qualname__}")
         self.patch.setattr(clients, "gateway_class", lambda: StripeGateway)
         self.open()
 
@@ -120,7 +121,8 @@ class Shop:
 
     @property
     def unsettled(self) -> set[str]:
-        """Payments in process, and those that are pending here and not at Stripe."""
+        """Payments in process, and those that are pending here and not at Stripe; not what is left
+        to a person."""
         rows = {name: self.row(name) for name in self.world.table.items}
         pending_there = {
             str(one["id"])
@@ -130,7 +132,7 @@ class Shop:
         return {
             name
             for name, row in rows.items()
-            if row["status"] == PROCESSING
+            if (row["status"] == PROCESSING and row.get("in_flight") not in ASIDE_KEYS)
             or (row["status"] == PENDING and row["gateway_id"] not in pending_there)
         }
 
