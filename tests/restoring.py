@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,6 +165,8 @@ class World:
     pauses: list[float] = field(default_factory=list)
     session: Session = field(init=False)
     clients_pay: bool = False
+    # What the gateway lists, as payment-retry tells it, or why it does not.
+    listed: list[dict[str, Any]] | str = "not_listing"
     # Whether the stack's updates come to a good end, each with an event of its own.
     updates_end: bool = True
     runs: int = 0
@@ -183,6 +186,7 @@ class World:
         stack.outputs = {"TransactionsTableName": OWN, "APIEndpoint": URL}
         self.aws.stacks[NAME] = stack
         self.aws.answers |= {**self.tables.answers(), **self.intake.answers()}
+        self.aws.answers["lambda:Invoke"] = self._by_hand
         self.aws.on_call = self._on_call
         boto, self.session = _shared()
         boto.aws = self.aws
@@ -287,6 +291,16 @@ class World:
         """Run `resume`; return the report."""
         self.pauses.clear()
         return resuming.resume(self.work(**options))
+
+    def _by_hand(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Answer an order for the list, or about a payment, of which the gateway cannot tell."""
+        order = json.loads(params["Payload"])["by_hand"]
+        told: dict[str, Any] = {"refused": {"code": self.listed, "about": ""}}
+        if order["do"] == "ask":
+            told = {"status": "processed", "gateway": {"outcome": "unknown"}}
+        elif not isinstance(self.listed, str):
+            told = {"payments": self.listed, "cursor": None, "marks": {"gateway": "acme:Acme"}}
+        return {"Payload": BytesIO(json.dumps({"by_hand": told}).encode())}
 
     def _on_call(self, changes: bool) -> None:
         self.tables.now += CALL

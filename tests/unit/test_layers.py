@@ -81,7 +81,7 @@ IMPORTS = {
         cloud.environment cloud.events cloud.operating cloud.sdk
         errors moments wording""",
     "cloud.restoring": """
-        cloud.environment cloud.events cloud.sdk cloud.stacks
+        cloud.environment cloud.events cloud.operating cloud.reconciling cloud.sdk cloud.stacks
         errors moments names record wording | boto3""",
     "cloud.destroying": """
         cloud.deploying cloud.environment cloud.events cloud.operating cloud.sdk cloud.stacks

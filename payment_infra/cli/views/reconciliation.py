@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from payment_infra.cli.views.output import note, print_data
 from payment_infra.cloud.reconciling.comparison import GRACE, Kind
 from payment_infra.foreign import escaped
 from payment_infra.moments import iso, shown
-from payment_infra.wording import counted, listed
+from payment_infra.wording import counted
 
 if TYPE_CHECKING:
     from payment_infra.cloud.reconciling.comparison import Difference
@@ -99,56 +99,55 @@ def note_summary(spool: Spool, summary: Summary) -> None:
 def summary_lines(spool: Spool, summary: Summary) -> Iterator[str]:
     """Yield how much was compared, and what was left out."""
     yield (
-        f"{counted(summary.payments, 'payment')} of the gateway's, made from "
-        f"{shown(summary.since)} until {shown(summary.until)}, and {counted(summary.rows, 'row')} "
-        f"of {summary.table}: {counted(sum(spool.counts().values()), 'difference')}"
+        f"{counted(sum(spool.counts().values()), 'difference')}: "
+        f"{counted(summary.payments, 'payment')} of the gateway's, {counted(summary.rows, 'row')} "
+        f"of {summary.table}"
     )
-    left_out = []
+    yield f"made from {shown(summary.since)} until {shown(summary.until)}"
     if summary.young:
-        left_out.append(
-            f"{counted(summary.young, 'row')} that changed in the last "
-            f"{int(GRACE.total_seconds())} s"
-        )
+        seconds = int(GRACE.total_seconds())
+        yield f"left out: {counted(summary.young, 'row')} that changed in the last {seconds} s"
     if summary.elsewhere:
-        left_out.append(
-            f"{counted(summary.elsewhere, 'row')} begun at another gateway, account or mode"
-        )
-    if left_out:
-        yield f"left out: {listed(left_out)}"
+        told = counted(summary.elsewhere, "row")
+        yield f"left out: {told} begun at another gateway, account or mode"
     if summary.not_ours:
         yield f"{counted(summary.not_ours, 'capture')} for no transaction"
 
 
 def _sides(difference: Difference) -> Iterator[str]:
     row, gateway = difference.row, difference.gateway
-    yield f"row      {'none' if row is None else _row(row)}"
-    yield f"gateway  {'nothing' if gateway is None else _gateway(gateway)}"
+    yield from _side("row", ["none"] if row is None else _row(row))
+    yield from _side("gateway", ["nothing"] if gateway is None else _gateway(gateway))
     if difference.fix is None:
-        yield "         for a person to decide"
+        yield from _side("", ["for a person to decide"])
 
 
-def _row(row: Mapping[str, Any]) -> str:
-    parts = [_text(row, "status"), f"{_text(row, 'amount')} {_text(row, 'currency')}"]
-    if "gateway_id" in row:
-        parts.append(_text(row, "gateway_id"))
-    if "gateway_reference" in row:
-        parts.append(f"as {_text(row, 'gateway_reference')}")
-    return ", ".join([*parts, f"changed {_minute(row, 'updated_at')}"])
+def _side(name: str, lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield f"{'' if number else name:<8} {line}"
 
 
-def _gateway(gateway: Mapping[str, Any]) -> str:
+def _row(row: Mapping[str, Any]) -> Iterator[str]:
+    money = f"{_text(row, 'amount')} {_text(row, 'currency')}"
+    yield f"{_text(row, 'status')}, {money}, changed {_minute(row, 'updated_at')}"
+    yield from _names(row, "gateway_id", "gateway_reference", "contradicting_reference")
+
+
+def _gateway(gateway: Mapping[str, Any]) -> Iterator[str]:
     parts = [_text(gateway, "outcome")]
-    if gateway.get("outcome") == "unknown":
-        parts = [f"cannot tell ({_text(gateway, 'reason')})"] if "reason" in gateway else parts
+    if "reason" in gateway:
+        parts.append(_text(gateway, "reason"))
     if gateway.get("amount") is not None:
         parts.append(f"{_text(gateway, 'amount')} {_text(gateway, 'currency')} in its units")
-    if gateway.get("id") is not None:
-        parts.append(_text(gateway, "id"))
-    if gateway.get("reference") is not None:
-        parts.append(f"as {_text(gateway, 'reference')}")
     if gateway.get("created_at") is not None:
         parts.append(f"made {_minute(gateway, 'created_at')}")
-    return ", ".join(parts)
+    yield ", ".join(parts)
+    yield from _names(gateway, "id", "reference")
+
+
+def _names(told: Mapping[str, Any], *names: str) -> Iterator[str]:
+    """Yield what the gateway's names are, of those that there are."""
+    yield from (_text(told, name) for name in names if told.get(name) is not None)
 
 
 def _text(told: Mapping[str, Any], name: str) -> str:

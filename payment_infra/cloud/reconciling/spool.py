@@ -79,7 +79,21 @@ class Spool:
                 f"{path}: cannot be written ({error.strerror}); name another folder in "
                 "XDG_STATE_HOME"
             ) from error
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        with cls._connected(path, str(path)) as spool:
+            yield spool
+
+    @classmethod
+    @contextmanager
+    def temporary(cls) -> Iterator[Spool]:
+        """Make a file that nobody else finds, and that is gone after the block ("SQLite: Temporary
+        Databases"). Raises PaymentInfraError if it cannot be written."""
+        with cls._connected(Path("a temporary file"), "") as spool:
+            yield spool
+
+    @classmethod
+    @contextmanager
+    def _connected(cls, path: Path, name: str) -> Iterator[Spool]:
+        connection = sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None)
         with _told(path), closing(connection):
             # The first lock is held for as long as the file is open ("PRAGMA locking_mode").
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -10,6 +10,7 @@ from payment_infra.cloud.environment.journal import Journal, Phase, copy_name
 from payment_infra.cloud.events import Caution, Report
 from payment_infra.cloud.restoring import backups, copy, encryption, row_log
 from payment_infra.cloud.restoring.agreement import agree, check_choice, listed, marked_lines
+from payment_infra.cloud.restoring.comparing import Against, compare
 from payment_infra.cloud.restoring.repointing import ready
 from payment_infra.cloud.restoring.switch import Moved, is_lost, switch
 from payment_infra.cloud.restoring.verification import verify
@@ -63,7 +64,8 @@ def _restore(work: Work) -> Report:
             agree(work, journal.source, journal.copy, journal.to, shown(journal.to))
         moved = switch(work, journal, journal.source, journal.copy, journal.to, Phase.SWITCHING)
         work.tell_step(9, "Report")
-    report = _report(work, moved)
+    against = Against() if work.options.drill else compare(work, moved.journal.to)
+    report = _report(work, moved, against)
     work.operator.tell(report)
     journal = work.note(moved.journal, phase=Phase.DONE)
     row_log.clear(work.environment, journal)
@@ -271,7 +273,7 @@ def _wait(work: Work, journal: Journal) -> None:
         ) from interrupt
 
 
-def _report(work: Work, moved: Moved) -> Report:
+def _report(work: Work, moved: Moved, against: Against) -> Report:
     now, journal = work.clock(), moved.journal
     facts = journal.facts
     verification = facts.get("verification")
@@ -292,6 +294,7 @@ def _report(work: Work, moved: Moved) -> Report:
         "verification": verification,
         "rows": [asdict(row) for row in moved.rows],
         "marked": sorted(moved.marked),
+        "reconciled": against.document,
     }
     lines = [f"{seconds:8.1f} s  {text}" for text, seconds in work.seconds.items()]
     lines.append(f"{took:8.1f} s  in all (recovery time)")
@@ -314,10 +317,10 @@ def _report(work: Work, moved: Moved) -> Report:
         lines.append(restored)
     if journal.drill:
         return Report((*lines, f"{journal.copy} was deleted again"), document, final=True)
-    return Report((*lines, *_what_is_left(work, moved)), document, final=True)
+    return Report((*lines, *_what_is_left(work, moved, against)), document, final=True)
 
 
-def _what_is_left(work: Work, moved: Moved) -> list[str]:
+def _what_is_left(work: Work, moved: Moved, against: Against) -> list[str]:
     journal, rows = moved.journal, moved.rows
     lines = [f"Payments are in {journal.copy}."]
     if rows:
@@ -327,6 +330,7 @@ def _what_is_left(work: Work, moved: Moved) -> list[str]:
         *backups.backed_up_lines(work.environment, journal.copy),
         *marked_lines(moved.marked),
         "What is left to do:",
+        *against.lines,
     ]
     if unknown := sum(row.unknown for row in rows):
         lines.append(

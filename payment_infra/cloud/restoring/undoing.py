@@ -9,6 +9,7 @@ from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.events import Report
 from payment_infra.cloud.restoring import backups, copy, row_log
 from payment_infra.cloud.restoring.agreement import agree, check_choice, listed, marked_lines
+from payment_infra.cloud.restoring.comparing import compare
 from payment_infra.cloud.restoring.repointing import ready
 from payment_infra.cloud.restoring.switch import is_lost, start, switch
 from payment_infra.cloud.sdk import tables
@@ -60,6 +61,7 @@ def _undo(work: Work) -> Report:
     moved = switch(work, journal, journal.copy, journal.source, moment, Phase.UNDOING)
     journal, rows = moved.journal, moved.rows
     left = tables.delete_commands(work.environment.session, journal.copy) if journal.exists else []
+    against = compare(work, moment)
     report = Report(
         (
             f"Payments are in {journal.source} again.",
@@ -67,6 +69,7 @@ def _undo(work: Work) -> Report:
             *listed(rows),
             *backups.backed_up_lines(work.environment, journal.source),
             *marked_lines(moved.marked),
+            *against.lines,
             f"{journal.copy} is not used any more{':' if left else ', and gone'}",
             *(f"  {command}" for command in left),
         ),
@@ -77,6 +80,7 @@ def _undo(work: Work) -> Report:
             "left": journal.copy,
             "rows": [asdict(row) for row in rows],
             "marked": sorted(moved.marked),
+            "reconciled": against.document,
         },
         final=True,
     )

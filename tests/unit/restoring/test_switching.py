@@ -60,6 +60,7 @@ def test_payments_are_stopped_before_they_are_carried_over_and_moved(world: Worl
         "cloudformation:CreateChangeSet",
         "cloudformation:ExecuteChangeSet",
         *STOPPING,
+        "lambda:Invoke",  # which asks for the gateway's list
     ]
     assert sum(world.pauses) > 29
     assert [one.text for one in world.operator.of(StepBegun)] == [
