@@ -90,6 +90,19 @@ def test_a_validated_row_has_the_attributes_of_the_contract(
     }
 
 
+def test_what_was_read_is_ended_by_the_gateways_name_of_it_and_not_as_the_attempt_of_another(
+    store: Store, table: FakeDynamoDB
+) -> None:
+    claimed(store)
+    table.items["t-1"]["gateway_id"] = {"S": "pay-1"}
+    read = Transaction.as_read(store.read("t-1"))
+    assert read.attempt_id is None
+    table.items["t-1"]["gateway_id"] = {"S": "pay-2"}
+    assert not store.finish(read, "ch-1", NOW).done
+    table.items["t-1"]["gateway_id"] = {"S": "pay-1"}
+    assert store.finish(read, "ch-1", NOW).done
+
+
 def test_a_validated_row_holds_its_caller(store: Store, table: FakeDynamoDB) -> None:
     store.add(replace(transaction("t-2"), caller=ALICE))
     assert table.items["t-2"]["caller"] == {"S": ALICE}
