@@ -9,6 +9,7 @@ from payment_infra.gateway_names import (
     SIMULATED_GATEWAY,
     is_own_gateway,
 )
+from payment_infra.names import CONCURRENCIES, GATEWAY_EVENTS_FUNCTION, PARAMETER_FIELDS
 from payment_infra.rules import (
     ACCOUNT_PATTERN,
     ARCHITECTURES,
@@ -387,6 +388,12 @@ class StackConfig:
         nothing_or(1, MAX_LIMIT),
         costs=RESERVES,
     )
+    gateway_events_concurrency: int = _setting(
+        0,
+        "Notifications of the gateway that are taken at once, reserved; 0 reserves nothing.",
+        nothing_or(1, MAX_LIMIT),
+        costs=RESERVES,
+    )
     retry_concurrency: int = _setting(
         0,
         "Retries that run at once, reserved; 0 reserves nothing.",
@@ -487,6 +494,16 @@ class StackConfig:
     )
 
     @property
+    def reserved(self) -> dict[str, int]:
+        """The concurrency that is reserved for each function that there is, by its parameter."""
+        return {
+            name: value
+            for function, name in CONCURRENCIES.items()
+            if (value := getattr(self, PARAMETER_FIELDS[name]))
+            and (function != GATEWAY_EVENTS_FUNCTION or self.gateway_events)
+        }
+
+    @property
     def capability(self) -> str:
         """What whoever deploys acknowledges: more where roles have names of one's own
         (CloudFormation API, CreateStack)."""
@@ -515,12 +532,14 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "canary_percent": 10,
         "failed_runs": True,
         # The throttle's 1,000 requests a second at 0.1 s each to validate or to look up, 0.4 s to
-        # process; one in twenty of them canceled, at 1 s; twice the retries that the queue gives at
-        # once; what /health admits at once, and the schedule.
+        # process; one in twenty of them canceled, at 1 s; the 100 notifications that are admitted
+        # in a second, at 0.5 s, where any are; twice the retries that the queue gives at once; what
+        # /health admits at once, and the schedule.
         "validation_concurrency": 100,
         "processing_concurrency": 400,
         "lookup_concurrency": 100,
         "cancellation_concurrency": 50,
+        "gateway_events_concurrency": 50,
         "retry_concurrency": 10,
         "health_concurrency": 25,
         # Logs and alarms.

@@ -15,7 +15,6 @@ from payment_infra.names import (
     ENVIRONMENT_SUFFIX,
     LOG_RETENTION_DAYS,
     MANAGE_API_GATEWAY_ACCOUNT,
-    PARAMETER_FIELDS,
     RETRY_CONCURRENCY,
     THROTTLE_BURST_LIMIT,
     THROTTLE_RATE_LIMIT,
@@ -165,7 +164,7 @@ def build_parameters(config: StackConfig) -> list[Parameter]:
                 Default=reserved,
             )
             for function, name in CONCURRENCIES.items()
-            if (reserved := getattr(config, PARAMETER_FIELDS[name]))
+            if (reserved := config.reserved.get(name))
         ),
         *([_deletion_protection()] if config.deletion_protection else []),
         *([_traffic_shifting()] if config.versions and config.canary_percent else []),

@@ -56,6 +56,7 @@ OTHER: Mapping[str, Any] = {
     "processing_concurrency": 8,
     "lookup_concurrency": 12,
     "cancellation_concurrency": 13,
+    "gateway_events_concurrency": 14,
     "retry_concurrency": 9,
     "health_concurrency": 10,
     "alarm_email": "ops@example.com",

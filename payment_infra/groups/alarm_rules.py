@@ -10,7 +10,7 @@ from payment_infra.gateway_names import SIMULATED_GATEWAY
 from payment_infra.groups.function_parts import SERVICE_NAME, FunctionParts, reserves
 from payment_infra.groups.functions import DEGRADED_ALARM_NAME, Functions
 from payment_infra.groups.queues import Queues
-from payment_infra.names import CONCURRENCIES, PARAMETER_FIELDS, STAGE_NAME
+from payment_infra.names import CONCURRENCIES, STAGE_NAME
 from payment_infra.naming import suffixed
 
 # The namespace of the handlers' own metrics.
@@ -362,11 +362,12 @@ def _concurrency_rules(config: StackConfig, functions: Functions) -> Iterator[Ru
         ("processing", functions.processing),
         ("lookup", functions.lookup),
         ("cancellation", functions.cancellation),
+        ("gateway-events", functions.gateway_events),
         ("retry", functions.retry),
         ("health-monitor", functions.health_monitor),
     ):
-        parameter = CONCURRENCIES[parts.function.title]
-        if getattr(config, PARAMETER_FIELDS[parameter]):
+        parameter = CONCURRENCIES[parts.function.title] if parts else ""
+        if parts and parameter in config.reserved:
             yield Rule(
                 parts.function.title.replace("Function", "ConcurrencyAlarm"),
                 f"{name}-concurrency",

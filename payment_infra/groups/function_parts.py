@@ -26,7 +26,7 @@ from payment_infra.groups.logs import build_log_group
 from payment_infra.groups.storage import Storage
 from payment_infra.groups.tls import COMMERCIAL
 from payment_infra.groups.versions import Release, build_release
-from payment_infra.names import ARTIFACT_BUCKET, CONCURRENCIES, PARAMETER_FIELDS
+from payment_infra.names import ARTIFACT_BUCKET, CONCURRENCIES
 from payment_infra.naming import parameter, suffixed
 
 # Whether the region has SnapStart: each commercial one but Asia Pacific (Taipei) and (New Zealand)
@@ -76,7 +76,7 @@ def _reserved(config: StackConfig, function: str) -> dict[str, object]:
     Lambda's own 0 would keep the function from running (Lambda API, PutFunctionConcurrency).
     """
     name = CONCURRENCIES.get(function)
-    if name is None or not getattr(config, PARAMETER_FIELDS[name]):
+    if name not in config.reserved:
         return {}
     return {"ReservedConcurrentExecutions": If(reserves(name), parameter(name), NoValue)}
 

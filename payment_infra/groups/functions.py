@@ -52,9 +52,7 @@ from payment_infra.groups.queues import VISIBILITY_TIMEOUT_SECONDS, Queues
 from payment_infra.groups.storage import Storage
 from payment_infra.names import (
     ARTIFACT_BUCKET,
-    CONCURRENCIES,
     ENVIRONMENT_SUFFIX,
-    PARAMETER_FIELDS,
     STAGE_NAME,
 )
 from payment_infra.naming import filled, parameter, suffixed
@@ -284,10 +282,6 @@ def build_functions(
         retry_source=retry_source,
         health_monitor=health_monitor,
         gateway_events=gateway_events,
-        conditions={
-            reserves(name): Not(Equals(parameter(name), 0))
-            for name in CONCURRENCIES.values()
-            if getattr(config, PARAMETER_FIELDS[name])
-        }
+        conditions={reserves(name): Not(Equals(parameter(name), 0)) for name in config.reserved}
         | (snap_start_conditions() if config.snap_start else {}),
     )

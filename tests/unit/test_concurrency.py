@@ -24,12 +24,18 @@ from tests.aws import FakeAws, FakeBucket
 from tests.unit.template import Evaluated, load, of_type
 
 DEVELOPMENT = load()
-PRODUCTION = load(**PRESETS["production"])
+WITH_EVENTS: dict[str, Any] = {
+    **PRESETS["production"],
+    "gateway": "handlers.shared.acme:Acme",
+    "gateway_events": True,
+}
+PRODUCTION = load(**WITH_EVENTS)
 RESERVED = {
     "ValidationFunction": 100,
     "ProcessingFunction": 400,
     "LookupFunction": 100,
     "CancellationFunction": 50,
+    "GatewayEventsFunction": 50,
     "RetryFunction": 10,
     "HealthMonitorFunction": 25,
 }
@@ -39,6 +45,7 @@ NAMES = {
     "Processing": "processing",
     "Lookup": "lookup",
     "Cancellation": "cancellation",
+    "GatewayEvents": "gateway-events",
     "Retry": "retry",
     "HealthMonitor": "health-monitor",
 }
@@ -48,6 +55,7 @@ def reserved(evaluated: Evaluated) -> dict[str, Any]:
     return {
         function: evaluated.resources[function].get("ReservedConcurrentExecutions")
         for function in CONCURRENCIES
+        if function in evaluated.resources
     }
 
 
@@ -91,7 +99,7 @@ def test_the_template_takes_no_parameter_with_fewer_retries_than_the_queue_hands
 @pytest.mark.parametrize("function", CONCURRENCIES)
 def test_a_setting_of_0_leaves_parameter_condition_and_alarm_out(function: str) -> None:
     name = CONCURRENCIES[function]
-    template = load(**{**PRESETS["production"], PARAMETER_FIELDS[name]: 0})
+    template = load(**{**WITH_EVENTS, PARAMETER_FIELDS[name]: 0})
     assert "ReservedConcurrentExecutions" not in template["Resources"][function]["Properties"]
     for part in ("Parameters", "Conditions", "Resources"):
         gone = set(PRODUCTION[part]) - set(template[part])
@@ -225,9 +233,16 @@ def test_an_update_that_does_not_say_it_keeps_what_is_reserved(aws: FakeAws) -> 
 
 def test_production_gives_an_existing_stack_what_it_reserves(aws: FakeAws) -> None:
     became = updated(aws, state(ProcessingConcurrency="70"), preset="production")
-    assert {name: became.parameters[name] for name in CONCURRENCIES.values()} == {
-        name: str(RESERVED[function]) for function, name in CONCURRENCIES.items()
+    assert {name: became.parameters.get(name) for name in CONCURRENCIES.values()} == {
+        name: None if name == "GatewayEventsConcurrency" else str(RESERVED[function])
+        for function, name in CONCURRENCIES.items()
     }
+
+
+def test_nothing_is_reserved_for_notifications_where_none_are_taken() -> None:
+    template = load(**PRESETS["production"])
+    told = {*template["Parameters"], *template["Conditions"], *template["Resources"]}
+    assert not {name for name in told if "GatewayEvents" in name}
 
 
 def quotas(aws: FakeAws, planned: Any, *, creates: bool) -> tuple[str, str]:

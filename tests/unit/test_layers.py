@@ -28,7 +28,7 @@ IMPORTS = {
     "checks": "",
     "rules": "",
     "gateway_names": "",
-    "config": "gateway_names rules",
+    "config": "gateway_names names rules",
     "combinations": "config gateway_names rules",
     "foreign": "",
     "gateway_probe": "",  # it runs where there is the standard library alone

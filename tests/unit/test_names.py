@@ -85,7 +85,9 @@ def test_a_logical_id_is_that_of_a_resource_of_its_type(name: str, preset: str) 
 
 
 def test_the_parameters_are_those_of_the_templates() -> None:
-    every = {name for template in TEMPLATES.values() for name in template["Parameters"]}
+    notified = load(**PRESETS["production"], gateway="acme.py:Acme", gateway_events=True)
+    templates = [*TEMPLATES.values(), notified]
+    every = {name for template in templates for name in template["Parameters"]}
     assert sorted(PARAMETERS) == sorted(every)
     assert set(names.PARAMETER_FIELDS.values()) <= set(FIELDS)
 

@@ -123,10 +123,7 @@ def configuration(
             for name, value in gone.state.parameters.items()
             if name in {*PARAMETER_FIELDS, OVERRIDE} - DECIDED_ANEW
             and not (name in PARAMETER_FIELDS and resolved.asked_for(PARAMETER_FIELDS[name]))
-            and (
-                name not in CONCURRENCIES.values()
-                or getattr(resolved.config, PARAMETER_FIELDS[name])
-            )
+            and (name not in CONCURRENCIES.values() or name in resolved.config.reserved)
         }
         return resolved, gone.record, {**kept, **_protected(resolved), **given}
     if not resolved.preset_chosen:
