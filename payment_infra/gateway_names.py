@@ -35,6 +35,11 @@ def needs_secret(gateway: str) -> bool:
     return gateway == STRIPE_GATEWAY
 
 
+def needs_method(gateway: str) -> bool:
+    """Whether a gateway class charges none but payment methods that it knows."""
+    return gateway == STRIPE_GATEWAY
+
+
 def is_own_gateway(gateway: str) -> bool:
     """Whether a gateway is a class of a user's own file, FILE.py:CLASS."""
     return gateway.rpartition(":")[0].endswith(".py")

@@ -10,7 +10,7 @@ import click
 from payment_infra.cli.everywhere import everywhere
 from payment_infra.cli.options import environment_options, method_option, output_option
 from payment_infra.cli.views.output import note, print_json, print_table
-from payment_infra.errors import PaymentInfraError
+from payment_infra.errors import PaymentInfraError, UsageError
 
 if TYPE_CHECKING:
     from payment_infra.cloud.environment.environment import Environment
@@ -67,10 +67,13 @@ def run_checks(
         output: text or json.
 
     Raises:
-        PaymentInfraError: one of them failed.
+        UsageError: the charge would have no payment method.
+        PaymentInfraError: one of the checks failed.
     """
     from payment_infra.cloud.environment import smoke
 
+    if lacking := smoke.lacks_method(gateway, pay=pay, method=method):
+        raise UsageError(lacking)
     charge = smoke.charges(gateway, pay=pay)
     checks: list[Check] = []
     for check in smoke.run(api, charge=charge, method=method):

@@ -361,6 +361,23 @@ def test_what_is_wrong_fails_where_it_is(made: type[Sound], names: set[str]) -> 
     assert names <= failed(made).keys()
 
 
+def test_what_hangs_on_a_check_that_failed_is_left_out() -> None:
+    told = {result.name: result for result in tried(_NeverSettles)}
+    for name in ("confirm again", "cancel after it"):
+        assert (told[name].level, told[name].message) == (
+            "warn",
+            "not tried: an earlier check has failed",
+        )
+
+
+def test_without_a_payment_method_a_gateway_that_needs_one_is_not_tried() -> None:
+    [result] = tried(Sound, payment_method="")
+    assert (result.level, result.message) == (
+        "fail",
+        "name what the sandbox charges by --payment-method",
+    )
+
+
 def test_of_what_a_gateway_raises_the_type_and_the_place_are_told_alone() -> None:
     message = failed(_Raises)["find"]
     assert message.startswith("KeyError at test_conformance.py:")

@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 
 from payment_infra.cli.smoke import run_checks
 from payment_infra.cloud.environment import smoke
-from payment_infra.errors import AwsError, PaymentInfraError
+from payment_infra.errors import AwsError, PaymentInfraError, UsageError
 from payment_infra.gateway_names import (
     SCRIPTED_GATEWAY,
     SIMULATED_GATEWAY,
@@ -52,6 +52,24 @@ def test_a_sound_stack_passes_every_check_in_order(http: FakeHttp) -> None:
         ("health", "200 healthy", "200 healthy"),
     ]
     assert all(one.passed for one in checks)
+
+
+def test_stripe_is_asked_for_no_charge_without_a_payment_method_of_its_own(
+    http: FakeHttp,
+) -> None:
+    lacking = "a charge takes a payment method of stripe's; name one by --payment-method"
+    verdict = smoke.judge(api(), STRIPE_GATEWAY, no_pause, pay=True)
+    [caution] = verdict.cautions
+    assert (verdict.failed, http.processed) == ("", False)
+    assert caution.startswith(f"not tried: {lacking}")
+    http.requests.clear()
+    with pytest.raises(UsageError, match=f"^{lacking}"):
+        run_checks(api(), STRIPE_GATEWAY, pay=True, verbose=False)
+    assert not http.requests
+    assert smoke.judge(
+        api(), STRIPE_GATEWAY, no_pause, pay=True, method="pm_card_visa"
+    ) == smoke.Verdict("", ())
+    assert http.processed
 
 
 def test_the_payment_has_what_a_gateway_needs_by_the_token_that_was_named(
@@ -168,7 +186,7 @@ def test_without_a_charge_the_way_to_it_is_tried(http: FakeHttp) -> None:
 def test_a_real_gateway_charges_only_where_that_was_asked_for(
     http: FakeHttp, gateway: str, pay: bool, charges: bool
 ) -> None:
-    verdict = smoke.judge(api(), gateway, no_pause, pay=pay)
+    verdict = smoke.judge(api(), gateway, no_pause, pay=pay, method="pm_card_visa")
     name = gateway_name(gateway)
     untried = f"not tried: a charge, which moves money at {name}; --pay makes one of 100.50 USD"
     assert verdict == smoke.Verdict("", () if charges else (untried,))

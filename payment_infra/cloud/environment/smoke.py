@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from payment_infra.cloud.sdk import network
 from payment_infra.errors import AwsError
 from payment_infra.foreign import parsed
-from payment_infra.gateway_names import gateway_name, moves_money
+from payment_infra.gateway_names import gateway_name, moves_money, needs_method
 from payment_infra.names import CANCEL_PATH, LOOKUP_PATH
 
 # How API Gateway answers who has not signed, or may not call.
@@ -205,6 +205,16 @@ def not_tried(gateway: str) -> str:
     return f"not tried: a charge, which moves money at {name}; --pay makes one of 100.50 USD"
 
 
+def lacks_method(gateway: str, *, pay: bool, method: str) -> str:
+    """Say that a charge would be declined for want of a payment method, "" if it would not."""
+    if not pay or method or not needs_method(gateway):
+        return ""
+    return (
+        f"a charge takes a payment method of {gateway_name(gateway)}'s; name one by "
+        "--payment-method, such as pm_card_visa with a test key"
+    )
+
+
 def judge(
     api: Api, gateway: str, sleep: Callable[[float], None], *, pay: bool, method: str = ""
 ) -> Verdict:
@@ -212,8 +222,9 @@ def judge(
 
     A stage that has just been told to let payments in answers 429 for some seconds more.
     """
-    charged = charges(gateway, pay=pay)
-    cautions = [] if charged else [not_tried(gateway)]
+    lacking = lacks_method(gateway, pay=pay, method=method)
+    charged = charges(gateway, pay=pay) and not lacking
+    cautions = [] if charged else [f"not tried: {lacking}" if lacking else not_tried(gateway)]
     failed = []
     for _ in range(THROTTLED_LOOKS):
         if api.call("POST", "validate", {}).status != 429:
