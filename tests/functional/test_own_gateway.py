@@ -13,6 +13,7 @@ import pytest
 from payment_infra.artifacts import code_keys
 from payment_infra.cloud.deploying import deployment, forecast, planning
 from payment_infra.config import StackConfig
+from payment_infra.errors import PaymentInfraError
 from payment_infra.local import emulator
 from payment_infra.local.sandbox import check_sandbox
 from payment_infra.zips import zip_files
@@ -296,3 +297,26 @@ def test_a_secret_that_everybody_can_read_is_warned_of(cli: Cli, own: Path) -> N
     result = cli(*CHECK, "--secret-file", "key")
     assert result.exit_code == 0
     assert result.stderr == "Warning: everybody on this machine can read key; `chmod 600` it\n"
+
+
+@pytest.mark.usefixtures("layer")
+@pytest.mark.parametrize(
+    ("flags", "proxy"), [((), "http://proxy:1"), (("--gateway", "scripted"), "")]
+)
+def test_a_real_gateway_alone_is_reached_by_the_users_network(
+    cli: Cli, own: Path, flags: tuple[str, ...], proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def start(*_: object, **options: Any) -> Any:
+        given.update(options)
+        raise PaymentInfraError("that is all")
+
+    monkeypatch.setattr(emulator, "emulator", start)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    private(own, "{}")
+    (own / "acme.py").write_text(gateway(init="def __init__(self, secret): self.mode = 'test'"))
+    result = cli(*LOCAL, *flags)
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, "Error: that is all")
+    assert given["network"].get("HTTPS_PROXY", "") == proxy
+    assert given["keep_secrets"] is False
