@@ -65,8 +65,11 @@ def _calls(one: Comparison) -> str:
     name = f"AWS calls of one {one.request.name}: {len(one.operations)}"
     beside = f"a {one.request.beside}'s" if one.request.beside else "the yardstick's"
     yardstick = f"{beside} {len(one.yardstick_operations)}"
-    within = "ok" if one.calls_as_expected else f"OVER, want {', '.join(one.request.operations)}"
-    return f"{name} ({', '.join(one.operations)}), {yardstick}  {within}"
+    wanted = (*one.request.operations, *one.request.at_stripe)
+    within = "ok" if one.calls_as_expected else f"OVER, want {', '.join(wanted)}"
+    at_stripe = f", and {len(one.at_stripe)} to Stripe ({', '.join(one.at_stripe)})"
+    beyond = at_stripe if one.at_stripe else ""
+    return f"{name} ({', '.join(one.operations)}){beyond}, {yardstick}  {within}"
 
 
 if __name__ == "__main__":

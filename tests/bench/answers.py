@@ -31,6 +31,17 @@ ROW = YARDSTICK_ROW | {
     "fingerprint": {"S": fingerprint(Money(10050, "USD"), "cust-12345")},
     "caller": {"S": "arn:aws:sts::123456789012:assumed-role/checkout"},
 }
+# What a payment has besides that is charged at Stripe.
+DETAILS = {"payment_method": "pm_card_visa", "return_url": "https://shop.example/back"}
+ROW_AT_STRIPE = (
+    ROW
+    | {name: {"S": value} for name, value in DETAILS.items()}
+    | {
+        "details_fingerprint": {
+            "S": fingerprint(Money(10050, "USD"), "cust-12345", DETAILS),
+        }
+    }
+)
 ASSIGNMENT = re.compile(r"(#?\w+) = (?:if_not_exists\(\w+, )?(:\w+)")
 
 
@@ -38,10 +49,11 @@ class CannedAws:
     """The answers of a system that is well: a botocore `before-send` handler.
 
     operations are those that were called, in order; seconds is the CPU time spent here, which is
-    no handler's.
+    no handler's. secret is the text of the gateway's, row what the table holds of each payment.
     """
 
     def __init__(self) -> None:
+        self.secret, self.row = "", ROW
         self.operations: list[str] = []
         self.seconds = 0.0
 
@@ -52,7 +64,7 @@ class CannedAws:
         self.operations.append(operation)
         if "X-Amz-Target" not in request.headers:
             raise ValueError(f"{operation} is not called in a JSON protocol")
-        content = json.dumps(_body(operation, json.loads(request.body))).encode()
+        content = json.dumps(self._body(operation, json.loads(request.body))).encode()
         headers: Any = {
             "Server": "Server",
             "Date": "Sun, 22 Nov 2026 21:27:00 GMT",
@@ -66,6 +78,24 @@ class CannedAws:
         self.seconds += time.process_time() - start
         return response
 
+    def _body(self, operation: str, request: Body) -> Body:
+        match operation:
+            case "PutItem":
+                return {}
+            case "GetItem":
+                return {"Item": _looked_up(request)}
+            case "UpdateItem":
+                return _updated(request, self.row)
+            case "GetSecretValue":
+                return {"SecretString": self.secret}
+            case "GetLogEvents":
+                return {"events": [_report_event(request)], "nextBackwardToken": "b/1"}
+            case "GetMetricStatistics":
+                [statistic] = request["Statistics"]
+                point = {"Timestamp": request["StartTime"], statistic: 0.0, "Unit": "Count"}
+                return {"Label": request["MetricName"], "Datapoints": [point]}
+        raise ValueError(f"no handler is expected to call {operation}")
+
 
 class _Raw:
     """A body that has arrived."""
@@ -75,23 +105,6 @@ class _Raw:
 
     def stream(self) -> Iterator[bytes]:
         yield self._content
-
-
-def _body(operation: str, request: Body) -> Body:
-    match operation:
-        case "PutItem":
-            return {}
-        case "GetItem":
-            return {"Item": _looked_up(request)}
-        case "UpdateItem":
-            return _updated(request)
-        case "GetLogEvents":
-            return {"events": [_report_event(request)], "nextBackwardToken": "b/1"}
-        case "GetMetricStatistics":
-            [statistic] = request["Statistics"]
-            point = {"Timestamp": request["StartTime"], statistic: 0.0, "Unit": "Count"}
-            return {"Label": request["MetricName"], "Datapoints": [point]}
-    raise ValueError(f"no handler is expected to call {operation}")
 
 
 def _looked_up(request: Body) -> Body:
@@ -125,9 +138,9 @@ def _report_event(request: Body) -> Body:
     return {"timestamp": milliseconds, "ingestionTime": milliseconds, "message": json.dumps(line)}
 
 
-def _updated(request: Body) -> Body:
+def _updated(request: Body, row: Body) -> Body:
     """Return the row as it was, or as the request's assignments leave it, if that is asked for."""
-    row = ROW | request["Key"]
+    row = row | request["Key"]
     match request.get("ReturnValues"):
         case "ALL_OLD":
             return {"Attributes": row}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,6 +31,17 @@ import troposphere.s3, troposphere.sns, troposphere.sqs
 # The client is made at the first call; with the import, that is what a cold start takes.
 START_HANDLER = "import handlers.{}; from handlers.shared.aws import clients; clients.store()"
 START_YARDSTICK = "import {}"
+# What a function has of its gateway once it has charged: the gateway, and who gets it its secret.
+START_AT_SIMULATED = f"{START_HANDLER.format('processing')}; clients.gateway()"
+STRIPE = "handlers.shared.stripe:StripeGateway"
+SECRET = json.dumps({"api_key": "sk_test_bench", "account": "acct_bench", "signing_secrets": []})
+START_AT_STRIPE = f"""
+import os
+os.environ["GATEWAY"] = "{STRIPE}"
+{START_HANDLER.format("processing")}
+clients.secrets()
+clients.gateway_class()({SECRET!r})
+"""
 # A function's, made of what the template gives it and what Lambda does.
 ENVIRONMENT = {
     "PATH": os.defpath,
@@ -100,6 +112,12 @@ COMPARISONS = (
         [PYTHON, "-c", START_HANDLER.format("processing")],
         [PYTHON, "-c", START_YARDSTICK.format("processing")],
         1.05,
+    ),
+    Comparison(
+        "processing's start at Stripe / at the simulated",
+        [PYTHON, "-c", START_AT_STRIPE],
+        [PYTHON, "-c", START_AT_SIMULATED],
+        1.1,
     ),
 )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from tests.bench import worker
 from tests.bench.figures import Figure
-from tests.bench.processes import ENVIRONMENT
+from tests.bench.processes import ENVIRONMENT, STRIPE
+from tests.localstripe.standin import stripe
 
 ROUNDS = 41
 CALLS = 25
@@ -25,7 +27,8 @@ REPORTS = frozenset({"GetLogEvents"})
 class Request:
     """A request that a handler answers, and the AWS operations that it may take.
 
-    It is compared with the yardstick's own, or with another request of ours.
+    It is compared with the yardstick's own, or with another request of ours. at_stripe are the
+    calls to Stripe, if that is the gateway.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Request:
     operations: tuple[str, ...]
     beside: str = ""
     limit: float = LIMIT
+    at_stripe: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -45,6 +49,20 @@ REQUESTS = (
     Request("health", "health_monitor", ("GetLogEvents",)),
     Request("look-up", "lookup", ("GetItem",), beside="validate", limit=1.0),
 )
+# Beside the simulated gateway, which is asked over no network.
+AT_STRIPE = Request(
+    "process at Stripe",
+    "processing",
+    ("UpdateItem", "UpdateItem", "UpdateItem"),
+    beside="process",
+    limit=4.0,
+    at_stripe=("prepare", "confirm"),
+)
+ROUNDS_AT_STRIPE = 15
+AT_STRIPE_VARIABLES = {
+    "GATEWAY": STRIPE,
+    "GATEWAY_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:bench-AbCdEf",
+}
 
 
 @dataclass(frozen=True)
@@ -55,10 +73,12 @@ class Comparison:
     figure: Figure
     operations: tuple[str, ...]
     yardstick_operations: tuple[str, ...]
+    at_stripe: tuple[str, ...] = ()
 
     @property
     def calls_as_expected(self) -> bool:
-        return self.operations == self.request.operations
+        wanted = (self.request.operations, self.request.at_stripe)
+        return (self.operations, self.at_stripe) == wanted
 
     @property
     def independent_of_table_size(self) -> bool:
@@ -71,30 +91,48 @@ def compare_all() -> Iterator[Comparison]:
     with _side(worker.OURS) as ours, _side("tests.bench.reference") as yardstick:
         for request in REQUESTS:
             side, module = (ours, modules[request.beside]) if request.beside else (yardstick, "")
-            rounds = [
-                (_run(ours, request.module), _run(side, module or request.module))
-                for _ in range(ROUNDS)
-            ]
-            figure = Figure(
-                name=request.title,
-                ours=[batch.seconds / CALLS for batch, _ in rounds],
-                yardstick=[batch.seconds / CALLS for _, batch in rounds],
-                limit=request.limit,
-            )
-            yield Comparison(
-                request,
-                figure,
-                _operations([batch for batch, _ in rounds]),
-                _operations([batch for _, batch in rounds]),
-            )
+            yield _compare(request, ours, side, module or request.module, ROUNDS)
+        yield _compare_at_stripe(ours)
 
 
-def _side(package: str) -> ProcessPoolExecutor:
+def _compare(
+    request: Request,
+    ours: ProcessPoolExecutor,
+    side: ProcessPoolExecutor,
+    module: str,
+    rounds: int,
+) -> Comparison:
+    batches = [(_run(ours, request.module), _run(side, module)) for _ in range(rounds)]
+    figure = Figure(
+        name=request.title,
+        ours=[batch.seconds / CALLS for batch, _ in batches],
+        yardstick=[batch.seconds / CALLS for _, batch in batches],
+        limit=request.limit,
+    )
+    return Comparison(
+        request,
+        figure,
+        _operations([batch.operations for batch, _ in batches]),
+        _operations([batch.operations for _, batch in batches]),
+    )
+
+
+def _compare_at_stripe(simulated: ProcessPoolExecutor) -> Comparison:
+    """Charge at what stands for Stripe, in another process, with real HTTP on this machine."""
+    with stripe() as account, _side(worker.OURS, account.secret()) as ours:
+        _run(ours, AT_STRIPE.module)  # it has started
+        account.calls.clear()
+        found = _compare(AT_STRIPE, ours, simulated, AT_STRIPE.module, ROUNDS_AT_STRIPE)
+        kinds = tuple(call.kind for call in account.calls)
+        return replace(found, at_stripe=_one_of(kinds, ROUNDS_AT_STRIPE * CALLS))
+
+
+def _side(package: str, secret: str = "") -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         max_workers=1,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=worker.start,
-        initargs=(package, ENVIRONMENT),
+        initargs=(package, ENVIRONMENT | (AT_STRIPE_VARIABLES if secret else {}), secret),
     )
 
 
@@ -102,11 +140,14 @@ def _run(side: ProcessPoolExecutor, module: str) -> worker.Batch:
     return side.submit(worker.run, module, CALLS).result()
 
 
-def _operations(batches: list[worker.Batch]) -> tuple[str, ...]:
-    """Return the operations of one request; raise if requests that are alike differ in them."""
-    every = tuple(operation for batch in batches for operation in batch.operations)
-    requests = len(batches) * CALLS
+def _operations(batches: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the operations of one request."""
+    return _one_of(tuple(chain(*batches)), len(batches) * CALLS)
+
+
+def _one_of(every: tuple[str, ...], requests: int) -> tuple[str, ...]:
+    """Return the calls of one request; raise if requests that are alike differ in them."""
     one = every[: len(every) // requests]
     if one * requests != every:
-        raise SystemExit(f"equal requests made different AWS calls: {sorted(set(every))}")
+        raise SystemExit(f"equal requests made different calls: {sorted(set(every))}")
     return one
