@@ -54,6 +54,9 @@ STARTS: Mapping[str, Callable[[World], str]] = {
     "validated": validated,
     "validated, to be declined": lambda world: validated(world, customer_id=DECLINED_CUSTOMER),
     "validated, to be pending": lambda world: validated(world, customer_id=PENDING_CUSTOMER),
+    "prepared, and nobody knows": lambda world: left(
+        world, "customer", "prepare", Fault.KILLED_AFTER
+    ),
     "begun": lambda world: left(world, "customer", "UpdateItem", Fault.KILLED_AFTER),
     "prepared": lambda world: left(world, "customer", "confirm", Fault.KILLED_BEFORE),
     "confirmed": lambda world: left(world, "customer", "confirm", Fault.KILLED_AFTER),

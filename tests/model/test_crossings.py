@@ -43,7 +43,13 @@ CUSTOMERS: Mapping[str, tuple[bool | None, bool | None]] = {
 OF = {
     "process": [
         *("validated", "validated, to be declined", "validated, to be pending"),
-        *("begun", "prepared", "confirmed", "failed, and not canceled"),
+        *(
+            "begun",
+            "prepared",
+            "prepared, and nobody knows",
+            "confirmed",
+            "failed, and not canceled",
+        ),
         *("restored, charged", "restored, pending"),
     ],
     "retry": ["confirmed, and queued", "confirmed, and pending", "pending, and queued"],
@@ -52,6 +58,7 @@ OF = {
         *("restored, charged", "restored, pending", "restored, prepared", "restored, never begun"),
     ],
     "notification": [
+        "prepared, and nobody knows",
         "confirmed",
         "failed, and not canceled",
         "pending",

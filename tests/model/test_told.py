@@ -30,6 +30,7 @@ CANCELED = [
 # Where the gateway has something to tell, and what comes of it when nothing else happens: of one
 # that failed while it was charged, nothing, until somebody tries again.
 TOLD = {
+    "prepared, and nobody knows": "processing",
     "confirmed": "processed",
     "failed, and not canceled": "processing",
     "pending": "pending",
