@@ -149,6 +149,26 @@ def test_a_capture_that_its_row_contradicts_is_counted_before_its_notification_i
             assert status(world, payment) == change
 
 
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("position", range(3))
+def test_a_notification_is_not_taken_for_a_row_that_is_changed_meanwhile(
+    world: World, position: int, change: str
+) -> None:
+    """Before the gateway is asked, before the row is read, and before it is written."""
+    payment = left(world, PENDING_CUSTOMER)
+    world.two_step.act(payment, pays=True)
+    notice = world.two_step.notices[-1]
+    faults = Planned()
+    faults.meanwhile[position] = lambda: CHANGES[change](world, payment)
+    world.network.decide = faults
+    world.notify(notice)
+    assert not faults.meanwhile
+    assert not world.post.forgotten
+    assert world.notify(notice) == 200
+    (capture,) = world.gateway.captures
+    assert capture.reference in world.journal.counted_captures
+
+
 @pytest.mark.parametrize("change", ["declined", "canceled"])
 @pytest.mark.parametrize("is_charged", [False, True])
 def test_a_capture_by_a_request_is_counted_where_a_person_ends_its_payment_meanwhile(
