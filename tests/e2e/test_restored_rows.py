@@ -11,8 +11,8 @@ import pytest
 
 from handlers.shared.money import Money
 from handlers.shared.transactions import fingerprint
+from payment_infra.cloud.restoring.carry_over import RowChange, changes
 from payment_infra.cloud.restoring.marking import Marking
-from payment_infra.cloud.restoring.reconciliation import RowChange, changes
 from payment_infra.local.stack import open_session
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def put(client: DynamoDBClient, table: str, transaction_id: str, item: Mapping[s
     client.put_item(TableName=table, Item={"transaction_id": {"S": transaction_id}, **item})
 
 
-def reconcile(
+def carry_over(
     client: DynamoDBClient,
     names: tuple[str, str],
     *,
@@ -103,13 +103,13 @@ def test_no_payment_is_moved_back(client: DynamoDBClient, two_tables: tuple[str,
                 expected[name] = before if ends or newer_and_further else after
         put(client, left, f"{before}-new", payment(before, LATER))
         expected[f"{before}-new"] = before
-    found = reconcile(client, two_tables)
+    found = carry_over(client, two_tables)
     result = {name: row(client, target, name)["status"]["S"] for name in expected}
     assert result == expected
     assert {name for name, one in found.items() if one.action == "copied"} == {
         name for name in expected if row(client, target, name) == row(client, left, name)
     }
-    again = reconcile(client, two_tables)
+    again = carry_over(client, two_tables)
     assert {one.action for one in again.values()} == {"kept"}
 
 
@@ -121,7 +121,7 @@ def test_what_a_second_look_finds_is_new_and_a_payment(
     put(client, left, "clock", payment("processed", NOW - timedelta(minutes=4)))
     put(client, left, "status", payment("refunded", LATER))
     put(client, left, "amount", payment("validated", LATER) | {"amount_minor": {"S": "1"}})
-    found = reconcile(client, two_tables, since=NOW)
+    found = carry_over(client, two_tables, since=NOW)
     assert {name: one.action for name, one in found.items()} == {
         "clock": "copied",
         "status": "foreign",
@@ -129,7 +129,7 @@ def test_what_a_second_look_finds_is_new_and_a_payment(
     }
     assert not row(client, target, "status")
     assert not row(client, target, "old")
-    assert reconcile(client, two_tables)["old"].action == "copied"
+    assert carry_over(client, two_tables)["old"].action == "copied"
     assert row(client, target, "old")
 
 
@@ -137,12 +137,12 @@ def test_every_page_is_carried_over(client: DynamoDBClient, two_tables: tuple[st
     left, target = two_tables
     for number in range(40):
         put(client, left, f"n-{number}", payment("processed", LATER, decline_reason="x" * 60_000))
-    found = reconcile(client, two_tables, write=False)
+    found = carry_over(client, two_tables, write=False)
     assert sum(one.unknown for one in found.values()) == len(found) == 40
     assert not row(client, target, "n-0")
-    reconcile(client, two_tables)
+    carry_over(client, two_tables)
     assert all(row(client, target, f"n-{number}") for number in range(40))
-    assert reconcile(client, two_tables) == {}
+    assert carry_over(client, two_tables) == {}
 
 
 def test_only_open_rows_are_marked_and_the_earlier_mark_stays(
@@ -184,10 +184,10 @@ def test_an_open_row_that_is_carried_over_keeps_the_earlier_mark(
                     put(client, table, name, payment(row_status, at) | marked)
                 known = [mark for mark in (own, there) if mark is not None]
                 expected[name] = min(known, default=None) if status == "processing" else own
-    found = reconcile(client, two_tables)
+    found = carry_over(client, two_tables)
     assert {change.action for change in found.values()} == {"copied"}
     for name, mark in expected.items():
         item = row(client, target, name)
         assert item["status"] == {"S": name.partition("-")[0]}
         assert item.get("rewound") == (None if mark is None else {"N": str(mark)}), name
-    assert reconcile(client, two_tables) == {}
+    assert carry_over(client, two_tables) == {}

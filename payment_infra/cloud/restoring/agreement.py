@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from payment_infra.cloud.events import Report
-from payment_infra.cloud.restoring.reconciliation import RowChange, changes
+from payment_infra.cloud.restoring.carry_over import RowChange, changes
 from payment_infra.cloud.restoring.rows import OPEN
 from payment_infra.errors import UsageError
 from payment_infra.wording import counted

@@ -6,7 +6,7 @@ its key by the time that somebody processes it. So the row gets `rewound`, the m
 and the handlers look it up first.
 
 `updated_at` stays as it is, for it says when the payment changed, and the mark changes nothing of
-that. A later one would let the old row win: `reconciliation` would take it for newer than what was
+that. A later one would let the old row win: `carry_over` would take it for newer than what was
 settled a moment before it was marked, and an undo would carry it back as if it were news. As no
 undo finds the mark by that, each marking looks at the marks of the table that is left, too.
 """

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from payment_infra.cloud.restoring.reconciliation import RowChange
+from payment_infra.cloud.restoring.carry_over import RowChange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Moving payments from one table to another: stopped, reconciled, marked, repointed, let in."""
+"""Moving payments from one table to another: stopped, carried over, marked, repointed, let in."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from payment_infra.cloud.environment.intake import (
 from payment_infra.cloud.environment.live import check_live
 from payment_infra.cloud.events import Caution
 from payment_infra.cloud.restoring import row_log
+from payment_infra.cloud.restoring.carry_over import RowChange, changes
 from payment_infra.cloud.restoring.encryption import check_usable
 from payment_infra.cloud.restoring.marking import Marking
-from payment_infra.cloud.restoring.reconciliation import RowChange, changes
 from payment_infra.cloud.restoring.repointing import Disturbed, repoint
 from payment_infra.cloud.restoring.work import CARRY
 from payment_infra.cloud.sdk import tables
@@ -83,7 +83,7 @@ def switch(
             # `resume` or a person may have let them in since.
             if not journal.stops or _is_open(work):
                 journal = _stop(work, journal)
-            slipped = _reconcile_again(work, journal, marking, rows)
+            slipped = _carry_over_again(work, journal, marking, rows)
             _tell_marked(work, target, len(slipped - (marked or set())))
             journal = start(work, journal)
         # An earlier run has marked them, if it has moved the stack.
@@ -143,7 +143,7 @@ def _move(
                 whole = journal.facts.get("whole", False) and not journal.undoing
                 marked = set() if whole else work.persist(marking.mark_all)
             else:
-                rows += _reconcile(work, journal, marking, known=rows)
+                rows += _carry_over(work, journal, marking, known=rows)
                 marked = work.persist(marking.mark_all)
             _tell_marked(work, target, len(marked))
         with work.step(7, f"Move the stack to {target}"):
@@ -174,7 +174,7 @@ def _stop(work: Work, journal: Journal) -> Journal:
     return journal
 
 
-def _reconcile_again(
+def _carry_over_again(
     work: Work, journal: Journal, marking: Marking, known: Sequence[RowChange]
 ) -> set[str]:
     """Carry over what slipped through, for a throttle is a target, not a ceiling (API Gateway,
@@ -184,12 +184,12 @@ def _reconcile_again(
     """
     if marking.lost:
         return set()  # nothing can have slipped through to a table that is not there
-    again = _reconcile(work, journal, marking, since=journal.stopped_at, known=known)
+    again = _carry_over(work, journal, marking, since=journal.stopped_at, known=known)
     ids = [row.transaction_id for row in again if row.action != "copied"]
     return work.persist(lambda: marking.mark(ids))
 
 
-def _reconcile(
+def _carry_over(
     work: Work,
     journal: Journal,
     marking: Marking,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from payment_infra.cloud.restoring.carry_over import CLOCK_MARGIN
 from payment_infra.cloud.restoring.encryption import Encryption
 from payment_infra.cloud.restoring.reading import each_segment, scan_segment
-from payment_infra.cloud.restoring.reconciliation import CLOCK_MARGIN
 from payment_infra.cloud.restoring.rows import is_payment, text
 from payment_infra.cloud.sdk import keys
 from payment_infra.cloud.sdk.errors import translated

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from payment_infra.cloud.restoring.reconciliation import RowChange, changes
+from payment_infra.cloud.restoring.carry_over import RowChange, changes
 from payment_infra.cloud.restoring.rows import BEGUN_AT, OPEN, SETTLED
 from tests.aws import FakeAws
 from tests.restoring import MINUTE, TO, World, actions, active, marks, payment, seconds

@@ -15,7 +15,7 @@ from payment_infra.cloud.environment.journal import Phase
 from payment_infra.cloud.environment.locking import Overtaken
 from payment_infra.cloud.events import Caution, Report, StepBegun
 from payment_infra.cloud.restoring import row_log
-from payment_infra.cloud.restoring.reconciliation import RowChange
+from payment_infra.cloud.restoring.carry_over import RowChange
 from payment_infra.cloud.sdk.session import Session
 from payment_infra.errors import AwsError, UsageError
 from tests.aws import FakeBoto
@@ -185,7 +185,7 @@ def test_a_resume_that_is_killed_at_any_change_is_made_again() -> None:
     assert at_every_number(at) > 3
 
 
-def test_a_foreign_update_before_the_move_is_reconciled_again(world: World) -> None:
+def test_a_foreign_update_before_the_move_is_carried_over_again(world: World) -> None:
     """Somebody deploys with the AWS CLI, and that lets payments in."""
 
     def deploy(event: object) -> None:
@@ -417,7 +417,7 @@ def test_a_restore_of_an_earlier_release_is_undone_by_its_tags(world: World) -> 
     assert world.journal.phase is Phase.UNDONE
 
 
-def test_an_update_that_comes_first_is_reconciled_again(world: World) -> None:
+def test_an_update_that_comes_first_is_carried_over_again(world: World) -> None:
     world.aws.errors["cloudformation:ExecuteChangeSet"] = Refused("InvalidChangeSetStatus")
 
     def pass_by(event: object) -> None:

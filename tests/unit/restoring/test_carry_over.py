@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from payment_infra.cloud.restoring.reconciliation import CLOCK_MARGIN, RowChange, changes
+from payment_infra.cloud.restoring.carry_over import CLOCK_MARGIN, RowChange, changes
 from tests.aws import FakeAws
 from tests.restoring import payment
 from tests.tables import START, FakeTables
