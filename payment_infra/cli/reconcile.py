@@ -92,8 +92,10 @@ def command(
     with Spool.open(file_of(*subject, session.endpoint_url or "")) as spool:
         summary = _compare(environment, spool, asked)
         fixable, fixed = spool.count_fixable(), None
-        if output == "text":
-            shown.print_differences(spool, shutil.get_terminal_size().columns)
+        asks = fix and fixable > 0 and not yes
+        if output == "text" or asks:
+            columns = shutil.get_terminal_size().columns
+            shown.print_differences(spool, columns, err=output == "json")
             shown.note_summary(spool, summary)
         if fix and fixable:
             fixed = _fix(environment, spool, summary, take_over, yes=yes)

@@ -355,6 +355,16 @@ def test_a_person_is_asked_after_the_differences_and_no_is_nothing(
     assert result.stderr.endswith("1 row written, 0 refused\n")
 
 
+def test_a_person_sees_what_is_asked_about_where_documents_go_to_stdout(
+    cli: Cli, account: Reconciled
+) -> None:
+    account.items, account.payments = [row(1, "pending")], [payment(1)]
+    result = cli("reconcile", *ENVIRONMENT, "--fix", "--output", "json", typed="y\n")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("captured, not settled: 1\n")
+    assert json.loads(result.stdout)["fixed"] == 1
+
+
 def test_nobody_to_ask_is_said_before_anything_is_read(cli: Cli, account: Reconciled) -> None:
     line = refused(cli("reconcile", *ENVIRONMENT, "--fix"), 2)
     assert line == "there is no terminal to ask on; add --yes to go ahead"

@@ -54,17 +54,17 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
 }
 
 
-def print_differences(spool: Spool, width: int) -> None:
-    """Print each difference with both sides, by their kinds."""
+def print_differences(spool: Spool, width: int, *, err: bool = False) -> None:
+    """Print each difference with both sides, by their kinds; err: where documents go to stdout."""
     for kind, number in spool.counts().items():
         title, meaning = KINDS[kind]
-        click.secho(f"{title}: {number}", bold=True)
+        click.secho(f"{title}: {number}", bold=True, err=err)
         for line in textwrap.wrap(meaning, max(width - 2, 20), break_long_words=False):
-            click.echo(f"  {line}")
+            click.echo(f"  {line}", err=err)
         for difference in spool.differences(kind):
-            click.echo(f"  {escaped(difference.transaction_id or 'no transaction')}")
+            click.echo(f"  {escaped(difference.transaction_id or 'no transaction')}", err=err)
             for line in _sides(difference):
-                click.echo(f"    {line}")
+                click.echo(f"    {line}", err=err)
 
 
 def print_json_lines(spool: Spool, summary: Summary, fixed: int | None) -> None:

@@ -52,7 +52,7 @@ def compare(work: Work, moment: datetime) -> Against:
         with Spool.temporary() as spool:
             asked = Asked(since, until)
             Comparison(work.environment, spool, asked, work.operator.tell, work.clock).run()
-            counts = spool.counts()
+            counts, fixable = spool.counts(), spool.count_fixable()
             first = [
                 asdict(difference)
                 for kind in counts
@@ -78,7 +78,8 @@ def compare(work: Work, moment: datetime) -> Against:
     number = counted(sum(counts.values()), "difference")
     line = f"{number} between rows and the gateway ({told}); `{command}` shows them"
     work.operator.tell(Caution(line))
-    return Against((f"- {line}, and --fix writes what nobody has to decide",), document)
+    fixes = f", and --fix mends {fixable}" if fixable else ""
+    return Against((f"- {line}{fixes}",), document)
 
 
 def _not_compared(work: Work, why: str, command: str) -> Against:

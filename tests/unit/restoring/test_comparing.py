@@ -50,15 +50,15 @@ def test_where_rows_and_gateway_agree_the_document_says_so() -> None:
 
 def test_a_capture_of_a_payment_that_was_lost_or_taken_back_is_told_with_the_command() -> None:
     world = World()
-    world.listed = [captured("open"), captured("gone", 2)]
+    world.listed = [captured("since-0"), captured("gone", 2)]
     report = world.restore(discard_newer=True, confirm_discard=True)
     [caution] = [one for one in cautions(world) if "between rows and the gateway" in one]
     assert caution.endswith(f"{COMMAND} shows them")
-    assert f"- {caution}, and --fix writes what nobody has to decide" in report.lines
+    assert f"- {caution}, and --fix mends 1" in report.lines
     reconciled: Any = report.document["reconciled"]
     told = [(one["kind"], one["transaction_id"]) for one in reconciled["first"]]
     assert ("no_row", "gone") in told
-    assert ("captured_not_settled", "open") in told
+    assert ("captured_not_settled", "since-0") in told
     assert reconciled["differences"]["no_row"] == 1
     assert world.journal.phase == "done"
 
