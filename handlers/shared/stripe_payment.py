@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _ADDRESSES = ("url", "hosted_voucher_url", "hosted_verification_url", "hosted_instructions_url")
 # What Stripe says of an amount that it does not take (Stripe, "Error codes").
 _AMOUNTS = frozenset({"amount_too_small", "amount_too_large", "invalid_charge_amount"})
+# What it says of a method, beside all that begins with payment_method_.
+_METHODS = frozenset(
+    {"payment_intent_incompatible_payment_method", "payment_intent_mandate_invalid"}
+)
 # Begin as those of a customer's method do, and are the operator's, or pass.
 _NOT_OF_THE_METHOD = frozenset(
     {"payment_method_configuration_failures", "payment_method_provider_timeout"}
@@ -65,13 +69,13 @@ def declined(refused: Refused) -> Declined | None:
     code, param = refused.code, refused.param
     if refused.type == "card_error":
         return Declined(code or UNNAMED, another_method=True)
-    if code in _AMOUNTS:
-        return Declined(code)
-    if param == "currency":
-        return Declined(code or "currency_not_supported")
-    of_the_method = code.startswith("payment_method_") and code not in _NOT_OF_THE_METHOD
-    if of_the_method or code == "payment_intent_incompatible_payment_method":
+    if code in _AMOUNTS or param in {"amount", "currency"}:
+        return Declined(code or f"{param}_not_supported")
+    begins_so = code.startswith("payment_method_") and code not in _NOT_OF_THE_METHOD
+    if begins_so or code in _METHODS:
         return Declined(code, another_method=True)
+    if param == "mandate_data":
+        return Declined("mandate_missing", another_method=True)
     if param == "payment_method" and not code.startswith("parameter"):
         return Declined(code or "payment_method_refused", another_method=True)
     if param == "customer" and code == "resource_missing":

@@ -144,6 +144,18 @@ INVALID = "invalid_request_error"
         ({"type": INVALID, "code": "amount_too_large", "param": "amount"}, "amount_too_large"),
         ({"type": INVALID, "param": "currency"}, "currency_not_supported"),
         (
+            {"type": INVALID, "code": "parameter_invalid_integer", "param": "amount"},
+            "parameter_invalid_integer",
+        ),
+        (
+            {"type": INVALID, "code": "parameter_missing", "param": "mandate_data"},
+            Declined("mandate_missing", another_method=True),
+        ),
+        (
+            {"type": INVALID, "code": "payment_intent_mandate_invalid"},
+            Declined("payment_intent_mandate_invalid", another_method=True),
+        ),
+        (
             {"type": INVALID, "code": "resource_missing", "param": "payment_method"},
             Declined("resource_missing", another_method=True),
         ),
