@@ -35,7 +35,7 @@ from handlers.shared.money import Money
 from handlers.shared.needs import units
 from handlers.shared.notifications import InvalidNotification, Notification, check_signature
 from handlers.shared.stripe_api import Api, Call, Object, Refused
-from handlers.shared.stripe_payment import declined, payment_of
+from handlers.shared.stripe_payment import declined, mode_of, payment_of
 from handlers.shared.stripe_secret import parse_secret
 
 if TYPE_CHECKING:
@@ -187,11 +187,12 @@ class StripeGateway:
             if not kind.startswith("payment_intent.") or kind in _OF_NO_CONCERN:
                 return None
             payment_id = event["data"]["object"]["id"]
+            mode = mode_of(live)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise InvalidNotification("unreadable") from error
         if not isinstance(payment_id, str) or not payment_id:
             raise InvalidNotification("unreadable")
-        return Notification(payment_id, account, "live" if live else "test")
+        return Notification(payment_id, account, mode)
 
     def _params(self, transaction: Transaction) -> dict[str, str]:
         """Return what a payment is made of; all of it is the row's, so it is always the same.
@@ -227,7 +228,9 @@ class StripeGateway:
         try:
             return call.get(_path(payment_id))
         except Refused as refused:
-            kind = NoSuchPayment if refused.status == 404 else GatewayUnavailable
+            # A page of whatever is on the way to Stripe says nothing of a payment.
+            missing = refused.status == 404 and refused.code == "resource_missing"
+            kind = NoSuchPayment if missing else GatewayUnavailable
             raise kind(refused.told) from refused
 
     def _after(self, call: Call, payment_id: str, refused: Refused) -> GatewayPayment:

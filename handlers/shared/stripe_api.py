@@ -205,7 +205,9 @@ class Call:
                 return GatewayTimeout(refused.told), pause
             case 429:
                 after = _seconds(answer.headers.get("retry-after"))
-                return GatewayUnavailable(refused.told), pause if after is None else after
+                if after is not None:
+                    pause = max(after, _pause(tries))
+                return GatewayUnavailable(refused.told), pause
             case status if status >= 500 or status == 424:
                 # A failure that is stored comes again; another one may be stored by now.
                 is_stored = answer.headers.get("idempotent-replayed") == "true"

@@ -25,6 +25,8 @@ from urllib3.exceptions import (
 
 # A lost first packet is sent again after a second (RFC 6298, 2.1).
 CONNECT_SECONDS = 2.0
+# A page of a list, the longest answer there is, has some hundred kilobytes.
+MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def send(request: HttpRequest, seconds: float) -> HttpAnswer:
     A name that does not resolve, or an answer that trickles, has no time-out of urllib3's, so this
     waits for a thread, and leaves it to its own end. Raises NotSent or NotAnswered.
     """
+    if seconds <= 0:
+        raise NotSent("no_time_left")
     came: list[HttpAnswer | NotSent | NotAnswered] = []
     thread = Thread(target=lambda: came.append(_exchange(request, seconds)), daemon=True)
     thread.start()
@@ -94,7 +98,12 @@ def _exchange(request: HttpRequest, seconds: float) -> HttpAnswer | NotSent | No
             timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=seconds),
             retries=False,
             redirect=False,
+            preload_content=False,
         )
+        body = answer.read(MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
+            answer.close()
+            return NotAnswered("too_long")
     except (NewConnectionError, ConnectTimeoutError, ProxyError) as error:
         return NotSent(type(error).__name__)
     except SSLError as error:
@@ -105,7 +114,7 @@ def _exchange(request: HttpRequest, seconds: float) -> HttpAnswer | NotSent | No
     except Exception as error:  # noqa: BLE001 - a thread would print it, and what is in its text
         return NotAnswered(type(error).__name__)
     headers = {name.lower(): value for name, value in answer.headers.items()}
-    return HttpAnswer(answer.status, headers, answer.data)
+    return HttpAnswer(answer.status, headers, body)
 
 
 def _causes(error: BaseException) -> list[object]:

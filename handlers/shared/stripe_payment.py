@@ -20,7 +20,7 @@ from handlers.shared.gateway import (
 from handlers.shared.stripe_api import Object, Refused, word
 
 if TYPE_CHECKING:
-    from handlers.shared.gateway import Outcome
+    from handlers.shared.gateway import Mode, Outcome
 
 # Where a customer does what he has yet to do: a bank's page, or a page of Stripe's that says what.
 _ADDRESSES = ("url", "hosted_voucher_url", "hosted_verification_url", "hosted_instructions_url")
@@ -56,11 +56,18 @@ def payment_of(intent: Object, account: str) -> GatewayPayment:
         amount=amount,
         currency=_text(intent["currency"]).upper(),
         account=account,
-        mode="live" if intent["livemode"] else "test",
+        mode=mode_of(intent["livemode"]),
         outcome=outcome,
         transaction_id=transaction_id if isinstance(transaction_id, str) else None,
         created_at=datetime.fromtimestamp(intent["created"], UTC),
     )
+
+
+def mode_of(live: object) -> Mode:
+    """Return what `livemode` says. Raises TypeError if that is neither true nor false."""
+    if type(live) is not bool:
+        raise TypeError("livemode is true or false")
+    return "live" if live else "test"
 
 
 def declined(refused: Refused) -> Declined | None:

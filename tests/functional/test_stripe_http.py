@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -165,6 +166,38 @@ def test_an_answer_that_does_not_end_is_not_waited_for(behave: Peer) -> None:
         with pytest.raises(NotAnswered) as lost:
             send(post(url), SHORT)
         assert lost.value.code == "timeout"
+
+
+def _zipped(length: int) -> bytes:
+    content = gzip.compress(b" " * length)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+def _plain(length: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + b" " * length
+
+
+@pytest.mark.parametrize("made", [_zipped, _plain])
+def test_an_answer_that_is_far_too_long_is_not_read_to_its_end(
+    made: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stripe_http, "MAX_BODY_BYTES", 1000)
+    with peer(says(made(1000)), says(made(1001))) as (url, _):
+        assert send(post(url), LONG).body == b" " * 1000
+        stripe_http._connections.cache_clear()
+        with pytest.raises(NotAnswered) as lost:
+            send(post(url), LONG)
+    assert lost.value.code == "too_long"
+
+
+def test_what_there_is_no_time_for_is_not_sent() -> None:
+    with peer(says(ANSWER)) as (url, came):
+        for seconds in (0.0, -1.0):
+            with pytest.raises(NotSent):
+                send(post(url), seconds)
+        assert came == []
+        assert send(post(url), LONG).status == 402
 
 
 def test_a_name_that_does_not_resolve_in_time_is_not_waited_for(

@@ -249,6 +249,15 @@ def test_a_payment_that_is_not_there_is_none(wire: Wire) -> None:
     assert wire.asked()[0] == "GET /v1/payment_intents/pi_x%2F..%2Fy"
 
 
+@pytest.mark.parametrize("told", [b"<html>", {}, error("another")])
+def test_a_page_that_is_not_there_says_nothing_of_a_payment(wire: Wire, told: Any) -> None:
+    """As of a proxy, or of an address that is not Stripe's."""
+    wire.say(answer(told, 404))
+    with pytest.raises(GatewayUnavailable) as failure:
+        wire.gateway().fetch("pi_1")
+    assert not isinstance(failure.value, NoSuchPayment)
+
+
 # cancel
 
 

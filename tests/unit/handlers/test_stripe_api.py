@@ -174,6 +174,13 @@ def test_how_long_to_wait_is_said_in_seconds_or_not_at_all(wire: Wire, after: st
     assert wire.waits == [0.25]
 
 
+def test_a_wait_of_no_time_is_none_that_stripe_can_mean(wire: Wire) -> None:
+    """Else it would be asked hundreds of times within a call, when it has asked for less."""
+    wire.say(*[answer(error("rate_limit"), 429, retry_after="0")] * 2, succeeded())
+    assert confirm(wire) == Charged("ch_1")
+    assert wire.waits == [0.25, 0.5]
+
+
 # A key that is rotated
 
 REFUSED = answer(error("api_key_expired"), 401)

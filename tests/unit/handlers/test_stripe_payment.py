@@ -111,6 +111,8 @@ def test_a_payment_of_others_has_no_transaction_id(metadata: Any) -> None:
         {"amount": True},
         {"currency": None},
         {"created": None},
+        {"livemode": None},
+        {"livemode": "false"},
     ],
 )
 def test_what_is_no_payment_is_none(fields: dict[str, Any]) -> None:
