@@ -88,8 +88,9 @@ def command(
         check_answers(yes)
     asked = _asked(since, until, only_ours)
     session, stack = environment.session, environment.stack
-    subject = (stack.name, session.region, environment.table, since, until or "", str(only_ours))
-    with Spool.open(file_of(*subject, session.endpoint_url or "")) as spool:
+    where = (session.account(), session.region, session.endpoint_url or "")
+    subject = (stack.name, environment.table, since, until or "", str(only_ours))
+    with Spool.open(file_of(*where, *subject)) as spool:
         summary = _compare(environment, spool, asked)
         fixable, fixed = spool.count_fixable(), None
         asks = fix and fixable > 0 and not yes

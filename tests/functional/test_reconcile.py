@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import re
+import sqlite3
 import stat
-from datetime import timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +166,23 @@ def test_refunds_and_what_is_young_or_begun_elsewhere_are_no_differences(
     account.payments = [payment(1), payment(3, "canceled")]
     [summary] = lines(cli, code=0)
     assert (summary["young"], summary["elsewhere"]) == (1, 1)
+
+
+def test_what_was_captured_a_moment_ago_is_looked_at_again_before_it_is_told(
+    cli: Cli, account: Reconciled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A customer has just paid, and the notification of that is on its way."""
+    account.items = [row(1, "pending"), row(2, "pending")]
+    account.payments = [payment(1), payment(2)]
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        account.items[0] = row(1, updated_at=exact(datetime.now(UTC)))
+
+    monkeypatch.setattr(Stack.__init__, "__defaults__", (sleep, ""))
+    assert kinds(lines(cli, code=4)) == [("captured_not_settled", "t-2")]
+    assert slept == [passes.NEWS_SECONDS]
 
 
 def test_captures_for_nobody_are_told_unless_only_ours_are_asked_for(
@@ -494,6 +513,34 @@ def test_two_at_once_do_not_share_a_file(cli: Cli, account: Reconciled, tmp_path
     account.before = meanwhile
     assert kinds(lines(cli, code=4)) == [("no_row", "t-1")]
     assert "another reconcile of this environment is at work with it" in refused(second[0], 1)
+
+
+def test_another_account_with_a_stack_of_the_same_name_is_another_comparison(
+    cli: Cli, account: Reconciled
+) -> None:
+    """Else what was listed of one would be held against the rows of the other."""
+    account.payments = [payment(1)]
+    break_off(account, 1)
+    assert cli("reconcile", *ENVIRONMENT).exit_code == 130
+    whole(account)
+    account.aws.account = "999999999999"
+    account.payments = []
+    assert lines(cli, code=0)[-1]["payments"] == 0
+
+
+def test_a_file_of_another_release_is_begun_anew(
+    cli: Cli, account: Reconciled, tmp_path: Path
+) -> None:
+    account.items, account.payments = [row(1)], [payment(1)]
+    break_off(account, 1)
+    cli("reconcile", *ENVIRONMENT)
+    whole(account)
+    [file] = files(tmp_path)
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE payments RENAME COLUMN captured TO paid")
+        connection.execute("PRAGMA user_version = 1")
+    [summary] = lines(cli, code=0)
+    assert (summary["payments"], len(account.done("list"))) == (1, 2)
 
 
 def test_a_file_that_is_none_is_told(cli: Cli, account: Reconciled, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import rule
 
-from handlers.shared.transactions import LEASE_SECONDS, MAX_RECOVERIES
+from handlers.shared.charging import LONGEST_QUEUED_SECONDS
+from handlers.shared.transactions import MAX_RECOVERIES
 from payment_infra.cloud.reconciling import comparison
 from payment_infra.cloud.reconciling.comparison import GRACE, Kind, Terms
 from tests.model.desk import install, reconcile, unexplained
@@ -26,8 +27,8 @@ from tests.model.steps import fail_once, validated
 from tests.model.two_step_machine import TWO_STEP_SETTINGS, ChangedTwoStepPayments
 from tests.model.world import World
 
-# Until nobody holds a payment, and none is young.
-OLD = LEASE_SECONDS + GRACE.total_seconds() + 1
+# Until nobody holds a payment, none is young, and none waits in the queue by any clock.
+OLD = LONGEST_QUEUED_SECONDS + GRACE.total_seconds() + 1
 RECONCILE_SETTINGS = settings(TWO_STEP_SETTINGS, max_examples=12)
 
 

@@ -106,7 +106,8 @@ def summary_lines(spool: Spool, summary: Summary) -> Iterator[str]:
     yield f"made from {shown(summary.since)} until {shown(summary.until)}"
     if summary.young:
         seconds = int(GRACE.total_seconds())
-        yield f"left out: {counted(summary.young, 'row')} that changed in the last {seconds} s"
+        told = counted(summary.young, "row")
+        yield f"left out: {told} that changed in the last {seconds} s, or wait in the queue"
     if summary.elsewhere:
         told = counted(summary.elsewhere, "row")
         yield f"left out: {told} begun at another gateway, account or mode"

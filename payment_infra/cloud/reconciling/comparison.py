@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from math import inf
 from typing import Any, Literal
 
 from payment_infra.moments import exact
@@ -22,7 +23,7 @@ LEASE = timedelta(seconds=90)
 CLOCKS = timedelta(minutes=2)
 # What is younger may still be on its way from the gateway into the row.
 GRACE = LEASE + CLOCKS
-# A lease that ends later is none: nobody has made it.
+# A lease that ends later is none: nobody has made it. So it is of what waits in the queue.
 LONGEST_LEASE = timedelta(hours=1)
 # The first_charge_at of what is charged in two steps: only another one is of a charge in one.
 IN_TWO_STEPS = "1970-01-01T00:00:00+00:00"
@@ -35,7 +36,7 @@ SHOWN = (
 )
 ATTRIBUTES = (
     *("transaction_id", "amount_minor", "created_at", "lease_expires_at", "in_flight"),
-    *("rewound", "first_charge_at", *SHOWN),
+    *("queued_until", "rewound", "first_charge_at", *SHOWN),
 )
 
 
@@ -123,19 +124,28 @@ class Terms:
         return any(row.get(name, mark) != mark for name, mark in self.marks.items())
 
     def is_young(self, row: Row) -> bool:
-        """Whether an attempt may have a payment at this moment, or has had it a moment ago."""
-        lease_end, now = row.get("lease_expires_at"), self.now.timestamp()
-        if row.get("status") == "processing" and isinstance(lease_end, int):
-            left = lease_end - now
-            if -CLOCKS.total_seconds() <= left < LONGEST_LEASE.total_seconds():
-                return True
+        """Whether an attempt may have a payment at this moment, or has had it a moment ago, or the
+        queue will have another one made."""
+        now = self.now.timestamp()
+        if row.get("status") == "processing":
+            for name in ("lease_expires_at", "queued_until"):
+                left = row[name] - now if isinstance(row.get(name), int) else -inf
+                if -CLOCKS.total_seconds() <= left < LONGEST_LEASE.total_seconds():
+                    return True
         return _text(row, "updated_at") > exact(self.now - GRACE)
 
     def covers(self, row: Row) -> bool:
         """Whether the list has all that can have been made for a row: nobody has begun the payment
-        before it, or had it after it."""
+        before it, or had it after it.
+
+        A restore leaves `updated_at` as it was. Until somebody has had the payment since, that
+        tells nothing of what was begun in the table that was left.
+        """
         created, updated = _text(row, "created_at"), _text(row, "updated_at")
-        return exact(self.since) <= created and "" < updated <= exact(self.until - GRACE)
+        taken_back = _moment(row["rewound"]) if "rewound" in row else ""
+        if taken_back is None:
+            return False
+        return exact(self.since) <= created and taken_back < updated <= exact(self.until - GRACE)
 
 
 def compare(
@@ -229,6 +239,14 @@ def _told(payment: Payment) -> dict[str, Any]:
     """Return what a person is told of a listed payment."""
     names = ("outcome", "id", "reference", "amount", "amount_minor", "currency", "created_at")
     return {name: getattr(payment, name) for name in names}
+
+
+def _moment(seconds: object) -> str | None:
+    """Return epoch seconds as rows have moments, None if they are none."""
+    try:
+        return exact(datetime.fromtimestamp(seconds, UTC)) if isinstance(seconds, int) else None
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _text(row: Row, name: str) -> str:

@@ -50,6 +50,9 @@ PASSING = frozenset(
     {"gateway_unavailable", "gateway_timeout", "no_time_left", "store_unavailable", "unforeseen"}
 )
 
+# What a pending payment has come to is on its way then: a notification takes seconds.
+NEWS_SECONDS = 5.0
+
 Clock = Callable[[], datetime]
 
 
@@ -214,16 +217,23 @@ class Comparison:
 
     def _look(self) -> None:
         """Read anew what seems to differ, and keep what does."""
+        waited = False
         while batch := self._spool.candidates():
             found = self._persistently(partial(self._rows, batch))
             rows = {row["transaction_id"]: row for row in found}
-            terms, young = self._terms(), 0
-            differences: list[Difference] = []
-            for transaction_id in batch:
-                payments = self._spool.payments_of(transaction_id)
-                compared = compare(transaction_id, rows.get(transaction_id), payments, terms)
-                young += compared.left_out == "young"
-                differences += filter(None, map(self._certain, compared.differences))
+            terms = self._terms()
+            compared = [
+                compare(each, rows.get(each), self._spool.payments_of(each), terms)
+                for each in batch
+            ]
+            told = [difference for each in compared for difference in each.differences]
+            if not waited and any(map(_may_be_news, told)):
+                self._progress("looking once more at what may have been captured just now")
+                self._environment.stack.sleep(NEWS_SECONDS)
+                waited = True
+                continue
+            young = sum(each.left_out == "young" for each in compared)
+            differences = list(filter(None, map(self._certain, told)))
             with self._spool.step():
                 self._spool.add_differences(differences)
                 self._spool.looked_at(batch)
@@ -234,8 +244,8 @@ class Comparison:
             for payment in self._spool.payments_of_nobody():
                 not_ours += 1
                 if not self._facts["only_ours"]:
-                    compared = compare(None, None, [payment], self._terms())
-                    self._spool.add_differences(compared.differences)
+                    of_nobody = compare(None, None, [payment], self._terms())
+                    self._spool.add_differences(of_nobody.differences)
             self._note(phase="told", not_ours=not_ours)
 
     def _rows(self, transaction_ids: Sequence[str]) -> list[Row]:
@@ -307,6 +317,12 @@ class Comparison:
                 self._progress(f"{refused.code}, trying again")
             sleep(pause)
         return persistently(call, sleep, self._tell)
+
+
+def _may_be_news(difference: Difference) -> bool:
+    """Whether a customer, or a bank, may have paid a moment ago."""
+    status = (difference.row or {}).get("status")
+    return difference.kind is Kind.NOT_SETTLED and status == "pending"
 
 
 def _moment(facts: Mapping[str, Any], name: str) -> datetime:

@@ -13,9 +13,10 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from payment_infra.cloud.reconciling.comparison import Difference, Kind, Payment
 from payment_infra.errors import PaymentInfraError
@@ -32,6 +33,9 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS differences"
     " (number INTEGER PRIMARY KEY, kind TEXT, fix TEXT, fixed INTEGER, told TEXT)",
 )
+_NAMES = ("facts", "payments", "candidates", "differences")
+# What a file holds: what another release has made otherwise is of no use ("PRAGMA user_version").
+_FORMAT = crc32(repr((_TABLES, *map(fields, (Payment, Difference)), *Kind)).encode()) >> 1
 
 
 def state_folder() -> Path:
@@ -98,8 +102,13 @@ class Spool:
             # The first lock is held for as long as the file is open ("PRAGMA locking_mode").
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
-            for table in _TABLES:
-                connection.execute(table)
+            [version] = connection.execute("PRAGMA user_version").fetchone()
+            if version != _FORMAT:
+                for table in _NAMES:
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            for creation in _TABLES:
+                connection.execute(creation)
             connection.execute("COMMIT")
             yield cls(connection, path)
 
@@ -134,7 +143,7 @@ class Spool:
 
     def clear(self) -> None:
         """Forget everything."""
-        for table in ("facts", "payments", "candidates", "differences"):
+        for table in _NAMES:
             self._connection.execute(f"DELETE FROM {table}")
 
     def add_payments(self, payments: Sequence[Payment]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.shared.charging import QUEUE_RETRY_SECONDS
 from handlers.shared.deadline import CLOCK_SKEW_SECONDS
 from handlers.shared.transactions import LEASE_SECONDS, LONG_AGO
 from payment_infra.cloud.reconciling.comparison import (
@@ -160,6 +161,10 @@ def test_what_nobody_could_know_and_the_list_has_nothing_of_was_not_charged() ->
         {"updated_at": exact(TERMS.until - GRACE + timedelta(seconds=1))},
         {"updated_at": None},
         {"gateway_account": "acct_2"},
+        # As a restore has found it: what was begun in the other table is dated nowhere.
+        {"rewound": int(datetime.fromisoformat(OLD).timestamp())},
+        {"rewound": 10**18},
+        {"rewound": "soon"},
     ],
     ids=str,
 )
@@ -167,6 +172,11 @@ def test_what_the_list_may_lack_or_another_may_know_of_is_never_called_not_charg
     changes: dict[str, Any],
 ) -> None:
     assert found(row(**{"status": "processing", **ASIDE, **changes})) == []
+
+
+def test_what_somebody_has_had_since_a_restore_is_dated_by_that() -> None:
+    since = row("processing", **ASIDE, rewound=int(datetime.fromisoformat(OLD).timestamp()) - 1)
+    assert found(since) == [(Kind.UNDECIDED, "not_charged", None)]
 
 
 @pytest.mark.parametrize("outcome", ["open", "pending", "declined", "canceled"])
@@ -208,6 +218,7 @@ def test_a_row_that_says_nothing_of_a_gateway_is_compared() -> None:
         {"updated_at": exact(NOW - GRACE + timedelta(seconds=1))},
         {"status": "processing", "lease_expires_at": int(NOW.timestamp()) + 60},
         {"status": "processing", "lease_expires_at": int(NOW.timestamp()) - 119},
+        {"status": "processing", "queued_until": int(NOW.timestamp()) + QUEUE_RETRY_SECONDS},
     ],
     ids=str,
 )
@@ -227,6 +238,9 @@ def test_a_row_that_is_young_or_leased_is_left_out(changes: dict[str, Any]) -> N
         {"lease_expires_at": "soon"},
         {"lease_expires_at": None},
         {"status": "pending", "lease_expires_at": int(NOW.timestamp()) + 60},
+        {"queued_until": int(NOW.timestamp()) - 121},
+        {"queued_until": int(NOW.timestamp()) + 3600},
+        {"status": "pending", "queued_until": int(NOW.timestamp()) + 60},
     ],
     ids=str,
 )
