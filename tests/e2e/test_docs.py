@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ from payment_infra.local.emulator import Emulator, emulator
 from tests.documents import RUNNABLE, Page, pages
 from tests.e2e.harness import REPOSITORY, Deployed, aws_variables, clean_environment
 from tests.e2e.terminal import at_terminal
+from tests.localstripe.standin import stripe
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Deploy
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PAGES = {
     page.name: page for page in pages() if any(block.info == RUNNABLE for block in page.blocks)
 }
+AN_HOUR = PAGES.pop("docs/stripe.md")
 # The pages that begin without an environment: they deploy one, or call no AWS.
 FROM_NOTHING = {"README.md", "docs/configuration.md", "docs/deploying.md"}
 ANSWERS = "y\n" * 20
@@ -37,7 +40,7 @@ for word do
   shift
   set -- "$@" "$(printf %s "$word" | sed -E "s#^https://([a-z0-9]+)\.execute-api[^/]+#$APIS/\1#")"
 done
-exec REAL --fail-with-body --silent --show-error "$@"
+exec REAL $FAILING --silent --show-error "$@"
 """
 # The documents are for the AWS CLI's version 2. The tests have version 1, which lacks one command.
 AWS = r"""#!/bin/sh
@@ -51,6 +54,44 @@ fi
 # What the pages show: a dead letter, and a payment that was given up.
 DEAD = "29802b1b-fb6d-4ee6-b25d-f460acc649b7"
 STUCK = "80a5cce8-fa68-4b23-be9e-c5cc0cdb23f2"
+# What becomes of the payment that was made last.
+ENDED = """
+until signed "${URL}transactions/$ID" | grep '"status": "processed"'; do sleep 0.1; done
+"""
+# What the reader and others do in the hour with Stripe, after the block in which these words are.
+MEANWHILE = {
+    "install": """
+cat first-secret.json > stripe-secret.json
+""",
+    "create-secret": r"""
+ARN=$(aws secretsmanager describe-secret --secret-id payment-infra/stripe-dev-001 \
+  --query ARN --output text)
+sed "s#arn:aws:secretsmanager[^\"]*#$ARN#" settings.toml > payment-infra.toml
+""",
+    "gateway-events": r"""
+EVENTS=$(echo "${URL}gateway-events" | sed -E "s#^https://([a-z0-9]+)[^/]+#$APIS/\1#")
+curl "$STRIPE/_control/notify" -d "{\"url\": \"$EVENTS\"}"
+cat signed-secret.json > stripe-secret.json
+echo 'gateway_events = true' >> payment-infra.toml
+""",
+    "pay pm_card_threeDSecure2Required": r"""
+PAGE=$(signed "${URL}transactions/$ID" | grep -o 'http://127[^"]*')
+curl "$PAGE/complete"
+"""
+    + ENDED,
+    "payment show": r"""
+PAYMENT=$(payment-infra payment show "$ID" --suffix dev-001 | sed -n 's/ *gateway_id *//p')
+curl -X POST "$STRIPE/_control/bank/$PAYMENT"
+"""
+    + ENDED
+    + r"""
+aws dynamodb update-continuous-backups --table-name transactions-dev-001 \
+  --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true
+""",
+    "--fix": r"""
+curl -X POST "$STRIPE/_control/rotate" -o stripe-secret.json
+""",
+}
 
 
 def test_there_are_pages_to_run() -> None:
@@ -66,6 +107,23 @@ def test_a_page_runs_as_it_stands(name: str, deploy: Deploy, tmp_path: Path) -> 
         elif name not in FROM_NOTHING:
             prepare(name, deploy(aws, "dev-001"))
         run(PAGES[name], aws, tmp_path, variables)
+
+
+def test_the_hour_with_stripe_runs_as_it_stands(tmp_path: Path) -> None:
+    """With what is in place of Stripe, and its hands: customers, a bank, and who rotates a key."""
+    with stripe() as account, emulator() as aws:
+        home = tmp_path / "home"
+        home.mkdir()
+        settings = next(block.text for block in AN_HOUR.blocks if block.info == "toml")
+        (home / "settings.toml").write_text(settings)
+        (home / "first-secret.json").write_text(account.secret(signing_secrets=[]))
+        (home / "signed-secret.json").write_text(account.secret())
+        shown = run(AN_HOUR, aws, tmp_path, {"STRIPE": account.url, "FAILING": ""}, MEANWHILE)
+        statuses = [payment["status"] for payment in account.payments()]
+    # A card, a declined one, one whose customer authenticates, and a debit.
+    assert statuses[-4:] == ["succeeded", "canceled", "succeeded", "succeeded"]
+    assert "sk_test_" not in shown
+    assert "whsec_" not in shown
 
 
 def prepare(name: str, deployed: Deployed) -> None:
@@ -92,10 +150,19 @@ def prepare(name: str, deployed: Deployed) -> None:
         )
 
 
-def run(page: Page, aws: Emulator, folder: Path, variables: Mapping[str, str]) -> None:
-    """Run the blocks of a page in one shell, in order; each command has to succeed."""
+def run(
+    page: Page,
+    aws: Emulator,
+    folder: Path,
+    variables: Mapping[str, str],
+    meanwhile: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Run the blocks of a page in one shell, in order; each command has to succeed.
+
+    meanwhile has what is run after a block in which some words are. Returns what was shown.
+    """
     home, programs = folder / "home", folder / "bin"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     (home / "templates").symlink_to(REPOSITORY / "templates")
     programs.mkdir()
     environment = clean_environment(home)
@@ -105,8 +172,12 @@ def run(page: Page, aws: Emulator, folder: Path, variables: Mapping[str, str]) -
         (programs / name).write_text(text.replace("REAL", real))
         (programs / name).chmod(0o755)
     environment["PATH"] = f"{programs}:{environment['PATH']}"
-    environment |= {**aws_variables(aws.url), "APIS": f"{aws.url}/_aws/execute-api", **variables}
+    environment |= {**aws_variables(aws.url), "APIS": f"{aws.url}/_aws/execute-api"}
+    environment |= {"FAILING": "--fail-with-body", **variables}
     blocks = [block.text for block in page.blocks if block.info == RUNNABLE]
+    for words, lines in meanwhile.items():
+        [place] = [place for place, text in enumerate(blocks) if words in text]
+        blocks[place] += lines
     script = folder / "script"
     script.write_text("".join(f"{text}echo ended {n}\n" for n, text in enumerate(blocks)))
     shell = ["bash", "-ex", "-o", "pipefail", str(script)]
@@ -115,3 +186,4 @@ def run(page: Page, aws: Emulator, folder: Path, variables: Mapping[str, str]) -
         for number in range(len(blocks)):
             terminal.until(f"\nended {number}\n")
         assert terminal.end() == 0, terminal.text
+    return terminal.text

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import queue
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import urllib3
-
-from tests.localstripe.standin import Stripe, stripe
+from tests.localstripe.standin import stripe
 
 if TYPE_CHECKING:
     from tests.localstripe.notices import Event
@@ -36,7 +33,7 @@ def main() -> None:
             _write(options.secret_file, account.secret())
         print(account.secret(), flush=True)
         if options.notify:
-            _notify(account, options.notify)
+            account.notify(options.notify, _told)
         threading.Event().wait()
 
 
@@ -45,21 +42,8 @@ def _write(file: Path, secret: str) -> None:
         stream.write(secret)
 
 
-def _notify(account: Stripe, url: str) -> None:
-    """Send each event, one after the other, and say how it was received."""
-    events: queue.Queue[Event] = queue.Queue()
-    account.listeners.append(events.put)
-
-    def work() -> None:
-        while True:
-            event = events.get()
-            try:
-                answered = str(account.send(event, url))
-            except urllib3.exceptions.HTTPError as error:
-                answered = type(error).__name__
-            print(f"{event.kind} {event.payment['id']}: {answered}", file=sys.stderr)
-
-    threading.Thread(target=work, daemon=True).start()
+def _told(event: Event, answered: str) -> None:
+    print(f"{event.kind} {event.payment['id']}: {answered}", file=sys.stderr)
 
 
 if __name__ == "__main__":

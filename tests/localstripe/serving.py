@@ -6,6 +6,7 @@ A page and a few POSTs with JSON are for whoever has no object in the same proce
     POST /_control/bank/ID                    the bank decides
     POST /_control/faults                     {"call": "confirm", "fault": "500-done", "times": 1}
     POST /_control/arrive, /_control/rotate   what is late arrives; the API key is changed
+    POST /_control/notify                     {"url": ...}: where notifications are sent
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ def _controlled(account: Stripe, method: str, path: str, body: bytes) -> Answer:
             account.decide(payment_id)
         case "POST", ["faults"]:
             account.fail(**json.loads(body))
+        case "POST", ["notify"]:
+            account.notify(**json.loads(body))
         case "POST", ["arrive"]:
             account.arrive()
         case "POST", ["rotate"]:

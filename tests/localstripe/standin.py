@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event as Signal
 from typing import Any
+
+import urllib3
 
 from handlers.shared.clock import utc_now
 from tests.localstripe import answers, notices
@@ -110,6 +114,25 @@ class Stripe:
     def release(self) -> None:
         """Let the answers go that are held back, now and later."""
         self._release.set()
+
+    # Whom Stripe tells
+
+    def notify(self, url: str, told: Callable[[Event, str], object] = lambda *_: None) -> None:
+        """Send each event from now on to a URL, one after the other, as to an endpoint that was set
+        up at Stripe; `told` hears what it has answered."""
+        events: queue.Queue[Event] = queue.Queue()
+        self.listeners.append(events.put)
+
+        def work() -> None:
+            while True:
+                event = events.get()
+                try:
+                    answered = str(self.send(event, url))
+                except urllib3.exceptions.HTTPError as error:
+                    answered = type(error).__name__
+                told(event, answered)
+
+        threading.Thread(target=work, daemon=True).start()
 
     # What customers and banks do
 
