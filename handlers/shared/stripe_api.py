@@ -143,7 +143,8 @@ class Call:
             Refused: it was not done.
             GatewayUnavailable: it was not done, for a reason that passes, or is the operator's.
             GatewayTimeout: whether it was done is unknown.
-            GatewayKeyFailed: it failed at Stripe, which says so for as long as it knows the key.
+            GatewayKeyFailed: it failed at Stripe, which says so for as long as it knows the key; or
+                the key is one for other parameters.
         """
         return self._ask("POST", path, urlencode(params), key)
 
@@ -214,7 +215,10 @@ class Call:
                 is_over = tries >= MAX_TRIES or (is_stored and advised != "true")
                 kind = GatewayUnavailable if key is None else GatewayKeyFailed
                 return kind(refused.told), None if is_over else pause
-            case 400 | 402 | 404 if refused.type != "idempotency_error":
+            case 400 if refused.type == "idempotency_error":
+                # The key came with other parameters before, as from another release.
+                return GatewayKeyFailed(refused.told), None
+            case 400 | 402 | 404:
                 raise refused
             case status if 200 <= status < 300:
                 return GatewayTimeout(refused.told), None

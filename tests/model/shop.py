@@ -16,6 +16,7 @@ from handlers.shared.stripe_api import Api
 from handlers.shared.stripe_http import send
 from handlers.shared.stripe_secret import parse_secret
 from tests.expressions import plain
+from tests.model.faults import Killed
 from tests.model.invocations import Invocation, run
 from tests.model.services import VISIBILITY_TIMEOUT
 from tests.model.world import World
@@ -90,8 +91,12 @@ class Shop:
         return str(json.loads(answer["body"])["transaction_id"])
 
     def process(self, payment: str) -> tuple[int, dict[str, Any]]:
-        """Ask for the charge; return the status and the body of the answer."""
-        return _told(self._ask(processing.handler, {"transaction_id": payment}))
+        """Ask for the charge; return the status and the body of the answer, 0 and nothing if the
+        process was killed."""
+        try:
+            return _told(self._ask(processing.handler, {"transaction_id": payment}))
+        except Killed:
+            return 0, {}
 
     def cancel(self, payment: str) -> tuple[int, dict[str, Any]]:
         """Ask for the cancellation, as for the charge."""

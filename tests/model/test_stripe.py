@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
-from itertools import permutations
+from itertools import count, permutations
 from typing import TYPE_CHECKING
 
 import pytest
 
 from handlers.shared.aws import metrics
 from handlers.shared.stripe import StripeGateway
-from handlers.shared.stripe_http import HttpAnswer, HttpRequest, send
+from handlers.shared.stripe_http import HttpAnswer, HttpRequest, NotAnswered, send
 from payment_infra.conformance import Request, run
 from tests.localstripe.faults import Fault
+from tests.model.faults import Fault as AwsFault
 from tests.model.hands import rewind
 from tests.model.shop import RETURN_URL, Shop
 
@@ -147,6 +151,57 @@ def test_a_retry_a_day_later_whose_keys_stripe_has_forgotten_charges_once(
     shop.check()
     assert shop.status(payment) == "processed"
     assert len(account.captures(payment)) == 1
+
+
+@pytest.mark.parametrize("fault", AwsFault)
+@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("method", [PAYS, DECLINES, DEBIT])
+def test_a_crash_or_a_lost_write_around_stripes_calls_ends_in_one_capture_at_most(
+    shop: Shop, account: Stripe, method: str, position: int, fault: AwsFault
+) -> None:
+    """Before and after each write: of the claim, of the id, and of the end."""
+    payment = shop.validate(method)
+    numbers = count()
+    shop.world.network.decide = lambda _: fault if next(numbers) == position else None
+    shop.process(payment)
+    shop.check()
+    shop.world.network.decide = lambda _: None
+    shop.world.network.deliver_late()
+    shop.settle()
+    finish(account)
+    shop.settle()
+    shop.check()
+    assert shop.status(payment) in (
+        {"validated", "processed"} if method != DECLINES else {"validated", "declined"}
+    )
+
+
+def test_many_who_ask_at_once_charge_once(shop: Shop, account: Stripe) -> None:
+    payment = shop.validate()
+    with ThreadPoolExecutor(8) as callers:
+        statuses = Counter(status for status, _ in callers.map(shop.process, [payment] * 24))
+    assert statuses[200] >= 1
+    assert statuses.keys() <= {200, 409}
+    assert [call.kind for call in account.calls] == ["prepare", "confirm"]
+    shop.check()
+
+
+def test_a_key_that_an_earlier_release_has_used_otherwise_keeps_no_payment_from_its_end(
+    shop: Shop, account: Stripe
+) -> None:
+    def of_another_release(request: HttpRequest, seconds: float) -> HttpAnswer:
+        send(replace(request, body=f"{request.body}&description=earlier"), seconds)
+        raise NotAnswered("lost")
+
+    payment = shop.validate()
+    shop.carry = of_another_release
+    shop.process(payment)
+    shop.carry = send
+    shop.settle()
+    shop.check()
+    assert shop.status(payment) == "processed"
+    made = [one["status"] for one in account.payments(payment)]
+    assert made == ["requires_confirmation", "succeeded"]
 
 
 def test_what_was_prepared_twice_is_confirmed_once(shop: Shop, account: Stripe) -> None:

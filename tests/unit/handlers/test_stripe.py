@@ -156,8 +156,6 @@ def test_a_refusal_for_what_the_customer_gave_is_declined(
         (401, error(), "invalid_request_error"),
         (403, error("secret_key_required"), "secret_key_required"),
         (404, error("resource_missing"), "resource_missing"),
-        (400, error("x", "idempotency_error"), "x"),
-        (400, error(None, "idempotency_error"), "idempotency_error"),
         (302, b"<html>", "http_302"),
         (403, b"<html>", "http_403"),
     ],
@@ -169,6 +167,17 @@ def test_a_mistake_of_ours_or_the_operators_declines_nobody(
     with pytest.raises(GatewayUnavailable) as failure:
         wire.gateway().prepare(transaction(), "t-1")
     assert failure.value.code == code
+    assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize(("code", "told"), [("x", "x"), (None, "idempotency_error")])
+def test_a_key_for_other_parameters_is_of_no_use_and_declines_nobody(
+    wire: Wire, code: str | None, told: str
+) -> None:
+    wire.say(answer(error(code, "idempotency_error"), 400))
+    with pytest.raises(GatewayKeyFailed) as failure:
+        wire.gateway().prepare(transaction(), "t-1")
+    assert failure.value.code == told
     assert len(wire.requests) == 1
 
 
