@@ -26,11 +26,23 @@ if TYPE_CHECKING:
 )
 @click.option("--pay", is_flag=True, help="Charge at a real gateway, too: 100.50 USD.")
 @method_option
+@click.option(
+    "--currency",
+    default="USD",
+    show_default=True,
+    metavar="CODE",
+    help="Currency of the payment, where the gateway does not take USD; it is one of 100 then.",
+)
 @output_option
 @environment_options
 @everywhere
 def command(
-    environment: Environment, verbose: bool, pay: bool, payment_method: str, output: str
+    environment: Environment,
+    verbose: bool,
+    pay: bool,
+    payment_method: str,
+    currency: str,
+    output: str,
 ) -> None:
     """Check a deployed stack with real requests.
 
@@ -44,7 +56,15 @@ def command(
     """
     api = environment.api()
     gateway = environment.gateway()
-    run_checks(api, gateway, pay=pay, method=payment_method, verbose=verbose, output=output)
+    run_checks(
+        api,
+        gateway,
+        pay=pay,
+        method=payment_method,
+        currency=currency,
+        verbose=verbose,
+        output=output,
+    )
 
 
 def run_checks(
@@ -54,6 +74,7 @@ def run_checks(
     pay: bool,
     verbose: bool,
     method: str = "",
+    currency: str = "USD",
     output: str = "text",
 ) -> None:
     """Run the checks and print them.
@@ -63,6 +84,7 @@ def run_checks(
         gateway: the class of its payment gateway.
         pay: whether a real one is to charge.
         method: its token of what is charged.
+        currency: of the payment.
         verbose: whether every request and its answer are shown.
         output: text or json.
 
@@ -76,9 +98,11 @@ def run_checks(
         raise UsageError(lacking)
     charge = smoke.charges(gateway, pay=pay)
     checks: list[Check] = []
-    for check in smoke.run(api, charge=charge, method=method):
+    for check in smoke.run(api, charge=charge, method=method, currency=currency):
         if api.told and not checks:
             note(f"Warning: {api.told}")
+        if told := smoke.currency_refused(check, currency):
+            note(f"Warning: {told}")
         checks.append(check)
         if verbose or not check.passed:
             note(_conversation(api.url, check))

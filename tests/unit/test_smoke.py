@@ -260,6 +260,30 @@ def test_that_payments_fail_is_told_whatever_the_health(http: FakeHttp) -> None:
     )
 
 
+@pytest.mark.parametrize(("currency", "amount"), [("USD", 100.50), ("JPY", 100)])
+def test_the_payment_is_in_the_currency_that_was_named(
+    http: FakeHttp, currency: str, amount: float
+) -> None:
+    list(smoke.run(api(), charge=True, currency=currency))
+    sent = [json.loads(one.body) for one in http.requests if one.url.endswith("validate")]
+    assert {payment["currency"] for payment in sent if payment} == {currency}
+    assert sorted(payment["amount"] for payment in sent if payment) == [-1, amount]
+
+
+def test_a_currency_that_is_not_taken_is_told_with_how_to_name_another(
+    http: FakeHttp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = {"error": "Invalid currency", "message": "The payment gateway does not take the\x1b"}
+    http.answers["validate"] = Response(400, json.dumps(refusal).encode())
+    with pytest.raises(PaymentInfraError, match="checks failed"):
+        run_checks(api(), SIMULATED_GATEWAY, pay=False, currency="MGA", verbose=False)
+    told = (
+        "Warning: MGA is not taken (The payment gateway does not take the\\x1b); name another by "
+        "--currency\n"
+    )
+    assert told in capsys.readouterr().err
+
+
 def test_the_command_says_what_it_has_not_tried(
     http: FakeHttp, capsys: pytest.CaptureFixture[str]
 ) -> None:

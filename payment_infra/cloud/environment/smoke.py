@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSRequest
 
 from payment_infra.cloud.sdk import network
 from payment_infra.errors import AwsError
-from payment_infra.foreign import parsed
+from payment_infra.foreign import escaped, parsed
 from payment_infra.gateway_names import gateway_name, moves_money, needs_method
 from payment_infra.names import CANCEL_PATH, LOOKUP_PATH
 
@@ -28,6 +28,7 @@ CHECK = "check the network"
 # What a gateway may need of a payment; one that needs neither leaves it unread.
 PAYMENT_METHOD = "smoke-check"
 RETURN_URL = "https://example.com/"
+CURRENCY = "USD"
 # How often, and how far apart, a stage that has been stopped is asked whether it is still.
 THROTTLED_LOOKS = 30
 THROTTLED_PAUSE_SECONDS = 2.0
@@ -246,6 +247,15 @@ def judge(
     return Verdict("; ".join(failed), tuple(cautions))
 
 
+def currency_refused(check: Check, currency: str) -> str:
+    """Say what to do where a check has failed since its payment's currency is not taken, "" where
+    that is not why."""
+    if check.passed or check.answer.field("error") != "Invalid currency":
+        return ""
+    why = escaped(str(check.answer.field("message")))
+    return f"{escaped(currency)} is not taken ({why}); name another by --currency"
+
+
 def unhealthy(report: object) -> list[str]:
     """Return a few words on each check of a health report that is not healthy."""
     checks = report.get("checks") if isinstance(report, dict) else None
@@ -256,17 +266,21 @@ def unhealthy(report: object) -> list[str]:
     ]
 
 
-def run(api: Api, *, charge: bool, method: str = "") -> Iterator[Check]:
+def run(api: Api, *, charge: bool, method: str = "", currency: str = CURRENCY) -> Iterator[Check]:
     """Run the checks in order, and yield each as soon as it is done.
 
     Args:
         api: of the stack.
         charge: whether the payment that is recorded is charged, too; else it is canceled.
         method: the gateway's token of what is charged, "" for one that no real gateway knows.
+        currency: of the payment, which is of 100.50 USD, or 100 of any other: not every currency
+            has decimals (ISO 4217).
     """
     api.find_authorization()
     check = partial(_check, api)
-    payment = {"amount": 100.50, "currency": "USD", "customer_id": "smoke-check"}
+    amount = 100.50 if currency == CURRENCY else 100
+    payment: dict[str, object] = {"amount": amount, "currency": currency}
+    payment |= {"customer_id": "smoke-check"}
     payment |= {"payment_method": method or PAYMENT_METHOD, "return_url": RETURN_URL}
     validated = check("validate", "POST", "validate", payment, "200 validated", "status")
     yield validated
