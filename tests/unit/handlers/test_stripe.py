@@ -174,7 +174,7 @@ def test_a_mistake_of_ours_or_the_operators_declines_nobody(
 def test_a_key_for_other_parameters_is_of_no_use_and_declines_nobody(
     wire: Wire, code: str | None, told: str
 ) -> None:
-    wire.say(answer(error(code, "idempotency_error"), 400))
+    wire.say(answer(error(code, "idempotency_error", param="amount"), 400))
     with pytest.raises(GatewayKeyFailed) as failure:
         wire.gateway().prepare(transaction(), "t-1")
     assert failure.value.code == told
