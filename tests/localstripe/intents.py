@@ -66,6 +66,8 @@ class Intents:
         tell: Callable[[str, int, Mapping[str, Any]], None],
     ) -> None:
         self.livemode = False
+        # Whether a debit needs a customer with a mandate, as that of a real bank account does.
+        self.asks_for_mandates = False
         self._origin = origin
         self._page = page
         self._clock = clock
@@ -156,11 +158,15 @@ class Intents:
             if intent.may_redirect and "return_url" not in parameters:
                 message = "You must provide a `return_url`, since a method might redirect."
                 raise Refused(answers.error(400, INVALID, message, param="return_url"))
+            is_debit = intent.method is not None and intent.method.is_debit
+            if is_debit and self.asks_for_mandates and not intent.settings["customer"]:
+                message = "You must provide `mandate_data`."
+                raise Refused(answers.error(400, INVALID, message, param="mandate_data"))
             intent.return_url = parameters.get("return_url")
             if now["status"] == "requires_action":  # the customer is sent there again
                 return Answer(200, self._export(intent, self._asked(intent)))
             intent.failure = None
-            if intent.method and intent.method.is_debit:
+            if is_debit:
                 intent.at_bank = True
                 return self._changed("processing", intent, self._asked(intent))
             return self._charged(intent, *self._origin.call("POST", f"{PATH}/{intent.id}/confirm"))

@@ -60,6 +60,20 @@ def test_a_payment_is_charged_and_its_row_names_the_charge(shop: Shop, account: 
     shop.check()
 
 
+@pytest.mark.parametrize(
+    ("currency", "amount", "units"),
+    [("JPY", 1250, 1250), ("ISK", 1250, 125000), ("UGX", 1250, 125000), ("KWD", 12.5, 12500)],
+)
+def test_an_amount_is_counted_as_stripe_counts_the_currency(
+    shop: Shop, account: Stripe, currency: str, amount: float, units: int
+) -> None:
+    payment = shop.validate(currency=currency, amount=amount)
+    assert shop.process(payment)[0] == 200
+    [made] = account.payments(payment)
+    assert (made["currency"], made["amount_received"]) == (currency.lower(), units)
+    shop.check()
+
+
 def test_a_declined_card_is_canceled_at_stripe_before_it_is_called_declined(
     shop: Shop, account: Stripe
 ) -> None:
@@ -290,6 +304,21 @@ def test_a_customer_who_pays_before_the_cancellation_arrives_has_paid(
     shop.settle()
     shop.check()
     assert (status, shop.status(payment)) == (409, "processed")
+
+
+def test_a_bank_debit_without_a_mandate_is_declined_and_that_of_a_customer_is_not(
+    shop: Shop, account: Stripe
+) -> None:
+    account.intents.asks_for_mandates = True
+    without, mandated = shop.validate(DEBIT), shop.validate(DEBIT, customer_id="cus_1")
+    status, told = shop.process(without)
+    assert (status, told["reason"], told["another_method"]) == (402, "mandate_missing", True)
+    assert [one["status"] for one in account.payments(without)] == ["canceled"]
+    assert shop.process(mandated)[0] == 202
+    finish(account)
+    shop.settle()
+    shop.check()
+    assert shop.status(mandated) == "processed"
 
 
 @pytest.mark.parametrize("method", [DEBIT, DEBIT_FAILS])
