@@ -57,17 +57,23 @@ class Hand:
     gateway: AnyGateway
     deadline: Deadline
 
-    def ask(self, transaction_id: str) -> Told:
+    def ask(self, transaction_id: str, capture: str | None = None) -> Told:
         """Return the row's status, what the gateway says, how the row is flawed, if it is, and
         what is in the way of settling it, if anything is.
 
-        A payment of another gateway's is asked of nobody. Nothing is changed, here or there. Raises
-        NotDone, Flawed or DependencyFailed.
+        A payment of another gateway's is asked of nobody. Nothing is changed, here or there.
+
+        Args:
+            transaction_id: of the payment.
+            capture: the gateway's id of a capture of it, as the gateway has listed it, where the
+                row has no id.
+
+        Raises NotDone, Flawed or DependencyFailed.
         """
         row = self._read(transaction_id)
         elsewhere = self._elsewhere(row)
         transaction = Transaction.as_read(row) if elsewhere else self._ours(row)
-        found = None if elsewhere else self._ask(transaction)
+        found = None if elsewhere else self._ask(transaction, capture)
         told: Told = {"status": transaction.status, "gateway": described(found)}
         try:
             self._check_free(transaction)
@@ -82,7 +88,13 @@ class Hand:
             told["flaw"] = {"code": flaw.reason, "about": flaw.attribute}
         return told
 
-    def settle(self, transaction_id: str, agreed: object, known: End | None = None) -> Told:
+    def settle(
+        self,
+        transaction_id: str,
+        agreed: object,
+        known: End | None = None,
+        capture: str | None = None,
+    ) -> Told:
         """Write down what the gateway says, if it still is what somebody has agreed to.
 
         Args:
@@ -90,6 +102,7 @@ class Hand:
             agreed: what `ask` has returned of the gateway.
             known: what a person knows of the payment, where the gateway itself cannot tell, as of
                 one that was begun elsewhere, or may have been.
+            capture: as for `ask`.
 
         Raises:
             NotDone: nothing was written, and the gateway was not changed.
@@ -102,7 +115,7 @@ class Hand:
         self._check_free(read)
 
         def end(transaction: Transaction) -> End:
-            found = None if elsewhere else self._ask(transaction)
+            found = None if elsewhere else self._ask(transaction, capture)
             if described(found) != agreed:
                 raise NotDone("changed")
             return self._end(transaction, found, known)
@@ -161,11 +174,15 @@ class Hand:
             raise Unreadable("gateway_id")
         return transaction
 
-    def _ask(self, transaction: Transaction) -> Known:
+    def _ask(self, transaction: Transaction, capture: str | None = None) -> Known:
         """Return what the gateway has; None if it cannot tell."""
-        if self._has_none(transaction):
+        if capture is None and self._has_none(transaction):
             return NoCharge()
         try:
+            if capture is not None and in_two_steps(self.gateway):
+                return TwoSteps(self.gateway, self.store, self.deadline).capture(
+                    transaction, capture
+                )
             if in_two_steps(self.gateway):
                 return TwoSteps(self.gateway, self.store, self.deadline).ask(transaction)
             return OneStep(cast("Gateway", self.gateway), self.deadline).ask(transaction)

@@ -22,8 +22,9 @@ def carry_out(order: object, open_hand: Callable[[], Hand]) -> Told:
     """Carry an order out; return its transaction_id with what came of it, or why nothing did.
 
     An order has `do`, which is ask, settle or cancel, and `transaction_id`. To settle takes
-    `agreed`, too, and maybe `known`: the gateway's `reference` of a capture, null for none. To list
-    takes no transaction_id, but since, until and cursor (see `listing.page`).
+    `agreed`, too, and maybe `known`: the gateway's `reference` of a capture, null for none. To ask
+    and to settle may have `capture`: the gateway's id of a listed capture. To list takes no
+    transaction_id, but since, until and cursor (see `listing.page`).
     """
     told: Told = {}
     try:
@@ -39,7 +40,7 @@ def carry_out(order: object, open_hand: Callable[[], Hand]) -> Told:
         hand = open_hand()
         match fields:
             case {"do": "ask"}:
-                told |= hand.ask(transaction_id)
+                told |= hand.ask(transaction_id, _capture(fields))
             case {"do": "cancel"}:
                 told |= hand.cancel(transaction_id)
             case {"do": "settle", "agreed": agreed, "known": {"reference": str(reference)}}:
@@ -47,7 +48,7 @@ def carry_out(order: object, open_hand: Callable[[], Hand]) -> Told:
             case {"do": "settle", "agreed": agreed, "known": {"reference": None}}:
                 told |= hand.settle(transaction_id, agreed, NotCharged())
             case {"do": "settle", "agreed": agreed, **rest} if "known" not in rest:
-                told |= hand.settle(transaction_id, agreed)
+                told |= hand.settle(transaction_id, agreed, capture=_capture(fields))
             case _:
                 raise NotDone("not_an_order", fields.get("do"))
     except InvalidField as invalid:
@@ -62,3 +63,10 @@ def carry_out(order: object, open_hand: Callable[[], Hand]) -> Told:
         logs.unexpected(error)
         told["refused"] = {"code": "unforeseen", "about": error_code(error)}
     return told
+
+
+def _capture(fields: Mapping[str, object]) -> str | None:
+    capture = fields.get("capture")
+    if not isinstance(capture, str | None) or capture == "":
+        raise NotDone("not_an_order", "capture")
+    return capture

@@ -8,7 +8,7 @@ danger: whoever comes next fetches that payment, and goes on from what it says.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from handlers.shared.aws import logs, metrics
@@ -119,6 +119,21 @@ class TwoSteps:
         if found is None:
             return NoCharge()
         self._check(transaction, found, transaction.gateway_id or found.id)
+        return found
+
+    def capture(self, transaction: Transaction, payment_id: str) -> GatewayPayment:
+        """Return the gateway's payment of this id, which is to be a capture of this one: for a row
+        that has no id, or that a restore took back. Nothing is changed.
+
+        Raises OtherPayment, or OutcomeUnknown if it is not captured.
+        """
+        if transaction.gateway_id not in {None, payment_id}:
+            raise OtherPayment("gateway_id")
+        found = self._fetch(replace(transaction, gateway_id=payment_id))
+        if found.transaction_id != transaction.transaction_id:
+            raise OtherPayment("transaction_id")
+        if not isinstance(found.outcome, Charged):
+            raise OutcomeUnknown("NotCaptured")
         return found
 
     def end(self, payment: GatewayPayment, transaction: Transaction) -> End:

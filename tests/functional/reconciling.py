@@ -109,7 +109,7 @@ class Reconciled(Account):
             one
             for one in (*self.payments, *self.unlisted)
             if one["transaction_id"] == transaction_id
-            and one["id"] == row.get("gateway_id", one["id"])
+            and one["id"] == row.get("gateway_id", order.get("capture", one["id"]))
         ]
         if not mine and "gateway_id" in row:
             return {"refused": {"code": "no_such_payment", "about": "NoSuchPayment"}}

@@ -72,28 +72,24 @@ def _fix(environment: Environment, difference: Difference) -> None:
     transaction_id = str(difference.transaction_id)
     if difference.fix == "not_charged" and not _is_as_compared(environment, difference):
         raise refusal(environment, transaction_id, "changed")
-    told = give(environment, "ask", transaction_id)
+    listed = (difference.gateway or {}).get("id")
+    more: dict[str, Any] = {} if listed is None else {"capture": listed}
+    told = give(environment, "ask", transaction_id, **more)
     gateway: dict[str, Any] = told.get("gateway") or {}
     code = (told.get("obstacle") or {}).get("code")
     if code == "settled" and (difference.fix == "not_charged" or told["status"] == "processed"):
         return
     if difference.fix == "settle":
-        agreed, more = _is_captured(difference, gateway), dict[str, Any]()
+        is_so = gateway.get("outcome") == CHARGED and gateway.get("id") == listed
+    elif code == "unknown":
+        is_so, code, more = True, None, {"known": {"reference": None}}
     else:
-        agreed, more = gateway.get("outcome") == "none", dict[str, Any]()
-        if code == "unknown":
-            agreed, more, code = True, {"known": {"reference": None}}, None
+        is_so = gateway.get("outcome") == "none"
     if code is not None:
         raise refusal(environment, transaction_id, str(code), str(told["obstacle"]["about"]))
-    if not agreed:
+    if not is_so:
         raise refusal(environment, transaction_id, "changed")
     give(environment, "settle", transaction_id, agreed=gateway, **more)
-
-
-def _is_captured(difference: Difference, gateway: dict[str, Any]) -> bool:
-    """Whether the gateway itself names the capture that was listed."""
-    listed = difference.gateway or {}
-    return gateway.get("outcome") == CHARGED and gateway.get("id") == listed.get("id")
 
 
 def _is_as_compared(environment: Environment, difference: Difference) -> bool:

@@ -691,3 +691,83 @@ def test_whatever_call_fails_the_payment_is_found_again_and_the_next_order_ends_
         assert isinstance(two_steps.payment, GatewayPayment)
         captured = isinstance(two_steps.payment.outcome, Charged)
         assert captured == (payment.value("status") == "processed")
+
+
+# A capture that the gateway has listed.
+
+
+def listed(payment: Payment, **more: Any) -> dict[str, Any]:
+    """Settle a payment by the id under which the gateway has listed its capture."""
+    told = order(do="ask", transaction_id=payment.id, capture=ID)
+    return settle(payment.id, told.get("gateway"), capture=ID, **more)
+
+
+@pytest.mark.parametrize("state", ["rewound", "validated", "unmarked", "with its id", "pending"])
+def test_a_listed_capture_is_settled_though_the_row_has_no_id_and_the_gateway_finds_nothing(
+    payment: Payment, two_steps: FakeTwoSteps, state: str
+) -> None:
+    if state == "pending":
+        pending(payment)
+    elif state != "with its id":
+        del payment.row["gateway_id"]
+    if state in {"rewound", "validated"}:
+        payment.set(rewound=1)
+    if state == "validated":
+        payment.set(status="validated")
+    two_steps.payment = paid(Charged("ch_1"), transaction_id=payment.id)
+    assert listed(payment)["status"] == "processed"
+    assert (payment.value("gateway_id"), payment.value("gateway_reference")) == (ID, "ch_1")
+    assert set(two_steps.calls) == {"fetch"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"transaction_id": None}, ("gateway_payment_mismatched", "transaction_id")),
+        ({"transaction_id": "another"}, ("gateway_payment_mismatched", "transaction_id")),
+        ({"amount": 1}, ("gateway_payment_mismatched", "amount")),
+        ({"currency": "EUR"}, ("gateway_payment_mismatched", "currency")),
+        ({"account": "acct_2"}, ("other_gateway", "gateway_account")),
+    ],
+    ids=str,
+)
+def test_a_listed_capture_of_something_else_is_not_settled(
+    payment: Payment, two_steps: FakeTwoSteps, changes: dict[str, Any], code: tuple[str, str]
+) -> None:
+    del payment.row["gateway_id"]
+    two_steps.payment = paid(Charged("ch_1"), **{"transaction_id": payment.id, **changes})
+    refused = listed(payment)["refused"]
+    assert (refused["code"], refused["about"]) == code
+    assert payment.value("status") == "processing"
+    assert "gateway_id" not in payment.row
+
+
+@pytest.mark.parametrize("outcome", [Open(), Declined("x"), NotCharged(), Pending(URL)])
+def test_what_was_listed_and_is_not_captured_settles_nothing(
+    payment: Payment, two_steps: FakeTwoSteps, outcome: Outcome
+) -> None:
+    """It may be one that was prepared beside the row's own, and never confirmed."""
+    del payment.row["gateway_id"]
+    two_steps.payment = paid(outcome, transaction_id=payment.id)
+    told = order(do="ask", transaction_id=payment.id, capture=ID)
+    assert (told["gateway"], told["obstacle"]["code"]) == ({"outcome": "unknown"}, "unknown")
+    assert listed(payment)["refused"]["code"] == "unknown"
+    assert (payment.value("status"), two_steps.calls) == ("processing", ["fetch"] * 3)
+
+
+def test_a_listed_capture_under_another_id_than_the_rows_settles_nothing(
+    payment: Payment, two_steps: FakeTwoSteps
+) -> None:
+    payment.set(gateway_id="pay_2")
+    two_steps.payment = paid(Charged("ch_1"), transaction_id=payment.id)
+    assert listed(payment)["refused"]["code"] == "gateway_payment_mismatched"
+    assert two_steps.calls == []
+    assert payment.value("status") == "processing"
+
+
+@pytest.mark.parametrize("capture", ["", 7, ["pay_1"]], ids=str)
+def test_a_capture_is_named_by_a_text(
+    payment: Payment, two_steps: FakeTwoSteps, capture: object
+) -> None:
+    told = order(do="ask", transaction_id=payment.id, capture=capture)
+    assert told["refused"] == {"code": "not_an_order", "about": "capture"}
