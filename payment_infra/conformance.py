@@ -1,12 +1,14 @@
 """What every payment gateway has to pass, tried with payments at its own sandbox.
 
 It runs where there is what a function has (`gateway_trial`), or beside the handlers. Of what a
-gateway raises, type and place alone are told: the text may hold its secret.
+gateway raises, type and place are told, and the code of a failure that the protocol names: the text
+may hold its secret.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ Level = Literal["ok", "warn", "fail"]
 # How far the clocks of two machines may be apart, and so many pages of a list are read.
 CLOCKS = timedelta(minutes=2)
 MAX_PAGES = 50
+# What a code is made of, such as rate_limit.
+CODE = re.compile(r"[A-Za-z0-9_. -]{1,40}")
 # What a check brings about for those after it.
 EARLIER = frozenset({"charged", "first", "id", "reference"})
 
@@ -107,10 +111,10 @@ def run(
     kind = _TwoSteps if two_steps else _OneStep
     trial = kind(gateway, request, seconds)
     for name, check in (*trial.checks(), ("time", trial.time)):
-        yield _result(name, check)
+        yield _result(name, check, secret)
 
 
-def _result(name: str, check: Check) -> Result:
+def _result(name: str, check: Check, secret: str | None) -> Result:
     try:
         return Result(name, "ok", check())
     except LeftOut as left_out:
@@ -118,7 +122,7 @@ def _result(name: str, check: Check) -> Result:
     except Failed as failed:
         return Result(name, "fail", str(failed))
     except Exception as error:  # noqa: BLE001
-        return Result(name, "fail", f"{type(error).__name__}{_place(error)}")
+        return Result(name, "fail", f"{type(error).__name__}{_code(error, secret)}{_place(error)}")
 
 
 class _Trial:
@@ -547,6 +551,15 @@ def _reason(declined: Any) -> str:
     if not isinstance(declined.reason, str) or not declined.reason:
         _fail("a Declined has a reason, a short code")
     return f"declined: {declined.reason}"
+
+
+def _code(error: BaseException, secret: str | None) -> str:
+    """Return the code of a failure that the protocol names, which gets into the logs, too."""
+    from handlers.shared.failures import DependencyFailed
+
+    code = error.code if isinstance(error, DependencyFailed) else ""
+    is_code = isinstance(code, str) and CODE.fullmatch(code) and code not in (secret or "")
+    return f" ({code})" if is_code else ""
 
 
 def _place(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import click
 from payment_infra.cli.everywhere import Group, everywhere
 from payment_infra.cli.options import config_options, output_option, secret_option, yes_option
 from payment_infra.cli.views.output import confirm, print_json
-from payment_infra.errors import PaymentInfraError
+from payment_infra.errors import PaymentInfraError, UsageError
 
 if TYPE_CHECKING:
     from payment_infra.conformance import Result
@@ -62,9 +62,14 @@ def check(secret: str, resolved: Resolved, yes: bool, output: str, **tokens: str
     from payment_infra.checks import Check
     from payment_infra.cli.views.doctor import draw
     from payment_infra.gateway_check import try_gateway
-    from payment_infra.gateway_names import gateway_name
+    from payment_infra.gateway_names import gateway_name, needs_secret
 
     config = resolved.config
+    if not secret and needs_secret(config.gateway):
+        raise UsageError(
+            f"the {gateway_name(config.gateway)} gateway needs a secret; name a file with that of "
+            "its sandbox by --secret-file"
+        )
     check_handlers(config)
     confirm(f"Make payments with {gateway_name(config.gateway)} at its sandbox?", yes)
     width = shutil.get_terminal_size().columns

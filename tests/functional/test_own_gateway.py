@@ -282,6 +282,12 @@ def test_the_simulated_gateway_is_given_no_secret(cli: Cli, own: Path) -> None:
     )
 
 
+def test_stripe_is_not_tried_without_a_secret(cli: Cli) -> None:
+    assert refused(cli("gateway", "check", "stripe", "--yes"), 2) == (
+        "the stripe gateway needs a secret; name a file with that of its sandbox by --secret-file"
+    )
+
+
 @pytest.mark.parametrize("command", [LOCAL, (*CHECK, "--secret-file", "key")])
 def test_a_secret_that_is_none_is_one_line(cli: Cli, own: Path, command: tuple[str, ...]) -> None:
     assert refused(cli(*command), 2) == "key: cannot be read (No such file or directory)"

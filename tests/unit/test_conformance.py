@@ -384,6 +384,26 @@ def test_of_what_a_gateway_raises_the_type_and_the_place_are_told_alone() -> Non
     assert "canary" not in str(tried(_Raises))
 
 
+def test_the_code_of_a_failure_that_the_protocol_names_is_told_unless_it_may_be_a_secret() -> None:
+    class Refused(Sound):
+        code = "invalid_api_key"
+
+        def find(self, transaction: Transaction) -> Any:
+            raise GatewayUnavailable(self.code)
+
+    class Talkative(Refused):
+        code = "what Stripe has said: a customer's card"
+
+    class Careless(Refused):
+        def find(self, transaction: Transaction) -> Any:
+            raise GatewayUnavailable("key")
+
+    told = failed(Refused)["find"]
+    assert told.startswith("GatewayUnavailable (invalid_api_key) at test_conformance.py:")
+    for made in (Talkative, Careless):
+        assert failed(made)["find"].startswith("GatewayUnavailable at test_conformance.py:")
+
+
 class _Live(Sound):
     mode = "live"
 
