@@ -4,8 +4,8 @@
 charges. It is GPL-3, so it is never imported here: it runs as a process of its own (`process.py`),
 from an environment that the Makefile makes. Looked at on 2026-11-26, and why not: stripe-mock
 (Stripe's own) keeps nothing, "its responses are completely hardcoded" by its README;
-seahaven-stripe-world 0.3.0 needs Python 3.14; emulate 0.x (Vercel) and stripe-stateful-mock need
-Node; fancy-stripe 0.3.5 makes up objects, and serves none.
+seahaven-stripe-world 0.3.0 needs Python 3.14; emulate (Vercel) and stripe-stateful-mock 0.0.16 need
+Node; fancy-stripe 0.3.5 is, by its own description, a client with a faker, and no server.
 
 The layer before it is written from Stripe's documentation, and not from Stripe, which alone can
 say how it behaves. It adds
