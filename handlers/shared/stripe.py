@@ -290,8 +290,9 @@ def _path(payment_id: str) -> str:
 
 
 def _span(since: datetime, until: datetime | None) -> dict[str, str]:
-    """Return when the payments of a list were made, in whole seconds, as Stripe has it."""
-    span = {"created[gte]": str(floor(since.timestamp()))}
+    """Return when the payments of a list were made, in whole seconds since 1970, as Stripe has
+    it."""
+    span = {"created[gte]": str(max(0, floor(since.timestamp())))}
     return span if until is None else span | {"created[lt]": str(ceil(until.timestamp()))}
 
 

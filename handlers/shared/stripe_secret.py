@@ -55,7 +55,7 @@ def parse_secret(text: str | None) -> StripeSecret:
     """
     try:
         told = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise InvalidSecret("the secret is no JSON object")

@@ -155,11 +155,7 @@ def test_reconcile_names_what_was_lost_and_mends_what_nobody_has_to_decide(
 
     def reconcile(*options: str) -> tuple[int, Seeded]:
         arguments = ("reconcile", "--suffix", SUFFIX, "--output", "json", *options)
-        import time
-
-        t = time.time()
         status, out, err = command(aws, REPOSITORY, *arguments)
-        print("took", time.time() - t, len(account.calls), err)
         assert status in {0, 4}, err
         *told, _summary = map(json.loads, out.splitlines())
         found: Seeded = defaultdict(set)

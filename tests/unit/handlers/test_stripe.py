@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -401,6 +401,12 @@ def test_all_payments_are_listed_page_by_page(wire: Wire) -> None:
     }
     assert wire.gateway().payments(since, until, first.cursor) == Page((), None)
     assert wire.params()["starting_after"] == "pi_2"
+
+
+def test_stripes_time_begins_in_1970(wire: Wire) -> None:
+    wire.say(listed())
+    wire.gateway().payments(datetime.fromtimestamp(-120, UTC), NOW, None)
+    assert wire.params()["created[gte]"] == "0"
 
 
 # notification

@@ -70,6 +70,7 @@ FORM = "the secret is no JSON object"
         (f'"{KEY}"', FORM),
         (f"[{secret()}]", FORM),
         (secret()[:-1], FORM),
+        ("[" * 60_000, FORM),
         (secret(api_key=None), "the secret lacks api_key"),
         (secret(account=None), "the secret lacks account"),
         (secret(signing_secrets=None), "the secret lacks signing_secrets"),
