@@ -195,6 +195,18 @@ def test_captures_for_nobody_are_told_unless_only_ours_are_asked_for(
     assert summary["not_ours"] == told[-1]["not_ours"] == 1
 
 
+def test_a_capture_that_a_row_names_is_that_rows_whatever_its_metadata_lacks(
+    cli: Cli, account: Reconciled
+) -> None:
+    """Somebody has taken the transaction out of its metadata, at the gateway."""
+    account.items = [row(1)]
+    account.payments = [payment(1, transaction_id=None), payment(2, transaction_id=None)]
+    account.unlisted = [payment(1)]
+    [difference, summary] = lines(cli, code=4)
+    assert (difference["kind"], difference["gateway"]["id"]) == ("no_row", "pay_2")
+    assert summary["not_ours"] == 1
+
+
 @pytest.mark.parametrize("flags", [("--since", "1h", "--until", "2h"), ("--since", "60s")])
 def test_a_time_that_holds_nothing_is_refused(
     cli: Cli, account: Reconciled, flags: tuple[str, ...]

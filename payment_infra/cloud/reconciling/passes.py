@@ -273,6 +273,8 @@ class Comparison:
             if refused.code == "no_such_payment":
                 told = {"outcome": "none"}
         if told.get("outcome") == CHARGED:
+            # Somebody may have taken the transaction out of what the gateway keeps with it.
+            self._spool.claim_for(transaction_id, str(told.get("id")))
             return None
         return replace(difference, gateway={**(difference.gateway or {}), **told})
 

@@ -160,6 +160,13 @@ class Spool:
         """Return what is listed for a transaction."""
         return self._payments("transaction_id = ?", transaction_id)
 
+    def claim_for(self, transaction_id: str, payment_id: str) -> None:
+        """Note whose a payment is that names no transaction, if that is listed."""
+        self._connection.execute(
+            "UPDATE payments SET transaction_id = ? WHERE id = ? AND transaction_id IS NULL",
+            (transaction_id, payment_id),
+        )
+
     def payments_of_nobody(self) -> Iterator[Payment]:
         """Yield what is captured and names no transaction."""
         last = ""
