@@ -57,6 +57,8 @@ class Refused(Exception):
     """Stripe would not do what was asked, for a reason that stays: nothing was done.
 
     code and param are Stripe's own; payment is the PaymentIntent that it was about, as it is now.
+    lacks_mandate is said where Stripe gives neither of both: that its text has the word is all that
+    is made of the text (Stripe, "Accept an ACH Direct Debit payment": Resolve disputes).
     """
 
     def __init__(self, status: int, error: Object) -> None:
@@ -64,6 +66,9 @@ class Refused(Exception):
         self.type = word(error.get("type"))
         self.code = word(error.get("decline_code")) or word(error.get("code"))
         self.param = word(error.get("param"))
+        message = error.get("message")
+        is_named = bool(self.code or self.param)
+        self.lacks_mandate = not is_named and isinstance(message, str) and "mandate" in message
         payment = error.get("payment_intent")
         self.payment: Object | None = payment if isinstance(payment, dict) else None
         super().__init__(self.told)

@@ -81,7 +81,7 @@ def declined(refused: Refused) -> Declined | None:
     begins_so = code.startswith("payment_method_") and code not in _NOT_OF_THE_METHOD
     if begins_so or code in _METHODS:
         return Declined(code, another_method=True)
-    if param == "mandate_data":
+    if param == "mandate_data" or refused.lacks_mandate:
         return Declined("mandate_missing", another_method=True)
     if param == "payment_method" and not code.startswith("parameter"):
         return Declined(code or "payment_method_refused", another_method=True)

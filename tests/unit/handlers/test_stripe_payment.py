@@ -154,6 +154,11 @@ INVALID = "invalid_request_error"
             Declined("mandate_missing", another_method=True),
         ),
         (
+            {"type": INVALID, "message": "This PaymentIntent requires a mandate, but no ..."},
+            Declined("mandate_missing", another_method=True),
+        ),
+        ({"type": INVALID, "code": "parameter_unknown", "message": "Received mandate: ..."}, None),
+        (
             {"type": INVALID, "code": "payment_intent_mandate_invalid"},
             Declined("payment_intent_mandate_invalid", another_method=True),
         ),
