@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Condition
 from threading import Event as Signal
 from typing import Any
 
@@ -56,10 +57,15 @@ class Stripe:
     def __init__(self, origin: Localstripe) -> None:
         self.url = ""
         self._origin = origin
+        self._underway, self._over = 0, Condition()
+        self._release = Signal()
         self.reset()
 
     def reset(self) -> None:
-        """Forget all that was."""
+        """Forget all that was, once the calls are over that nobody waits for any more."""
+        self.release()
+        with self._over:
+            assert self._over.wait_for(lambda: not self._underway, HOLD_SECONDS)
         self._origin.forget()
         self.clock: Callable[[], datetime] = utc_now
         self.account = ACCOUNT
@@ -182,6 +188,16 @@ class Stripe:
 
     def answer(self, connection: Connection) -> Answer:
         """Answer one call of the API; raise Dropped if nothing is answered."""
+        with self._over:
+            self._underway += 1
+        try:
+            return self._answer(connection)
+        finally:
+            with self._over:
+                self._underway -= 1
+                self._over.notify_all()
+
+    def _answer(self, connection: Connection) -> Answer:
         call, payment_id = self._read(connection)
         self.calls.append(call)
         self.before.pop(call.kind, lambda: None)()
