@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -136,5 +136,8 @@ def _connections(proxy: str | None) -> Any:
     # With the certificates of the system, which SSL_CERT_FILE may name (Python, "ssl").
     verifying: dict[str, Any] = {"ssl_context": ssl.create_default_context(), "maxsize": 2}
     if proxy is not None:
-        return urllib3.ProxyManager(proxy, **verifying)
+        # A name and a password in its address are for a proxy that asks for them (RFC 7617).
+        auth = urllib3.util.parse_url(proxy).auth
+        headers = urllib3.make_headers(proxy_basic_auth=unquote(auth)) if auth else None
+        return urllib3.ProxyManager(proxy, proxy_headers=headers, **verifying)
     return urllib3.PoolManager(**verifying)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import socket
 import threading
@@ -267,3 +268,16 @@ def test_a_proxy_of_the_machine_leads_to_stripe_and_not_to_this_machine(
         with pytest.raises(NotSent):
             send(post("https://stripe.invalid/v1"), LONG)
         assert len(proxy.lines) == 1
+
+
+def test_a_proxy_that_asks_for_a_password_gets_that_of_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(status=407) as proxy:
+        address = proxy.url.replace("http://", "http://name:pass%40word@")
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        with pytest.raises(NotSent) as failure:
+            send(post("https://stripe.invalid/v1"), LONG)
+        told = base64.b64encode(b"name:pass@word").decode()
+        assert proxy.headers[0]["proxy-authorization"] == f"Basic {told}"
+        assert "pass" not in str(failure.value)
