@@ -34,7 +34,7 @@ from handlers.shared.gateway import (
 from handlers.shared.money import Money
 from handlers.shared.needs import units
 from handlers.shared.notifications import InvalidNotification, Notification, check_signature
-from handlers.shared.stripe_api import Api, Call, Object, Refused
+from handlers.shared.stripe_api import Api, Call, KeyReused, Object, Refused
 from handlers.shared.stripe_payment import declined, mode_of, payment_of
 from handlers.shared.stripe_secret import parse_secret
 
@@ -49,6 +49,8 @@ PAYMENTS = "payment_intents"
 PAGE_SIZE = 100
 # How much earlier than its row a payment may have been made, by Stripe's clock.
 CLOCK_MARGIN = timedelta(minutes=5)
+# Stripe knows a key for a day at least (Stripe, "Idempotent requests"): twice that, to be sure.
+KEY_KNOWN = timedelta(days=2)
 # Most payments are prepared so soon after they were validated: these are looked at first.
 SOON = timedelta(hours=1)
 # A customer of Stripe's, whose saved methods a payment may have (Stripe, "The Customer object").
@@ -96,10 +98,21 @@ class StripeGateway:
         self._api.fetch_secret = fetch
 
     def prepare(self, transaction: Transaction, idempotency_key: str) -> GatewayPayment | Declined:
-        """Make a PaymentIntent with its method, which nobody has confirmed."""
+        """Make a PaymentIntent with its method, which nobody has confirmed.
+
+        Where the key came with other parameters before, somebody has begun this payment otherwise:
+        another release, or a row that was lost, and validated anew with the same Idempotency-Key.
+        What was charged then, or may yet be, is returned, and no second one is made.
+        """
         params = self._params(transaction)
+        call = self._api.begin()
         try:
-            made = self._api.begin().post(PAYMENTS, params, idempotency_key)
+            made = call.post(PAYMENTS, params, idempotency_key)
+        except KeyReused:
+            begun = self._begun_otherwise(call, transaction)
+            if begun is None:
+                raise
+            return begun
         except Refused as refused:
             decline = declined(refused)
             if decline is None:
@@ -148,22 +161,10 @@ class StripeGateway:
         call = self._api.begin()
         since = datetime.fromisoformat(transaction.created_at) - CLOCK_MARGIN
         soon = since + CLOCK_MARGIN + SOON
-        found: list[GatewayPayment] = []
-        for span in (_span(since, soon), _span(soon, None)):
-            for intents in self._pages(call, span):
-                if intents is None:
-                    return None
-                found += [
-                    self._payment(intent)
-                    for intent in intents
-                    if _transaction_id(intent) == transaction.transaction_id
-                ]
-                charged = [each for each in found if isinstance(each.outcome, Charged)]
-                if charged:
-                    return charged[0]
-        if found:
-            return min(found, key=_rank)
-        return NoCharge() if self._is_the_account(call) else None
+        found = self._search(call, transaction, _span(since, soon), _span(soon, None))
+        if isinstance(found, NoCharge) and not self._is_the_account(call):
+            return None
+        return found
 
     def payments(self, since: datetime, until: datetime, cursor: str | None) -> Page:
         """Return a page of the payments made in a span of whole seconds, the newest first.
@@ -193,6 +194,37 @@ class StripeGateway:
         if not isinstance(payment_id, str) or not payment_id:
             raise InvalidNotification("unreadable")
         return Notification(payment_id, account, mode)
+
+    def _begun_otherwise(self, call: Call, transaction: Transaction) -> GatewayPayment | None:
+        """Return what was begun with a payment's key and other parameters, if that is charged, or
+        pending. Raises GatewayUnavailable if that cannot be told."""
+        since = datetime.fromisoformat(transaction.created_at) - KEY_KNOWN
+        found = self._search(call, transaction, _span(since, None))
+        if found is None:
+            raise GatewayUnavailable("key_reused")
+        if isinstance(found, GatewayPayment) and isinstance(found.outcome, Charged | Pending):
+            return found
+        return None
+
+    def _search(
+        self, call: Call, transaction: Transaction, *spans: dict[str, str]
+    ) -> GatewayPayment | NoCharge | None:
+        """Return the payment of a transaction in some lists, NoCharge if none has one, and None if
+        they come to no end in time."""
+        found: list[GatewayPayment] = []
+        for span in spans:
+            for intents in self._pages(call, span):
+                if intents is None:
+                    return None
+                found += [
+                    self._payment(intent)
+                    for intent in intents
+                    if _transaction_id(intent) == transaction.transaction_id
+                ]
+                charged = [each for each in found if isinstance(each.outcome, Charged)]
+                if charged:
+                    return charged[0]
+        return min(found, key=_rank, default=NoCharge())
 
     def _params(self, transaction: Transaction) -> dict[str, str]:
         """Return what a payment is made of; all of it is the row's, so it is always the same.

@@ -79,6 +79,10 @@ class Refused(Exception):
         return self.code or self.type or f"http_{self.status}"
 
 
+class KeyReused(GatewayKeyFailed):
+    """The key came with other parameters before: nothing was done now, but something was then."""
+
+
 class Api:
     """Stripe as one account sees it, with one key; `fetch_secret` returns the secret as it is now.
 
@@ -148,8 +152,8 @@ class Call:
             Refused: it was not done.
             GatewayUnavailable: it was not done, for a reason that passes, or is the operator's.
             GatewayTimeout: whether it was done is unknown.
-            GatewayKeyFailed: it failed at Stripe, which says so for as long as it knows the key; or
-                the key is one for other parameters.
+            GatewayKeyFailed: it failed at Stripe, which says so for as long as it knows the key; as
+                KeyReused, the key is one for other parameters.
         """
         return self._ask("POST", path, urlencode(params), key)
 
@@ -221,8 +225,7 @@ class Call:
                 kind = GatewayUnavailable if key is None else GatewayKeyFailed
                 return kind(refused.told), None if is_over else pause
             case 400 if refused.type == "idempotency_error":
-                # The key came with other parameters before, as from another release.
-                return GatewayKeyFailed(refused.told), None
+                return KeyReused(refused.told), None
             case 400 | 402 | 404:
                 raise refused
             case status if 200 <= status < 300:

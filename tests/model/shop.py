@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from handlers import cancellation, gateway_events, processing, validation
 from handlers.shared.aws import clients
+from handlers.shared.idempotency import HEADER
 from handlers.shared.recovery import MAX_LOOK_SECONDS
 from handlers.shared.states import ASIDE_KEYS, PENDING, PROCESSING, VALIDATED
 from handlers.shared.stripe import StripeGateway
@@ -81,12 +83,14 @@ class Shop:
 
     # What clients do
 
-    def validate(self, method: str = "pm_card_visa", **fields: object) -> str:
-        """Return the id of a new payment."""
+    def validate(
+        self, method: str = "pm_card_visa", *, key: str | None = None, **fields: object
+    ) -> str:
+        """Return the id of a new payment, or of the one with this Idempotency-Key."""
         body = {"amount": 100.5, "currency": "USD", "customer_id": "customer"}
         details = {"payment_method": method, "return_url": RETURN_URL}
         given = {name: value for name, value in (body | details | fields).items() if value}
-        answer = self._ask(validation.handler, given)
+        answer = self._ask(validation.handler, given, {} if key is None else {HEADER: key})
         assert answer["statusCode"] == 200, answer
         return str(json.loads(answer["body"])["transaction_id"])
 
@@ -167,8 +171,13 @@ class Shop:
                 ]
                 assert {one["status"] for one in of_row} <= {"canceled"}, (row, left)
 
-    def _ask(self, handler: Callable[..., Any], body: dict[str, object]) -> dict[str, Any]:
-        event = {"headers": {}, "body": json.dumps(body), "requestContext": {}}
+    def _ask(
+        self,
+        handler: Callable[..., Any],
+        body: dict[str, object],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        event = {"headers": dict(headers), "body": json.dumps(body), "requestContext": {}}
         with run(Invocation()):
             answer: dict[str, Any] = handler(event, Context())
         return answer

@@ -218,6 +218,25 @@ def test_a_key_that_an_earlier_release_has_used_otherwise_keeps_no_payment_from_
     assert made == ["requires_confirmation", "succeeded"]
 
 
+@pytest.mark.parametrize("amount", [100.5, 99.5])
+@pytest.mark.parametrize("method", [PAYS, AUTHENTICATES])
+def test_a_payment_whose_row_was_lost_is_not_charged_again_when_it_is_validated_anew(
+    shop: Shop, account: Stripe, method: str, amount: float
+) -> None:
+    """With the same Idempotency-Key, within a day, and another method or amount."""
+    payment = shop.validate(method, key="order-1")
+    shop.process(payment)
+    finish(account)
+    del shop.world.table.items[payment]
+    shop.world.advance(3600)
+    assert shop.validate("pm_card_mastercard", key="order-1", amount=amount) == payment
+    shop.process(payment)
+    assert len(account.captures(payment)) == 1
+    is_so = amount == 100.5
+    assert shop.status(payment) == ("processed" if is_so else "processing")
+    assert is_so or shop.row(payment)["in_flight"] == "mismatched"
+
+
 def test_what_was_prepared_twice_is_confirmed_once(shop: Shop, account: Stripe) -> None:
     payment = shop.validate()
     account.fail("prepare", Fault.LOST, EVERY_TRY)

@@ -171,14 +171,37 @@ def test_a_mistake_of_ours_or_the_operators_declines_nobody(
 
 
 @pytest.mark.parametrize(("code", "told"), [("x", "x"), (None, "idempotency_error")])
+@pytest.mark.parametrize(
+    "begun", [[], [intent(id="pi_0")], [intent(status="canceled")], [succeeded(metadata={})]]
+)
 def test_a_key_for_other_parameters_is_of_no_use_and_declines_nobody(
-    wire: Wire, code: str | None, told: str
+    wire: Wire, code: str | None, told: str, begun: list[Any]
 ) -> None:
-    wire.say(answer(error(code, "idempotency_error", param="amount"), 400))
+    wire.say(answer(error(code, "idempotency_error", param="amount"), 400), listed(*begun))
     with pytest.raises(GatewayKeyFailed) as failure:
         wire.gateway().prepare(transaction(), "t-1")
     assert failure.value.code == told
-    assert len(wire.requests) == 1
+    assert wire.asked() == ["POST /v1/payment_intents", "GET /v1/payment_intents"]
+    assert wire.params() == {"created[gte]": str(CREATED - 2 * 86_400), "limit": "100"}
+
+
+@pytest.mark.parametrize("begun", [succeeded(), intent(status="processing")])
+def test_what_was_charged_with_its_key_and_other_parameters_is_not_made_again(
+    wire: Wire, begun: Any
+) -> None:
+    wire.say(answer(error(None, "idempotency_error"), 400), listed(intent(id="pi_2"), begun))
+    made = wire.gateway().prepare(transaction(), "t-1")
+    assert isinstance(made, GatewayPayment)
+    assert made.id == "pi_1"
+
+
+def test_what_cannot_be_told_of_a_key_for_other_parameters_is_not_charged(wire: Wire) -> None:
+    pages = [answer(listed(intent(metadata={}), more=True))] * 20
+    wire.seconds = 0.5
+    wire.say(answer(error(None, "idempotency_error"), 400), *pages)
+    with pytest.raises(GatewayUnavailable) as failure:
+        wire.gateway().prepare(transaction(), "t-1")
+    assert failure.value.code == "key_reused"
 
 
 # confirm
