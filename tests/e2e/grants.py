@@ -8,10 +8,14 @@ from typing import Any
 
 import boto3
 
+from handlers.shared.clock import utc_now
+from handlers.shared.scripted_notification import signed
 from payment_infra.cloud.environment.smoke import Api
+from payment_infra.local.emulator import Emulator
 from payment_infra.local.isolation import ACCESS_KEY
-from payment_infra.names import ALARM_TOPIC, DEAD_LETTER_QUEUE, FAILED_QUEUE
-from tests.e2e.harness import PAYMENT, Deployed
+from payment_infra.local.stack import open_session
+from payment_infra.names import ALARM_TOPIC, DEAD_LETTER_QUEUE, FAILED_QUEUE, TABLE_OUTPUT
+from tests.e2e.harness import PAYMENT, Deployed, notify
 
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
 AS_ASKED: dict[str, dict[str, Any]] = {
@@ -24,6 +28,9 @@ AS_ASKED: dict[str, dict[str, Any]] = {
 GET = {"httpMethod": "GET", "path": "/health", "requestContext": {"requestId": "get"}}
 UNAVAILABLE = PAYMENT | {"customer_id": "sim-unavailable"}
 QUEUES = (FAILED_QUEUE, DEAD_LETTER_QUEUE)
+# With what the scripted gateway signs where SECRET is its own: not with what it does without one.
+SIGNING_SECRET = "only-the-secret-says-this"
+SECRET = json.dumps({"signing_secrets": [SIGNING_SECRET]})
 
 
 def take_requests_without_tls(deployed: Deployed) -> None:
@@ -127,6 +134,41 @@ def replace_policy(deployed: Deployed, arn: str, document: dict[str, Any]) -> No
 
 def validated(api: Api, payment: dict[str, object]) -> dict[str, object]:
     return {"transaction_id": api.call("POST", "validate", payment).field("transaction_id")}
+
+
+def keep_secret(running: Emulator, name: str, text: str) -> str:
+    """Give Secrets Manager the gateway's secret; return its ARN."""
+    secrets = open_session(running).client("secretsmanager")
+    return str(secrets.create_secret(Name=name, SecretString=text)["ARN"])
+
+
+def pending(api: Api, seconds: int) -> dict[str, object]:
+    """Process a payment that waits for its customer, who pays after so many seconds."""
+    transaction = validated(api, PAYMENT | {"payment_method": f"redirect-paid:{seconds}"})
+    assert api.call("POST", "process", transaction).field("status") == "pending"
+    return transaction
+
+
+def tell_of(deployed: Deployed, transaction: dict[str, object]) -> int:
+    """Tell of a payment as the scripted gateway with SECRET does; return the answer's status."""
+    row = deployed.session.client("dynamodb").get_item(
+        TableName=deployed.stack.outputs()[TABLE_OUTPUT],
+        Key={"transaction_id": {"S": str(transaction["transaction_id"])}},
+    )["Item"]
+    return notify(deployed, *signed(row["gateway_id"]["S"], utc_now(), secret=SIGNING_SECRET))
+
+
+def change_row(
+    deployed: Deployed, transaction: dict[str, object], name: str, value: dict[str, str]
+) -> None:
+    """Change an attribute of a payment's row by hand."""
+    deployed.session.client("dynamodb").update_item(
+        TableName=deployed.stack.outputs()[TABLE_OUTPUT],
+        Key={"transaction_id": {"S": str(transaction["transaction_id"])}},
+        UpdateExpression="SET #name = :value",
+        ExpressionAttributeNames={"#name": name},
+        ExpressionAttributeValues={":value": value},
+    )
 
 
 def start_anew(deployed: Deployed, function: str) -> None:

@@ -21,7 +21,7 @@ from payment_infra.config import StackConfig
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.isolation import ACCESS_KEY
 from payment_infra.local.refused import REFUSED
-from payment_infra.names import API_OUTPUT
+from payment_infra.names import API_OUTPUT, GATEWAY_EVENTS_PATH
 from payment_infra.sources import ENVIRONMENT_PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -198,3 +198,16 @@ def process(deployed: Deployed, transaction_id: str) -> object:
     answer = deployed.api().call("POST", "process", {"transaction_id": transaction_id})
     assert answer.status == 200, answer
     return answer.field("message")
+
+
+def notify(deployed: Deployed, headers: dict[str, str], body: bytes) -> int:
+    """Send a notification as the gateway does; return the status of the answer."""
+    url = f"{deployed.api().url}{GATEWAY_EVENTS_PATH}"
+    request = urllib.request.Request(url, body, headers, method="POST")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code

@@ -1,40 +1,57 @@
 """Least privilege, shown: what each function may do is what it does, call by call.
 
-A stack of each preset runs on the emulator in enforcing mode while a recorder in the functions'
-processes writes down their calls: whatever a role allows is a recorded call, or one that an AWS
-service makes in the function's name; and no call is without its permission.
+A stack of each preset, and with a gateway of each protocol, runs on the emulator in enforcing mode
+while a recorder in the functions' processes writes down their calls: whatever a role allows is a
+recorded call, or one that an AWS service makes in the function's name; and no call is without its
+permission.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from payment_infra.cloud.environment.smoke import run
+from payment_infra.cloud.environment.environment import Environment
+from payment_infra.cloud.environment.smoke import Api, run
+from payment_infra.cloud.operating.settling import cancel
 from payment_infra.config import FIELDS, PRESETS, StackConfig
 from payment_infra.local.emulator import Emulator
 from payment_infra.local.refused import without_refused
-from payment_infra.local.stack import open_session
 from payment_infra.names import ENCRYPTION_KEY, FAILED_RUNS_QUEUE
 from tests.e2e.conftest import Deploy
 from tests.e2e.grants import (
     GET,
     SCHEDULED,
-    UNAVAILABLE,
+    SECRET,
+    change_row,
+    keep_secret,
     make_degraded,
+    pending,
     start_anew,
     take_requests_without_tls,
+    tell_of,
     validated,
     without,
 )
 from tests.e2e.harness import PAYMENT, Deployed, until
 
-FUNCTIONS = ("Validation", "Processing", "Retry", "HealthMonitor")
+# In one step, and in two: that one notifies, too.
+GATEWAYS: dict[str, dict[str, object]] = {
+    "development": {"gateway": "simulated"},
+    "production": {"gateway": "scripted", "gateway_events": True},
+}
+PAID = PAYMENT | {"payment_method": "paid"}
+# By gateway.
+UNAVAILABLE = {
+    "simulated": PAID | {"customer_id": "sim-unavailable"},
+    "scripted": PAID | {"customer_id": "fault-confirm-unavailable"},
+}
 RECORDER = Path(__file__).with_name("recorder")
 
 
@@ -70,16 +87,18 @@ class Use:
 
 
 KEY = "arn:*:kms:*:key/*"
+# Stands for every function.
+EVERY: tuple[str, ...] = ()
 # What no handler calls itself.
 USES = (
     Use(
-        FUNCTIONS,
+        EVERY,
         ("logs:CreateLogStream", "logs:PutLogEvents"),
         "arn:*:logs:*:log-group:/aws/lambda/*",
         "AWS Lambda Developer Guide, Sending Lambda function logs to CloudWatch Logs",
     ),
     Use(
-        FUNCTIONS,
+        EVERY,
         ("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
         "*",
         "AWS Lambda Developer Guide, Visualize Lambda function invocations using AWS X-Ray",
@@ -102,7 +121,7 @@ SEND = ("kms:Decrypt", "kms:GenerateDataKey")
 # With a key of the customer's.
 KEY_USES = (
     Use(
-        FUNCTIONS,
+        EVERY,
         (
             *("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"),
             *("kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
@@ -133,7 +152,7 @@ KEY_USES = (
         "sns",
     ),
     Use(
-        FUNCTIONS,
+        EVERY,
         ("kms:Decrypt",),
         KEY,
         "AWS Lambda Developer Guide, Securing Lambda environment variables",
@@ -159,18 +178,21 @@ def used(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Privileges:
     suffix = f"used-{request.param}"
-    secret = (
-        open_session(enforcing_aws)
-        .client("secretsmanager")
-        .create_secret(Name=suffix, SecretString="key")
+    gateway = GATEWAYS[request.param]
+    secret = keep_secret(enforcing_aws, suffix, SECRET)
+    deployed = deploy(
+        enforcing_aws, suffix, **flags(request.param), **gateway, gateway_secret=secret
     )
-    deployed = deploy(enforcing_aws, suffix, **flags(request.param), gateway_secret=secret["ARN"])
     take_requests_without_tls(deployed)
     calls = tmp_path_factory.mktemp(suffix) / "calls.jsonl"
     record(deployed, calls)
-    exercise(deployed)
-    until(lambda: asked("Retry", "dynamodb:UpdateItem", calls))
-    until(lambda: asked("Retry", "dynamodb:PutItem", calls))
+    exercise(deployed, UNAVAILABLE[str(gateway["gateway"])])
+    if "gateway_events" in gateway:
+        exercise_two_steps(deployed, suffix)
+    else:
+        cancel_rewound(deployed)
+    for action in ("dynamodb:UpdateItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"):
+        until(partial(asked, "Retry", action, calls))
     return Privileges(
         frozenset(allowed(deployed)),
         frozenset(permission_of(deployed, call) for call in read(calls)),
@@ -189,10 +211,16 @@ def flags(preset: str) -> dict[str, object]:
     }
 
 
+def functions(deployed: Deployed) -> tuple[str, ...]:
+    """Return what the logical ids of a stack's functions begin with."""
+    ids = deployed.stack.physical_ids()
+    return tuple(one.removesuffix("Function") for one in ids if one.endswith("Function"))
+
+
 def record(deployed: Deployed, calls: Path) -> None:
     """Have the functions write down their calls from now on."""
     client, ids = deployed.session.client("lambda"), deployed.stack.physical_ids()
-    for function in FUNCTIONS:
+    for function in functions(deployed):
         name = ids[f"{function}Function"]
         variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         client.update_function_configuration(
@@ -206,29 +234,60 @@ def record(deployed: Deployed, calls: Path) -> None:
             client.update_alias(FunctionName=name, Name=alias["Name"], FunctionVersion=version)
 
 
-def exercise(deployed: Deployed) -> None:
-    """Bring the functions to every call that they can make."""
-    api = deployed.api()
-    api.find_authorization()
-    run(api, charge=True)
+def exercise(deployed: Deployed, unavailable: dict[str, object]) -> None:
+    """Bring the functions to every call that they make whichever the gateway.
+
+    Args:
+        deployed: whose they are.
+        unavailable: a payment that finds the gateway unavailable.
+    """
+    api = signed_api(deployed)
+    *checks, _ = run(api, charge=True)
+    assert [check.name for check in checks if not check.passed] == []
+    canceled = validated(api, PAID)
+    assert api.call("POST", "cancel", canceled).field("status") == "canceled"
+    path = f"transactions/{canceled['transaction_id']}"
+    assert api.call("GET", path).field("status") == "canceled"
     with without(deployed, "Validation", "RecordPayments"):
-        assert api.call("POST", "validate", PAYMENT).field("retry") == "queued"
-    unavailable = validated(api, UNAVAILABLE)
-    assert api.call("POST", "process", unavailable).field("retry") == "queued"
-    lost = validated(api, UNAVAILABLE)
+        assert api.call("POST", "validate", PAID).field("retry") == "queued"
+    queued = validated(api, unavailable)
+    assert api.call("POST", "process", queued).field("retry") == "queued"
+    lost = validated(api, unavailable)
     with without(deployed, "Processing", "QueueFailedTransactions"):
         api.call("POST", "process", lost)
-    deployed.session.client("dynamodb").update_item(
-        TableName=deployed.stack.outputs()["TransactionsTableName"],
-        Key={"transaction_id": {"S": str(lost["transaction_id"])}},
-        UpdateExpression="SET lease_expires_at = :long_ago",
-        ExpressionAttributeValues={":long_ago": {"N": "1"}},
-    )
+    change_row(deployed, lost, "lease_expires_at", {"N": "1"})
     make_degraded(deployed)
     deployed.invoke("HealthMonitor", SCHEDULED)
     # Only a container that has no report yet looks for the latest one.
     start_anew(deployed, "HealthMonitor")
     deployed.invoke("HealthMonitor", GET)
+
+
+def cancel_rewound(deployed: Deployed) -> None:
+    """Try to cancel a payment that a restore took back: the simulated gateway is asked of it, and
+    cannot tell."""
+    api = signed_api(deployed)
+    rewound = validated(api, PAID)
+    change_row(deployed, rewound, "rewound", {"N": "1"})
+    answer = api.call("POST", "cancel", rewound)
+    assert (answer.status, answer.field("status")) == (409, "validated")
+
+
+def exercise_two_steps(deployed: Deployed, suffix: str) -> None:
+    """Cancel payments that the gateway has, as their client and by hand; let it tell of another."""
+    api = signed_api(deployed)
+    waiting = pending(api, 3000)
+    assert api.call("POST", "cancel", waiting).field("status") == "canceled"
+    environment = Environment.find(deployed.session, deployed.stack, suffix)
+    waiting_id = str(pending(api, 3000)["transaction_id"])
+    assert cancel(environment, waiting_id, lambda _: None).status == "canceled"
+    assert tell_of(deployed, pending(api, 0)) == 200
+
+
+def signed_api(deployed: Deployed) -> Api:
+    api = deployed.api()
+    api.find_authorization()
+    return api
 
 
 def read(calls: Path) -> Iterator[dict[str, Any]]:
@@ -279,7 +338,7 @@ def permission_of(deployed: Deployed, call: dict[str, Any]) -> Permission:
 def allowed(deployed: Deployed) -> Iterator[Permission]:
     """Yield what the functions' roles allow."""
     iam, ids = deployed.session.client("iam"), deployed.stack.physical_ids()
-    for function in FUNCTIONS:
+    for function in functions(deployed):
         role = ids[f"{function}Role"]
         assert iam.list_role_policies(RoleName=role)["PolicyNames"] == []
         for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
@@ -294,11 +353,13 @@ def allowed(deployed: Deployed) -> Iterator[Permission]:
 def services(deployed: Deployed) -> Iterator[Use]:
     """Yield what services use in the names of a stack's functions."""
     resources = deployed.stack.physical_ids()
-    yield from USES
+    uses = [*USES]
     if FAILED_RUNS_QUEUE in resources:
-        yield FAILED_RUN_USE
+        uses.append(FAILED_RUN_USE)
     if ENCRYPTION_KEY in resources:
-        yield from KEY_USES
+        uses += KEY_USES
+    every = functions(deployed)
+    yield from (replace(use, functions=use.functions or every) for use in uses)
 
 
 def through(statement: dict[str, Any]) -> str:

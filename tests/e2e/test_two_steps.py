@@ -4,8 +4,6 @@ The scripted gateway's memory is one file for all functions of the embedded AWS.
 """
 
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 import pytest
@@ -21,7 +19,8 @@ from payment_infra.cloud.operating.showing import look
 from payment_infra.errors import PaymentInfraError
 from payment_infra.local.emulator import Emulator
 from tests.e2e.conftest import Deploy
-from tests.e2e.harness import PAYMENT, Deployed, until
+from tests.e2e.grants import change_row
+from tests.e2e.harness import PAYMENT, Deployed, notify, until
 
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event"}
 RETURN_URL = "https://shop.example/back"
@@ -45,17 +44,6 @@ def standing(deployed: Deployed, transaction_id: str) -> Any:
     answer = deployed.api().call("GET", f"transactions/{transaction_id}")
     assert answer.status == 200, answer
     return answer.body
-
-
-def change(deployed: Deployed, transaction_id: str, name: str, value: dict[str, str]) -> None:
-    """Change an attribute of a row by hand."""
-    deployed.session.client("dynamodb").update_item(
-        TableName="transactions-steps-1",
-        Key={"transaction_id": {"S": transaction_id}},
-        UpdateExpression="SET #name = :value",
-        ExpressionAttributeNames={"#name": name},
-        ExpressionAttributeValues={":value": value},
-    )
 
 
 def test_a_payment_needs_a_method_which_decides_whether_it_is_paid(deployed: Deployed) -> None:
@@ -87,7 +75,8 @@ def test_what_is_pending_and_what_was_not_answered_are_settled_without_their_cli
     assert action.endswith("?return_url=https%3A%2F%2Fshop.example%2Fback")
     assert standing(deployed, pending)["next_action"] == action
 
-    change(deployed, pending, "lease_expires_at", {"N": "1"})  # its next look is due
+    # Its next look is due.
+    change_row(deployed, {"transaction_id": pending}, "lease_expires_at", {"N": "1"})
     assert deployed.invoke("HealthMonitor", SCHEDULED)[0] is None
     told = until(lambda: _settled(deployed, pending))
     assert (told["status"], "next_action" in told) == ("processed", False)
@@ -145,19 +134,6 @@ def test_a_signed_notification_settles_a_pending_payment_unless_payments_are_sto
     assert stopped(environment) == []
     assert notify(deployed, headers, body) == 200
     assert standing(deployed, transaction_id)["status"] == "processed"
-
-
-def notify(deployed: Deployed, headers: dict[str, str], body: bytes) -> int:
-    """Send a notification as the gateway does; return the status of the answer."""
-    url = f"{deployed.api().url}gateway-events"
-    request = urllib.request.Request(url, body, headers, method="POST")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return refused.code
 
 
 def _settled(deployed: Deployed, transaction_id: str) -> Any:
