@@ -22,13 +22,18 @@ from tests.e2e.grants import (
     GET,
     QUEUES,
     SCHEDULED,
+    SECRET,
     UNAVAILABLE,
     as_asked,
     as_if_by_tls,
+    change_row,
+    keep_secret,
     make_degraded,
+    pending,
     sqs_record,
     start_anew,
     take_requests_without_tls,
+    tell_of,
     validated,
     without,
     without_action,
@@ -52,6 +57,19 @@ def api(deployed: Deployed) -> Api:
     api = deployed.api()
     api.find_authorization()
     return api
+
+
+@pytest.fixture(scope="module")
+def notified(enforcing_aws: Emulator, deploy: Deploy) -> Deployed:
+    """Return a stack whose gateway has a secret, and notifies."""
+    secret = keep_secret(enforcing_aws, "iam-2", SECRET)
+    return deploy(
+        *(enforcing_aws, "iam-2"),
+        gateway="scripted",
+        gateway_secret=secret,
+        gateway_events=True,
+        authorization="none",
+    )
 
 
 def new_caller(deployed: Deployed, name: str) -> Api:
@@ -166,6 +184,35 @@ def test_a_cancellation_needs_its_grant_to_write(deployed: Deployed, api: Api) -
     assert api.call("POST", "cancel", transaction).field("status") == "canceled"
 
 
+@pytest.mark.parametrize("sid", ["ReadGatewaySecret", "ClaimAndFinishPayments"])
+def test_notifications_need_the_grants_to_read_the_secret_and_to_settle(
+    notified: Deployed, sid: str
+) -> None:
+    api = notified.api()
+    transaction = pending(api, 0)
+    start_anew(notified, "GatewayEvents")  # one that runs has the secret for minutes
+    with without(notified, "GatewayEvents", sid):
+        assert tell_of(notified, transaction) == 503
+    path = f"transactions/{transaction['transaction_id']}"
+    assert api.call("GET", path).field("status") == "pending"
+    assert tell_of(notified, transaction) == 200
+    assert api.call("GET", path).field("status") == "processed"
+
+
+def test_a_cancellation_needs_its_grant_to_read_the_secret_where_the_gateway_is_asked(
+    notified: Deployed,
+) -> None:
+    api = notified.api()
+    transaction = pending(api, 3000)
+    with without(notified, "Cancellation", "ReadGatewaySecret"):
+        answer = api.call("POST", "cancel", transaction)
+        assert (answer.status, answer.field("error")) == (500, "Cancellation failed")
+        # No gateway has this one.
+        untouched = validated(api, PAYMENT | {"payment_method": "paid"})
+        assert api.call("POST", "cancel", untouched).field("status") == "canceled"
+    assert api.call("POST", "cancel", transaction).field("status") == "canceled"
+
+
 def test_processing_needs_its_grant_to_queue_failures(deployed: Deployed, api: Api) -> None:
     first, second = (validated(api, UNAVAILABLE) for _ in range(2))
     assert api.call("POST", "process", first).field("retry") == "queued"
@@ -264,15 +311,10 @@ def test_the_health_monitor_needs_its_grant_to_sweep_the_table(deployed: Deploye
 def test_the_health_monitor_needs_its_grants_to_recover_a_payment(
     deployed: Deployed, api: Api, sid: str, outcome: str
 ) -> None:
-    transaction_id = str(validated(api, UNAVAILABLE)["transaction_id"])
+    transaction = validated(api, UNAVAILABLE)
     with without(deployed, "Processing", "QueueFailedTransactions"):
-        api.call("POST", "process", {"transaction_id": transaction_id})
-    deployed.session.client("dynamodb").update_item(
-        TableName="transactions-iam-1",
-        Key={"transaction_id": {"S": transaction_id}},
-        UpdateExpression="SET lease_expires_at = :long_ago",
-        ExpressionAttributeValues={":long_ago": {"N": "1"}},
-    )
+        api.call("POST", "process", transaction)
+    change_row(deployed, transaction, "lease_expires_at", {"N": "1"})
     before = len(deployed.logged("HealthMonitor", outcome))
     with without(deployed, "HealthMonitor", sid):
         deployed.invoke("HealthMonitor", SCHEDULED)
