@@ -7,6 +7,8 @@ import json
 import re
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -553,6 +555,15 @@ def test_a_file_of_another_release_is_begun_anew(
         connection.execute("PRAGMA user_version = 1")
     [summary] = lines(cli, code=0)
     assert (summary["payments"], len(account.done("list"))) == (1, 2)
+
+
+def test_a_file_is_one_of_the_same_release_for_every_process() -> None:
+    """Else nothing would be gone on with."""
+    program = f"from {spool.__name__} import _FORMAT; print(_FORMAT)"
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    assert int(told.stdout) == spool._FORMAT
 
 
 def test_a_file_that_is_none_is_told(cli: Cli, account: Reconciled, tmp_path: Path) -> None:

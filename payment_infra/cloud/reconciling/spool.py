@@ -35,7 +35,8 @@ _TABLES = (
 )
 _NAMES = ("facts", "payments", "candidates", "differences")
 # What a file holds: what another release has made otherwise is of no use ("PRAGMA user_version").
-_FORMAT = crc32(repr((_TABLES, *map(fields, (Payment, Difference)), *Kind)).encode()) >> 1
+_HELD = [each.name for kind in (Payment, Difference) for each in fields(kind)]
+_FORMAT = crc32(" ".join([*_TABLES, *_HELD, *Kind]).encode()) >> 1
 
 
 def state_folder() -> Path:
