@@ -1,17 +1,17 @@
 """Stripe as a gateway in two steps: PaymentIntents that are prepared, and then confirmed.
 
-`stripe_api` asks Stripe, over `stripe_http`; `stripe_payment` reads what it answers;
-`stripe_money` has its tables of currencies, and `stripe_secret` what its secret holds.
+`stripe_api` asks Stripe, over `stripe_http`; `stripe_payment` reads what it answers, and
+`stripe_list` goes through its list. `stripe_money` has its tables of currencies, and
+`stripe_secret` what its secret holds.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from math import ceil, floor
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
@@ -35,6 +35,7 @@ from handlers.shared.money import Money
 from handlers.shared.needs import units
 from handlers.shared.notifications import InvalidNotification, Notification, check_signature
 from handlers.shared.stripe_api import Api, Call, KeyReused, Object, Refused
+from handlers.shared.stripe_list import PAYMENTS, page, search
 from handlers.shared.stripe_payment import declined, mode_of, payment_of
 from handlers.shared.stripe_secret import parse_secret
 
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from handlers.shared.stripe_secret import StripeSecret
     from handlers.shared.transactions import Transaction
 
-PAYMENTS = "payment_intents"
-# The most that a list takes (Stripe, "Pagination").
-PAGE_SIZE = 100
 # How much earlier than its row a payment may have been made, by Stripe's clock.
 CLOCK_MARGIN = timedelta(minutes=5)
 # Stripe knows a key for a day at least (Stripe, "Idempotent requests"): twice that, to be sure.
@@ -161,7 +159,7 @@ class StripeGateway:
         call = self._api.begin()
         since = datetime.fromisoformat(transaction.created_at) - CLOCK_MARGIN
         soon = since + CLOCK_MARGIN + SOON
-        found = self._search(call, transaction, _span(since, soon), _span(soon, None))
+        found = search(call, transaction.transaction_id, self.account, (since, soon), (soon, None))
         if isinstance(found, NoCharge) and not self._is_the_account(call):
             return None
         return found
@@ -172,7 +170,7 @@ class StripeGateway:
         What is made meanwhile comes before the first page, so no cursor leads past a payment.
         """
         call = self._api.begin()
-        intents, more = self._page(call, _span(since, until), cursor)
+        intents, more = page(call, (since, until), cursor)
         last = str(intents[-1]["id"]) if intents and more else None
         return Page(tuple(map(self._payment, intents)), last)
 
@@ -199,32 +197,12 @@ class StripeGateway:
         """Return what was begun with a payment's key and other parameters, if that is charged, or
         pending. Raises GatewayUnavailable if that cannot be told."""
         since = datetime.fromisoformat(transaction.created_at) - KEY_KNOWN
-        found = self._search(call, transaction, _span(since, None))
+        found = search(call, transaction.transaction_id, self.account, (since, None))
         if found is None:
             raise GatewayUnavailable("key_reused")
         if isinstance(found, GatewayPayment) and isinstance(found.outcome, Charged | Pending):
             return found
         return None
-
-    def _search(
-        self, call: Call, transaction: Transaction, *spans: dict[str, str]
-    ) -> GatewayPayment | NoCharge | None:
-        """Return the payment of a transaction in some lists, NoCharge if none has one, and None if
-        they come to no end in time."""
-        found: list[GatewayPayment] = []
-        for span in spans:
-            for intents in self._pages(call, span):
-                if intents is None:
-                    return None
-                found += [
-                    self._payment(intent)
-                    for intent in intents
-                    if _transaction_id(intent) == transaction.transaction_id
-                ]
-                charged = [each for each in found if isinstance(each.outcome, Charged)]
-                if charged:
-                    return charged[0]
-        return min(found, key=_rank, default=NoCharge())
 
     def _params(self, transaction: Transaction) -> dict[str, str]:
         """Return what a payment is made of; all of it is the row's, so it is always the same.
@@ -272,33 +250,6 @@ class StripeGateway:
             told = self._fetched(call, payment_id)
         return self._payment(told)
 
-    def _pages(self, call: Call, span: dict[str, str]) -> Iterator[list[Object] | None]:
-        """Yield each page of a list; None, as the last, if there was no time for all."""
-        cursor, more = None, True
-        while more:
-            if call.is_over:
-                yield None
-                return
-            intents, more = self._page(call, span, cursor)
-            cursor = str(intents[-1]["id"]) if intents else None
-            yield intents
-
-    def _page(
-        self, call: Call, span: dict[str, str], cursor: str | None
-    ) -> tuple[list[Object], bool]:
-        """Return a page of a list, and whether there is another one after it."""
-        params = span | {"limit": str(PAGE_SIZE)}
-        if cursor is not None:
-            params["starting_after"] = cursor
-        try:
-            listed = call.get(PAYMENTS, params)
-        except Refused as refused:
-            raise GatewayUnavailable(refused.told) from refused
-        intents, more = listed["data"], listed["has_more"]
-        if type(more) is not bool or not isinstance(intents, list) or (more and not intents):
-            raise TypeError("a list has its payments, and says whether there are more")
-        return intents, more
-
     def _is_the_account(self, call: Call) -> bool:
         """Whether the key is of the account that the secret names; False if it cannot be told, as
         by a restricted key that may not ask."""
@@ -319,22 +270,3 @@ def _parsed(secret: str | None) -> StripeSecret:
 
 def _path(payment_id: str) -> str:
     return f"{PAYMENTS}/{quote(payment_id, safe='')}"
-
-
-def _span(since: datetime, until: datetime | None) -> dict[str, str]:
-    """Return when the payments of a list were made, in whole seconds since 1970, as Stripe has
-    it."""
-    span = {"created[gte]": str(max(0, floor(since.timestamp())))}
-    return span if until is None else span | {"created[lt]": str(ceil(until.timestamp()))}
-
-
-def _transaction_id(intent: Object) -> object:
-    metadata = intent.get("metadata")
-    return metadata.get("transaction_id") if isinstance(metadata, dict) else None
-
-
-def _rank(payment: GatewayPayment) -> int:
-    """Return how early a payment comes among several of one transaction."""
-    kinds = (Charged, Pending, Declined, Open)
-    kind = next((kind for kind in kinds if isinstance(payment.outcome, kind)), None)
-    return len(kinds) if kind is None else kinds.index(kind)
