@@ -34,6 +34,8 @@ HOST = "127.0.0.1"
 START_SECONDS = 30.0
 STOP_SECONDS = keeper.STOP_SECONDS
 POLL_SECONDS = 0.05
+# So long one question waits: who has its port, and is another, need not answer at all.
+ANSWER_SECONDS = 2.0
 # How long it may take until a process that answers no more is seen to have ended.
 END_SECONDS = 0.5
 # What it writes for each function that has run: its code and the layer, zipped and unpacked.
@@ -235,7 +237,7 @@ class _Process:
 
     def _answers(self) -> bool:
         """Whether it, and no other one, answers at the port; without a proxy."""
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=START_SECONDS)
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=ANSWER_SECONDS)
         with (
             contextlib.closing(connection),
             contextlib.suppress(OSError, http.client.HTTPException),

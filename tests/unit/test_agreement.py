@@ -25,6 +25,7 @@ from handlers.shared import (
     deadline,
     flaws,
     known,
+    listing,
     orders,
     recovery,
     retry_messages,
@@ -354,7 +355,7 @@ def test_the_command_line_gives_orders_that_the_function_takes_and_waits_for_the
 
 
 def test_every_refusal_of_an_order_is_told_in_words() -> None:
-    sources = (inspect.getsource(module) for module in (handlers_by_hand, known, orders))
+    sources = (inspect.getsource(module) for module in (handlers_by_hand, known, listing, orders))
     codes = {
         call.args[0].value
         for source in sources

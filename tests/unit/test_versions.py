@@ -105,7 +105,10 @@ def test_what_changes_no_function_publishes_none(fields: dict[str, Any]) -> None
             {"gateway": "handlers.shared.acme:Acme"},
             {"Validation", "Processing", "Cancellation", "Retry"},
         ),
-        ({"gateway_secret": SECRET}, {"Processing", "Cancellation", "Retry"}),
+        (
+            {"gateway_secret": SECRET},
+            {"Validation", "Processing", "Cancellation", "Retry"},
+        ),
     ],
 )
 def test_what_changes_a_function_publishes_that_function(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 # The SDK's names of all services that are called.
 SERVICES = (
     *("apigateway", "backup", "cloudformation", "cloudwatch", "dynamodb", "events", "iam", "kms"),
-    *("lambda", "logs", "s3", "sns", "sqs", "sts"),
+    *("lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts"),
 )
 # AWS SDKs and Tools, "Service-specific endpoints".
 VARIABLE = "AWS_ENDPOINT_URL"
