@@ -20,7 +20,7 @@ define environment
 test -x $(1)/bin/pip || $(PYTHON) -m venv --clear $(1)
 endef
 
-.PHONY: demo demo-says test test-units test-stacks check audit format render bench chaos clean
+.PHONY: demo demo-says test test-units test-stacks test-model check audit format render bench chaos clean
 
 demo-says:
 	@echo "The demo sets up .venv, deploys the stack to an embedded AWS on this machine, pays, and stops all again."
@@ -29,15 +29,18 @@ demo: demo-says .venv/installed-local
 	$(BIN)/payment-infra render $(PLAIN) --suffix local --authorization none -o .venv/payment-infra-local.yaml
 	$(BIN)/payment-infra local $(PLAIN) --port 0 --smoke --verbose
 
-# Two halves at once: what runs on the embedded AWS, and in the model, mostly waits.
+# Three parts at once: what runs on the embedded AWS mostly waits.
 test: .venv/installed-dev $(AUDIT)/installed-checkov $(LOCALSTRIPE)/installed
-	@$(MAKE) --no-print-directory --jobs=2 test-units test-stacks
+	@$(MAKE) --no-print-directory --jobs=3 test-units test-stacks test-model
 
 test-units:
 	$(BIN)/python -m pytest tests/unit tests/functional
 
 test-stacks:
-	$(BIN)/python -m pytest tests/e2e tests/model
+	$(BIN)/python -m pytest tests/e2e
+
+test-model:
+	$(BIN)/python -m pytest tests/model
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
