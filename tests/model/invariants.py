@@ -196,7 +196,7 @@ def _broken_rules(world: World, name: str, captures: list[Capture]) -> Iterator[
 
 
 def _set_aside(world: World, name: str, row: Row) -> Iterator[str]:
-    """A row that a person changed: where it may stand in the index."""
+    """A row that a person changed: where it may stand in the index, unless that was changed too."""
     keys = {
         in_flight_key(name),
         pending_key(name),
@@ -205,7 +205,7 @@ def _set_aside(world: World, name: str, row: Row) -> Iterator[str]:
         *world.ledger.flawed[name],
         None,
     }
-    if row.get("in_flight") not in keys:
+    if row.get("in_flight") not in keys and name not in world.ledger.lost:
         yield f"set aside as {row['in_flight']}"
 
 
