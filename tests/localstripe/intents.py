@@ -92,10 +92,10 @@ class Intents:
             ]
 
     def create(self, parameters: Parameters) -> Answer:
-        """POST /v1/payment_intents, and its confirmation if that is asked for, too."""
+        """POST /v1/payment_intents; to confirm one in the same call is refused here."""
         check(parameters, CREATE)
         if parameters.get("confirm") == "true":
-            raise NotImplementedError("the gateway makes a payment and confirms it in two calls")
+            raise Refused(answers.unknown_parameter("confirm"))
         method = self._method(parameters)
         metadata = metadata_of(parameters)
         wanted = {

@@ -244,6 +244,7 @@ def test_a_decline_is_stored_with_its_key_and_a_refusal_of_the_parameters_is_not
         ({"amount": 49}, "amount_too_small"),
         ({"amount": 100_000_000}, "amount_too_large"),
         ({"currency": ""}, "parameter_missing"),
+        ({"confirm": "true"}, "parameter_unknown"),
     ],
 )
 def test_what_cannot_be_a_payment_is_refused_and_leaves_none(
